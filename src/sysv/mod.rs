@@ -1,0 +1,61 @@
+//! The rules of System V shared memory, and nothing else.
+//!
+//! Everything here decides from values and returns values: a segment as a snapshot, a
+//! caller as a trait that is asked only what the rule needs, a limit as a number. There is
+//! no I/O, no clock, no allocation and no `unsafe` in this room, so each rule can be read
+//! beside the manual's sentence and tested by itself. Whoever holds the table's lock and
+//! the mappings (`registry`) asks here, and then does what was decided.
+//!
+//! | file | decides |
+//! |---|---|
+//! | [`shmget`](open_existing) | which segment a key opens, what may be created |
+//! | [`shmat`](parse_shmat) | address and flags, right to attach |
+//! | [`pieces`](Piece) | what shmdt, munmap and mremap leave of the attaches |
+//! | [`shmctl`](Command) | commands, who may stat, set, remove, lock |
+//! | [`rights`](may_access) | the permission rule they all share |
+//! | [`ids`](IdCursor) | keys, ids, which id is next |
+//! | [`limits`](Limits) | shmmax, shmall, shmmni, shm_rmid_forced and their files |
+//! | [`segment`](Segment) | what is known of a segment, when it must go |
+//! | [`procfs`](write_shm_line) | the text of `/proc/sysvipc/shm` |
+//! | [`reason`](Reason) | each errno with the reason it was given |
+//!
+//! A refusal is `Err(Refusal { errno, reason })`. Above every one stands the sentence of
+//! the manual that it implements; where the manual is silent or wrong about Linux, the
+//! comment says in its own words what Linux does. The functions of one call are to be
+//! asked in the order in which they stand in their file: that order decides which errno
+//! wins when several would apply.
+//!
+//! Whatever comes in may be another process's claim. Nothing here can overflow, index out
+//! of bounds or panic because of it.
+
+pub mod flags;
+mod ids;
+mod limits;
+mod pieces;
+mod procfs;
+mod reason;
+mod rights;
+mod segment;
+pub mod shmat;
+pub mod shmctl;
+pub mod shmget;
+
+pub use ids::{IdCursor, Key, SLOTS, ShmId};
+pub use limits::{LimitName, Limits};
+pub use pieces::{Cut, Detach, Moved, Mremap, MremapKind, Piece, cut, moved};
+pub use procfs::{SHM_HEADER, write_shm_line};
+pub use reason::{Class, Errno, Reason, Refusal, Ruling};
+pub use rights::{Caller, Capability, may_access, owns};
+pub use segment::{
+    PAGE_SIZE, SHMLBA, SHMMIN, Segment, must_destroy, must_destroy_at_creator_exit,
+    must_destroy_orphan, page_align, pages_of,
+};
+pub use shmat::{AttachRequest, check_range, may_attach, parse as parse_shmat};
+pub use shmctl::{
+    Command, LockBudget, NewPerm, may_lock, may_remove, may_set, may_stat, may_unlock,
+    parse as parse_shmctl,
+};
+pub use shmget::{
+    HugePages, check_file_size, check_hugetlb, check_shmall, check_shmmni, check_size, missing_key,
+    new_mode, open_existing, wanted_bits,
+};

@@ -1,0 +1,100 @@
+//! What is known of one segment, sizes in pages, and when a segment must go.
+
+use super::flags::{SHM_DEST, SHM_LOCKED};
+use super::ids::{Key, ShmId};
+
+/// Bytes in a page.
+pub const PAGE_SIZE: u64 = 4096;
+
+/// Attach addresses are multiples of this; on x86 it is the page size.
+pub const SHMLBA: u64 = PAGE_SIZE;
+
+/// The smallest size a segment may have, in bytes.
+pub const SHMMIN: u64 = 1;
+
+/// One segment as it was at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// Its identifier.
+    pub id: ShmId,
+    /// The key it was made with; [`Key::PRIVATE`] once removed.
+    pub key: Key,
+    /// Owner.
+    pub uid: u32,
+    /// Owner's group.
+    pub gid: u32,
+    /// Creator; never changes.
+    pub cuid: u32,
+    /// Creator's group; never changes.
+    pub cgid: u32,
+    /// Permission bits, [`SHM_DEST`] and [`SHM_LOCKED`].
+    pub mode: u32,
+    /// The size asked for, in bytes.
+    pub segsz: u64,
+    /// Last attach, seconds since 1970; 0 for never.
+    pub atime: i64,
+    /// Last detach, seconds since 1970; 0 for never.
+    pub dtime: i64,
+    /// Creation or last IPC_SET, seconds since 1970.
+    pub ctime: i64,
+    /// Process that made it.
+    pub cpid: i32,
+    /// Process that attached or detached last; 0 for none.
+    pub lpid: i32,
+    /// Number of mappings of it, over all processes.
+    pub nattch: u64,
+}
+
+impl Segment {
+    /// Removed, and only kept for those who have it attached.
+    pub fn is_marked(&self) -> bool {
+        self.mode & SHM_DEST != 0
+    }
+
+    /// Locked in memory.
+    pub fn is_locked(&self) -> bool {
+        self.mode & SHM_LOCKED != 0
+    }
+
+    /// Pages it takes up, the last one whole.
+    pub fn pages(&self) -> u64 {
+        pages_of(self.segsz)
+    }
+}
+
+/// Pages that `bytes` bytes take up, the last one whole.
+pub const fn pages_of(bytes: u64) -> u64 {
+    bytes.div_ceil(PAGE_SIZE)
+}
+
+/// `bytes` rounded up to whole pages. What cannot be rounded up becomes the last page
+/// boundary there is.
+pub const fn page_align(bytes: u64) -> u64 {
+    match bytes.checked_next_multiple_of(PAGE_SIZE) {
+        Some(aligned) => aligned,
+        None => u64::MAX - (PAGE_SIZE - 1),
+    }
+}
+
+/// Whether a segment must be destroyed, asked whenever nattch may have become 0: after a
+/// detach, after IPC_RMID has marked it, after a shmat that failed late (it had held the
+/// segment for a moment).
+pub fn must_destroy(marked: bool, nattch: u64, rmid_forced: bool) -> bool {
+    // "Mark the segment to be destroyed. The segment will actually be destroyed only after
+    // the last process detaches it" - man shmctl(2)
+    //
+    // With shm_rmid_forced every segment is treated as if it were marked.
+    nattch == 0 && (marked || rmid_forced)
+}
+
+/// Whether a segment must be destroyed because its creator has just ended. The creator's
+/// other threads do not save it, and without shm_rmid_forced nothing happens.
+pub fn must_destroy_at_creator_exit(nattch: u64, rmid_forced: bool) -> bool {
+    must_destroy(false, nattch, rmid_forced)
+}
+
+/// Whether a segment must be destroyed because shm_rmid_forced has just been set to 1: a
+/// creator who is still there keeps an unattached segment alive until it ends.
+pub fn must_destroy_orphan(nattch: u64, creator_alive: bool) -> bool {
+    !creator_alive && must_destroy(false, nattch, true)
+}
