@@ -10,7 +10,8 @@
 //! |---|---|
 //! | [`shmget`](open_existing) | which segment a key opens, what may be created |
 //! | [`shmat`](parse_shmat) | address and flags, right to attach |
-//! | [`pieces`](Piece) | what shmdt, munmap and mremap leave of the attaches |
+//! | [`pieces`](Piece) | what shmdt and munmap leave of the attaches |
+//! | [`mremap`](Mremap) | what mremap makes of them |
 //! | [`shmctl`](Command) | commands, who may stat, set, remove, lock |
 //! | [`rights`](may_access) | the permission rule they all share |
 //! | [`ids`](IdCursor) | keys, ids, which id is next |
@@ -31,6 +32,7 @@
 pub mod flags;
 mod ids;
 mod limits;
+mod mremap;
 mod pieces;
 mod procfs;
 mod reason;
@@ -42,7 +44,8 @@ pub mod shmget;
 
 pub use ids::{IdCursor, Key, SLOTS, ShmId};
 pub use limits::{LimitName, Limits};
-pub use pieces::{Cut, Detach, Moved, Mremap, MremapKind, Piece, cut, moved};
+pub use mremap::{Join, Moved, Mremap, MremapKind, join, moved};
+pub use pieces::{Cut, Detach, Piece, cut};
 pub use procfs::{SHM_HEADER, write_shm_line};
 pub use reason::{Class, Errno, Reason, Refusal, Ruling};
 pub use rights::{Caller, Capability, may_access, owns};

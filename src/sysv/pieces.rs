@@ -1,14 +1,17 @@
-//! The attaches of one process as pieces of address space, and what shmdt, munmap and
-//! mremap leave of them.
+//! The attaches of one process as pieces of address space, and what shmdt and munmap leave
+//! of them. What mremap does to them is in [`mremap`](super::Mremap).
 //!
 //! A piece is what the kernel has as one mapping: a run of pages of one segment, made by
-//! one shmat. nattch counts pieces, over all processes. An attach begins as one piece;
-//! cutting a hole into it makes two, and they stay two when the hole is closed.
+//! one shmat. nattch counts pieces, over all processes. An attach begins as one piece, and
+//! a hole cut into it makes two. Pieces that come to lie side by side do not become one;
+//! only what an mremap brings can [`join`](super::join) a piece that is already there.
+//!
+//! Divergence: mprotect, mlock and madvise make pieces of the kernel's mappings, too. They
+//! are not seen here.
 
-use super::flags::{MREMAP_DONTUNMAP, MREMAP_FIXED};
 use super::ids::ShmId;
 use super::reason::{Errno, Reason, Ruling};
-use super::segment::{PAGE_SIZE, SHMLBA, page_align};
+use super::segment::SHMLBA;
 
 /// A run of pages of an attached segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +42,7 @@ impl Piece {
     }
 
     /// The part of it in `start..end`, still at its old address.
-    fn part(&self, start: u64, end: u64) -> Option<Piece> {
+    pub(super) fn part(&self, start: u64, end: u64) -> Option<Piece> {
         let start = start.max(self.start);
         let end = end.min(self.end());
         (start < end).then(|| Piece {
@@ -140,131 +143,5 @@ impl Detach {
         // "There is no shared memory segment attached at shmaddr" - man shmdt(2)
         self.found()
             .ok_or(Errno::Einval.because(Reason::NotAttached(self.addr)))
-    }
-}
-
-/// What a successful mremap did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MremapKind {
-    /// The range stayed where it is and became longer or shorter.
-    InPlace,
-    /// It went elsewhere.
-    Move,
-    /// A second view was made elsewhere; the first one stays as it is.
-    Copy,
-}
-
-/// A successful mremap.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Mremap {
-    /// What it did.
-    pub kind: MremapKind,
-    /// Where the range was.
-    pub old_start: u64,
-    /// How long it was, in whole pages. 0 when a copy was asked for that way.
-    pub old_len: u64,
-    /// Where it is.
-    pub new_start: u64,
-    /// How long it is, in whole pages.
-    pub new_len: u64,
-    fixed: bool,
-}
-
-impl Mremap {
-    /// The mremap with these arguments that returned `new_start`.
-    pub fn new(old_start: u64, old_len: u64, new_len: u64, flags: i32, new_start: u64) -> Mremap {
-        let kind = if old_len == 0 || flags & MREMAP_DONTUNMAP != 0 {
-            MremapKind::Copy
-        } else if old_start == new_start {
-            MremapKind::InPlace
-        } else {
-            MremapKind::Move
-        };
-        Mremap {
-            kind,
-            old_start,
-            old_len: page_align(old_len),
-            new_start,
-            new_len: page_align(new_len),
-            fixed: flags & MREMAP_FIXED != 0,
-        }
-    }
-
-    /// The range that was unmapped first, to make place: [`cut`] every piece by it, and
-    /// only then ask [`moved`].
-    pub fn cleared(&self) -> Option<(u64, u64)> {
-        self.fixed
-            .then_some((self.new_start, self.new_start.saturating_add(self.new_len)))
-    }
-}
-
-/// What became of one piece under an mremap.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Moved {
-    /// What is left of it where it was.
-    pub left: Cut,
-    /// What there is of it elsewhere.
-    pub arrived: Option<Piece>,
-}
-
-/// What becomes of `piece` under `mremap`.
-pub fn moved(piece: &Piece, mremap: &Mremap) -> Moved {
-    let Mremap {
-        kind,
-        old_start,
-        old_len,
-        new_start,
-        new_len,
-        ..
-    } = *mremap;
-    let old_end = old_start.saturating_add(old_len);
-    // Where the range became longer, the piece that it ends with did.
-    let grown = |part: Piece| Piece {
-        len: if part.end() == old_end {
-            part.len.saturating_add(new_len.saturating_sub(old_len))
-        } else {
-            part.len
-        },
-        ..part
-    };
-    let there = |part: Piece| Piece {
-        start: new_start.saturating_add(part.start - old_start),
-        ..part
-    };
-    // What of the range is kept; the rest of it is unmapped.
-    let kept_end = old_end.min(old_start.saturating_add(new_len));
-    match kind {
-        MremapKind::InPlace if new_len > old_len => {
-            let left = match piece.overlaps(old_start, old_end) && piece.end() == old_end {
-                true => Cut::One(grown(*piece)),
-                false => Cut::Untouched,
-            };
-            Moved {
-                left,
-                arrived: None,
-            }
-        }
-        MremapKind::InPlace => Moved {
-            left: cut(piece, kept_end, old_end),
-            arrived: None,
-        },
-        MremapKind::Move => Moved {
-            left: cut(piece, old_start, old_end),
-            arrived: piece.part(old_start, kept_end).map(grown).map(there),
-        },
-        // The copy is of the one mapping that has the old address, however long it is.
-        MremapKind::Copy => Moved {
-            left: Cut::Untouched,
-            arrived: piece
-                .overlaps(old_start, old_start.saturating_add(PAGE_SIZE))
-                .then(|| Piece {
-                    start: new_start,
-                    len: new_len,
-                    offset: piece
-                        .offset
-                        .saturating_add(old_start.saturating_sub(piece.start)),
-                    ..*piece
-                }),
-        },
     }
 }

@@ -77,7 +77,9 @@ pub fn may_attach(seg: &Segment, req: &AttachRequest, caller: &impl Caller) -> R
     may_access(seg, req.wanted_bits(), caller)
 }
 
-/// Whether the range that the caller chose is one. `len` is the segment's exact size.
+/// Whether the range that the caller chose is one. `len` is the segment's exact size: with
+/// less than a page at the last page's address it does not wrap, and the address space
+/// itself refuses it (`ENOMEM`).
 ///
 /// That nothing else is mapped in the range (unless the request replaces it) is for the
 /// mapping itself to find out, by MAP_FIXED_NOREPLACE; it is the same `EINVAL`.

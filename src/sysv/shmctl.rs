@@ -116,6 +116,17 @@ pub struct LockBudget {
     pub locked_bytes: u64,
 }
 
+impl LockBudget {
+    /// The budget for a segment of huge pages. Those are never swapped out: SHM_LOCK
+    /// locks nothing, costs nothing and leaves the mode as it is; only a limit of 0 refuses.
+    pub fn of_huge_pages(rlimit_bytes: u64) -> LockBudget {
+        LockBudget {
+            rlimit_bytes: if rlimit_bytes == 0 { 0 } else { u64::MAX },
+            locked_bytes: 0,
+        }
+    }
+}
+
 /// Whether the caller may lock the segment. `budget` is asked only when it matters.
 pub fn may_lock(
     seg: &Segment,
