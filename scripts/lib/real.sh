@@ -107,5 +107,5 @@ choose_user() {
 
 compile() {
     local source=$1 program=$2
-    gcc -O1 -Wall -Wextra -Werror -pthread -o "$program" "$top/tests/c/$source"
+    "${CC:-gcc}" -O1 -Wall -Wextra -Werror -pthread -o "$program" "$top/tests/c/$source"
 }

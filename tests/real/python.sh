@@ -13,7 +13,7 @@ memory = sysv_ipc.SharedMemory(0x5359, sysv_ipc.IPC_CREX, size=10000, mode=0o640
 assert memory.size == 10000, memory.size
 assert memory.number_attached == 1, memory.number_attached
 memory.write(b'written by the first', 9000)
-print(os.getpid())
+print(os.getpid(), flush=True)
 os._exit(0)                              # attached, nothing tidied up
 PY
     )
