@@ -53,6 +53,7 @@
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -71,7 +72,7 @@
 
 /* ------------------------------------------------------------- the notes */
 
-enum { LOG_BYTES = 256 * 1024, WATCHDOG_SECS = 120, ALREADY_NOTED = 99 };
+enum { LOG_BYTES = 64 * 1024, MAX_NOTES = 40, WATCHDOG_SECS = 120, ALREADY_NOTED = 99 };
 
 struct shmtest_notes {
 	atomic_int failures, checks, skipped;
@@ -92,6 +93,8 @@ __attribute__((format(printf, 3, 4))) static inline void fail_at(const char *fil
 {
 	char text[1024];
 	int saved = errno;
+	if (atomic_fetch_add(&notes->failures, 1) >= MAX_NOTES)
+		return;
 	/* Line 0 is the test as a whole. */
 	int n = line ? snprintf(text, sizeof text, "    %s:%d: ", file, line) :
 		       snprintf(text, sizeof text, "    %s: ", file);
@@ -103,7 +106,6 @@ __attribute__((format(printf, 3, 4))) static inline void fail_at(const char *fil
 	if (n > (int)sizeof text - 2)
 		n = (int)sizeof text - 2;
 	text[n++] = '\n';
-	atomic_fetch_add(&notes->failures, 1);
 	size_t at = atomic_fetch_add(&notes->used, (size_t)n);
 	if (at + (size_t)n <= LOG_BYTES)
 		memcpy(notes->log + at, text, (size_t)n);
@@ -397,9 +399,18 @@ static inline int new_segment(size_t size) { return MUST(shmget(IPC_PRIVATE, siz
 static inline char *attach(int id) { return (char *)MUST(shmat(id, NULL, 0)); }
 static inline char *attach_at(int id, void *at) { return (char *)MUST(shmat(id, at, 0)); }
 
-/* ---------------------------------------------------- limits and rights */
-
 static inline bool under_shim(void) { return getenv("SHMTEST_UNDER_SHIM") != NULL; }
+
+/* A directory mounted noexec (containers do it to /dev/shm) cannot hold code. */
+static inline void need_exec_mappings(void)
+{
+	struct statvfs fs;
+	const char *dir = getenv("SHMSHIM_DIR");
+	if (under_shim() && dir && statvfs(dir, &fs) == 0 && (fs.f_flag & ST_NOEXEC))
+		SKIP("%s is mounted noexec", dir);
+}
+
+/* ---------------------------------------------------- limits and rights */
 
 /* 0 or the errno of writing /proc/sys/kernel/<name>. */
 static inline int try_limit(const char *name, const char *value)
@@ -691,6 +702,8 @@ static inline char shmtest_run(const struct shmtest *t)
 	if (notes->failures) {
 		size_t len = notes->used < LOG_BYTES ? notes->used : LOG_BYTES;
 		printf("FAIL %s\n%.*s", t->name, (int)len, notes->log);
+		if (notes->failures > MAX_NOTES)
+			printf("    and %d more\n", notes->failures - MAX_NOTES);
 		return 'f';
 	}
 	if (notes->skipped)

@@ -4,7 +4,6 @@
  */
 #include "shmtest.h"
 #include <sys/personality.h>
-#include <sys/statvfs.h>
 
 /* The permissions column of /proc/self/maps for the mapping that starts here. */
 static const char *perms_at(const void *p)
@@ -22,15 +21,6 @@ static const char *perms_at(const void *p)
 	if (f)
 		fclose(f);
 	return perms;
-}
-
-/* A directory mounted noexec (containers do it to /dev/shm) cannot hold code. */
-static void need_exec_mappings(void)
-{
-	struct statvfs fs;
-	const char *dir = getenv("SHMSHIM_DIR");
-	if (under_shim() && dir && statvfs(dir, &fs) == 0 && (fs.f_flag & ST_NOEXEC))
-		SKIP("%s is mounted noexec", dir);
 }
 
 TEST(a_new_segment_is_zero_to_the_end_of_its_last_page)
