@@ -217,35 +217,30 @@ TEST(dying_drops_what_was_inherited_and_what_was_its_own)
 	CHECK(!exists(own));
 }
 
-TEST(a_process_without_attaches_changes_nothing_by_dying)
+TEST(a_process_that_has_detached_changes_nothing_by_dying)
 {
 	int id = new_segment(PAGE);
-	attach(id);
-	IN_CHILD MUST(shmdt(MUST(shmat(id, NULL, 0))));
+	char *p = attach(id);
+	struct gate go = gate_make(), up = gate_make();
 	pid_t pid = MUST(fork());
 	if (pid == 0) {
-		static char *at[2];
-		CHECK_EQ(attaches_in_maps(at, 2), 1);
-		MUST(shmdt(at[0]));
-		CHECK_EQ(nattch_of(id), 1);
+		MUST(shmdt(p));
+		gate_open(&up);
+		gate_wait(&go);
 		kill(getpid(), SIGKILL);
 	}
-	wait_for(pid);
-	IN_CHILD CHECK_EQ(nattch_of(id), 2);
+	gate_wait(&up);
+	CHECK_EQ(stat_of(id).shm_lpid, pid);
+	IN_CHILD MUST(shmdt(p));
 	struct shmid_ds was = stat_of(id);
 	next_second();
-	pid = MUST(fork());
-	struct shmid_ds forked = stat_of(id);
-	if (pid == 0) {
-		char *at[2];
-		attaches_in_maps(at, 2);
-		MUST(shmdt(at[0]));
-		_exit(0);
-	}
+	gate_open(&go);
 	wait_for(pid);
-	CHECK_EQ(stat_of(id).shm_lpid, pid);
-	CHECK(forked.shm_atime > was.shm_atime);
-	CHECK_EQ(nattch_of(id), 1);
+	struct shmid_ds now = stat_of(id);
+	CHECK_EQ(now.shm_nattch, 1);
+	CHECK_EQ(now.shm_lpid, was.shm_lpid);
+	CHECK_EQ(now.shm_atime, was.shm_atime);
+	CHECK_EQ(now.shm_dtime, was.shm_dtime);
 }
 
 TEST(the_creator_of_a_segment_may_be_long_dead)
