@@ -172,3 +172,192 @@ fn skip_spaces(mut text: &[u8]) -> &[u8] {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::errno;
+    use super::*;
+
+    const BEFORE: Limits = Limits {
+        shmmax: 7,
+        shmall: 7,
+        shmmni: 7,
+        shm_rmid_forced: false,
+    };
+
+    /// What the file shows after `text` was written over 7 (0 for shm_rmid_forced).
+    fn after(name: LimitName, text: &[u8]) -> Result<String, Option<Errno>> {
+        let mut limits = BEFORE;
+        let ruling = limits.parse_and_set(name, text);
+        if ruling.is_err() {
+            assert_eq!(limits, BEFORE, "a refused write changed something");
+            return Err(errno(ruling));
+        }
+        let mut shown = String::new();
+        assert_eq!(limits.write_value(name, &mut shown), Ok(()));
+        Ok(shown)
+    }
+
+    /// `None`: refused.
+    fn check(names: &[LimitName], rows: &[(&[u8], Option<u64>)]) {
+        for name in names {
+            for (text, expected) in rows {
+                let expected = expected
+                    .map(|value| format!("{value}\n"))
+                    .ok_or(Some(Errno::Einval));
+                let text_shown = text.escape_ascii();
+                assert_eq!(after(*name, text), expected, "{name:?} \"{text_shown}\"");
+            }
+        }
+    }
+
+    #[test]
+    fn every_limit_reads_numbers_the_same_way() {
+        // Each row was written to the four files of Linux 6.18.
+        check(
+            &LimitName::ALL,
+            &[
+                (b"\n", None),
+                (b" ", None),
+                (b"1", Some(1)),
+                (b"1\n", Some(1)),
+                (b"0", Some(0)),
+                (b" \t\n\x0b\x0c\r1 \t\n\x0b", Some(1)),
+                (b"1\x0b", None),
+                (b"1\r\n", None),
+                (b"\xa01", Some(1)),
+                (b"0X1", Some(1)),
+                (b"0x", None),
+                (b"0xg", None),
+                (b"08", None),
+                (b"-1", None),
+                (b"-", None),
+                (b"+1", None),
+                (b"- 1", None),
+                (b" -1", None),
+                (b"--1", None),
+                (b"1 6", Some(1)),
+                (b"1 x", Some(1)),
+                (b"1x", None),
+                (b"1,2", None),
+                (b"1.5", None),
+                (b"1e3", None),
+                (b"1\0", None),
+                (b"\0", None),
+                (b"18446744073709551616", None),
+                (b"0000000000000000001", Some(1)),
+                (b"00000000000000000001", Some(1)),
+                (b"000000000000000000001", None),
+                (b" 00000000000000000001", Some(1)),
+                (b"00000000000000000001 ", Some(1)),
+                (b"00000000000000000001\n5", Some(1)),
+                (b"0x0000000000000000001", None),
+                (b"-00000000000000000000", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn sizes_take_any_number_that_is_not_negative() {
+        check(
+            &[LimitName::Shmmax, LimitName::Shmall],
+            &[
+                (b"", Some(7)),
+                (b"0x10", Some(16)),
+                (b"010", Some(8)),
+                (b"-0", None),
+                (b"32769", Some(32769)),
+                (b"4294967297", Some(4294967297)),
+                (b"18446744073709551615", Some(u64::MAX)),
+                (b"0xffffffffffffffff", Some(u64::MAX)),
+            ],
+        );
+    }
+
+    #[test]
+    fn shmmni_goes_up_to_the_number_of_slots() {
+        check(
+            &[LimitName::Shmmni],
+            &[
+                (b"", Some(7)),
+                (b"0x10", Some(16)),
+                (b"010", Some(8)),
+                (b"-0", Some(0)),
+                (b"-0000000000000000000", Some(0)),
+                (b"32768", Some(32768)),
+                (b"32769", None),
+                (b"2147483648", None),
+                (b"4294967297", None),
+                (b"18446744073709551615", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn shm_rmid_forced_is_nought_or_one() {
+        check(
+            &[LimitName::ShmRmidForced],
+            &[
+                (b"", Some(0)),
+                (b"-0", Some(0)),
+                (b"0x1", Some(1)),
+                (b"2", None),
+                (b"010", None),
+                (b"32768", None),
+                (b"4294967297", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_write_is_read_up_to_one_byte_less_than_a_page() {
+        let padded = |number: &[u8], at: usize| {
+            let mut text = vec![b' '; 5000];
+            text.splice(at..at + number.len(), number.iter().copied());
+            text
+        };
+        let expected = |value| Ok(format!("{value}\n"));
+        assert_eq!(after(LimitName::Shmmni, &padded(b"5", 4094)), expected(5));
+        assert!(after(LimitName::Shmmni, &padded(b"5", 4095)).is_err());
+        assert_eq!(after(LimitName::Shmmni, &padded(b"56", 4094)), expected(5));
+        assert_eq!(
+            after(LimitName::Shmmni, &padded(b"123456", 4090)),
+            expected(12345)
+        );
+        assert_eq!(after(LimitName::Shmmni, &padded(b"9", 0)), expected(9));
+    }
+
+    #[test]
+    fn a_new_namespace_shows_the_kernels_defaults() {
+        let shown = LimitName::ALL.map(|name| {
+            let mut shown = String::new();
+            assert_eq!(
+                Limits::KERNEL_DEFAULTS.write_value(name, &mut shown),
+                Ok(())
+            );
+            shown
+        });
+        assert_eq!(
+            shown,
+            [
+                "18446744073692774399\n",
+                "18446744073692774399\n",
+                "4096\n",
+                "0\n"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_name_finds_its_limit() {
+        for name in LimitName::ALL {
+            assert_eq!(
+                LimitName::from_file_name(name.file_name().as_bytes()),
+                Some(name)
+            );
+        }
+        for other in [&b""[..], b"shmma", b"shmmaxx", b"SHMMAX", b"shm_next_id"] {
+            assert_eq!(LimitName::from_file_name(other), None);
+        }
+    }
+}

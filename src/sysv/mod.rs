@@ -42,6 +42,13 @@ pub mod shmat;
 pub mod shmctl;
 pub mod shmget;
 
+#[cfg(test)]
+mod pieces_tests;
+#[cfg(test)]
+mod reason_tests;
+#[cfg(test)]
+mod testing;
+
 pub use ids::{IdCursor, Key, SLOTS, ShmId};
 pub use limits::{LimitName, Limits};
 pub use mremap::{Join, Moved, Mremap, MremapKind, join, moved};

@@ -36,3 +36,82 @@ pub fn write_shm_line(
         seg.atime as u64, seg.dtime as u64, seg.ctime as u64, rss_bytes, swap_bytes,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::segment;
+    use super::super::{Key, ShmId};
+    use super::*;
+
+    fn line(seg: &Segment, rss_bytes: u64) -> String {
+        let mut line = String::new();
+        assert_eq!(write_shm_line(&mut line, seg, rss_bytes, 0), Ok(()));
+        line
+    }
+
+    // The three lines below are Linux's own, of segments made to be like these.
+
+    #[test]
+    fn a_segment_that_was_never_attached() {
+        let seg = Segment {
+            id: ShmId::new(0, 0),
+            uid: 0,
+            gid: 0,
+            cuid: 0,
+            cgid: 0,
+            ctime: 1795416657,
+            ..segment(0o600)
+        };
+        assert_eq!(
+            line(&seg, 0),
+            "      5678          0   600                  4096  4200     0      0     0     0     0     0          0          0 1795416657                     0                     0\n"
+        );
+    }
+
+    #[test]
+    fn a_large_segment_marked_and_locked() {
+        let seg = Segment {
+            id: ShmId::new(1, 0),
+            key: Key::PRIVATE,
+            uid: 0,
+            gid: 0,
+            cuid: 0,
+            cgid: 0,
+            segsz: 1 << 45,
+            atime: 1795416657,
+            ctime: 1795416657,
+            lpid: 4200,
+            nattch: 1,
+            ..segment(0o3777)
+        };
+        assert_eq!(
+            line(&seg, 8192),
+            "         0          1  3777        35184372088832  4200  4200      1     0     0     0     0 1795416657          0 1795416657                  8192                     0\n"
+        );
+    }
+
+    #[test]
+    fn a_negative_key_and_an_owner_wider_than_its_column() {
+        let seg = Segment {
+            id: ShmId::new(2, 0),
+            key: Key(-2),
+            uid: 4000000000,
+            gid: 1,
+            cuid: 0,
+            cgid: 0,
+            segsz: 1,
+            ctime: 1795416657,
+            ..segment(0)
+        };
+        assert_eq!(
+            line(&seg, 0),
+            "        -2          2     0                     1  4200     0      0 4000000000     1     0     0          0          0 1795416657                     0                     0\n"
+        );
+    }
+
+    #[test]
+    fn the_header_stands_over_the_columns() {
+        assert_eq!(SHM_HEADER.len(), line(&segment(0o600), 0).len());
+        assert!(SHM_HEADER.ends_with("swap\n"));
+    }
+}

@@ -68,3 +68,135 @@ pub fn owns(seg: &Segment, caller: &impl Caller) -> bool {
     let euid = caller.euid();
     euid == seg.cuid || euid == seg.uid
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::flags::{EXEC, READ, WRITE};
+    use super::super::testing::{
+        ALL_CAPABILITIES, CREATOR, OWNER, Person, STRANGER, errno, segment,
+    };
+    use super::*;
+
+    const MODES: [u32; 12] = [
+        0o700, 0o070, 0o007, 0o400, 0o600, 0o200, 0o040, 0o004, 0o500, 0o300, 0o640, 0o777,
+    ];
+
+    /// What of "rwxs" the caller may: shmat with SHM_RDONLY, shmat, shmat with SHM_RDONLY and
+    /// SHM_EXEC, IPC_STAT.
+    fn granted(mode: u32, caller: &Person) -> String {
+        [
+            ('r', READ),
+            ('w', READ | WRITE),
+            ('x', READ | EXEC),
+            ('s', READ),
+        ]
+        .into_iter()
+        .filter(|(_, wanted)| {
+            let ruling = may_access(&segment(mode), *wanted, caller);
+            assert!(ruling.is_ok() || errno(ruling) == Some(Errno::Eacces));
+            ruling.is_ok()
+        })
+        .map(|(letter, _)| letter)
+        .collect()
+    }
+
+    fn check(who: &str, caller: &Person, expected: [&str; 12]) {
+        for (mode, expected) in MODES.into_iter().zip(expected) {
+            assert_eq!(granted(mode, caller), expected, "{who}, mode {mode:04o}");
+        }
+    }
+
+    #[test]
+    fn owner_and_creator_are_judged_by_the_owners_bits_alone() {
+        let expected = [
+            "rwxs", "", "", "rs", "rws", "", "", "", "rxs", "", "rws", "rwxs",
+        ];
+        check("creator", &Person::with_euid(CREATOR), expected);
+        check("owner", &Person::with_euid(OWNER), expected);
+        let too = Person::with_euid(OWNER).in_groups(&[OWNER, CREATOR]);
+        check("owner in the group", &too, expected);
+    }
+
+    #[test]
+    fn both_groups_are_judged_by_the_groups_bits_alone() {
+        let expected = ["", "rwxs", "", "", "", "", "rs", "", "", "", "rs", "rwxs"];
+        let stranger = Person::with_euid(STRANGER);
+        check("gid", &stranger.clone().in_groups(&[7, OWNER]), expected);
+        check("cgid", &stranger.in_groups(&[CREATOR]), expected);
+    }
+
+    #[test]
+    fn everybody_else_is_judged_by_the_last_bits_root_without_capabilities_too() {
+        let expected = ["", "", "rwxs", "", "", "", "", "rs", "", "", "", "rwxs"];
+        check("stranger", &Person::with_euid(STRANGER), expected);
+        check("root", &Person::with_euid(0), expected);
+        let others = &[Capability::SysAdmin, Capability::IpcLock];
+        check(
+            "wrong capability",
+            &Person::with_euid(0).with(others),
+            expected,
+        );
+    }
+
+    #[test]
+    fn cap_ipc_owner_grants_everything() {
+        let caller = Person::with_euid(STRANGER).with(&[Capability::IpcOwner]);
+        check("capable", &caller, ["rwxs"; 12]);
+        assert_eq!(may_access(&segment(0), 7, &caller), Ok(()));
+    }
+
+    #[test]
+    fn the_owner_of_0077_has_less_than_a_stranger() {
+        assert!(may_access(&segment(0o077), READ, &Person::with_euid(OWNER)).is_err());
+        assert!(may_access(&segment(0o077), READ, &Person::with_euid(STRANGER)).is_ok());
+    }
+
+    #[test]
+    fn whoever_wants_nothing_is_not_even_asked() {
+        let caller = Person::with_euid(STRANGER);
+        assert_eq!(may_access(&segment(0), 0, &caller), Ok(()));
+        assert_eq!(caller.asked.get(), [0, 0, 0]);
+    }
+
+    #[test]
+    fn no_more_is_asked_than_is_needed() {
+        let asked = |mode, caller: Person| {
+            let granted = may_access(&segment(mode), READ, &caller).is_ok();
+            (granted, caller.asked.get())
+        };
+        let stranger = Person::with_euid(STRANGER);
+        // Everybody may read: who it is does not matter.
+        assert_eq!(asked(0o444, stranger.clone()), (true, [0, 0, 0]));
+        assert_eq!(asked(0o600, Person::with_euid(OWNER)), (true, [1, 0, 0]));
+        assert_eq!(asked(0o604, stranger.clone()), (true, [1, 2, 0]));
+        assert_eq!(asked(0o600, stranger), (false, [1, 2, 1]));
+    }
+
+    #[test]
+    fn mode_flags_above_the_nine_bits_grant_nothing() {
+        let caller = Person::with_euid(STRANGER);
+        assert!(may_access(&segment(0o3000), READ, &caller).is_err());
+        assert!(may_access(&segment(0o3007), 7, &caller).is_ok());
+    }
+
+    #[test]
+    fn a_refusal_names_the_class_that_decided() {
+        let refusal = may_access(&segment(0o640), READ | WRITE, &Person::with_euid(OWNER));
+        assert_eq!(refusal, Ok(()));
+        let caller = Person::with_euid(STRANGER).in_groups(&[OWNER]);
+        let shown = may_access(&segment(0o640), READ | WRITE, &caller)
+            .map_err(|refusal| refusal.to_string());
+        assert_eq!(
+            shown,
+            Err("EACCES (segment 32769 with mode 0640 grants its group r--, rw- asked)".into())
+        );
+    }
+
+    #[test]
+    fn only_owner_and_creator_own() {
+        assert!(owns(&segment(0), &Person::with_euid(OWNER)));
+        assert!(owns(&segment(0), &Person::with_euid(CREATOR)));
+        let capable = Person::with_euid(0).with(&ALL_CAPABILITIES);
+        assert!(!owns(&segment(0o777), &capable));
+    }
+}

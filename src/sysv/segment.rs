@@ -98,3 +98,79 @@ pub fn must_destroy_at_creator_exit(nattch: u64, rmid_forced: bool) -> bool {
 pub fn must_destroy_orphan(nattch: u64, creator_alive: bool) -> bool {
     !creator_alive && must_destroy(false, nattch, true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::segment;
+    use super::*;
+
+    #[test]
+    fn pages_are_counted_whole_up_to_the_largest_size() {
+        for (bytes, pages) in [
+            (0, 0),
+            (1, 1),
+            (4095, 1),
+            (4096, 1),
+            (4097, 2),
+            (u64::MAX - 4095, (1 << 52) - 1),
+            (u64::MAX - 4094, 1 << 52),
+            (u64::MAX, 1 << 52),
+        ] {
+            assert_eq!(pages_of(bytes), pages, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn aligning_stops_at_the_last_page_boundary() {
+        for (bytes, aligned) in [
+            (0, 0),
+            (1, 4096),
+            (4096, 4096),
+            (4097, 8192),
+            (u64::MAX - 4095, u64::MAX - 4095),
+            (u64::MAX, u64::MAX - 4095),
+        ] {
+            assert_eq!(page_align(bytes), aligned, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn the_mode_tells_marked_and_locked_apart() {
+        let facts = |mode| (segment(mode).is_marked(), segment(mode).is_locked());
+        assert_eq!(facts(0o777), (false, false));
+        assert_eq!(facts(0o1000), (true, false));
+        assert_eq!(facts(0o2000), (false, true));
+        assert_eq!(facts(0o3777), (true, true));
+    }
+
+    #[test]
+    fn only_an_unattached_segment_is_destroyed() {
+        for nattch in [1, 2, u64::MAX] {
+            for flags in [(false, false), (true, false), (false, true), (true, true)] {
+                assert!(!must_destroy(flags.0, nattch, flags.1));
+            }
+            assert!(!must_destroy_at_creator_exit(nattch, true));
+            assert!(!must_destroy_orphan(nattch, false));
+        }
+    }
+
+    #[test]
+    fn an_unattached_segment_goes_when_marked_or_forced() {
+        assert!(!must_destroy(false, 0, false));
+        assert!(must_destroy(true, 0, false));
+        assert!(must_destroy(false, 0, true));
+        assert!(must_destroy(true, 0, true));
+    }
+
+    #[test]
+    fn a_creators_end_matters_only_when_forced() {
+        assert!(!must_destroy_at_creator_exit(0, false));
+        assert!(must_destroy_at_creator_exit(0, true));
+    }
+
+    #[test]
+    fn forcing_spares_what_a_living_creator_never_attached() {
+        assert!(!must_destroy_orphan(0, true));
+        assert!(must_destroy_orphan(0, false));
+    }
+}

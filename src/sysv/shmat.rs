@@ -93,3 +93,116 @@ pub fn check_range(req: &AttachRequest, len: u64) -> Ruling<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{OWNER, Person, STRANGER, errno, segment};
+    use super::*;
+
+    const ID: i32 = 32769;
+    const PAGE: u64 = SHMLBA;
+
+    fn request(addr: u64, shmflg: i32) -> Result<AttachRequest, Errno> {
+        parse(ID, addr, shmflg).map_err(|refusal| refusal.errno)
+    }
+
+    #[test]
+    fn arguments_are_refused_in_the_kernels_order() {
+        for (shmid, addr, shmflg, expected) in [
+            (-1, 0, 0, Reason::NegativeId(-1)),
+            (-1, 1, SHM_REMAP, Reason::NegativeId(-1)),
+            (ID, 0, SHM_REMAP, Reason::RemapWithoutAddress),
+            (ID, 0, SHM_REMAP | SHM_RND, Reason::RemapWithoutAddress),
+            (ID, 1, 0, Reason::UnalignedAddress(1)),
+            (ID, 1, SHM_REMAP, Reason::UnalignedAddress(1)),
+            (ID, PAGE + 1, 0, Reason::UnalignedAddress(PAGE + 1)),
+            (ID, u64::MAX, 0, Reason::UnalignedAddress(u64::MAX)),
+            (ID, 1, SHM_RND | SHM_REMAP, Reason::RemapRoundsToNull(1)),
+            (
+                ID,
+                4095,
+                SHM_RND | SHM_REMAP,
+                Reason::RemapRoundsToNull(4095),
+            ),
+        ] {
+            assert_eq!(
+                parse(shmid, addr, shmflg),
+                Err(Errno::Einval.because(expected)),
+                "shmat({shmid}, {addr:#x}, {shmflg:o})"
+            );
+        }
+    }
+
+    #[test]
+    fn an_address_is_taken_as_it_is_or_rounded_down() {
+        for (addr, shmflg, expected) in [
+            (0, 0, (0, false, false)),
+            (0, SHM_RND, (0, false, false)),
+            (PAGE, 0, (PAGE, true, false)),
+            (PAGE, SHM_RND, (PAGE, true, false)),
+            (PAGE, SHM_REMAP, (PAGE, true, true)),
+            (2 * PAGE - 1, SHM_RND, (PAGE, true, false)),
+            (PAGE + 1, SHM_RND | SHM_REMAP, (PAGE, true, true)),
+            (u64::MAX, SHM_RND, (u64::MAX - 4095, true, false)),
+            // Page zero is an address, and what is there is replaced.
+            (1, SHM_RND, (0, true, true)),
+            (4095, SHM_RND, (0, true, true)),
+        ] {
+            let placed = request(addr, shmflg).map(|req| (req.addr, req.fixed, req.remap));
+            assert_eq!(placed, Ok(expected), "{addr:#x}, {shmflg:o}");
+        }
+    }
+
+    #[test]
+    fn flags_ask_for_rights_and_the_unknown_ones_for_nothing() {
+        for (shmflg, write, exec, wanted) in [
+            (0, true, false, READ | WRITE),
+            (SHM_RDONLY, false, false, READ),
+            (SHM_EXEC, true, true, READ | WRITE | EXEC),
+            (SHM_RDONLY | SHM_EXEC, false, true, READ | EXEC),
+            (0o777, true, false, READ | WRITE),
+            (i32::MIN | 1 << 30, true, false, READ | WRITE),
+        ] {
+            let asked = request(0, shmflg).map(|req| (req.write, req.exec, req.wanted_bits()));
+            assert_eq!(asked, Ok((write, exec, wanted)), "{shmflg:o}");
+        }
+    }
+
+    #[test]
+    fn attaching_takes_the_rights_of_the_mode() {
+        let may = |mode, shmflg, euid| {
+            let req = parse(ID, 0, shmflg)?;
+            may_attach(&segment(mode), &req, &Person::with_euid(euid))
+        };
+        assert_eq!(may(0o600, 0, OWNER), Ok(()));
+        assert_eq!(may(0o400, SHM_RDONLY, OWNER), Ok(()));
+        assert_eq!(errno(may(0o400, 0, OWNER)), Some(Errno::Eacces));
+        // There is no attach for writing alone.
+        assert_eq!(errno(may(0o200, 0, OWNER)), Some(Errno::Eacces));
+        assert_eq!(errno(may(0o600, SHM_EXEC, OWNER)), Some(Errno::Eacces));
+        assert_eq!(may(0o700, SHM_EXEC, OWNER), Ok(()));
+        assert_eq!(errno(may(0o600, SHM_RDONLY, STRANGER)), Some(Errno::Eacces));
+        // Nothing about a removed segment is different.
+        assert_eq!(may(0o1600, 0, OWNER), Ok(()));
+    }
+
+    #[test]
+    fn a_range_may_not_reach_the_end_of_all_addresses() {
+        let last_page = u64::MAX - 4095;
+        for (addr, shmflg, len, refused) in [
+            (last_page, 0, 4096, true),
+            (last_page, 0, 4095, false),
+            (last_page, 0, 100, false),
+            (last_page - PAGE, 0, 4096, false),
+            (last_page - PAGE, 0, 8192, true),
+            (PAGE, 0, u64::MAX, true),
+            (last_page, SHM_REMAP, 4096, false),
+            (0, 0, u64::MAX, false),
+            (1, SHM_RND, u64::MAX, false),
+        ] {
+            let ruling = parse(ID, addr, shmflg).and_then(|req| check_range(&req, len));
+            let expected = refused.then_some(Errno::Einval);
+            assert_eq!(errno(ruling), expected, "{len} at {addr:#x}, {shmflg:o}");
+        }
+    }
+}

@@ -185,3 +185,207 @@ fn must_own(seg: &Segment, caller: &impl Caller, instead: Capability) -> Ruling<
         euid: caller.euid(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{
+        ALL_CAPABILITIES, CREATOR, OWNER, Person, STRANGER, errno, segment,
+    };
+    use super::*;
+
+    #[test]
+    fn the_nine_commands_are_known_and_no_others() {
+        let known = [
+            (0, Command::IpcRmid),
+            (1, Command::IpcSet),
+            (2, Command::IpcStat),
+            (3, Command::IpcInfo),
+            (11, Command::ShmLock),
+            (12, Command::ShmUnlock),
+            (13, Command::ShmStat),
+            (14, Command::ShmInfo),
+            (15, Command::ShmStatAny),
+        ];
+        for cmd in -20..0x200 {
+            let expected = known.iter().find(|(number, _)| *number == cmd);
+            let parsed = parse(0, cmd);
+            assert_eq!(parsed.ok(), expected.map(|(_, command)| *command), "{cmd}");
+            assert_eq!(errno(parsed), expected.is_none().then_some(Errno::Einval));
+        }
+        for cmd in [i32::MIN, i32::MAX] {
+            assert_eq!(errno(parse(0, cmd)), Some(Errno::Einval));
+        }
+    }
+
+    #[test]
+    fn a_negative_identifier_is_refused_for_every_command() {
+        for cmd in [0, 1, 2, 3, 11, 12, 13, 14, 15, 99, -1] {
+            assert_eq!(errno(parse(-1, cmd)), Some(Errno::Einval), "{cmd}");
+        }
+    }
+
+    #[test]
+    fn stat_takes_reading_except_where_anybody_may() {
+        let stranger = Person::with_euid(STRANGER);
+        for (cmd, expected) in [
+            (Command::IpcStat, Some(Errno::Eacces)),
+            (Command::ShmStat, Some(Errno::Eacces)),
+            (Command::ShmStatAny, None),
+        ] {
+            assert_eq!(errno(may_stat(&segment(0o733), cmd, &stranger)), expected);
+            assert_eq!(may_stat(&segment(0o004), cmd, &stranger), Ok(()));
+        }
+        let owner = Person::with_euid(OWNER);
+        let ruling = may_stat(&segment(0o200), Command::IpcStat, &owner);
+        assert_eq!(errno(ruling), Some(Errno::Eacces));
+    }
+
+    const NEW: NewPerm = NewPerm {
+        uid: 1,
+        gid: 2,
+        mode: 0o640,
+    };
+
+    fn plenty() -> LockBudget {
+        LockBudget {
+            rlimit_bytes: 1 << 30,
+            locked_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn the_mode_plays_no_part_in_owning() {
+        for mode in [0, 0o777, 0o3777] {
+            let seg = segment(mode);
+            for euid in [OWNER, CREATOR] {
+                let caller = Person::with_euid(euid);
+                assert_eq!(may_remove(&seg, &caller), Ok(()));
+                assert_eq!(may_set(&seg, &NEW, &caller), Ok(NEW));
+                assert_eq!(may_lock(&seg, &caller, plenty), Ok(()));
+                assert_eq!(may_unlock(&seg, &caller), Ok(()));
+            }
+            let caller = Person::with_euid(STRANGER).in_groups(&[OWNER, CREATOR]);
+            let eperm = Some(Errno::Eperm);
+            assert_eq!(errno(may_remove(&seg, &caller)), eperm);
+            assert_eq!(errno(may_set(&seg, &NEW, &caller)), eperm);
+            assert_eq!(errno(may_lock(&seg, &caller, plenty)), eperm);
+            assert_eq!(errno(may_unlock(&seg, &caller)), eperm);
+        }
+    }
+
+    #[test]
+    fn each_command_has_the_one_capability_that_helps() {
+        let seg = segment(0o777);
+        for capability in ALL_CAPABILITIES {
+            let held: &'static [Capability] = match capability {
+                Capability::IpcOwner => &[Capability::IpcOwner],
+                Capability::SysAdmin => &[Capability::SysAdmin],
+                Capability::IpcLock => &[Capability::IpcLock],
+            };
+            let caller = Person::with_euid(STRANGER).with(held);
+            let admin = capability == Capability::SysAdmin;
+            let lock = capability == Capability::IpcLock;
+            assert_eq!(may_remove(&seg, &caller).is_ok(), admin);
+            assert_eq!(may_set(&seg, &NEW, &caller).is_ok(), admin);
+            assert_eq!(may_lock(&seg, &caller, plenty).is_ok(), lock);
+            assert_eq!(may_unlock(&seg, &caller).is_ok(), lock);
+        }
+    }
+
+    #[test]
+    fn an_owner_is_not_asked_for_capabilities() {
+        let owner = Person::with_euid(OWNER);
+        assert_eq!(may_remove(&segment(0), &owner), Ok(()));
+        assert_eq!(may_lock(&segment(0), &owner, plenty), Ok(()));
+        assert_eq!(owner.asked.get(), [2, 0, 0]);
+    }
+
+    #[test]
+    fn setting_takes_the_permission_bits_alone() {
+        let owner = Person::with_euid(OWNER);
+        let asked = NewPerm {
+            mode: u32::MAX,
+            ..NEW
+        };
+        let expected = NewPerm { mode: 0o777, ..NEW };
+        assert_eq!(may_set(&segment(0o1600), &asked, &owner), Ok(expected));
+    }
+
+    #[test]
+    fn nobodys_id_is_refused_but_only_to_whoever_may_set() {
+        let no_uid = NewPerm {
+            uid: u32::MAX,
+            ..NEW
+        };
+        let no_gid = NewPerm {
+            gid: u32::MAX,
+            ..NEW
+        };
+        for new in [no_uid, no_gid] {
+            let by = |euid| errno(may_set(&segment(0o600), &new, &Person::with_euid(euid)));
+            assert_eq!(by(OWNER), Some(Errno::Einval));
+            assert_eq!(by(STRANGER), Some(Errno::Eperm));
+        }
+    }
+
+    #[test]
+    fn locking_keeps_within_the_limit_in_whole_pages() {
+        // Rows of Linux 6.18; the segment has two pages.
+        let two_pages = |mode| Segment {
+            segsz: 4097,
+            ..segment(mode)
+        };
+        let unlocked = two_pages(0o600);
+        let locked = two_pages(0o2600);
+        for (seg, rlimit_bytes, locked_bytes, expected) in [
+            (unlocked, 0, 0, Some(Errno::Eperm)),
+            (unlocked, 4095, 0, Some(Errno::Enomem)),
+            (unlocked, 8191, 0, Some(Errno::Enomem)),
+            (unlocked, 8192, 0, None),
+            (unlocked, 8192, 4096, Some(Errno::Enomem)),
+            (unlocked, 12287, 4096, Some(Errno::Enomem)),
+            (unlocked, 12288, 4096, None),
+            (unlocked, u64::MAX, u64::MAX, None),
+            (unlocked, u64::MAX - 1, u64::MAX, Some(Errno::Enomem)),
+            (locked, 4096, 4096, None),
+            (locked, 1, 0, None),
+            (locked, 0, 0, Some(Errno::Eperm)),
+        ] {
+            let budget = || LockBudget {
+                rlimit_bytes,
+                locked_bytes,
+            };
+            let by = |caller: Person| errno(may_lock(&seg, &caller, budget));
+            let owner = Person::with_euid(OWNER);
+            let what = format!(
+                "limit {rlimit_bytes}, locked {locked_bytes}, {:o}",
+                seg.mode
+            );
+            assert_eq!(by(owner.clone()), expected, "{what}");
+            assert_eq!(by(owner.with(&[Capability::IpcLock])), None, "{what}");
+            let capable = Person::with_euid(STRANGER).with(&[Capability::IpcLock]);
+            assert_eq!(by(capable), None, "{what}");
+            let stranger = Person::with_euid(STRANGER);
+            assert_eq!(by(stranger), Some(Errno::Eperm), "{what}");
+        }
+    }
+
+    #[test]
+    fn huge_pages_are_refused_by_a_limit_of_nought_alone() {
+        let owner = Person::with_euid(OWNER);
+        let by_limit = |limit| {
+            errno(may_lock(&segment(0o600), &owner, || {
+                LockBudget::of_huge_pages(limit)
+            }))
+        };
+        assert_eq!(by_limit(0), Some(Errno::Eperm));
+        assert_eq!(by_limit(1), None);
+    }
+
+    #[test]
+    fn unlocking_does_not_look_at_the_limit_or_the_lock() {
+        let owner = Person::with_euid(OWNER);
+        assert_eq!(may_unlock(&segment(0o600), &owner), Ok(()));
+        assert_eq!(may_unlock(&segment(0o2600), &owner), Ok(()));
+    }
+}

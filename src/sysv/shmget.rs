@@ -167,3 +167,358 @@ pub fn new_mode(shmflg: i32) -> u32 {
     // bit of shmflg." - man shmget(2)
     shmflg as u32 & MODE_BITS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::flags::SHM_NORESERVE;
+    use super::super::testing::{OWNER, Person, STRANGER, errno, segment};
+    use super::*;
+
+    const LIMITS: Limits = Limits::KERNEL_DEFAULTS;
+    const MIB2: i32 = 21 << SHM_HUGE_SHIFT;
+    const GIB1: i32 = 30 << SHM_HUGE_SHIFT;
+    const KIB64: i32 = 16 << SHM_HUGE_SHIFT;
+    /// What an x86-64 machine has.
+    const SIZES: &[u32] = &[21, 30];
+
+    fn open(mode: u32, size: u64, shmflg: i32, euid: u32) -> Result<ShmId, Option<Errno>> {
+        let ruling = open_existing(&segment(mode), size, shmflg, &Person::with_euid(euid));
+        ruling.map_err(|refusal| Some(refusal.errno))
+    }
+
+    #[test]
+    fn opening_refuses_exclusion_then_size_then_rights() {
+        let id = segment(0).id;
+        let exclusive = IPC_CREAT | IPC_EXCL;
+        for (mode, size, shmflg, euid, expected) in [
+            (0o600, 1, exclusive, OWNER, Err(Some(Errno::Eexist))),
+            (
+                0o600,
+                u64::MAX,
+                exclusive | 0o777,
+                STRANGER,
+                Err(Some(Errno::Eexist)),
+            ),
+            (0o600, 4097, 0o777, STRANGER, Err(Some(Errno::Einval))),
+            (0o600, 4097, 0, OWNER, Err(Some(Errno::Einval))),
+            (0o600, 4096, 0o777, STRANGER, Err(Some(Errno::Eacces))),
+            (0o600, 4096, 0o600, OWNER, Ok(id)),
+            // IPC_EXCL alone means nothing, IPC_CREAT alone opens.
+            (0o600, 0, IPC_EXCL, OWNER, Ok(id)),
+            (0o600, 0, IPC_CREAT | 0o600, OWNER, Ok(id)),
+            // Unknown bits mean nothing here, nor do those of a creation.
+            (0o600, 1, SHM_HUGETLB | KIB64 | SHM_NORESERVE, OWNER, Ok(id)),
+            (0o600, 1, i32::MIN | 0x18000 | 1 << 30, OWNER, Ok(id)),
+            // Nothing asked, nothing refused.
+            (0o600, 0, 0, STRANGER, Ok(id)),
+            (0, 4096, 0, STRANGER, Ok(id)),
+        ] {
+            assert_eq!(
+                open(mode, size, shmflg, euid),
+                expected,
+                "mode {mode:o}, size {size}, shmflg {shmflg:o}, uid {euid}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_exact_size_counts_not_the_whole_pages() {
+        let seg = Segment {
+            segsz: 100,
+            ..segment(0o600)
+        };
+        let owner = Person::with_euid(OWNER);
+        assert!(open_existing(&seg, 100, 0, &owner).is_ok());
+        let shown = open_existing(&seg, 101, 0, &owner).map_err(|refusal| refusal.to_string());
+        assert_eq!(
+            shown,
+            Err("EINVAL (segment 32769 holds 100 bytes, 101 asked)".into())
+        );
+    }
+
+    #[test]
+    fn the_three_classes_of_shmflg_ask_the_same() {
+        for (shmflg, wanted) in [
+            (0o004, 4),
+            (0o040, 4),
+            (0o400, 4),
+            (0o421, 7),
+            (0o020, 2),
+            (0o600, 6),
+            (0o777, 7),
+            (0, 0),
+            (0o7000, 0),
+            (i32::MIN, 0),
+        ] {
+            assert_eq!(wanted_bits(shmflg), wanted, "{shmflg:o}");
+        }
+    }
+
+    #[test]
+    fn a_new_segment_gets_the_low_nine_bits_as_its_mode() {
+        assert_eq!(new_mode(IPC_CREAT | IPC_EXCL | 0o640), 0o640);
+        assert_eq!(new_mode(-1), 0o777);
+    }
+
+    #[test]
+    fn a_missing_key_is_created_only_when_asked_and_a_private_one_always() {
+        assert_eq!(errno(missing_key(Key(5), 0o600)), Some(Errno::Enoent));
+        assert_eq!(errno(missing_key(Key(-1), IPC_EXCL)), Some(Errno::Enoent));
+        assert_eq!(missing_key(Key(5), IPC_CREAT), Ok(()));
+        assert_eq!(missing_key(Key(5), IPC_CREAT | IPC_EXCL), Ok(()));
+        assert_eq!(missing_key(Key::PRIVATE, 0o600), Ok(()));
+    }
+
+    /// The checks of a creation in their order; `no_memory` is what the memory says.
+    fn create(
+        (size, shmflg): (u64, i32),
+        limits: &Limits,
+        (pages_in_use, segments): (u64, u32),
+        caller: &Person,
+        no_memory: bool,
+    ) -> Option<Errno> {
+        let ruling = check_size(size, limits)
+            .and_then(|()| check_shmall(size, pages_in_use, limits))
+            .and_then(|()| check_hugetlb(shmflg, SIZES, false, caller))
+            .and_then(|huge| match huge {
+                Some(_) => Ok(()),
+                None => check_file_size(size),
+            })
+            .and_then(|()| match no_memory {
+                true => Err(Errno::Enomem.because(Reason::MemoryRefused { asked: size })),
+                false => Ok(()),
+            })
+            .and_then(|()| check_shmmni(segments, limits));
+        errno(ruling)
+    }
+
+    #[test]
+    fn a_creation_is_refused_in_the_kernels_order() {
+        let small = Limits {
+            shmmax: 1 << 20,
+            shmall: 10,
+            shmmni: 2,
+            ..LIMITS
+        };
+        let none = (0, 0);
+        let shmall_full = (10, 0);
+        let shmmni_full = (0, 2);
+        let user = Person::with_euid(OWNER);
+        let root = Person::with_euid(0).with(&[Capability::IpcLock]);
+        let ordinary = |size| (size, 0o600);
+        let huge = |size| (size, SHM_HUGETLB);
+        let bad_huge = |size| (size, SHM_HUGETLB | KIB64);
+        use Errno::{Einval, Enomem, Enospc, Eperm};
+        for (what, asked, used, caller, no_memory, expected) in [
+            ("size 0", ordinary(0), none, &root, false, Some(Einval)),
+            ("one byte", ordinary(1), none, &root, false, None),
+            ("shmmax", ordinary(40960), none, &root, false, None),
+            (
+                "above shmmax",
+                ordinary((1 << 20) + 1),
+                none,
+                &root,
+                false,
+                Some(Einval),
+            ),
+            ("shmall", ordinary(4097), (8, 0), &root, false, None),
+            (
+                "above shmall",
+                ordinary(4097),
+                (9, 0),
+                &root,
+                false,
+                Some(Enospc),
+            ),
+            (
+                "shmall full, size 0",
+                ordinary(0),
+                shmall_full,
+                &root,
+                false,
+                Some(Einval),
+            ),
+            (
+                "shmall full, above shmmax",
+                ordinary(1 << 21),
+                shmall_full,
+                &root,
+                false,
+                Some(Einval),
+            ),
+            (
+                "shmall full, bad huge size",
+                bad_huge(1),
+                shmall_full,
+                &root,
+                false,
+                Some(Enospc),
+            ),
+            (
+                "shmmni full",
+                ordinary(1),
+                shmmni_full,
+                &root,
+                false,
+                Some(Enospc),
+            ),
+            (
+                "shmmni full, size 0",
+                ordinary(0),
+                shmmni_full,
+                &root,
+                false,
+                Some(Einval),
+            ),
+            (
+                "shmmni full, bad huge size",
+                bad_huge(1),
+                shmmni_full,
+                &root,
+                false,
+                Some(Einval),
+            ),
+            (
+                "shmmni full, no huge pages",
+                huge(1),
+                shmmni_full,
+                &root,
+                true,
+                Some(Enomem),
+            ),
+            (
+                "shmmni full, no memory",
+                ordinary(1),
+                shmmni_full,
+                &root,
+                true,
+                Some(Enomem),
+            ),
+            (
+                "user, huge, size 0",
+                huge(0),
+                none,
+                &user,
+                false,
+                Some(Einval),
+            ),
+            (
+                "user, bad huge size",
+                bad_huge(1),
+                none,
+                &user,
+                false,
+                Some(Einval),
+            ),
+            ("user, huge", huge(1), none, &user, false, Some(Eperm)),
+            (
+                "user, huge, no pages",
+                huge(1),
+                none,
+                &user,
+                true,
+                Some(Eperm),
+            ),
+            ("root, huge", huge(1), none, &root, false, None),
+        ] {
+            assert_eq!(
+                create(asked, &small, used, caller, no_memory),
+                expected,
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_near_the_end_of_all_numbers() {
+        // Rows of Linux 6.18 with both limits at 2^64 − 1.
+        let unlimited = Limits {
+            shmmax: u64::MAX,
+            shmall: u64::MAX,
+            ..LIMITS
+        };
+        let root = Person::with_euid(0).with(&[Capability::IpcLock]);
+        for (size, expected) in [
+            (u64::MAX, Some(Errno::Enospc)),
+            (0xffff_ffff_ffff_f001, Some(Errno::Enospc)),
+            (0xffff_ffff_ffff_f000, Some(Errno::Einval)),
+            (0xffff_ffff_ffff_efff, Some(Errno::Einval)),
+            (1 << 63, Some(Errno::Einval)),
+            ((1 << 63) - 1, None),
+        ] {
+            assert_eq!(
+                create((size, 0), &unlimited, (0, 0), &root, false),
+                expected
+            );
+        }
+        // Of huge pages the length of a file is not asked.
+        let huge = (1 << 63, SHM_HUGETLB);
+        assert_eq!(create(huge, &unlimited, (0, 0), &root, false), None);
+        // The default shmmax itself.
+        let default = (LIMITS.shmmax, 0);
+        assert_eq!(
+            create(default, &LIMITS, (0, 0), &root, false),
+            Some(Errno::Einval)
+        );
+        // Pages that cannot even be added.
+        let ruling = check_shmall(4096, u64::MAX, &unlimited);
+        assert_eq!(errno(ruling), Some(Errno::Enospc));
+    }
+
+    #[test]
+    fn huge_pages_are_of_the_size_asked_or_the_default() {
+        let root = Person::with_euid(0).with(&[Capability::IpcLock]);
+        let size = |shmflg| {
+            check_hugetlb(shmflg, SIZES, false, &root)
+                .map(|pages| pages.map(|pages| pages.size_log2))
+                .map_err(|refusal| refusal.errno)
+        };
+        assert_eq!(size(0o600), Ok(None));
+        assert_eq!(size(KIB64), Ok(None));
+        assert_eq!(size(SHM_HUGETLB), Ok(Some(21)));
+        assert_eq!(size(SHM_HUGETLB | MIB2), Ok(Some(21)));
+        assert_eq!(size(SHM_HUGETLB | GIB1), Ok(Some(30)));
+        assert_eq!(size(SHM_HUGETLB | KIB64), Err(Errno::Einval));
+        assert_eq!(size(SHM_HUGETLB | 63 << SHM_HUGE_SHIFT), Err(Errno::Einval));
+        // A machine without any.
+        let ruling = check_hugetlb(SHM_HUGETLB, &[], false, &root);
+        assert_eq!(errno(ruling), Some(Errno::Einval));
+    }
+
+    #[test]
+    fn huge_pages_take_a_group_or_a_capability() {
+        let user = Person::with_euid(OWNER);
+        assert!(check_hugetlb(SHM_HUGETLB, SIZES, true, &user).is_ok());
+        assert_eq!(user.asked.get(), [0, 0, 0]);
+        let wrong = user.with(&[Capability::IpcOwner, Capability::SysAdmin]);
+        let ruling = check_hugetlb(SHM_HUGETLB, SIZES, false, &wrong);
+        assert_eq!(errno(ruling), Some(Errno::Eperm));
+    }
+
+    #[test]
+    fn a_mapping_of_huge_pages_is_a_multiple_of_them() {
+        let pages = |size_log2| HugePages { size_log2 };
+        assert_eq!(pages(21).round_up(100), Some(2 << 20));
+        assert_eq!(pages(21).round_up(2 << 20), Some(2 << 20));
+        assert_eq!(pages(30).round_up(1), Some(1 << 30));
+        assert_eq!(pages(21).round_up(u64::MAX), None);
+        assert_eq!(pages(64).round_up(1), None);
+    }
+
+    #[test]
+    fn shmmni_counts_the_segments_there_are() {
+        let limits = Limits {
+            shmmni: 2,
+            ..LIMITS
+        };
+        assert_eq!(check_shmmni(1, &limits), Ok(()));
+        assert_eq!(errno(check_shmmni(2, &limits)), Some(Errno::Enospc));
+        // The limit was lowered meanwhile.
+        assert_eq!(errno(check_shmmni(3, &limits)), Some(Errno::Enospc));
+        let nought = Limits {
+            shmmni: 0,
+            ..LIMITS
+        };
+        assert_eq!(errno(check_shmmni(0, &nought)), Some(Errno::Enospc));
+    }
+}
