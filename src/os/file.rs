@@ -1,0 +1,518 @@
+//! Files, directories and their locks.
+
+use super::path::Path;
+use super::{OsError, OsResult, raw};
+use core::ffi::CStr;
+
+/// An open descriptor of ours: closed when dropped, close-on-exec always.
+#[derive(Debug)]
+pub struct Fd(i32);
+
+impl Fd {
+    /// The number, for messages and for `/proc/self/fd`.
+    pub fn number(&self) -> i32 {
+        self.0
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor was opened by us and is closed once.
+        let _ = unsafe { raw::call(libc::SYS_close, [self.0 as usize, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// What `fstat` says of a file, as far as we ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Device number of the file system.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// File type and permission bits.
+    pub mode: u32,
+    /// Number of hard links.
+    pub links: u64,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Length in bytes.
+    pub len_bytes: u64,
+    /// Memory or disk that is really used, in bytes.
+    pub allocated_bytes: u64,
+}
+
+impl Status {
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFREG
+    }
+
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+
+    /// Permission bits with set-uid, set-gid and sticky.
+    pub fn permissions(&self) -> u32 {
+        self.mode & 0o7777
+    }
+
+    /// What kind of file it is, in words.
+    pub fn kind(&self) -> &'static str {
+        match self.mode & libc::S_IFMT {
+            libc::S_IFREG => "a regular file",
+            libc::S_IFDIR => "a directory",
+            libc::S_IFLNK => "a symbolic link",
+            libc::S_IFIFO => "a fifo",
+            libc::S_IFSOCK => "a socket",
+            libc::S_IFBLK => "a block device",
+            libc::S_IFCHR => "a character device",
+            _ => "something unknown",
+        }
+    }
+}
+
+const ALWAYS: i32 = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NOCTTY | LARGE;
+#[cfg(target_pointer_width = "64")]
+const LARGE: i32 = 0;
+#[cfg(not(target_pointer_width = "64"))]
+const LARGE: i32 = libc::O_LARGEFILE;
+
+/// Opens `path` with `flags`; a symbolic link at its end is refused (`ELOOP`).
+pub fn open(path: &Path, flags: i32, mode: u32) -> OsResult<Fd> {
+    open_at(libc::AT_FDCWD, path.addr(), flags | ALWAYS, mode)
+}
+
+/// Opens `path` and follows links, for files of the system such as `/proc`.
+pub fn open_following(path: &CStr, flags: i32) -> OsResult<Fd> {
+    open_at(
+        libc::AT_FDCWD,
+        path.as_ptr() as usize,
+        (flags | ALWAYS) & !libc::O_NOFOLLOW,
+        0,
+    )
+}
+
+fn open_at(dir: i32, path: usize, flags: i32, mode: u32) -> OsResult<Fd> {
+    loop {
+        // SAFETY: the path is NUL-terminated and live for the call.
+        let answer = unsafe {
+            raw::call(
+                libc::SYS_openat,
+                [dir as usize, path, flags as usize, mode as usize, 0, 0],
+            )
+        };
+        match answer {
+            Err(OsError(libc::EINTR)) => {}
+            Err(error) => return Err(error),
+            Ok(number) => return Ok(Fd(number as i32)),
+        }
+    }
+}
+
+/// `fstat`.
+pub fn status(fd: &Fd) -> OsResult<Status> {
+    stat_with(fd.0, c"".as_ptr() as usize, libc::AT_EMPTY_PATH)
+}
+
+/// `lstat`: of the link itself where `path` is one.
+pub fn status_of(path: &Path) -> OsResult<Status> {
+    stat_with(libc::AT_FDCWD, path.addr(), libc::AT_SYMLINK_NOFOLLOW)
+}
+
+#[cfg(target_pointer_width = "64")]
+fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
+    let mut raw_stat = core::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the path is NUL-terminated and live, the buffer of the size that the call writes.
+    unsafe {
+        if flags == libc::AT_EMPTY_PATH {
+            // fstat proper is a little cheaper than newfstatat with an empty path.
+            raw::call(
+                libc::SYS_fstat,
+                [dir as usize, raw_stat.as_mut_ptr() as usize, 0, 0, 0, 0],
+            )?;
+        } else {
+            raw::call(
+                libc::SYS_newfstatat,
+                [
+                    dir as usize,
+                    path,
+                    raw_stat.as_mut_ptr() as usize,
+                    flags as usize,
+                    0,
+                    0,
+                ],
+            )?;
+        }
+    }
+    // SAFETY: zeroed at first and filled by the kernel.
+    let raw_stat = unsafe { raw_stat.assume_init() };
+    Ok(Status {
+        device: raw_stat.st_dev as u64,
+        inode: raw_stat.st_ino as u64,
+        mode: raw_stat.st_mode,
+        links: raw_stat.st_nlink as u64,
+        uid: raw_stat.st_uid,
+        gid: raw_stat.st_gid,
+        len_bytes: raw_stat.st_size as u64,
+        allocated_bytes: (raw_stat.st_blocks as u64).saturating_mul(512),
+    })
+}
+
+#[cfg(not(target_pointer_width = "64"))]
+fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
+    let mut raw_stat = core::mem::MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path is NUL-terminated and live, the buffer of the size that the call writes.
+    unsafe {
+        raw::call(
+            libc::SYS_statx,
+            [
+                dir as usize,
+                path,
+                flags as usize,
+                libc::STATX_BASIC_STATS as usize,
+                raw_stat.as_mut_ptr() as usize,
+                0,
+            ],
+        )?;
+    }
+    // SAFETY: zeroed at first and filled by the kernel.
+    let raw_stat = unsafe { raw_stat.assume_init() };
+    Ok(Status {
+        device: u64::from(raw_stat.stx_dev_major) << 32 | u64::from(raw_stat.stx_dev_minor),
+        inode: raw_stat.stx_ino,
+        mode: u32::from(raw_stat.stx_mode),
+        links: u64::from(raw_stat.stx_nlink),
+        uid: raw_stat.stx_uid,
+        gid: raw_stat.stx_gid,
+        len_bytes: raw_stat.stx_size,
+        allocated_bytes: raw_stat.stx_blocks.saturating_mul(512),
+    })
+}
+
+/// How a lock is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lock {
+    /// `LOCK_SH`, at once or not at all.
+    TryShared,
+    /// `LOCK_EX`, at once or not at all.
+    TryExclusive,
+    /// `LOCK_EX`, as long as it takes.
+    Exclusive,
+}
+
+/// `flock`. `Ok(false)`: somebody else holds it.
+pub fn lock(fd: &Fd, how: Lock) -> OsResult<bool> {
+    let operation = match how {
+        Lock::TryShared => libc::LOCK_SH | libc::LOCK_NB,
+        Lock::TryExclusive => libc::LOCK_EX | libc::LOCK_NB,
+        Lock::Exclusive => libc::LOCK_EX,
+    };
+    loop {
+        // SAFETY: no memory is involved.
+        match unsafe {
+            raw::call(
+                libc::SYS_flock,
+                [fd.0 as usize, operation as usize, 0, 0, 0, 0],
+            )
+        } {
+            Ok(_) => return Ok(true),
+            Err(OsError(libc::EWOULDBLOCK)) => return Ok(false),
+            Err(OsError(libc::EINTR)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// `ftruncate`.
+pub fn set_len(fd: &Fd, len_bytes: u64) -> OsResult<()> {
+    retry(
+        libc::SYS_ftruncate,
+        [fd.0 as usize, len_bytes as usize, 0, 0, 0, 0],
+    )
+}
+
+/// `fallocate`: afterwards the range can be written without the file system running out of room.
+#[cfg(target_pointer_width = "64")]
+pub fn allocate(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
+    retry(
+        libc::SYS_fallocate,
+        [fd.0 as usize, 0, offset as usize, len_bytes as usize, 0, 0],
+    )
+}
+
+/// `fallocate`: afterwards the range can be written without the file system running out of room.
+#[cfg(not(target_pointer_width = "64"))]
+pub fn allocate(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
+    retry(
+        libc::SYS_fallocate,
+        [fd.0 as usize, 0, offset as usize, 0, len_bytes as usize, 0],
+    )
+}
+
+/// `fchmod`.
+pub fn set_permissions(fd: &Fd, mode: u32) -> OsResult<()> {
+    retry(libc::SYS_fchmod, [fd.0 as usize, mode as usize, 0, 0, 0, 0])
+}
+
+/// Changes the permissions of whatever a descriptor opened with `O_PATH` stands for.
+pub fn set_permissions_of_path_fd(fd: &Fd, mode: u32) -> OsResult<()> {
+    let link = proc_self_fd(fd);
+    retry(
+        libc::SYS_fchmodat,
+        [libc::AT_FDCWD as usize, link.addr(), mode as usize, 0, 0, 0],
+    )
+}
+
+/// `/proc/self/fd/N` of a descriptor of ours.
+pub fn proc_self_fd(fd: &Fd) -> Path {
+    let mut link = Path::from_bytes(b"/proc/self/fd/").unwrap_or_default();
+    let _ = link.push_decimal(fd.0 as u32);
+    link
+}
+
+/// Sets one extended attribute of whatever an `O_PATH` descriptor stands for.
+pub fn set_attribute_of_path_fd(fd: &Fd, name: &CStr, value: &[u8]) -> OsResult<()> {
+    let link = proc_self_fd(fd);
+    retry(
+        libc::SYS_setxattr,
+        [
+            link.addr(),
+            name.as_ptr() as usize,
+            value.as_ptr() as usize,
+            value.len(),
+            0,
+            0,
+        ],
+    )
+}
+
+/// Removes one extended attribute of whatever an `O_PATH` descriptor stands for.
+pub fn remove_attribute_of_path_fd(fd: &Fd, name: &CStr) -> OsResult<()> {
+    let link = proc_self_fd(fd);
+    retry(
+        libc::SYS_removexattr,
+        [link.addr(), name.as_ptr() as usize, 0, 0, 0, 0],
+    )
+}
+
+/// `unlink`.
+pub fn unlink(path: &Path) -> OsResult<()> {
+    retry(
+        libc::SYS_unlinkat,
+        [libc::AT_FDCWD as usize, path.addr(), 0, 0, 0, 0],
+    )
+}
+
+/// `rmdir`.
+pub fn remove_dir(path: &Path) -> OsResult<()> {
+    retry(
+        libc::SYS_unlinkat,
+        [
+            libc::AT_FDCWD as usize,
+            path.addr(),
+            libc::AT_REMOVEDIR as usize,
+            0,
+            0,
+            0,
+        ],
+    )
+}
+
+/// `mkdir`.
+pub fn make_dir(path: &Path, mode: u32) -> OsResult<()> {
+    retry(
+        libc::SYS_mkdirat,
+        [libc::AT_FDCWD as usize, path.addr(), mode as usize, 0, 0, 0],
+    )
+}
+
+/// `rename` that never replaces: `EEXIST` when `to` is there. File systems without that ability answer `EINVAL`.
+pub fn rename_new(from: &Path, to: &Path) -> OsResult<()> {
+    retry(
+        libc::SYS_renameat2,
+        [
+            libc::AT_FDCWD as usize,
+            from.addr(),
+            libc::AT_FDCWD as usize,
+            to.addr(),
+            libc::RENAME_NOREPLACE as usize,
+            0,
+        ],
+    )
+}
+
+/// A file system, as far as `statfs` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// The magic number of its type.
+    pub magic: u64,
+    /// What it can hold in all, in bytes; 0 where it has no bound of its own.
+    pub total_bytes: u64,
+    /// What an ordinary user could still store, in bytes.
+    pub available_bytes: u64,
+}
+
+/// `statfs`.
+#[cfg(target_pointer_width = "64")]
+pub fn file_system_of(path: &Path) -> OsResult<FileSystem> {
+    let mut answer = core::mem::MaybeUninit::<libc::statfs>::zeroed();
+    retry(
+        libc::SYS_statfs,
+        [path.addr(), answer.as_mut_ptr() as usize, 0, 0, 0, 0],
+    )?;
+    // SAFETY: zeroed at first and filled by the kernel.
+    let answer = unsafe { answer.assume_init() };
+    let block = answer.f_bsize as u64;
+    Ok(FileSystem {
+        magic: answer.f_type as u64,
+        total_bytes: (answer.f_blocks as u64).saturating_mul(block),
+        available_bytes: (answer.f_bavail as u64).saturating_mul(block),
+    })
+}
+
+/// `statfs`.
+#[cfg(not(target_pointer_width = "64"))]
+pub fn file_system_of(path: &Path) -> OsResult<FileSystem> {
+    let mut answer = core::mem::MaybeUninit::<libc::statfs64>::zeroed();
+    retry(
+        libc::SYS_statfs64,
+        [
+            path.addr(),
+            size_of::<libc::statfs64>(),
+            answer.as_mut_ptr() as usize,
+            0,
+            0,
+            0,
+        ],
+    )?;
+    // SAFETY: zeroed at first and filled by the kernel.
+    let answer = unsafe { answer.assume_init() };
+    let block = answer.f_bsize as u64;
+    Ok(FileSystem {
+        magic: answer.f_type as u64,
+        total_bytes: (answer.f_blocks as u64).saturating_mul(block),
+        available_bytes: (answer.f_bavail as u64).saturating_mul(block),
+    })
+}
+
+/// Reads up to `out.len()` bytes at the descriptor's position. Returns how many came.
+pub fn read(fd: &Fd, out: &mut [u8]) -> OsResult<usize> {
+    loop {
+        // SAFETY: the buffer is live and as long as said.
+        match unsafe {
+            raw::call(
+                libc::SYS_read,
+                [fd.0 as usize, out.as_mut_ptr() as usize, out.len(), 0, 0, 0],
+            )
+        } {
+            Err(OsError(libc::EINTR)) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// Writes `bytes` to the host's descriptor `number`, once; whatever goes wrong is nobody's business.
+pub fn write_fd(number: i32, bytes: &[u8]) {
+    // SAFETY: the buffer is live and as long as said.
+    let _ = unsafe {
+        raw::call(
+            libc::SYS_write,
+            [
+                number as usize,
+                bytes.as_ptr() as usize,
+                bytes.len(),
+                0,
+                0,
+                0,
+            ],
+        )
+    };
+}
+
+/// Appends `bytes` to the file at `path` with one write, making the file (mode 0600) if need be. A symbolic link
+/// is refused, and so is anything but a regular file, for a fifo without a reader would hold the host up.
+pub fn append_line(path: &CStr, bytes: &[u8]) -> OsResult<()> {
+    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NONBLOCK;
+    let fd = open_at(
+        libc::AT_FDCWD,
+        path.as_ptr() as usize,
+        flags | ALWAYS,
+        0o600,
+    )?;
+    if !status(&fd)?.is_file() {
+        return Err(OsError(libc::EINVAL));
+    }
+    write_fd(fd.0, bytes);
+    Ok(())
+}
+
+/// Calls `each` with every name in the open directory but `.` and `..`, until it answers `false`.
+pub fn for_each_entry(dir: &Fd, mut each: impl FnMut(&[u8]) -> bool) -> OsResult<()> {
+    #[repr(align(8))]
+    struct Buffer([u8; 4096]);
+    let mut buffer = Buffer([0; 4096]);
+    loop {
+        // SAFETY: the buffer is live and as long as said.
+        let filled = unsafe {
+            raw::call(
+                libc::SYS_getdents64,
+                [
+                    dir.0 as usize,
+                    buffer.0.as_mut_ptr() as usize,
+                    buffer.0.len(),
+                    0,
+                    0,
+                    0,
+                ],
+            )?
+        };
+        if filled == 0 {
+            return Ok(());
+        }
+        // struct linux_dirent64: u64 inode, i64 offset, u16 length of this entry, u8 type, name with NUL.
+        let mut rest = buffer.0.get(..filled).unwrap_or(&[]);
+        while let (Some(&[low, high]), Some(tail)) = (rest.get(16..18), rest.get(19..)) {
+            let entry_len = usize::from(u16::from_ne_bytes([low, high]));
+            let name = tail.split(|&byte| byte == 0).next().unwrap_or(&[]);
+            if name != b"." && name != b".." && !each(name) {
+                return Ok(());
+            }
+            match rest.get(entry_len..) {
+                Some(next) if entry_len > 0 => rest = next,
+                _ => break,
+            }
+        }
+    }
+}
+
+/// The current working directory, absolute.
+pub fn working_directory() -> OsResult<Path> {
+    let mut buffer = [0u8; super::path::CAPACITY];
+    // SAFETY: the buffer is live and as long as said.
+    unsafe {
+        raw::call(
+            libc::SYS_getcwd,
+            [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0],
+        )?
+    };
+    let text = buffer.split(|&byte| byte == 0).next().unwrap_or(&[]);
+    // A directory out of our reach is told as "(unreachable)/…".
+    if text.first() != Some(&b'/') {
+        return Err(OsError(libc::ENOENT));
+    }
+    Path::from_bytes(text).ok_or(OsError(libc::ENAMETOOLONG))
+}
+
+fn retry(number: libc::c_long, args: [usize; 6]) -> OsResult<()> {
+    loop {
+        // SAFETY: every caller in this file passes live, NUL-terminated paths and live buffers of the right size.
+        match unsafe { raw::call(number, args) } {
+            Ok(_) => return Ok(()),
+            Err(OsError(libc::EINTR)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

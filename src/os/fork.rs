@@ -1,0 +1,280 @@
+//! What a fork does to us: a page that tells a child that it is one, the in-process lock on it, and the handlers.
+
+use super::{OsError, OsResult, errno, pages, process, raw};
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use spin::mutex::SpinMutex;
+
+/// Words that every child of a fork, by whatever call it was made, finds as zeros.
+///
+/// `MADV_WIPEONFORK` does it, at no cost, for a raw `clone` as well. A child that shares the address space
+/// (`vfork`, threads) shares the words too, as it shares the attaches.
+#[repr(C)]
+struct WipedWords {
+    lock: SpinMutex<()>,
+    identity: AtomicU32,
+    /// The thread that holds the lock over a fork, until the fork is over: it may enter again.
+    reentrant: AtomicUsize,
+}
+
+/// A value guarded by an in-process lock that no fork can leave locked in the child, next to the process's
+/// identity, which is 0 in a child that has not taken one of its own.
+///
+/// Invariant: signals are blocked while the lock is held, so a handler never meets it locked by its own thread.
+pub struct ForkLock<T> {
+    words: NonNull<WipedWords>,
+    value: UnsafeCell<T>,
+    /// The thread whose `prepare` handler ran and whose `parent` or `child` handler is still to come. Not wiped: the
+    /// child's handler must know it.
+    forking: AtomicUsize,
+}
+
+// SAFETY: the value is reached through the lock only; the words are atomics.
+unsafe impl<T: Send> Send for ForkLock<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for ForkLock<T> {}
+
+impl<T> ForkLock<T> {
+    /// Makes the page and puts `value` under its lock.
+    pub fn new(value: T) -> OsResult<ForkLock<T>> {
+        let len = process::page_size();
+        let start = pages::map_private(len)?;
+        // SAFETY: our own fresh page.
+        let wiped = unsafe {
+            raw::call(
+                libc::SYS_madvise,
+                [
+                    start.as_ptr() as usize,
+                    len,
+                    libc::MADV_WIPEONFORK as usize,
+                    0,
+                    0,
+                    0,
+                ],
+            )
+        };
+        if let Err(error) = wiped {
+            // Kernels before 4.14: without it a child would take itself for its parent.
+            pages::unmap(start, len);
+            return Err(error);
+        }
+        Ok(ForkLock {
+            words: start.cast(),
+            value: UnsafeCell::new(value),
+            forking: AtomicUsize::new(0),
+        })
+    }
+
+    fn words(&self) -> &WipedWords {
+        // SAFETY: page-aligned, mapped for ever. All zeros is a valid value: spin's mutex over `()` is one atomic
+        // flag that is false when unlocked (the test below holds it to that), the identity is an integer.
+        unsafe { self.words.as_ref() }
+    }
+
+    /// The process's identity; 0: none yet, or a child that has none of its own.
+    #[inline]
+    pub fn identity(&self) -> u32 {
+        self.words().identity.load(Ordering::Relaxed)
+    }
+
+    /// Sets the process's identity.
+    pub fn set_identity(&self, identity: u32) {
+        self.words().identity.store(identity, Ordering::Relaxed);
+    }
+
+    /// Takes the lock. Signals must be blocked.
+    pub fn lock(&self) -> Guard<'_, T> {
+        if self.words().reentrant.load(Ordering::Relaxed) == errno::thread_mark() {
+            // Another library's fork handler calls us between our own: this thread holds the lock already.
+            return Guard {
+                lock: self,
+                release: false,
+            };
+        }
+        self.acquire();
+        Guard {
+            lock: self,
+            release: true,
+        }
+    }
+
+    fn acquire(&self) {
+        let mut tries = 0u32;
+        while !self.try_acquire() {
+            // The holder may be waiting for the processor (or have a lower priority), so do not spin for long.
+            tries = tries.saturating_add(1);
+            match tries {
+                0..64 => core::hint::spin_loop(),
+                64..128 => process::yield_now(),
+                _ => process::nap(50_000),
+            }
+        }
+    }
+
+    fn try_acquire(&self) -> bool {
+        match self.words().lock.try_lock() {
+            Some(held) => {
+                core::mem::forget(held);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn release(&self) {
+        // SAFETY: called by the holder only, whose guard was forgotten.
+        unsafe { self.words().lock.force_unlock() };
+    }
+
+    /// Takes the lock if it is free at this moment.
+    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        self.try_acquire().then_some(Guard {
+            lock: self,
+            release: true,
+        })
+    }
+
+    /// Takes the lock and keeps it over a fork, until [`ForkLock::fork_over`] in the parent and in the child.
+    pub fn hold_over_fork(&self) {
+        self.acquire();
+        self.forking.store(errno::thread_mark(), Ordering::Relaxed);
+        self.words()
+            .reentrant
+            .store(errno::thread_mark(), Ordering::Relaxed);
+    }
+
+    /// Whether the calling thread is between [`ForkLock::hold_over_fork`] and [`ForkLock::fork_over`].
+    pub fn is_forking_thread(&self) -> bool {
+        self.forking.load(Ordering::Relaxed) == errno::thread_mark()
+    }
+
+    /// Ends what [`ForkLock::hold_over_fork`] began. In a child the wiped lock is free already.
+    pub fn fork_over(&self) {
+        self.forking.store(0, Ordering::Relaxed);
+        self.words().reentrant.store(0, Ordering::Relaxed);
+        self.release();
+    }
+}
+
+/// The lock, held.
+pub struct Guard<'a, T> {
+    lock: &'a ForkLock<T>,
+    release: bool,
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: this thread holds the lock.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: this thread holds the lock, signals are blocked, and the guard is borrowed exclusively. The
+        // fork handlers hold the lock without a guard, so a nested guard is the only one.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        if self.release {
+            self.lock.release();
+        }
+    }
+}
+
+/// A function to be called later, if one was given.
+pub struct Work(AtomicUsize);
+
+impl Work {
+    /// Nothing.
+    pub const fn none() -> Work {
+        Work(AtomicUsize::new(0))
+    }
+
+    /// That.
+    pub fn set(&self, work: fn()) {
+        self.0.store(work as usize, Ordering::Release);
+    }
+
+    /// Calls it.
+    pub fn run(&self) {
+        let work = self.0.load(Ordering::Acquire);
+        if work != 0 {
+            // SAFETY: only `set` stores here, and it stores a `fn()`.
+            unsafe { core::mem::transmute::<usize, fn()>(work)() };
+        }
+    }
+}
+
+/// The three handlers of `pthread_atfork`.
+#[derive(Clone, Copy)]
+pub struct Handlers {
+    /// In the parent, before.
+    pub prepare: extern "C" fn(),
+    /// In the parent, after, whether it worked or not.
+    pub parent: extern "C" fn(),
+    /// In the child.
+    pub child: extern "C" fn(),
+}
+
+/// Installs `handlers` for every `fork` from now on.
+pub fn install(handlers: Handlers) -> OsResult<()> {
+    unsafe extern "C" {
+        safe fn pthread_atfork(
+            prepare: Option<extern "C" fn()>,
+            parent: Option<extern "C" fn()>,
+            child: Option<extern "C" fn()>,
+        ) -> i32;
+    }
+    match pthread_atfork(
+        Some(handlers.prepare),
+        Some(handlers.parent),
+        Some(handlers.child),
+    ) {
+        0 => Ok(()),
+        error => Err(OsError(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zeroed_mutex_is_an_unlocked_one() {
+        assert_eq!(size_of::<SpinMutex<()>>(), 1);
+        let lock = ForkLock::new(5).unwrap();
+        let held = lock.lock();
+        assert_eq!(*held, 5);
+        assert!(lock.try_lock().is_none());
+        drop(held);
+        assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
+    fn a_raw_child_finds_the_lock_free_and_no_identity() {
+        let lock = ForkLock::new(()).unwrap();
+        lock.set_identity(9);
+        let held = lock.lock();
+        // SAFETY: the child only looks at two words and leaves.
+        unsafe {
+            let child = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
+            if child == 0 {
+                let fine = lock.identity() == 0 && lock.try_lock().is_some();
+                libc::_exit(i32::from(!fine));
+            }
+            let mut status = 0;
+            libc::waitpid(child as i32, &mut status, 0);
+            assert_eq!(status, 0);
+        }
+        assert_eq!(lock.identity(), 9);
+        drop(held);
+    }
+}

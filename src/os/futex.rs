@@ -1,0 +1,45 @@
+//! Sleeping on a word of shared memory, across processes.
+
+use super::raw;
+use core::sync::atomic::AtomicU32;
+use core::time::Duration;
+
+/// Sleeps while `word` holds `seen`, at most for `limit`. Returns early for any reason; the caller looks again.
+pub fn wait(word: &AtomicU32, seen: u32, limit: Duration) {
+    let timeout = libc::timespec {
+        tv_sec: limit.as_secs() as libc::time_t,
+        tv_nsec: limit.subsec_nanos() as libc::c_long,
+    };
+    // SAFETY: the word is live for the call, the timeout a live local.
+    let _ = unsafe {
+        raw::call(
+            libc::SYS_futex,
+            [
+                word.as_ptr() as usize,
+                libc::FUTEX_WAIT as usize,
+                seen as usize,
+                &raw const timeout as usize,
+                0,
+                0,
+            ],
+        )
+    };
+}
+
+/// Wakes one sleeper on `word`.
+pub fn wake_one(word: &AtomicU32) {
+    // SAFETY: the word is live for the call.
+    let _ = unsafe {
+        raw::call(
+            libc::SYS_futex,
+            [
+                word.as_ptr() as usize,
+                libc::FUTEX_WAKE as usize,
+                1,
+                0,
+                0,
+                0,
+            ],
+        )
+    };
+}

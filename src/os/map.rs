@@ -1,0 +1,184 @@
+//! Memory that other processes write too, and nothing but atomics on it.
+
+use super::file::Fd;
+use super::{OsResult, pages, raw};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+/// A whole file, mapped shared and writable for as long as this lives.
+///
+/// There are no references to its bytes, only atomic words at checked offsets.
+pub struct SharedMap {
+    start: NonNull<u8>,
+    len_bytes: usize,
+}
+
+// SAFETY: only atomics are handed out.
+unsafe impl Send for SharedMap {}
+// SAFETY: only atomics are handed out.
+unsafe impl Sync for SharedMap {}
+
+impl SharedMap {
+    /// Maps the first `len_bytes` of `fd`. The descriptor may be closed afterwards.
+    pub fn new(fd: &Fd, len_bytes: usize) -> OsResult<SharedMap> {
+        let addr = map(
+            0,
+            len_bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+            fd,
+        )?;
+        Ok(SharedMap {
+            start: NonNull::new(addr as *mut u8).ok_or(super::OsError(libc::ENOMEM))?,
+            len_bytes,
+        })
+    }
+
+    /// The 32-bit word at byte `offset`; an offset outside or unaligned gets the word at 0.
+    #[inline]
+    pub fn word32(&self, offset: u32) -> &AtomicU32 {
+        let offset = self.checked(offset, 4);
+        // SAFETY: in bounds, aligned, mapped for as long as `self`; an integer of any value is valid.
+        unsafe { &*self.start.as_ptr().add(offset).cast::<AtomicU32>() }
+    }
+
+    /// The 64-bit word at byte `offset`; an offset outside or unaligned gets the word at 0.
+    #[inline]
+    pub fn word64(&self, offset: u32) -> &AtomicU64 {
+        let offset = self.checked(offset, 8);
+        // SAFETY: in bounds, aligned, mapped for as long as `self`; an integer of any value is valid.
+        unsafe { &*self.start.as_ptr().add(offset).cast::<AtomicU64>() }
+    }
+
+    #[inline]
+    fn checked(&self, offset: u32, size: usize) -> usize {
+        let offset = offset as usize;
+        // Offsets come from `layout`, with indices checked before; this is the fence behind that.
+        if offset.is_multiple_of(size) && offset + size <= self.len_bytes {
+            offset
+        } else {
+            debug_assert!(false, "offset {offset} is outside of the table");
+            0
+        }
+    }
+}
+
+impl Drop for SharedMap {
+    fn drop(&mut self) {
+        pages::unmap(self.start, self.len_bytes);
+    }
+}
+
+/// Maps the one page of an open liveness file, so that its lock lives as long as the mapping, and says whether
+/// children inherit it. The mapping stays until [`unmap_page`] or the end of the address space.
+pub fn map_page(fd: &Fd, inherit: bool) -> OsResult<usize> {
+    let addr = map(
+        0,
+        super::process::page_size(),
+        libc::PROT_NONE,
+        libc::MAP_SHARED,
+        fd,
+    )?;
+    if !inherit && let Err(error) = not_inherited(addr) {
+        unmap_page(addr);
+        return Err(error);
+    }
+    Ok(addr)
+}
+
+/// Children of a fork will not have the page at `addr`, which [`map_page`] mapped.
+pub fn not_inherited(addr: usize) -> OsResult<()> {
+    // SAFETY: a page that we mapped for this purpose alone.
+    unsafe {
+        raw::call(
+            libc::SYS_madvise,
+            [
+                addr,
+                super::process::page_size(),
+                libc::MADV_DONTFORK as usize,
+                0,
+                0,
+                0,
+            ],
+        )
+    }
+    .map(|_| ())
+}
+
+/// Ends a mapping that [`map_page`] made.
+pub fn unmap_page(addr: usize) {
+    if let Some(start) = NonNull::new(addr as *mut u8) {
+        pages::unmap(start, super::process::page_size());
+    }
+}
+
+/// Where a segment is to be mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Wherever the kernel likes.
+    Anywhere,
+    /// There, if nothing is there yet (`EEXIST` otherwise).
+    Free(u64),
+    /// There, whatever is there now.
+    Replace(u64),
+}
+
+/// Maps a segment into the host's address space: the attach itself.
+pub fn map_segment(
+    fd: &Fd,
+    len_bytes: u64,
+    place: Place,
+    write: bool,
+    exec: bool,
+) -> OsResult<u64> {
+    let len = usize::try_from(len_bytes).map_err(|_| super::OsError(libc::ENOMEM))?;
+    let mut protection = libc::PROT_READ;
+    if write {
+        protection |= libc::PROT_WRITE;
+    }
+    if exec {
+        protection |= libc::PROT_EXEC;
+    }
+    let (addr, flags) = match place {
+        Place::Anywhere => (0, libc::MAP_SHARED),
+        Place::Free(addr) => (addr, libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE),
+        Place::Replace(addr) => (addr, libc::MAP_SHARED | libc::MAP_FIXED),
+    };
+    let asked = usize::try_from(addr).map_err(|_| super::OsError(libc::ENOMEM))?;
+    let got = map(asked, len, protection, flags, fd)?;
+    if matches!(place, Place::Free(_)) && got != asked {
+        // Kernels before 4.17 take the address as a mere hint.
+        unmap_segment(got as u64, len_bytes)?;
+        return Err(super::OsError(libc::EEXIST));
+    }
+    Ok(got as u64)
+}
+
+/// Unmaps a piece of the host's address space that one of our attaches holds.
+pub fn unmap_segment(addr: u64, len_bytes: u64) -> OsResult<()> {
+    // SAFETY: the caller detaches what the host attached; the host asked for it.
+    unsafe {
+        raw::call(
+            libc::SYS_munmap,
+            [addr as usize, len_bytes as usize, 0, 0, 0, 0],
+        )
+    }
+    .map(|_| ())
+}
+
+fn map(addr: usize, len: usize, protection: i32, flags: i32, fd: &Fd) -> OsResult<usize> {
+    // SAFETY: either the kernel chooses the address, or the host named it and bears what it asked for.
+    unsafe {
+        raw::call(
+            libc::SYS_mmap,
+            [
+                addr,
+                len,
+                protection as usize,
+                flags as usize,
+                fd.number() as usize,
+                0,
+            ],
+        )
+    }
+}

@@ -1,0 +1,80 @@
+//! One thin, safe function per thing asked of the operating system.
+//!
+//! With the shim's C border this is the only place in the project that holds `unsafe`. What callers may rely on:
+//!
+//! - **No exported symbol of ours is ever called.** Everything that touches files or mappings goes through
+//!   [`raw::call`], which enters the kernel directly. Hosts patch the symbols that we export, and we export
+//!   `munmap`, `mmap` and `open` ourselves.
+//! - **No cancellation points.** A thread that is cancelled inside one of our calls would take a lock with it.
+//! - **errno stays alone.** Failures are values ([`OsError`]); only [`errno`] reads or writes the host's `errno`.
+//! - **No allocation from the host's heap.** A call may arrive in a signal handler that interrupted `malloc`.
+//!   What must grow lives in pages of our own ([`pages`]).
+
+pub mod env;
+pub mod errno;
+pub mod fdtable;
+pub mod file;
+pub mod fork;
+pub mod futex;
+pub mod huge;
+pub mod map;
+pub mod pages;
+pub mod path;
+pub mod process;
+pub mod raw;
+pub mod signals;
+pub mod usermem;
+
+/// The kernel's error number of a refused system call, as a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OsError(pub i32);
+
+impl OsError {
+    /// The symbolic name where it is one that our calls can meet, for messages.
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            libc::EPERM => "EPERM",
+            libc::ENOENT => "ENOENT",
+            libc::EINTR => "EINTR",
+            libc::EIO => "EIO",
+            libc::EBADF => "EBADF",
+            libc::EAGAIN => "EAGAIN",
+            libc::ENOMEM => "ENOMEM",
+            libc::EACCES => "EACCES",
+            libc::EFAULT => "EFAULT",
+            libc::EBUSY => "EBUSY",
+            libc::EEXIST => "EEXIST",
+            libc::ENODEV => "ENODEV",
+            libc::ENOTDIR => "ENOTDIR",
+            libc::EISDIR => "EISDIR",
+            libc::EINVAL => "EINVAL",
+            libc::ENFILE => "ENFILE",
+            libc::EMFILE => "EMFILE",
+            libc::ETXTBSY => "ETXTBSY",
+            libc::EFBIG => "EFBIG",
+            libc::ENOSPC => "ENOSPC",
+            libc::EROFS => "EROFS",
+            libc::ENAMETOOLONG => "ENAMETOOLONG",
+            libc::ENOLCK => "ENOLCK",
+            libc::ENOSYS => "ENOSYS",
+            libc::ENOTEMPTY => "ENOTEMPTY",
+            libc::ELOOP => "ELOOP",
+            libc::EOVERFLOW => "EOVERFLOW",
+            libc::EDQUOT => "EDQUOT",
+            libc::EOPNOTSUPP => "EOPNOTSUPP",
+            _ => "an error",
+        }
+    }
+}
+
+impl core::fmt::Display for OsError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.name() {
+            "an error" => write!(f, "error {}", self.0),
+            name => f.write_str(name),
+        }
+    }
+}
+
+/// What a system call answered.
+pub type OsResult<T> = Result<T, OsError>;

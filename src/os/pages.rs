@@ -1,0 +1,224 @@
+//! Memory of our own: whole pages from the kernel, never the host's heap.
+
+use super::{OsResult, raw};
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicU32;
+
+/// Maps `len` bytes of private, zeroed memory.
+pub(super) fn map_private(len: usize) -> OsResult<NonNull<u8>> {
+    // SAFETY: a new mapping at an address that the kernel chooses disturbs nothing.
+    let addr = unsafe {
+        raw::call(
+            libc::SYS_mmap,
+            [
+                0,
+                len,
+                (libc::PROT_READ | libc::PROT_WRITE) as usize,
+                (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize,
+                usize::MAX,
+                0,
+            ],
+        )?
+    };
+    NonNull::new(addr as *mut u8).ok_or(super::OsError(libc::ENOMEM))
+}
+
+pub(super) fn unmap(addr: NonNull<u8>, len: usize) {
+    // SAFETY: only called with mappings that this module or `map` made and nobody uses any more.
+    let _ = unsafe { raw::call(libc::SYS_munmap, [addr.as_ptr() as usize, len, 0, 0, 0, 0]) };
+}
+
+/// Moves `value` into pages that live as long as the process.
+pub fn leak<T: Send + Sync>(value: T) -> OsResult<&'static T> {
+    let place = map_private(size_of::<T>().max(1))?.cast::<T>();
+    // SAFETY: fresh pages, large enough and page-aligned; never unmapped, so the reference holds for ever.
+    unsafe {
+        place.write(value);
+        Ok(place.as_ref())
+    }
+}
+
+/// Gives back what [`leak`] took, for a value that lost a race and was never shown to anyone.
+///
+/// The value's destructor does not run.
+pub fn unleak<T>(value: &'static T) {
+    unmap(NonNull::from(value).cast(), size_of::<T>().max(1));
+}
+
+/// A growable, contiguous array of plain values in pages of its own.
+pub struct PageVec<T: Copy> {
+    start: Option<NonNull<T>>,
+    len: usize,
+    capacity: usize,
+}
+
+// SAFETY: the array owns its pages as `Vec` owns its heap block.
+unsafe impl<T: Copy + Send> Send for PageVec<T> {}
+
+impl<T: Copy> PageVec<T> {
+    /// The empty array; takes no memory.
+    pub const fn new() -> PageVec<T> {
+        PageVec {
+            start: None,
+            len: 0,
+            capacity: 0,
+        }
+    }
+
+    /// Makes sure that `more` further values fit without another system call.
+    pub fn reserve(&mut self, more: usize) -> OsResult<()> {
+        let needed = self.len.saturating_add(more);
+        if needed <= self.capacity {
+            return Ok(());
+        }
+        let page = super::process::page_size();
+        let bytes = needed
+            .max(self.capacity * 2)
+            .saturating_mul(size_of::<T>())
+            .next_multiple_of(page);
+        let new = map_private(bytes)?.cast::<T>();
+        if let Some(old) = self.start {
+            // SAFETY: both blocks are live and distinct; the new one is larger.
+            unsafe { core::ptr::copy_nonoverlapping(old.as_ptr(), new.as_ptr(), self.len) };
+            unmap(old.cast(), self.capacity_bytes());
+        }
+        self.start = Some(new);
+        self.capacity = bytes / size_of::<T>();
+        Ok(())
+    }
+
+    fn capacity_bytes(&self) -> usize {
+        (self.capacity * size_of::<T>()).next_multiple_of(super::process::page_size())
+    }
+
+    /// Puts `value` at `index`. What stands there and behind moves up. The room must have been
+    /// [reserved](PageVec::reserve); without it nothing happens and `false` is returned.
+    pub fn insert(&mut self, index: usize, value: T) -> bool {
+        let Some(start) = self.start else {
+            return false;
+        };
+        if self.len == self.capacity || index > self.len {
+            return false;
+        }
+        // SAFETY: index ≤ len < capacity, so both the block moved and its target lie within the pages.
+        unsafe {
+            let at = start.as_ptr().add(index);
+            core::ptr::copy(at, at.add(1), self.len - index);
+            at.write(value);
+        }
+        self.len += 1;
+        true
+    }
+
+    /// Takes out the value at `index`; what stands behind moves down.
+    pub fn remove(&mut self, index: usize) {
+        let Some(start) = self.start else { return };
+        if index >= self.len {
+            return;
+        }
+        self.len -= 1;
+        // SAFETY: index < old len, so the block moved lies within the values.
+        unsafe {
+            let at = start.as_ptr().add(index);
+            core::ptr::copy(at.add(1), at, self.len - index);
+        }
+    }
+
+    /// Drops all values, keeps the memory.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+}
+
+impl<T: Copy> Default for PageVec<T> {
+    fn default() -> PageVec<T> {
+        PageVec::new()
+    }
+}
+
+impl<T: Copy> core::ops::Deref for PageVec<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self.start {
+            // SAFETY: `len` values have been written there.
+            Some(start) => unsafe { core::slice::from_raw_parts(start.as_ptr(), self.len) },
+            None => &[],
+        }
+    }
+}
+
+impl<T: Copy> core::ops::DerefMut for PageVec<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        match self.start {
+            // SAFETY: `len` values have been written there, and `self` is borrowed exclusively.
+            Some(start) => unsafe { core::slice::from_raw_parts_mut(start.as_ptr(), self.len) },
+            None => &mut [],
+        }
+    }
+}
+
+impl<T: Copy> Drop for PageVec<T> {
+    fn drop(&mut self) {
+        if let Some(start) = self.start {
+            unmap(start.cast(), self.capacity_bytes());
+        }
+    }
+}
+
+/// A fixed array of zeroed words that costs memory only where it is written.
+pub struct SparseWords {
+    start: NonNull<AtomicU32>,
+    len: usize,
+    _owned: PhantomData<AtomicU32>,
+}
+
+// SAFETY: atomics in memory that is never unmapped while the value lives.
+unsafe impl Send for SparseWords {}
+// SAFETY: as above.
+unsafe impl Sync for SparseWords {}
+
+impl SparseWords {
+    /// `len` zeros.
+    pub fn new(len: usize) -> OsResult<SparseWords> {
+        Ok(SparseWords {
+            start: map_private(len * size_of::<AtomicU32>())?.cast(),
+            len,
+            _owned: PhantomData,
+        })
+    }
+
+    /// The word at `index`, if there is one.
+    pub fn get(&self, index: usize) -> Option<&AtomicU32> {
+        // SAFETY: within the mapping, zeroed, and only ever accessed as an atomic.
+        (index < self.len).then(|| unsafe { self.start.add(index).as_ref() })
+    }
+}
+
+impl Drop for SparseWords {
+    fn drop(&mut self) {
+        unmap(self.start.cast(), self.len * size_of::<AtomicU32>());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_grows_and_keeps_its_order() {
+        let mut array = PageVec::new();
+        assert!(!array.insert(0, 1u64), "no room was reserved");
+        for value in 0..3000u64 {
+            array.reserve(1).unwrap();
+            assert!(array.insert(0, value));
+        }
+        assert_eq!(array.len(), 3000);
+        assert_eq!((array[0], array[2999]), (2999, 0));
+        array.remove(1);
+        assert_eq!((array[0], array[1], array.len()), (2999, 2997, 2999));
+        array.remove(5000);
+        assert_eq!(array.len(), 2999);
+    }
+}

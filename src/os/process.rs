@@ -1,0 +1,192 @@
+//! Who we are and what time it is.
+
+use super::pages;
+use super::{OsResult, raw};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+fn simple(number: libc::c_long) -> u32 {
+    // SAFETY: these calls take no arguments and cannot fail.
+    unsafe { raw::call(number, [0; 6]) }.unwrap_or(0) as u32
+}
+
+/// The process id (that of the thread group).
+pub fn pid() -> i32 {
+    simple(libc::SYS_getpid) as i32
+}
+
+/// The process id of the parent.
+pub fn parent_pid() -> i32 {
+    simple(libc::SYS_getppid) as i32
+}
+
+/// The session's id.
+pub fn session() -> i32 {
+    // SAFETY: takes a number only.
+    unsafe { raw::call(libc::SYS_getsid, [0; 6]) }.unwrap_or(0) as i32
+}
+
+/// The effective user id.
+pub fn euid() -> u32 {
+    simple(libc::SYS_geteuid)
+}
+
+/// The effective group id.
+pub fn egid() -> u32 {
+    simple(libc::SYS_getegid)
+}
+
+/// The group id that file access is judged by.
+pub fn fsgid() -> u32 {
+    // SAFETY: an impossible id changes nothing, and the present one is returned.
+    unsafe { raw::call(libc::SYS_setfsgid, [u32::MAX as usize, 0, 0, 0, 0, 0]) }.unwrap_or(0) as u32
+}
+
+/// Whether `gid` is among the supplementary groups.
+pub fn has_supplementary_group(gid: u32) -> bool {
+    let mut few = [0u32; 64];
+    match groups(&mut few) {
+        Ok(count) => few.get(..count).unwrap_or(&[]).contains(&gid),
+        Err(_) => {
+            // More than fit: 65536 at most. The pages are given back at the end.
+            let mut many = pages::PageVec::new();
+            if many.reserve(65536).is_err() {
+                return false;
+            }
+            while many.len() < 65536 && many.insert(many.len(), 0u32) {}
+            match groups(&mut many) {
+                Ok(count) => many.get(..count).unwrap_or(&[]).contains(&gid),
+                Err(_) => false,
+            }
+        }
+    }
+}
+
+fn groups(out: &mut [u32]) -> OsResult<usize> {
+    // SAFETY: the buffer is live and holds as many ids as said.
+    unsafe {
+        raw::call(
+            libc::SYS_getgroups,
+            [out.len(), out.as_mut_ptr() as usize, 0, 0, 0, 0],
+        )
+    }
+}
+
+/// Whether the capability with this number (`linux/capability.h`) is effective.
+pub fn capable(number: u32) -> bool {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    // Two triples of effective, permitted, inheritable: the low and the high 32 capabilities.
+    let mut data = [0u32; 6];
+    // SAFETY: header and data are live and laid out as version 3 wants them.
+    let asked = unsafe {
+        raw::call(
+            libc::SYS_capget,
+            [
+                &raw const header as usize,
+                data.as_mut_ptr() as usize,
+                0,
+                0,
+                0,
+                0,
+            ],
+        )
+    };
+    let effective = data
+        .get(if number < 32 { 0 } else { 3 })
+        .copied()
+        .unwrap_or(0);
+    asked.is_ok() && effective & (1 << (number % 32)) != 0
+}
+
+/// The soft limit of memory that may be locked, in bytes; `u64::MAX` for none.
+pub fn memlock_limit_bytes() -> u64 {
+    let mut limits = [0u64; 2];
+    // SAFETY: the buffer is a struct rlimit64; asking only.
+    let asked = unsafe {
+        raw::call(
+            libc::SYS_prlimit64,
+            [
+                0,
+                libc::RLIMIT_MEMLOCK as usize,
+                0,
+                limits.as_mut_ptr() as usize,
+                0,
+                0,
+            ],
+        )
+    };
+    let [soft, _] = limits;
+    if asked.is_ok() { soft } else { 0 }
+}
+
+/// Seconds since 1970, as the kernel stamps its own segments.
+pub fn now_secs() -> i64 {
+    // SAFETY: a null pointer asks for the return value only. Served by the vDSO, without a system call.
+    i64::from(unsafe { libc::time(core::ptr::null_mut()) })
+}
+
+/// Nanoseconds on a clock that never jumps and is read without a system call; coarse, some milliseconds.
+pub fn coarse_nanos() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the buffer is live. Served by the vDSO.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) };
+    (now.tv_sec as u64).saturating_mul(1_000_000_000) + now.tv_nsec as u64
+}
+
+/// Lets other threads run.
+pub fn yield_now() {
+    simple(libc::SYS_sched_yield);
+}
+
+/// Sleeps for `nanos`, a fraction of a second.
+pub fn nap(nanos: u32) {
+    let length = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: nanos as libc::c_long,
+    };
+    // SAFETY: the argument is live; the rest is not asked for.
+    let _ = unsafe {
+        raw::call(
+            libc::SYS_nanosleep,
+            [&raw const length as usize, 0, 0, 0, 0, 0],
+        )
+    };
+}
+
+/// The page size in bytes.
+pub fn page_size() -> usize {
+    static KNOWN: AtomicUsize = AtomicUsize::new(0);
+    match KNOWN.load(Ordering::Relaxed) {
+        0 => {
+            // SAFETY: reads the auxiliary vector.
+            let size = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
+            let size = if size.is_power_of_two() { size } else { 4096 };
+            KNOWN.store(size, Ordering::Relaxed);
+            size
+        }
+        size => size,
+    }
+}
+
+/// Whether a process with this id is there, a zombie included.
+pub fn exists(pid: i32) -> bool {
+    // SAFETY: signal 0 sends nothing.
+    let asked = unsafe { raw::call(libc::SYS_kill, [pid as usize, 0, 0, 0, 0, 0]) };
+    pid > 0 && asked != Err(super::OsError(libc::ESRCH))
+}
+
+/// The real user id.
+pub fn uid() -> u32 {
+    simple(libc::SYS_getuid)
+}

@@ -1,0 +1,84 @@
+//! The one door to the kernel: [`call`].
+//!
+//! On x86-64 and AArch64 it is the system call instruction itself; elsewhere libc's `syscall` (which we do not
+//! export there either), with `errno` put back.
+
+use super::{OsError, OsResult};
+
+/// Enters the kernel with system call `number` and up to six arguments.
+///
+/// # Safety
+/// The arguments must be what that system call takes: pointers among them must be valid for what the call does
+/// with them, and the call must not break what the rest of the program relies on.
+#[inline]
+pub unsafe fn call(number: libc::c_long, args: [usize; 6]) -> OsResult<usize> {
+    // SAFETY: the caller's promise is passed on.
+    let answer = unsafe { enter(number, args) };
+    if (-4095..0).contains(&answer) {
+        Err(OsError(-answer as i32))
+    } else {
+        Ok(answer as usize)
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+#[inline]
+unsafe fn enter(number: libc::c_long, args: [usize; 6]) -> isize {
+    let answer: isize;
+    // SAFETY: the kernel preserves all registers but rax, rcx and r11; memory is taken as clobbered.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inlateout("rax") number as isize => answer,
+            in("rdi") args[0],
+            in("rsi") args[1],
+            in("rdx") args[2],
+            in("r10") args[3],
+            in("r8") args[4],
+            in("r9") args[5],
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    answer
+}
+
+#[cfg(target_arch = "aarch64")]
+#[inline]
+unsafe fn enter(number: libc::c_long, args: [usize; 6]) -> isize {
+    let answer: isize;
+    // SAFETY: the kernel preserves all registers but x0; memory is taken as clobbered.
+    unsafe {
+        core::arch::asm!(
+            "svc 0",
+            in("x8") number,
+            inlateout("x0") args[0] => answer,
+            in("x1") args[1],
+            in("x2") args[2],
+            in("x3") args[3],
+            in("x4") args[4],
+            in("x5") args[5],
+            options(nostack),
+        );
+    }
+    answer
+}
+
+#[cfg(not(any(
+    all(target_arch = "x86_64", target_pointer_width = "64"),
+    target_arch = "aarch64"
+)))]
+unsafe fn enter(number: libc::c_long, args: [usize; 6]) -> isize {
+    let kept = super::errno::get();
+    // SAFETY: the caller's promise is passed on.
+    let answer = unsafe {
+        libc::syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]) as isize
+    };
+    if answer == -1 {
+        let error = super::errno::get();
+        super::errno::set(kept);
+        return -(error as isize);
+    }
+    answer
+}

@@ -1,0 +1,127 @@
+//! Copies to and from the caller's buffers that fail instead of crashing.
+//!
+//! The kernel answers `EFAULT` where a plain copy would raise SIGSEGV. So each page that a copy touches is first
+//! offered to a system call that reads or writes there and changes nothing: `rt_sigprocmask`, the one call that a
+//! program confined by a seccomp filter must allow anyway. Another thread that unmaps the buffer between the
+//! probe and the copy can still crash the program, as it can crash any copy of its own.
+
+use super::raw;
+use super::signals::{Blocked, Mask};
+
+const PROBE_BYTES: usize = size_of::<Mask>();
+
+/// Copies `bytes` to the caller's address `dst`. `false` when any byte there cannot be written (`EFAULT`).
+#[must_use]
+pub fn copy_out(dst: u64, bytes: &[u8]) -> bool {
+    let Some(dst) = user_range(dst, bytes.len()) else {
+        return false;
+    };
+    if !each_page(dst, bytes.len(), can_write) {
+        return false;
+    }
+    // SAFETY: every page of the range has just been written by the kernel on our behalf; source and target cannot
+    // overlap, for the source is ours.
+    unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), dst as *mut u8, bytes.len()) };
+    true
+}
+
+/// Fills `bytes` from the caller's address `src`. `false` when any byte there cannot be read (`EFAULT`).
+#[must_use]
+pub fn copy_in(src: u64, bytes: &mut [u8]) -> bool {
+    let Some(src) = user_range(src, bytes.len()) else {
+        return false;
+    };
+    // With everything blocked, blocking "what stands at that address" too changes nothing: a read probe.
+    let _blocked = Blocked::all();
+    if !each_page(src, bytes.len(), can_read) {
+        return false;
+    }
+    // SAFETY: every page of the range has just been read by the kernel on our behalf.
+    unsafe { core::ptr::copy_nonoverlapping(src as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+    true
+}
+
+fn user_range(addr: u64, len: usize) -> Option<usize> {
+    let addr = usize::try_from(addr).ok()?;
+    if addr == 0 || len < PROBE_BYTES {
+        return None;
+    }
+    addr.checked_add(len)?;
+    Some(addr)
+}
+
+/// Offers eight bytes of each page of the range to `probe`: the first, the last, and one in each page between.
+fn each_page(addr: usize, len: usize, probe: fn(usize) -> bool) -> bool {
+    let page = super::process::page_size();
+    let last = addr + len - PROBE_BYTES;
+    if !probe(addr) {
+        return false;
+    }
+    let mut next = (addr & !(page - 1)) + page;
+    while next < last {
+        if !probe(next) {
+            return false;
+        }
+        next += page;
+    }
+    // Within one page the first probe has spoken for all of it.
+    (addr & !(page - 1)) == ((last + PROBE_BYTES - 1) & !(page - 1)) || probe(last)
+}
+
+fn can_write(addr: usize) -> bool {
+    // SAFETY: asking for the current mask only; the kernel itself checks the address it writes to.
+    unsafe {
+        raw::call(
+            libc::SYS_rt_sigprocmask,
+            [libc::SIG_BLOCK as usize, 0, addr, PROBE_BYTES, 0, 0],
+        )
+    }
+    .is_ok()
+}
+
+fn can_read(addr: usize) -> bool {
+    // SAFETY: all signals are blocked already, so blocking any set is no change; the kernel checks the address.
+    unsafe {
+        raw::call(
+            libc::SYS_rt_sigprocmask,
+            [libc::SIG_BLOCK as usize, addr, 0, PROBE_BYTES, 0, 0],
+        )
+    }
+    .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_both_ways() {
+        let mut there = [0u8; 112];
+        let here = [7u8; 112];
+        assert!(copy_out(there.as_mut_ptr() as u64, &here));
+        assert_eq!(there, here);
+        let mut back = [0u8; 112];
+        assert!(copy_in(there.as_ptr() as u64, &mut back));
+        assert_eq!(back, here);
+    }
+
+    #[test]
+    fn bad_addresses_are_refused() {
+        let mut bytes = [0u8; 112];
+        for bad in [
+            0u64,
+            1,
+            4096,
+            u64::MAX,
+            u64::MAX - 50,
+            0xffff_8000_0000_0000,
+        ] {
+            assert!(!copy_out(bad, &bytes), "{bad:#x}");
+            assert!(!copy_in(bad, &mut bytes), "{bad:#x}");
+        }
+        assert!(
+            !copy_out(copy_in as *const () as u64, &bytes),
+            "text is read-only"
+        );
+    }
+}

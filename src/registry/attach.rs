@@ -1,0 +1,214 @@
+//! shmat and shmdt.
+
+use super::attaches::Entry;
+use super::caller::Thread;
+use super::failure::{Failure, Outcome};
+use super::host::{Session, host, host_if_open, live_locked};
+use super::segment;
+use crate::os::map::{self, Place};
+use crate::os::process;
+use crate::storage::table::SlotImage;
+use crate::storage::{Obstacle, files, slots};
+use crate::sysv::{self, AttachRequest, Detach, Errno, Piece, Reason, Refusal, ShmId};
+
+/// `shmat(2)`: attaches a segment and returns its address.
+pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
+    let request = sysv::parse_shmat(shmid, addr, shmflg)?;
+    let host = host()?;
+    host.enforce_forced()?;
+    let mut image = find(host, request.id)?;
+    if image.mode & sysv::flags::SHM_DEST != 0 && host.settle(&image)? {
+        // Whoever had it attached is dead, and so may it be.
+        image = find(host, request.id)?;
+    }
+    let mut session = host.enter()?;
+    sysv::may_attach(&segment(&image), &request, &Thread)?;
+    match session.attach(&image, &request) {
+        Err(failure) if host.namespace.is_rmid_forced() => {
+            // The kernel's failing attach holds the segment for a moment and then lets go of it.
+            session.drop_if_unattached(request.id);
+            Err(failure)
+        }
+        outcome => outcome,
+    }
+}
+
+fn find(host: &'static super::host::Host, id: ShmId) -> Outcome<SlotImage> {
+    let unknown = Refusal {
+        errno: Errno::Einval,
+        reason: Reason::UnknownId(id),
+    };
+    Ok(host.live(id)?.ok_or(unknown)?)
+}
+
+impl Session {
+    fn attach(&mut self, image: &SlotImage, request: &AttachRequest) -> Outcome<u64> {
+        let namespace = &self.host.namespace;
+        let len = files::mapped_len(image);
+        let no_room = || {
+            Failure::from(Refusal {
+                errno: Errno::Enomem,
+                reason: Reason::NoRoom { len },
+            })
+        };
+        sysv::check_range(request, len)?;
+        self.local.attaches.reserve(2).map_err(|_| no_room())?;
+        let place = match (request.fixed, request.remap) {
+            (false, _) => Place::Anywhere,
+            (true, false) => Place::Free(request.addr),
+            (true, true) => Place::Replace(request.addr),
+        };
+        let start = namespace
+            .map_segment_file(image, place, request.write, request.exec)
+            .map_err(|obstacle| self.why_not_mapped(image, request, len, obstacle))?;
+        // Crash here: the mapping dies with the process, and nothing was counted yet.
+        let counted = self.count_attach(image);
+        if let Err(failure) = counted {
+            let _ = map::unmap_segment(start, len);
+            self.forget_range(start, start.saturating_add(len), None);
+            return Err(failure);
+        }
+        let attach = self.local.attaches.number_attach();
+        if request.remap {
+            self.forget_range(start, start.saturating_add(len), Some(process::pid()));
+        }
+        self.local.attaches.insert(Entry {
+            piece: Piece {
+                start,
+                len,
+                offset: 0,
+                attach,
+                id: request.id,
+                seg_len: len,
+            },
+            not_inherited: false,
+            before_fork: None,
+        });
+        Ok(start)
+    }
+
+    /// Enters one more attach into the table, if the segment is still there.
+    fn count_attach(&mut self, image: &SlotImage) -> Outcome<()> {
+        let id = ShmId::from_raw(image.id)?;
+        let known = self.local.attaches.record_of(image.slot);
+        let stamp = Some((process::pid(), process::now_secs()));
+        let held = self.lock();
+        if live_locked(&held, id).is_none() {
+            return Err(Refusal {
+                errno: Errno::Eidrm,
+                reason: Reason::RemovedMeanwhile(id),
+            }
+            .into());
+        }
+        let record = slots::attach(&held, image.slot, self.me, known, 1, stamp)?;
+        drop(held);
+        self.local.attaches.set_record(image.slot, record);
+        Ok(())
+    }
+
+    /// Says in the kernel's words why a segment could not be mapped.
+    fn why_not_mapped(
+        &self,
+        image: &SlotImage,
+        request: &AttachRequest,
+        len: u64,
+        obstacle: Obstacle,
+    ) -> Failure {
+        let addr = request.addr;
+        let Some(error) = obstacle.os_error() else {
+            return obstacle.into();
+        };
+        if let Obstacle::System { .. } = obstacle {
+            if error.0 == libc::ENOENT
+                && let Ok(id) = ShmId::from_raw(image.id)
+                && self.host.namespace.is_reachable()
+            {
+                return Refusal {
+                    errno: Errno::Eidrm,
+                    reason: Reason::RemovedMeanwhile(id),
+                }
+                .into();
+            }
+            return obstacle.into();
+        }
+        let (errno, reason) = match error.0 {
+            libc::EEXIST | libc::EINVAL => (Errno::Einval, Reason::RangeOccupied { addr, len }),
+            libc::ENOMEM if request.fixed && addr.saturating_add(len) > USER_SPACE_END => {
+                (Errno::Enomem, Reason::RangeBeyondUserSpace { addr, len })
+            }
+            libc::ENOMEM => (Errno::Enomem, Reason::NoRoom { len }),
+            libc::EPERM if request.remap => (Errno::Eperm, Reason::RangeSealed { addr, len }),
+            libc::EPERM if request.fixed => (Errno::Eperm, Reason::BelowMmapMinAddr { addr }),
+            libc::EAGAIN => (Errno::Eagain, Reason::MlockLimit { len }),
+            _ => return obstacle.into(),
+        };
+        Refusal { errno, reason }.into()
+    }
+
+    fn drop_if_unattached(&mut self, id: ShmId) {
+        let held = self.lock();
+        if live_locked(&held, id).is_some_and(|image| image.nattch == 0) {
+            slots::destroy(&held, id.slot());
+        }
+        drop(held);
+        self.sweep();
+    }
+}
+
+/// Where user space ends on x86-64 with four-level page tables; only the wording of a reason depends on it.
+const USER_SPACE_END: u64 = 0x7fff_ffff_f000;
+
+/// `shmdt(2)`: detaches what shmat gave at `addr`.
+pub fn shmdt(addr: u64) -> Outcome<()> {
+    let mut walk = Detach::new(addr)?;
+    let nothing = || {
+        Failure::from(Refusal {
+            errno: Errno::Einval,
+            reason: Reason::NotAttached(addr),
+        })
+    };
+    let host = host_if_open().ok_or_else(nothing)?;
+    // Not worth a cell when there is nothing to detach.
+    if !super::attaches::may_touch(addr, u64::MAX) {
+        return Err(nothing());
+    }
+    let mut session = host.enter()?;
+    let mut gone = 0;
+    let mut at = session.local.attaches.count_above(addr);
+    // By rising address: the entries are kept by falling address.
+    while let Some(next) = at.checked_sub(1) {
+        at = next;
+        let Some(entry) = session.local.attaches.entries().get(at).copied() else {
+            break;
+        };
+        if walk.is_done(entry.piece.start) {
+            break;
+        }
+        if walk.takes(&entry.piece) {
+            match map::unmap_segment(entry.piece.start, entry.piece.len) {
+                Ok(()) => {
+                    session.local.attaches.remove(at);
+                    gone += 1;
+                }
+                // Sealed: the kernel's shmdt says 0 then, too, and the attach stays.
+                Err(_) => {}
+            }
+        }
+    }
+    let id = walk.outcome()?;
+    // Crash here: what is unmapped already is still counted, until this process's cell is reaped.
+    if gone > 0
+        && let Some(record) = session.local.attaches.record_of(id.slot())
+    {
+        let held = session.lock();
+        slots::detach(
+            &held,
+            record,
+            gone,
+            Some((process::pid(), process::now_secs())),
+        );
+        drop(held);
+        session.sweep();
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! What this process has attached: its own books, in memory of its own.
+//!
+//! The pieces are kept by falling address: the kernel hands out addresses downwards, so a new one mostly goes to
+//! the end.
+
+use crate::os::OsResult;
+use crate::os::pages::{PageVec, SparseWords};
+use crate::sysv::{Piece, SLOTS};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// The range that all attaches lie in; empty when there are none. A hint for whoever has no lock.
+static LOWEST: AtomicU64 = AtomicU64::new(u64::MAX);
+static HIGHEST: AtomicU64 = AtomicU64::new(0);
+
+/// Whether `start..end` might touch an attach of this process. Costs two loads.
+#[inline]
+pub fn may_touch(start: u64, end: u64) -> bool {
+    start < HIGHEST.load(Ordering::Relaxed) && end > LOWEST.load(Ordering::Relaxed)
+}
+
+/// One piece and what is known of it beside its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Where it is and of what.
+    pub piece: Piece,
+    /// Children of a fork will not have it (MADV_DONTFORK).
+    pub not_inherited: bool,
+    /// The segment's atime and lpid before a fork stamped them, in case the fork fails.
+    pub before_fork: Option<(i64, i32)>,
+}
+
+/// The books.
+pub struct Attaches {
+    entries: PageVec<Entry>,
+    records: Option<SparseWords>,
+    child_records: Option<SparseWords>,
+    next_attach: u32,
+}
+
+impl Attaches {
+    /// Empty books.
+    pub const fn new() -> Attaches {
+        Attaches {
+            entries: PageVec::new(),
+            records: None,
+            child_records: None,
+            next_attach: 0,
+        }
+    }
+
+    /// Makes room for `more` pieces, so that nothing can fail once the mapping is made.
+    pub fn reserve(&mut self, more: usize) -> OsResult<()> {
+        if self.records.is_none() {
+            self.records = Some(SparseWords::new(SLOTS as usize)?);
+            self.child_records = Some(SparseWords::new(SLOTS as usize)?);
+        }
+        self.entries.reserve(more)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many pieces there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The pieces, by falling address.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The pieces, to be changed in place; their order must stay.
+    pub fn entries_mut(&mut self) -> &mut [Entry] {
+        &mut self.entries
+    }
+
+    /// A number for the next shmat call.
+    pub fn number_attach(&mut self) -> u32 {
+        self.next_attach = self.next_attach.wrapping_add(1);
+        self.next_attach
+    }
+
+    /// How many entries lie above `addr`: those with an index below the returned one start behind it.
+    pub fn count_above(&self, addr: u64) -> usize {
+        self.entries
+            .partition_point(|entry| entry.piece.start >= addr)
+    }
+
+    /// Adds a piece.
+    pub fn insert(&mut self, entry: Entry) {
+        let at = self
+            .entries
+            .partition_point(|other| other.piece.start > entry.piece.start);
+        let fits = self.entries.insert(at, entry);
+        debug_assert!(fits, "room is reserved before anything is mapped");
+        self.note_range();
+    }
+
+    /// Removes the piece at `index`.
+    pub fn remove(&mut self, index: usize) {
+        self.entries.remove(index);
+        self.note_range();
+    }
+
+    /// The record in the shared table that counts this process's attaches of slot `slot`, as far as known.
+    pub fn record_of(&self, slot: u32) -> Option<u32> {
+        read(self.records.as_ref(), slot)
+    }
+
+    /// Remembers that record.
+    pub fn set_record(&mut self, slot: u32, record: u32) {
+        write(self.records.as_ref(), slot, record);
+    }
+
+    /// The record that counts what the child that is being forked will have of slot `slot`, as far as known.
+    pub fn child_record_of(&self, slot: u32) -> Option<u32> {
+        read(self.child_records.as_ref(), slot)
+    }
+
+    /// Remembers that record.
+    pub fn set_child_record(&mut self, slot: u32, record: u32) {
+        write(self.child_records.as_ref(), slot, record);
+    }
+
+    /// In the child: the record that was prepared for it is its own.
+    pub fn adopt_child_record(&mut self, slot: u32) {
+        if let Some(record) = self.child_record_of(slot) {
+            self.set_record(slot, record);
+        }
+    }
+
+    fn note_range(&self) {
+        let lowest = self
+            .entries
+            .last()
+            .map_or(u64::MAX, |entry| entry.piece.start);
+        // The highest start need not have the highest end only if pieces overlapped, which mappings never do.
+        let highest = self.entries.first().map_or(0, |entry| entry.piece.end());
+        LOWEST.store(lowest, Ordering::Relaxed);
+        HIGHEST.store(highest, Ordering::Relaxed);
+    }
+}
+
+fn read(words: Option<&SparseWords>, slot: u32) -> Option<u32> {
+    words?
+        .get(slot as usize)?
+        .load(Ordering::Relaxed)
+        .checked_sub(1)
+}
+
+fn write(words: Option<&SparseWords>, slot: u32, record: u32) {
+    if let Some(word) = words.and_then(|words| words.get(slot as usize)) {
+        word.store(record + 1, Ordering::Relaxed);
+    }
+}
+
+impl Default for Attaches {
+    fn default() -> Attaches {
+        Attaches::new()
+    }
+}

@@ -1,0 +1,252 @@
+//! shmctl, a function per command, and the namespace's limits.
+
+use super::caller::Thread;
+use super::failure::Outcome;
+use super::host::{Session, host, live_locked, words_of};
+use super::segment;
+use crate::os::process;
+use crate::storage::directory::Scope;
+use crate::storage::lock::Held;
+use crate::storage::table::SlotImage;
+use crate::storage::{Obstacle, books, slots};
+use crate::sysv::flags::{SHM_DEST, SHM_LOCKED};
+use crate::sysv::{
+    self, Caller, Command, Errno, LimitName, Limits, LockBudget, NewPerm, Reason, Refusal, Segment,
+    ShmId,
+};
+
+fn unknown(id: ShmId) -> Refusal {
+    Refusal {
+        errno: Errno::Einval,
+        reason: Reason::UnknownId(id),
+    }
+}
+
+/// IPC_STAT, SHM_STAT and SHM_STAT_ANY.
+pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
+    let id = ShmId::from_raw(shmid)?;
+    let host = host()?;
+    host.enforce_forced()?;
+    let by_index = matches!(cmd, Command::ShmStat | Command::ShmStatAny);
+    let find = || -> Outcome<SlotImage> {
+        let found = if by_index {
+            host.live_at(id.slot())?
+        } else {
+            host.live(id)?
+        };
+        let refusal = if by_index {
+            Refusal {
+                errno: Errno::Einval,
+                reason: Reason::UnusedIndex(id.slot()),
+            }
+        } else {
+            unknown(id)
+        };
+        Ok(found.ok_or(refusal)?)
+    };
+    let mut image = find()?;
+    if host.settle(&image)? {
+        image = find()?;
+    }
+    let segment = segment(&image);
+    sysv::may_stat(&segment, cmd, &Thread)?;
+    Ok(segment)
+}
+
+/// A session, and the segment as it is once the dead are no longer counted in it.
+fn enter_at(id: ShmId) -> Outcome<(Session, Held<'static>, SlotImage)> {
+    let host = host()?;
+    host.enforce_forced()?;
+    let image = host.live(id)?.ok_or(unknown(id))?;
+    host.settle(&image)?;
+    let session = host.enter()?;
+    let held = session.lock();
+    let image = live_locked(&held, id).ok_or(unknown(id))?;
+    Ok((session, held, image))
+}
+
+/// IPC_SET.
+pub fn set(shmid: i32, new: NewPerm) -> Outcome<()> {
+    let id = ShmId::from_raw(shmid)?;
+    let (session, held, image) = enter_at(id)?;
+    let new = sysv::may_set(&segment(&image), &new, &Thread)?;
+    let mode = image.mode & !sysv::flags::MODE_BITS | new.mode;
+    slots::set_permissions(
+        &held,
+        image.slot,
+        new.uid,
+        new.gid,
+        mode,
+        process::now_secs(),
+    );
+    let image = held.table().image(image.slot);
+    drop(held);
+    // Crash here: the table decides; the file's own rights, which stand behind it, are those from before.
+    let _ = session.host.namespace.set_segment_file_rights(&image);
+    Ok(())
+}
+
+/// IPC_RMID.
+pub fn remove(shmid: i32) -> Outcome<()> {
+    let id = ShmId::from_raw(shmid)?;
+    let (session, held, image) = enter_at(id)?;
+    sysv::may_remove(&segment(&image), &Thread)?;
+    if image.nattch == 0 {
+        slots::destroy(&held, image.slot);
+        drop(held);
+        session.sweep();
+    } else if image.mode & SHM_DEST == 0 {
+        slots::mark(&held, &image);
+        let image = held.table().image(image.slot);
+        drop(held);
+        // The sticky bit tells whoever must rebuild the table from the files that the key is free.
+        let _ = session.host.namespace.set_segment_file_rights(&image);
+    }
+    Ok(())
+}
+
+/// SHM_LOCK.
+///
+/// Divergence: user space cannot keep a file's pages from being swapped out; the flag and the limits are kept.
+pub fn lock(shmid: i32) -> Outcome<()> {
+    let id = ShmId::from_raw(shmid)?;
+    let (_session, held, image) = enter_at(id)?;
+    let uid = process::uid();
+    sysv::may_lock(&segment(&image), &Thread, || LockBudget {
+        rlimit_bytes: process::memlock_limit_bytes(),
+        locked_bytes: locked_bytes(&held, uid, image.slot),
+    })?;
+    if image.mode & SHM_LOCKED == 0 {
+        slots::set_locked(&held, image.slot, image.mode | SHM_LOCKED, uid);
+    }
+    Ok(())
+}
+
+fn locked_bytes(held: &Held<'_>, uid: u32, except: u32) -> u64 {
+    let mut sum = 0u64;
+    let mut at = 0;
+    while let Some(slot) = books::next_taken_slot(held.table(), at) {
+        at = slot + 1;
+        let image = held.table().image(slot);
+        if slot != except && image.is_live() && image.mode & SHM_LOCKED != 0 && image.locker == uid
+        {
+            sum = sum.saturating_add(sysv::pages_of(image.segsz).saturating_mul(sysv::PAGE_SIZE));
+        }
+    }
+    sum
+}
+
+/// SHM_UNLOCK.
+pub fn unlock(shmid: i32) -> Outcome<()> {
+    let id = ShmId::from_raw(shmid)?;
+    let (_session, held, image) = enter_at(id)?;
+    sysv::may_unlock(&segment(&image), &Thread)?;
+    if image.mode & SHM_LOCKED != 0 {
+        slots::set_locked(&held, image.slot, image.mode & !SHM_LOCKED, 0);
+    }
+    Ok(())
+}
+
+/// IPC_INFO: the limits, and the highest index in use (0 when there is none).
+pub fn limits() -> Outcome<(Limits, i32)> {
+    let host = host()?;
+    host.enforce_forced()?;
+    settle_marked(host)?;
+    let highest = books::highest_live_slot(host.namespace.table()).unwrap_or(0);
+    Ok((host.limits(), highest as i32))
+}
+
+fn settle_marked(host: &'static super::host::Host) -> Outcome<()> {
+    // Only a marked segment can vanish with a process that died.
+    if host.namespace.marked() != 0 {
+        host.settle_all()
+    } else {
+        Ok(())
+    }
+}
+
+/// What SHM_INFO tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Segments, those marked for destruction included.
+    pub used_ids: i32,
+    /// Their pages.
+    pub shm_tot: u64,
+    /// Pages that are in memory.
+    pub shm_rss: u64,
+    /// Pages that are swapped out.
+    pub shm_swp: u64,
+    /// The highest index in use, 0 when there is none.
+    pub highest: i32,
+}
+
+/// SHM_INFO.
+pub fn usage() -> Outcome<Usage> {
+    let host = host()?;
+    host.enforce_forced()?;
+    settle_marked(host)?;
+    let namespace = &host.namespace;
+    let table = namespace.table();
+    let mut rss = 0u64;
+    let mut at = 0;
+    while let Some(slot) = books::next_taken_slot(table, at) {
+        at = slot + 1;
+        let image = table.image(slot);
+        if image.is_live() {
+            rss = rss.saturating_add(namespace.resident_bytes(&image) / sysv::PAGE_SIZE);
+        }
+    }
+    Ok(Usage {
+        used_ids: namespace.segments() as i32,
+        shm_tot: namespace.pages(),
+        shm_rss: rss,
+        shm_swp: 0,
+        highest: books::highest_live_slot(table).unwrap_or(0) as i32,
+    })
+}
+
+/// Calls `each` with every segment, by rising index, with its resident and its swapped bytes: `/proc/sysvipc/shm`.
+pub fn list(each: &mut dyn FnMut(&Segment, u64, u64)) -> Outcome<()> {
+    let host = host()?;
+    host.enforce_forced()?;
+    host.settle_all()?;
+    let table = host.namespace.table();
+    let mut at = 0;
+    while let Some(slot) = books::next_taken_slot(table, at) {
+        at = slot + 1;
+        if let Some(image) = host.live_at(slot)? {
+            each(&segment(&image), host.namespace.resident_bytes(&image), 0);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the calling thread may set the namespace's limits: root, or in user scope the namespace's owner.
+pub fn may_set_limits() -> bool {
+    let euid = Thread.euid();
+    euid == 0
+        || host().is_ok_and(|host| {
+            host.namespace.scope() == Scope::User && host.namespace.opened_by() == euid
+        })
+}
+
+/// Sets a limit from the text that was written to its file under `/proc/sys/kernel`.
+pub fn set_limit(name: LimitName, text: &[u8]) -> Outcome<()> {
+    let host = host()?;
+    let session = host.enter()?;
+    if !may_set_limits() {
+        return Err(Obstacle::System {
+            doing: "set a limit of",
+            path: *host.namespace.directory(),
+            error: crate::os::OsError(libc::EACCES),
+        }
+        .into());
+    }
+    let held = session.lock();
+    let mut limits = host.limits();
+    limits.parse_and_set(name, text)?;
+    host.namespace.set_limit_words(&held, words_of(&limits));
+    drop(held);
+    drop(session);
+    host.enforce_forced()
+}

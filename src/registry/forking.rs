@@ -1,0 +1,199 @@
+//! fork: the child's cell and records are there before the child is, so that nattch is right when fork returns.
+//!
+//! ```text
+//!   prepare (parent)   in-process lock taken and kept; if anything is attached: a cell for the child, its liveness
+//!                      file locked and mapped so that the child inherits the mapping; a record per segment
+//!   child              the cell and the records become its own; the lock was wiped, so it is free
+//!   parent             unmaps its copy of the child's liveness mapping: from now on only the child holds the lock
+//! ```
+//!
+//! A fork that failed leaves a cell in the state Forking with nobody holding its lock: the parent, or whoever looks
+//! first, undoes it. A child that was killed before its handler ran looks the same, and nobody can tell.
+
+use super::host::{Host, host_if_open, live_locked};
+use crate::os::fork::Handlers;
+use crate::os::signals::{self, Blocked};
+use crate::os::{errno, process};
+use crate::storage::layout::CellState;
+use crate::storage::live::Identity;
+use crate::storage::slots;
+
+/// What was prepared for a child.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    child: Identity,
+    mapping: usize,
+    /// The host's errno, which a failing fork sets before our handler runs.
+    errno: i32,
+}
+
+/// For `pthread_atfork`.
+pub const HANDLERS: Handlers = Handlers {
+    prepare,
+    parent,
+    child,
+};
+
+static BEFORE_FORK: crate::os::fork::Work = crate::os::fork::Work::none();
+
+/// Has `work` called in the parent before each fork, while nothing is locked. For one function; a second one
+/// replaces the first.
+pub fn on_fork_prepare(work: fn()) {
+    BEFORE_FORK.set(work);
+}
+
+extern "C" fn prepare() {
+    BEFORE_FORK.run();
+    let Some(host) = host_if_open() else { return };
+    let mask = Blocked::all().into_mask();
+    host.local.hold_over_fork();
+    let mut local = host.local.lock();
+    local.fork_mask = mask;
+    local.fork = None;
+    let inherits = local
+        .attaches
+        .entries()
+        .iter()
+        .any(|entry| !entry.not_inherited);
+    if inherits && let Some(me) = host.me() {
+        // Without a plan the child registers itself, as one of a raw clone does.
+        local.fork = host.plan_child(me, &mut local);
+    }
+    if local.fork.is_some() {
+        // A fork that fails says so in errno before the parent's handler runs, one that works leaves it alone.
+        errno::set(0);
+    }
+}
+
+extern "C" fn parent() {
+    let Some(host) = host_if_open().filter(|host| host.local.is_forking_thread()) else {
+        return;
+    };
+    let mut local = host.local.lock();
+    let mask = local.fork_mask;
+    if let Some(plan) = local.fork.take() {
+        let failed = errno::get() != 0;
+        errno::set(plan.errno);
+        host.namespace.parent_lets_go(plan.mapping);
+        if failed && let Some(me) = host.me() {
+            host.undo_failed(me, &plan, &mut local);
+        }
+    }
+    drop(local);
+    host.local.fork_over();
+    signals::restore(mask);
+}
+
+extern "C" fn child() {
+    let Some(host) = host_if_open().filter(|host| host.local.is_forking_thread()) else {
+        return;
+    };
+    let mut local = host.local.lock();
+    let mask = local.fork_mask;
+    drop_not_inherited(&mut local);
+    match local.fork.take() {
+        Some(plan) => {
+            errno::set(plan.errno);
+            host.namespace.child_adopts(plan.child, plan.mapping);
+            host.local.set_identity(plan.child.packed());
+            adopt_records(&mut local);
+        }
+        None if !local.attaches.is_empty() => {
+            if let Ok(me) = host.namespace.register() {
+                host.local.set_identity(me.packed());
+                host.enter_inherited(me, &mut local);
+            }
+        }
+        None => {}
+    }
+    drop(local);
+    host.local.fork_over();
+    signals::restore(mask);
+}
+
+fn drop_not_inherited(local: &mut super::host::Local) {
+    let mut at = 0;
+    while let Some(entry) = local.attaches.entries().get(at).copied() {
+        if entry.not_inherited {
+            local.attaches.remove(at)
+        } else {
+            at += 1
+        }
+    }
+}
+
+fn adopt_records(local: &mut super::host::Local) {
+    for at in 0..local.attaches.len() {
+        if let Some(slot) = local
+            .attaches
+            .entries()
+            .get(at)
+            .map(|entry| entry.piece.id.slot())
+        {
+            local.attaches.adopt_child_record(slot);
+        }
+    }
+}
+
+impl Host {
+    /// Takes a cell for the child and counts in it what the child will inherit.
+    fn plan_child(&self, me: Identity, local: &mut super::host::Local) -> Option<Plan> {
+        let kept = errno::get();
+        self.namespace.set_forking_parent(Some(me));
+        let registered = self.namespace.register_child();
+        self.namespace.set_forking_parent(None);
+        let (child, mapping) = registered.ok()?;
+        let now = process::now_secs();
+        let pid = process::pid();
+        let held = self.namespace.lock(me);
+        for at in 0..local.attaches.len() {
+            let Some(entry) = local.attaches.entries().get(at).copied() else {
+                continue;
+            };
+            let id = entry.piece.id;
+            if entry.not_inherited {
+                continue;
+            }
+            let Some(image) = live_locked(&held, id) else {
+                continue;
+            };
+            let known = local.attaches.child_record_of(id.slot());
+            let first =
+                !known.is_some_and(|record| slots::counts_for(&held, record, child, id.raw()));
+            if let Some(entry) = local.attaches.entries_mut().get_mut(at) {
+                entry.before_fork = first.then_some((image.atime, image.lpid));
+            }
+            // Crash here: a cell that is Forking and whose lock died with this process is undone by the next look.
+            if let Ok(record) = slots::attach(&held, id.slot(), child, known, 1, Some((pid, now))) {
+                local.attaches.set_child_record(id.slot(), record);
+            }
+        }
+        Some(Plan {
+            child,
+            mapping,
+            errno: kept,
+        })
+    }
+
+    /// The fork failed, if the child's cell is still as it was prepared and nobody holds its lock: takes it all back.
+    fn undo_failed(&self, me: Identity, plan: &Plan, local: &mut super::host::Local) {
+        let cell = plan.child.cell();
+        let (state, generation) = self.namespace.cell_state(cell);
+        let untouched = state == CellState::Forking as u32 && generation == plan.child.generation();
+        if !untouched || !self.namespace.reap_if_dead(me, cell) {
+            return;
+        }
+        let pid = process::pid();
+        let held = self.namespace.lock(me);
+        for entry in local.attaches.entries() {
+            if let Some(image) = live_locked(&held, entry.piece.id)
+                && image.lpid == pid
+                && let Some((atime, lpid)) = entry.before_fork
+            {
+                slots::stamp(&held, image.slot, Some(atime), None, lpid);
+            }
+        }
+        drop(held);
+        self.namespace.sweep(me);
+    }
+}

@@ -1,0 +1,175 @@
+//! shmget.
+
+use super::caller::Thread;
+use super::failure::{Failure, Outcome, Why};
+use super::host::{Host, host};
+use super::segment;
+use crate::os::process;
+use crate::storage::index::{self, Lookup};
+use crate::storage::layout::{FLAG_NORESERVE, FLAG_ROUNDED};
+use crate::storage::lock::Held;
+use crate::storage::slots::{self, Cursor, NewSegment};
+use crate::storage::table::SlotImage;
+use crate::storage::{Obstacle, books};
+use crate::sysv::{
+    self, Caller, Errno, IdCursor, Key, Limits, Reason, Refusal, ShmId, flags, shmget as rules,
+};
+
+/// `shmget(2)`: the id of the segment with `key`, made if need be.
+pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
+    let host = host()?;
+    host.enforce_forced()?;
+    let key = Key(key);
+    if !key.is_private() {
+        match index::find(host.namespace.table(), key.0) {
+            Lookup::Found(image) => return open_existing(&image, size, shmflg),
+            Lookup::Absent => rules::missing_key(key, shmflg)?,
+            Lookup::Busy => {}
+        }
+    }
+    create(host, key, size, shmflg)
+}
+
+fn open_existing(image: &SlotImage, size: u64, shmflg: i32) -> Outcome<i32> {
+    Ok(rules::open_existing(&segment(image), size, shmflg, &Thread)?.raw())
+}
+
+fn create(host: &'static Host, key: Key, size: u64, shmflg: i32) -> Outcome<i32> {
+    let session = host.enter()?;
+    // Limits that only the dead still hold are no reason to refuse: look once more without them.
+    let mut swept = false;
+    let mut collisions = 0;
+    loop {
+        let held = session.lock();
+        if let Some(image) = find(&held, key) {
+            drop(held);
+            return open_existing(&image, size, shmflg);
+        }
+        if !key.is_private() {
+            rules::missing_key(key, shmflg)?;
+        }
+        let limits = host.limits();
+        match admit(&held, size, shmflg, &limits) {
+            Ok(()) => {}
+            Err(failure) if swept || !is_scarcity(&failure) => return Err(failure),
+            Err(_) => {
+                drop(held);
+                swept = true;
+                host.namespace.reap_all(session.me);
+                continue;
+            }
+        }
+        let (new, before, after) = plan(&held, host, key, size, shmflg)?;
+        host.namespace
+            .ensure_slot(&held, new.id as u32 % sysv::SLOTS)?;
+        if !key.is_private() {
+            host.namespace.ensure_index(&held)?;
+        }
+        slots::reserve(&held, &new, after);
+        let image = held.table().image(new.id as u32 % sysv::SLOTS);
+        drop(held);
+        // Crash here: the cell's `work` names the slot; whoever reaps the cell unlinks what there is of the file.
+        let made = host.namespace.make_segment_file(&image);
+        let held = session.lock();
+        let rival = find(&held, key);
+        match (made, rival) {
+            (Ok(()), None) => {
+                slots::publish(&held, image.slot, process::now_secs());
+                return Ok(new.id);
+            }
+            (Ok(()), Some(rival)) => {
+                drop(held);
+                let _ = host.namespace.unlink_segment_file(&image);
+                slots::abandon(&session.lock(), image.slot, before, after);
+                return open_existing(&rival, size, shmflg);
+            }
+            (Err(Obstacle::System { error, .. }), _)
+                if error.0 == libc::EEXIST && collisions < 100 =>
+            {
+                // A file that the table does not know: not ours to touch. The next id will do.
+                slots::abandon(&held, image.slot, after, after);
+                collisions += 1;
+            }
+            (Err(obstacle), _) => {
+                slots::abandon(&held, image.slot, before, after);
+                return Err(obstacle.into());
+            }
+        }
+    }
+}
+
+fn find(held: &Held<'_>, key: Key) -> Option<SlotImage> {
+    if key.is_private() {
+        None
+    } else {
+        index::find_locked(held, key.0)
+    }
+}
+
+/// Whether a segment of `size` bytes may be made: kernel-semantics' D1 to D8, in that order.
+fn admit(held: &Held<'_>, size: u64, shmflg: i32, limits: &Limits) -> Outcome<()> {
+    let namespace = held.namespace();
+    rules::check_size(size, limits)?;
+    rules::check_shmall(size, namespace.pages(), limits)?;
+    super::huge::check(size, shmflg)?;
+    rules::check_file_size(size)?;
+    if shmflg & flags::SHM_NORESERVE == 0 {
+        namespace.check_room(held, sysv::pages_of(size))?;
+    }
+    rules::check_shmmni(namespace.segments(), limits)?;
+    Ok(())
+}
+
+fn is_scarcity(failure: &Failure) -> bool {
+    matches!(
+        failure.why,
+        Why::Rule(Reason::AboveShmall { .. } | Reason::ShmmniReached { .. } | Reason::NoFreeId)
+            | Why::Surroundings(Obstacle::NoRoom { .. })
+    )
+}
+
+/// Chooses the id and writes down what the segment will be. Returns the cursor before and after, too.
+fn plan(
+    held: &Held<'_>,
+    host: &Host,
+    key: Key,
+    size: u64,
+    shmflg: i32,
+) -> Outcome<(NewSegment, Cursor, Cursor)> {
+    let before = slots::cursor(held);
+    let cursor = IdCursor {
+        next: before.next,
+        last: before.last,
+        seq: before.seq,
+    };
+    let allocated = cursor.allocate(host.namespace.segments(), |from, to| {
+        books::next_free_slot(held, from, to)
+    });
+    let (id, cursor): (ShmId, IdCursor) = allocated.ok_or(Refusal {
+        errno: Errno::Enospc,
+        reason: Reason::NoFreeId,
+    })?;
+    let after = Cursor {
+        next: cursor.next,
+        last: cursor.last,
+        seq: cursor.seq,
+    };
+    let mut bits = 0;
+    if shmflg & flags::SHM_NORESERVE != 0 {
+        bits |= FLAG_NORESERVE;
+    }
+    if host.namespace.rounds_files() {
+        bits |= FLAG_ROUNDED;
+    }
+    let new = NewSegment {
+        id: id.raw(),
+        key: key.0,
+        uid: Thread.euid(),
+        gid: process::egid(),
+        mode: rules::new_mode(shmflg),
+        segsz: size,
+        flags: bits,
+        pid: process::pid(),
+    };
+    Ok((new, before, after))
+}

@@ -1,0 +1,209 @@
+//! This process: its namespace, opened at first use, and its own books behind the in-process lock.
+
+use super::attaches::Attaches;
+use super::failure::Outcome;
+use super::forking;
+use crate::os::fork::{self, ForkLock, Guard};
+use crate::os::signals::{Blocked, Mask};
+use crate::os::{OsError, pages, process};
+use crate::storage::live::Identity;
+use crate::storage::lock::Held;
+use crate::storage::table::SlotImage;
+use crate::storage::{LimitWords, Namespace, Obstacle, slots};
+use crate::sysv::{Limits, SLOTS, ShmId};
+use core::sync::atomic::{AtomicBool, Ordering};
+use once_cell::race::OnceRef;
+
+const _: () = assert!(SLOTS == crate::storage::layout::SLOTS);
+
+/// Everything that this process knows.
+pub struct Host {
+    /// The namespace. A process keeps the one it opened first, whatever becomes of its uid.
+    pub namespace: Namespace,
+    /// What is guarded by the in-process lock.
+    pub local: ForkLock<Local>,
+}
+
+/// What is guarded by the in-process lock.
+pub struct Local {
+    /// The attaches.
+    pub attaches: Attaches,
+    /// A child that is being forked.
+    pub fork: Option<forking::Plan>,
+    /// The signal mask to be restored when the fork is over.
+    pub fork_mask: Mask,
+}
+
+static HOST: OnceRef<'static, Host> = OnceRef::new();
+static HANDLERS_INSTALLED: AtomicBool = AtomicBool::new(false);
+
+/// This process's namespace; opened, or made, at first use. Two threads that come first at once both open it, and
+/// one of them lets go again, so nobody waits for anybody. A failure is not remembered.
+#[inline]
+pub fn host() -> Outcome<&'static Host> {
+    match HOST.get() {
+        Some(host) => Ok(host),
+        None => open(),
+    }
+}
+
+/// The namespace if it is open already.
+#[inline]
+pub fn host_if_open() -> Option<&'static Host> {
+    HOST.get()
+}
+
+#[cold]
+fn open() -> Outcome<&'static Host> {
+    let call = |doing| move |error: OsError| Obstacle::Call { doing, error };
+    let _blocked = Blocked::all();
+    let namespace = Namespace::open(words_of(&Limits::KERNEL_DEFAULTS))?;
+    let local = ForkLock::new(Local {
+        attaches: Attaches::new(),
+        fork: None,
+        fork_mask: 0,
+    })
+    .map_err(call("set memory aside that children find empty"))?;
+    let host = pages::leak(Host { namespace, local }).map_err(call("set memory aside"))?;
+    match HOST.set(host) {
+        Ok(()) => Ok(host),
+        // Another thread was faster. What this one opened stays mapped: a few pages, once.
+        Err(()) => Ok(HOST.get().unwrap_or(host)),
+    }
+}
+
+/// Limits as the table stores them.
+pub fn words_of(limits: &Limits) -> LimitWords {
+    LimitWords {
+        shmmax: limits.shmmax,
+        shmall: limits.shmall,
+        shmmni: limits.shmmni,
+        rmid_forced: u32::from(limits.shm_rmid_forced),
+    }
+}
+
+/// A call that may change something: signals blocked, the in-process lock held, this process registered.
+pub struct Session {
+    /// This process.
+    pub host: &'static Host,
+    /// Its cell.
+    pub me: Identity,
+    /// What the lock guards.
+    pub local: Guard<'static, Local>,
+    // Dropped last: signals stay blocked until the lock is free.
+    _blocked: Blocked,
+}
+
+impl Host {
+    /// The namespace's limits.
+    pub fn limits(&self) -> Limits {
+        let words = self.namespace.limit_words();
+        Limits {
+            shmmax: words.shmmax,
+            shmall: words.shmall,
+            shmmni: words.shmmni,
+            shm_rmid_forced: words.rmid_forced != 0,
+        }
+    }
+
+    /// Begins a call that may change something.
+    pub fn enter(&'static self) -> Outcome<Session> {
+        let blocked = Blocked::all();
+        let mut local = self.local.lock();
+        let me = match self.local.identity() {
+            0 => self.register(&mut local)?,
+            packed => Identity::from_packed(packed),
+        };
+        Ok(Session {
+            host: self,
+            me,
+            local,
+            _blocked: blocked,
+        })
+    }
+
+    /// This process's cell, if it has one.
+    #[inline]
+    pub fn me(&self) -> Option<Identity> {
+        match self.local.identity() {
+            0 => None,
+            packed => Some(Identity::from_packed(packed)),
+        }
+    }
+
+    /// Takes a cell for this process. A child of a raw clone, whose handlers never ran, enters its inherited
+    /// attaches into the table now.
+    fn register(&'static self, local: &mut Local) -> Outcome<Identity> {
+        if !HANDLERS_INSTALLED.swap(true, Ordering::Relaxed)
+            && let Err(error) = fork::install(forking::HANDLERS)
+        {
+            HANDLERS_INSTALLED.store(false, Ordering::Relaxed);
+            return Err(Obstacle::Call {
+                doing: "install fork handlers",
+                error,
+            }
+            .into());
+        }
+        let me = self.namespace.register()?;
+        self.local.set_identity(me.packed());
+        if !local.attaches.is_empty() {
+            self.enter_inherited(me, local);
+        }
+        Ok(me)
+    }
+
+    /// Counts what a child has inherited without its parent's preparation.
+    pub fn enter_inherited(&self, me: Identity, local: &mut Local) {
+        let stamp = Some((process::parent_pid(), process::now_secs()));
+        let held = self.namespace.lock(me);
+        for at in 0..local.attaches.len() {
+            let Some(entry) = local.attaches.entries().get(at).copied() else {
+                continue;
+            };
+            let id = entry.piece.id;
+            if live_locked(&held, id).is_some() {
+                let known = local.attaches.record_of(id.slot());
+                if let Ok(record) = slots::attach(&held, id.slot(), me, known, 1, stamp) {
+                    local.attaches.set_record(id.slot(), record);
+                }
+            }
+        }
+    }
+
+    /// The live segment with this id, read without a lock if possible.
+    pub fn live(&'static self, id: ShmId) -> Outcome<Option<SlotImage>> {
+        self.live_at(id.slot())
+            .map(|image| image.filter(|image| image.id == id.raw()))
+    }
+
+    /// The live segment in this slot, read without a lock if possible.
+    pub fn live_at(&'static self, slot: u32) -> Outcome<Option<SlotImage>> {
+        let image = match self.namespace.table().snapshot(slot) {
+            Some(image) => image,
+            None => {
+                let session = self.enter()?;
+                let held = session.host.namespace.lock(session.me);
+                held.table().image(slot)
+            }
+        };
+        Ok(image.is_live().then_some(image))
+    }
+}
+
+impl Session {
+    /// Takes the in-table lock.
+    pub fn lock(&self) -> Held<'static> {
+        self.host.namespace.lock(self.me)
+    }
+
+    /// Unlinks the files of segments that are gone.
+    pub fn sweep(&self) {
+        self.host.namespace.sweep(self.me);
+    }
+}
+
+/// The live segment with this id, with the lock held.
+pub fn live_locked(held: &Held<'_>, id: ShmId) -> Option<SlotImage> {
+    let image = held.table().image(id.slot());
+    (image.is_live() && image.id == id.raw()).then_some(image)
+}

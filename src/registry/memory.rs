@@ -1,0 +1,269 @@
+//! What munmap, mremap, mmap(MAP_FIXED) and madvise do to attaches.
+//!
+//! The real call is made while the in-process lock is held, so that no other thread's attach can take an address
+//! that has just become free before the books know of it.
+
+use super::attaches::{self, Entry};
+use super::host::{Host, Session, host_if_open, live_locked};
+use crate::os::process;
+use crate::storage::slots;
+use crate::sysv::{Cut, Join, Mremap, Piece, ShmId, cut, join, moved, page_align};
+
+/// Whether a call on `len` bytes from `addr` can concern an attach of this process. Lock-free and cheap; `false` is
+/// certain.
+#[inline]
+pub fn may_touch(addr: u64, len: u64) -> bool {
+    attaches::may_touch(addr, addr.saturating_add(page_align(len)))
+}
+
+/// munmap: `real` makes the call, the books follow if it succeeded.
+pub fn munmap(addr: u64, len: u64, real: impl FnOnce() -> i32) -> i32 {
+    let Some(mut session) = host_if_open().and_then(|host| host.enter().ok()) else {
+        return real();
+    };
+    let prepared = session.local.attaches.reserve(1);
+    let answer = real();
+    if answer == 0 && prepared.is_ok() {
+        session.forget_range(
+            addr,
+            addr.saturating_add(page_align(len)),
+            Some(process::pid()),
+        );
+        session.sweep();
+    }
+    answer
+}
+
+/// mmap with MAP_FIXED: what it covers is unmapped.
+pub fn mmap_fixed(addr: u64, len: u64, real: impl FnOnce() -> u64) -> u64 {
+    let Some(mut session) = host_if_open().and_then(|host| host.enter().ok()) else {
+        return real();
+    };
+    let prepared = session.local.attaches.reserve(1);
+    let answer = real();
+    if answer == addr && prepared.is_ok() {
+        session.forget_range(
+            addr,
+            addr.saturating_add(page_align(len)),
+            Some(process::pid()),
+        );
+        session.sweep();
+    }
+    answer
+}
+
+/// mremap.
+pub fn mremap(
+    old: u64,
+    old_len: u64,
+    new_len: u64,
+    flags: i32,
+    new_addr: u64,
+    real: impl FnOnce() -> u64,
+) -> u64 {
+    let _ = new_addr;
+    let Some(mut session) = host_if_open().and_then(|host| host.enter().ok()) else {
+        return real();
+    };
+    let prepared = session.local.attaches.reserve(4);
+    let answer = real();
+    if answer != u64::MAX && prepared.is_ok() {
+        session.follow_mremap(&Mremap::new(old, old_len, new_len, flags, answer));
+        session.sweep();
+    }
+    answer
+}
+
+/// madvise: MADV_DONTFORK and MADV_DOFORK of whole pieces decide whether a child has them.
+pub fn madvise(addr: u64, len: u64, advice: i32, real: impl FnOnce() -> i32) -> i32 {
+    if advice != libc::MADV_DONTFORK && advice != libc::MADV_DOFORK {
+        return real();
+    }
+    let Some(mut session) = host_if_open().and_then(|host| host.enter().ok()) else {
+        return real();
+    };
+    let answer = real();
+    let end = addr.saturating_add(page_align(len));
+    if answer == 0 {
+        for entry in session.local.attaches.entries_mut() {
+            if entry.piece.start >= addr && entry.piece.end() <= end {
+                entry.not_inherited = advice == libc::MADV_DONTFORK;
+            }
+        }
+    }
+    answer
+}
+
+/// What a change of mappings does to one segment's entry in the table.
+#[derive(Clone, Copy)]
+struct Change {
+    /// Pieces more or less.
+    pieces: i32,
+    attached: bool,
+    detached: bool,
+}
+
+impl Session {
+    /// Brings the books in order after `start..end` was unmapped or covered. Without a pid nothing is stamped.
+    pub(super) fn forget_range(&mut self, start: u64, end: u64, pid: Option<i32>) {
+        let mut at = 0;
+        while let Some(entry) = self.local.attaches.entries().get(at).copied() {
+            let change = match cut(&entry.piece, start, end) {
+                Cut::Untouched => {
+                    at += 1;
+                    continue;
+                }
+                Cut::Gone => {
+                    self.local.attaches.remove(at);
+                    Change {
+                        pieces: -1,
+                        attached: false,
+                        detached: true,
+                    }
+                }
+                Cut::One(left) => {
+                    self.replace(at, entry, left);
+                    at += 1;
+                    Change {
+                        pieces: 0,
+                        attached: true,
+                        detached: true,
+                    }
+                }
+                Cut::Two(low, high) => {
+                    // The higher one stands first; neither is touched by the range again.
+                    self.replace(at, entry, high);
+                    self.insert_piece(entry, low);
+                    at += 2;
+                    Change {
+                        pieces: 1,
+                        attached: true,
+                        detached: true,
+                    }
+                }
+            };
+            self.enter_change(entry.piece.id, change, pid);
+        }
+    }
+
+    fn replace(&mut self, at: usize, entry: Entry, piece: Piece) {
+        self.local.attaches.remove(at);
+        self.insert_piece(entry, piece);
+    }
+
+    fn insert_piece(&mut self, entry: Entry, piece: Piece) {
+        if self.local.attaches.reserve(1).is_ok() {
+            self.local.attaches.insert(Entry { piece, ..entry });
+        }
+    }
+
+    fn follow_mremap(&mut self, mremap: &Mremap) {
+        let pid = Some(process::pid());
+        if let Some((start, end)) = mremap.cleared() {
+            self.forget_range(start, end, pid);
+        }
+        // What arrives must not be taken for something that was there: first all that leaves, then all that comes.
+        let mut arrivals: [Option<(Entry, Piece)>; 64] = [None; 64];
+        let mut at = 0;
+        while let Some(entry) = self.local.attaches.entries().get(at).copied() {
+            let what = moved(&entry.piece, mremap);
+            let before = self.local.attaches.len();
+            match what.left {
+                Cut::Untouched => at += 1,
+                Cut::Gone => self.local.attaches.remove(at),
+                Cut::One(left) => {
+                    self.replace(at, entry, left);
+                    at += 1;
+                }
+                Cut::Two(low, high) => {
+                    self.replace(at, entry, high);
+                    self.insert_piece(entry, low);
+                    at += 2;
+                }
+            }
+            let mut pieces = self.local.attaches.len() as i32 - before as i32;
+            if let Some(arrived) = what.arrived
+                && let Some(place) = arrivals.iter_mut().find(|place| place.is_none())
+            {
+                *place = Some((entry, arrived));
+                pieces += 1;
+            }
+            let shrunk = !matches!(what.left, Cut::Untouched) && mremap.new_len <= mremap.old_len;
+            let left_its_place =
+                !matches!(what.left, Cut::Untouched) && (what.arrived.is_some() || shrunk);
+            if left_its_place || what.arrived.is_some() {
+                let change = Change {
+                    pieces,
+                    attached: true,
+                    detached: left_its_place,
+                };
+                self.enter_change(entry.piece.id, change, pid);
+            }
+        }
+        for (entry, arrived) in arrivals.into_iter().flatten() {
+            self.arrive(entry, arrived);
+        }
+    }
+
+    /// Puts a moved piece in its place, joining it to a neighbour as the kernel does.
+    fn arrive(&mut self, entry: Entry, arrived: Piece) {
+        let entries = self.local.attaches.entries();
+        let below_at = entries
+            .iter()
+            .position(|other| other.piece.end() == arrived.start);
+        let above_at = entries
+            .iter()
+            .position(|other| other.piece.start == arrived.end());
+        let piece_at =
+            |at: Option<usize>| at.and_then(|at| entries.get(at)).map(|other| other.piece);
+        let (below, above) = (piece_at(below_at), piece_at(above_at));
+        let (joined_at, joined) = match join(below.as_ref(), &arrived, above.as_ref()) {
+            Join::Apart => return self.insert_piece(entry, arrived),
+            Join::Below(piece) => (below_at, piece),
+            Join::Above(piece) => (above_at, piece),
+        };
+        if let Some(at) = joined_at {
+            self.replace(at, entry, joined);
+            let change = Change {
+                pieces: -1,
+                attached: false,
+                detached: false,
+            };
+            self.enter_change(entry.piece.id, change, None);
+        }
+    }
+
+    /// Enters what happened to pieces of `id` into the table.
+    fn enter_change(&mut self, id: ShmId, change: Change, pid: Option<i32>) {
+        let Some(record) = self.local.attaches.record_of(id.slot()) else {
+            return;
+        };
+        let now = process::now_secs();
+        let held = self.lock();
+        if live_locked(&held, id).is_none() {
+            return;
+        }
+        if let Some(pid) = pid {
+            slots::stamp(
+                &held,
+                id.slot(),
+                change.attached.then_some(now),
+                change.detached.then_some(now),
+                pid,
+            );
+        }
+        if change.pieces > 0 {
+            let more = change.pieces.unsigned_abs();
+            let _ = slots::attach(&held, id.slot(), self.me, Some(record), more, None);
+        } else if change.pieces < 0 {
+            slots::detach(&held, record, change.pieces.unsigned_abs(), None);
+        }
+    }
+}
+
+impl Host {
+    /// Whether this process has anything attached.
+    pub fn has_attaches(&self) -> bool {
+        attaches::may_touch(0, u64::MAX)
+    }
+}

@@ -1,0 +1,54 @@
+//! What the four calls do: ask the rules, apply the answer to storage, keep this process's own books.
+//!
+//! Lock order: the in-process lock ([`host::Session`], with all signals blocked), then the in-table lock
+//! (`storage::lock`). Neither is held while the other process is waited for; files are opened, made and unlinked
+//! under the first alone.
+//!
+//! What can be answered from the table alone takes no lock and blocks no signal: shmget of a key that exists, stat of
+//! a segment that nobody else has attached.
+
+mod attach;
+mod attaches;
+mod caller;
+mod control;
+mod exit;
+mod failure;
+mod forking;
+mod get;
+mod host;
+mod huge;
+mod memory;
+mod truth;
+
+pub use attach::{shmat, shmdt};
+pub use control::{
+    Usage, limits, list, lock, may_set_limits, remove, set, set_limit, stat, unlock, usage,
+};
+pub use exit::at_exit;
+pub use failure::{Failure, Outcome, Why};
+pub use forking::on_fork_prepare;
+pub use get::shmget;
+pub use memory::{madvise, may_touch, mmap_fixed, mremap, munmap};
+
+use crate::storage::table::SlotImage;
+use crate::sysv::{Key, Segment, ShmId};
+
+/// A slot as the rules see it.
+fn segment(image: &SlotImage) -> Segment {
+    Segment {
+        id: ShmId::from_raw(image.id).unwrap_or(ShmId::new(image.slot, 0)),
+        key: Key(image.key),
+        uid: image.uid,
+        gid: image.gid,
+        cuid: image.cuid,
+        cgid: image.cgid,
+        mode: image.mode,
+        segsz: image.segsz,
+        atime: image.atime,
+        dtime: image.dtime,
+        ctime: image.ctime,
+        cpid: image.cpid,
+        lpid: image.lpid,
+        nattch: u64::from(image.nattch),
+    }
+}

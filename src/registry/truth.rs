@@ -1,0 +1,130 @@
+//! The truth about who is still there.
+//!
+//! A process that dies says nothing. So whoever needs a count looks first at the processes that it is made of, and
+//! drops what the dead ones had. The count is then what the kernel's would be.
+
+use super::failure::Outcome;
+use super::host::{Host, Session};
+use crate::os::process;
+use crate::storage::layout::CellState;
+use crate::storage::live::CellSet;
+use crate::storage::table::SlotImage;
+use crate::storage::{books, slots};
+use crate::sysv;
+
+/// How many processes are looked at between two walks along a segment's list.
+const BATCH: usize = 64;
+
+impl Host {
+    /// Makes sure that nobody dead is counted in `image`. Returns whether anything was reaped, so that the slot
+    /// must be read again.
+    pub fn settle(&'static self, image: &SlotImage) -> Outcome<bool> {
+        if image.nattch == 0 {
+            return Ok(false);
+        }
+        let me = self.me().map(|me| me.cell());
+        if let Some(me) = me
+            && image.sole_cell == me + 1
+        {
+            return Ok(false);
+        }
+        let mut seen = CellSet::new();
+        if let Some(me) = me {
+            seen.insert(me);
+        }
+        let mut session = None;
+        let mut reaped = false;
+        loop {
+            let mut batch = [0u32; BATCH];
+            let count = self
+                .namespace
+                .unseen_attachers(image.slot, &mut seen, &mut batch);
+            let batch = batch.get(..count).unwrap_or(&[]);
+            for &cell in batch {
+                if self.namespace.probe(cell).is_dead() {
+                    let session = match &session {
+                        Some(session) => session,
+                        None => session.insert(self.enter()?),
+                    };
+                    reaped |= self.namespace.reap_if_dead(session.me, cell);
+                }
+            }
+            if batch.is_empty() {
+                break;
+            }
+        }
+        if let Some(session) = session {
+            session.sweep();
+        }
+        Ok(reaped)
+    }
+
+    /// Looks at all processes of the namespace and drops what the dead ones had.
+    pub fn settle_all(&'static self) -> Outcome<()> {
+        let me = self.me().map(|me| me.cell());
+        let some_dead = self
+            .namespace
+            .cells_in_use()
+            .any(|cell| Some(cell) != me && self.namespace.probe(cell).is_dead());
+        if some_dead || self.namespace.has_dying() {
+            let session = self.enter()?;
+            self.namespace.reap_all(session.me);
+        }
+        Ok(())
+    }
+
+    /// With shm_rmid_forced, drops the segments that nobody has attached and whose creator is gone.
+    #[inline]
+    pub fn enforce_forced(&'static self) -> Outcome<()> {
+        if self.namespace.is_rmid_forced() {
+            self.drop_orphans()
+        } else {
+            Ok(())
+        }
+    }
+
+    #[cold]
+    fn drop_orphans(&'static self) -> Outcome<()> {
+        self.settle_all()?;
+        let table = self.namespace.table();
+        let mut session: Option<Session> = None;
+        let mut at = 0;
+        while let Some(slot) = books::next_taken_slot(table, at) {
+            at = slot + 1;
+            let Some(image) = table.snapshot(slot) else {
+                continue;
+            };
+            if !image.is_live()
+                || !sysv::must_destroy_orphan(
+                    u64::from(image.nattch),
+                    self.creator_is_alive(&image),
+                )
+            {
+                continue;
+            }
+            let session = match &mut session {
+                Some(session) => session,
+                None => session.insert(self.enter()?),
+            };
+            let held = session.lock();
+            if held.table().image(slot) == image {
+                slots::destroy(&held, slot);
+            }
+        }
+        if let Some(session) = session {
+            session.sweep();
+        }
+        Ok(())
+    }
+
+    fn creator_is_alive(&self, image: &SlotImage) -> bool {
+        let registered = image.creator_cell.checked_sub(1).is_some_and(|cell| {
+            let (state, generation) = self.namespace.cell_state(cell);
+            state != CellState::Free as u32
+                && generation == image.creator_gen
+                && !self.namespace.probe(cell).is_dead()
+        });
+        // Its cell is gone after an exec too, and the kernel does not take that for an exit.
+        registered || process::exists(image.cpid)
+    }
+}

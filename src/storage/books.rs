@@ -1,0 +1,189 @@
+//! The derived books of the table: counters, the bitmap of slots, the lists of records, the list of dying slots.
+//!
+//! Everything here is kept up by whoever changes primary data, and can be rebuilt from it by `recover`.
+
+use super::layout::{self, SlotState, cell, header, record, slot};
+use super::lock::Held;
+use super::table::Table;
+
+fn add32(table: &Table, offset: u32, by: i32) {
+    table.set32(offset, table.get32(offset).wrapping_add_signed(by));
+}
+
+/// Adds to a 32-bit counter at `offset`.
+pub(super) fn count(held: &Held<'_>, offset: u32, by: i32) {
+    add32(held.table(), offset, by);
+}
+
+/// Adds to a 64-bit counter at `offset`.
+pub(super) fn count64(held: &Held<'_>, offset: u32, by: i64) {
+    let table = held.table();
+    table.set64(offset, table.get64(offset).wrapping_add_signed(by));
+}
+
+/// Marks slot `index` as taken or free in the bitmap.
+pub(super) fn set_taken(held: &Held<'_>, index: u32, taken: bool) {
+    let offset = layout::BITMAP + index / 64 * 8;
+    let bit = 1u64 << (index % 64);
+    let word = held.table().get64(offset);
+    held.table()
+        .set64(offset, if taken { word | bit } else { word & !bit });
+}
+
+/// The lowest free slot in `from..to`.
+pub fn next_free_slot(held: &Held<'_>, from: u32, to: u32) -> Option<u32> {
+    let to = to.min(layout::SLOTS);
+    let mut index = from;
+    while index < to {
+        let free = !held.table().get64(layout::BITMAP + index / 64 * 8) >> (index % 64);
+        if free != 0 {
+            let found = index + free.trailing_zeros();
+            return (found < to).then_some(found);
+        }
+        index = (index / 64 + 1) * 64;
+    }
+    None
+}
+
+/// The lowest taken slot at or behind `from`, if any. Needs no lock; a hint without one.
+pub fn next_taken_slot(table: &Table, from: u32) -> Option<u32> {
+    let end = table.slots_ready();
+    let mut index = from;
+    while index < end {
+        let taken = table.get64(layout::BITMAP + index / 64 * 8) >> (index % 64);
+        if taken != 0 {
+            let found = index + taken.trailing_zeros();
+            return (found < end).then_some(found);
+        }
+        index = (index / 64 + 1) * 64;
+    }
+    None
+}
+
+/// The highest slot that holds a live segment, if any. Needs no lock; a hint without one.
+pub fn highest_live_slot(table: &Table) -> Option<u32> {
+    let mut end = table.slots_ready();
+    while end > 0 {
+        let base = (end - 1) / 64 * 64;
+        let below = end - base;
+        let mask = if below == 64 { !0 } else { (1u64 << below) - 1 };
+        let taken = table.get64(layout::BITMAP + base / 8) & mask;
+        if taken == 0 {
+            end = base;
+            continue;
+        }
+        let index = base + 63 - taken.leading_zeros();
+        if table.get32(slot!(index, state)) == SlotState::Live as u32 {
+            return Some(index);
+        }
+        end = index;
+    }
+    None
+}
+
+/// Links record `index`, whose primary fields are set, into its segment's and its process's list.
+pub(super) fn link_record(held: &Held<'_>, index: u32, slot: u32, owner: u32) {
+    let table = held.table();
+    let first = table.get32(slot!(slot, first_record));
+    table.set32(record!(index, next_of_segment), first);
+    table.set32(record!(index, prev_of_segment), 0);
+    if let Some(next) = in_range(first, table) {
+        table.set32(record!(next, prev_of_segment), index + 1);
+    }
+    table.set32(slot!(slot, first_record), index + 1);
+
+    let first = table.get32(cell!(owner, first_record));
+    table.set32(record!(index, next_of_cell), first);
+    table.set32(record!(index, prev_of_cell), 0);
+    if let Some(next) = in_range(first, table) {
+        table.set32(record!(next, prev_of_cell), index + 1);
+    }
+    table.set32(cell!(owner, first_record), index + 1);
+    note_sole_owner(held, slot);
+}
+
+/// Takes record `index` out of both lists and puts it on the free list. Its `cell` word is 0 already.
+pub(super) fn unlink_record(held: &Held<'_>, index: u32, slot: u32, owner: u32) {
+    let table = held.table();
+    let next = table.get32(record!(index, next_of_segment));
+    let prev = table.get32(record!(index, prev_of_segment));
+    match in_range(prev, table) {
+        Some(prev) => table.set32(record!(prev, next_of_segment), next),
+        None => table.set32(slot!(slot, first_record), next),
+    }
+    if let Some(next) = in_range(next, table) {
+        table.set32(record!(next, prev_of_segment), prev);
+    }
+
+    let next = table.get32(record!(index, next_of_cell));
+    let prev = table.get32(record!(index, prev_of_cell));
+    match in_range(prev, table) {
+        Some(prev) => table.set32(record!(prev, next_of_cell), next),
+        None => table.set32(cell!(owner, first_record), next),
+    }
+    if let Some(next) = in_range(next, table) {
+        table.set32(record!(next, prev_of_cell), prev);
+    }
+    push_free_record(held, index);
+    note_sole_owner(held, slot);
+}
+
+/// Puts a record that nobody uses on the free list.
+pub(super) fn push_free_record(held: &Held<'_>, index: u32) {
+    let table = held.table();
+    table.set32(
+        record!(index, next_of_segment),
+        table.get32(header!(free_record)),
+    );
+    table.set32(header!(free_record), index + 1);
+}
+
+/// Takes a record from the free list.
+pub(super) fn pop_free_record(held: &Held<'_>) -> Option<u32> {
+    let table = held.table();
+    let index = in_range(table.get32(header!(free_record)), table)?;
+    table.set32(
+        header!(free_record),
+        table.get32(record!(index, next_of_segment)),
+    );
+    Some(index)
+}
+
+/// Writes down whether all attaches of a segment belong to one process.
+fn note_sole_owner(held: &Held<'_>, slot: u32) {
+    let table = held.table();
+    let first = table.get32(slot!(slot, first_record));
+    let sole = match in_range(first, table) {
+        Some(only) if table.get32(record!(only, next_of_segment)) == 0 => {
+            table.get32(record!(only, cell))
+        }
+        _ => 0,
+    };
+    table.set32(slot!(slot, sole_cell), sole);
+}
+
+/// A link (index + 1) as an index, if it is one.
+pub(super) fn in_range(link: u32, table: &Table) -> Option<u32> {
+    link.checked_sub(1)
+        .filter(|&index| index < table.records_ready())
+}
+
+/// Puts a slot whose file awaits unlinking on the list of those.
+pub(super) fn push_dying(held: &Held<'_>, index: u32) {
+    let table = held.table();
+    table.set32(slot!(index, next_dying), table.get32(header!(dying_head)));
+    table.set32(header!(dying_head), index + 1);
+    add32(table, header!(dying), 1);
+}
+
+/// Takes a slot from that list.
+pub(super) fn pop_dying(held: &Held<'_>) -> Option<u32> {
+    let table = held.table();
+    let index = table
+        .get32(header!(dying_head))
+        .checked_sub(1)
+        .filter(|&index| index < table.slots_ready())?;
+    table.set32(header!(dying_head), table.get32(slot!(index, next_dying)));
+    add32(table, header!(dying), -1);
+    Some(index)
+}

@@ -1,0 +1,328 @@
+//! Segment files: made, opened and mapped, unlinked; and the promise that their memory is there.
+
+use super::directory::Scope;
+use super::layout::{
+    FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, FLAG_UNLINKED, MODE_MARKED, SlotState, header,
+    slot,
+};
+use super::lock::Held;
+use super::namespace::Namespace;
+use super::obstacle::{Obstacle, Stored};
+use super::table::SlotImage;
+use crate::os::map::{self, Place};
+use crate::os::path::Path;
+use crate::os::{OsError, fdtable, file, process};
+use core::ffi::CStr;
+
+const PAGE_BYTES: u64 = 4096;
+
+/// Pages that `bytes` take.
+pub fn pages_of(bytes: u64) -> u64 {
+    bytes / PAGE_BYTES + u64::from(!bytes.is_multiple_of(PAGE_BYTES))
+}
+
+/// `bytes`, rounded up to whole pages; 0 when that does not fit in 64 bits.
+pub fn page_rounded(bytes: u64) -> u64 {
+    pages_of(bytes).checked_mul(PAGE_BYTES).unwrap_or(0)
+}
+
+/// Bytes of address space that an attach of a segment takes.
+pub fn mapped_len(image: &SlotImage) -> u64 {
+    match (image.flags >> FLAG_HUGE_SHIFT) & 63 {
+        0 => page_rounded(image.segsz),
+        log2 => image.segsz.checked_next_multiple_of(1 << log2).unwrap_or(0),
+    }
+}
+
+/// Key and id in a segment file's name, `SYSV0000162e.32769`, if it is one exactly as we write it.
+pub fn parse_name(name: &[u8]) -> Option<(i32, i32)> {
+    let rest = name.strip_prefix(b"SYSV")?;
+    let (key, rest) = rest.split_at_checked(8)?;
+    let id = rest.strip_prefix(b".")?;
+    let lower_hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    let plain = id == b"0" || id.first().is_some_and(|first| *first != b'0');
+    if !key.iter().all(lower_hex) || !plain || !id.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let key = u32::from_str_radix(core::str::from_utf8(key).ok()?, 16).ok()?;
+    let id = core::str::from_utf8(id).ok()?.parse().ok()?;
+    Some((key as i32, id))
+}
+
+impl Namespace {
+    /// The path of a segment's file.
+    pub fn segment_path(&self, name_key: i32, id: i32) -> Path {
+        let mut path = *self.segment_prefix();
+        let _ = path.push_hex8(name_key as u32);
+        let _ = path.push(b".");
+        let _ = path.push_decimal(id as u32);
+        path
+    }
+
+    /// Makes the file of a reserved segment, zeroed and of its exact length and mode.
+    pub fn make_segment_file(&self, image: &SlotImage) -> Stored<()> {
+        let path = self.segment_path(image.name_key, image.id);
+        let len = if image.flags & FLAG_ROUNDED != 0 {
+            page_rounded(image.segsz)
+        } else {
+            image.segsz
+        };
+        let mode = image.mode & 0o777;
+        let mut doing = "make";
+        let made = fdtable::with_descriptor(|| {
+            doing = "make";
+            let fd = file::open(&path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode)?;
+            doing = "set the length of";
+            let rest = file::set_len(&fd, len).and_then(|()| {
+                doing = "set the mode of";
+                // The umask may have taken bits, and it does not apply to segments.
+                file::set_permissions(&fd, mode)
+            });
+            if rest.is_err() {
+                let _ = file::unlink(&path);
+            }
+            rest
+        });
+        made.map_err(|error| Obstacle::system(doing, &path, error))
+    }
+
+    /// Maps a segment into the host. The file is held against what the table says of it before it is used.
+    pub fn map_segment_file(
+        &self,
+        image: &SlotImage,
+        place: Place,
+        write: bool,
+        exec: bool,
+    ) -> Stored<u64> {
+        let path = self.segment_path(image.name_key, image.id);
+        let len = mapped_len(image);
+        let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
+        enum Refused {
+            Call(&'static str, OsError),
+            File(Obstacle),
+        }
+        let mut refused = None;
+        let mapped = fdtable::with_descriptor(|| {
+            let fd = file::open(&path, access, 0).inspect_err(|&error| {
+                refused = Some(Refused::Call("open", error));
+            })?;
+            let status = file::status(&fd).inspect_err(|&error| {
+                refused = Some(Refused::Call("stat", error));
+            })?;
+            if let Err(obstacle) = self.check_segment_file(&path, &status, image) {
+                refused = Some(Refused::File(obstacle));
+                return Err(OsError(libc::EACCES));
+            }
+            map::map_segment(&fd, len, place, write, exec).inspect_err(|&error| {
+                refused = Some(Refused::Call("map", error));
+            })
+        });
+        mapped.map_err(|error| match refused {
+            Some(Refused::File(obstacle)) => obstacle,
+            Some(Refused::Call("map", error)) => Obstacle::Call {
+                doing: "map the segment",
+                error,
+            },
+            Some(Refused::Call(doing, error)) => Obstacle::system(doing, &path, error),
+            None => Obstacle::system("open", &path, error),
+        })
+    }
+
+    fn check_segment_file(
+        &self,
+        path: &Path,
+        status: &file::Status,
+        image: &SlotImage,
+    ) -> Stored<()> {
+        if !status.is_file() {
+            return Err(Obstacle::WrongKind {
+                path: *path,
+                found: status.kind(),
+                wanted: "a regular file",
+                owner: status.uid,
+            });
+        }
+        if status.uid != image.cuid {
+            return Err(Obstacle::WrongOwner {
+                path: *path,
+                owner: status.uid,
+                wanted: image.cuid,
+            });
+        }
+        if status.links > 1 {
+            return Err(Obstacle::HardLinked {
+                path: *path,
+                owner: status.uid,
+            });
+        }
+        // Pages behind the end of the file would raise SIGBUS.
+        if pages_of(status.len_bytes) < pages_of(image.segsz) {
+            return Err(Obstacle::Short {
+                path: *path,
+                len_bytes: status.len_bytes,
+                wanted_bytes: image.segsz,
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives the file of a segment the rights that the table says: its permission bits, and the sticky bit of one
+    /// that is marked. In system scope, where the file's rights are what protects the segment from a program that
+    /// does not ask the table, an owner or group other than the creator's gets its own entry in an access list.
+    pub fn set_segment_file_rights(&self, image: &SlotImage) -> Stored<()> {
+        let path = self.segment_path(image.name_key, image.id);
+        let listed =
+            self.scope() == Scope::System && (image.uid != image.cuid || image.gid != image.cgid);
+        let mode = image.mode & 0o777 | image.mode & MODE_MARKED;
+        let set = fdtable::with_descriptor(|| {
+            let fd = file::open(&path, libc::O_PATH, 0)?;
+            if !listed {
+                let _ = file::remove_attribute_of_path_fd(&fd, ACCESS_LIST);
+            }
+            file::set_permissions_of_path_fd(&fd, mode)?;
+            if listed {
+                file::set_attribute_of_path_fd(&fd, ACCESS_LIST, &access_list(image))?;
+            }
+            Ok(())
+        });
+        set.map_err(|error| Obstacle::system("set the rights of", &path, error))
+    }
+
+    /// Unlinks the file of a segment; one that is gone already is fine.
+    pub fn unlink_segment_file(&self, image: &SlotImage) -> Stored<()> {
+        let path = self.segment_path(image.name_key, image.id);
+        match file::unlink(&path) {
+            Ok(()) => Ok(()),
+            // Gone, if the directory is where it was: after a chroot nothing can be said.
+            Err(OsError(libc::ENOENT)) if self.is_reachable() => Ok(()),
+            Err(error) => Err(Obstacle::system("unlink", &path, error)),
+        }
+    }
+
+    /// Memory that a segment really takes, in bytes.
+    pub fn resident_bytes(&self, image: &SlotImage) -> u64 {
+        let path = self.segment_path(image.name_key, image.id);
+        file::status_of(&path).map_or(0, |status| status.allocated_bytes)
+    }
+
+    /// Whether `pages` more can be promised, and remembers that they were.
+    ///
+    /// The file system is asked seldom: a budget that it had room for is used up first, in small steps.
+    pub fn check_room(&self, held: &Held<'_>, pages: u64) -> Stored<()> {
+        const FRESH_NANOS: u64 = 250_000_000;
+        let table = held.table();
+        let now = process::coarse_nanos();
+        let budget = table.get64(header!(budget_pages));
+        let age = now.wrapping_sub(table.get64(header!(budget_at)));
+        if pages <= budget / 16 && age < FRESH_NANOS {
+            table.set64(header!(budget_pages), budget - pages);
+            return Ok(());
+        }
+        let system = file::file_system_of(self.directory())
+            .map_err(|error| Obstacle::system("statfs", self.directory(), error))?;
+        if system.total_bytes == 0 {
+            // No bound of its own (ramfs, or tmpfs with size=0).
+            return Ok(());
+        }
+        let left = system.available_bytes / PAGE_BYTES;
+        let promised = table.get64(header!(promised_pages));
+        // First as if nothing that was promised were in use yet, which costs nothing to know.
+        let mut spoken_for = promised;
+        if spoken_for.saturating_add(pages) > left {
+            spoken_for = self.promised_and_not_resident(held);
+        }
+        if spoken_for.saturating_add(pages) > left {
+            return Err(Obstacle::NoRoom {
+                path: *self.directory(),
+                asked_bytes: pages.saturating_mul(PAGE_BYTES),
+                left_bytes: left.saturating_sub(spoken_for).saturating_mul(PAGE_BYTES),
+            });
+        }
+        table.set64(header!(budget_pages), left - spoken_for - pages);
+        table.set64(header!(budget_at), now);
+        Ok(())
+    }
+
+    fn promised_and_not_resident(&self, held: &Held<'_>) -> u64 {
+        let table = held.table();
+        let mut sum = 0u64;
+        for index in 0..table.slots_ready() {
+            let taken = table.get32(slot!(index, state)) != SlotState::Free as u32;
+            let flags = table.get32(slot!(index, flags));
+            if taken && flags & (FLAG_NORESERVE | FLAG_UNLINKED) == 0 {
+                let image = table.image(index);
+                let resident = self.resident_bytes(&image) / PAGE_BYTES;
+                sum = sum.saturating_add(pages_of(image.segsz).saturating_sub(resident));
+            }
+        }
+        sum
+    }
+}
+
+const ACCESS_LIST: &CStr = c"system.posix_acl_access";
+
+/// A POSIX access list in the kernel's form: owner, the creator's group and others as the mode says, and the present
+/// owner and group as if they were the creator's.
+fn access_list(image: &SlotImage) -> [u8; 52] {
+    const ANYBODY: u32 = u32::MAX;
+    let (owner, group, other) = (image.mode >> 6 & 7, image.mode >> 3 & 7, image.mode & 7);
+    // Tags of linux/posix_acl.h: ACL_USER_OBJ, ACL_USER, ACL_GROUP_OBJ, ACL_GROUP, ACL_MASK, ACL_OTHER.
+    let entries = [
+        (1u16, owner, ANYBODY),
+        (2, owner, image.uid),
+        (4, group, ANYBODY),
+        (8, group, image.gid),
+        (16, owner | group, ANYBODY),
+        (32, other, ANYBODY),
+    ];
+    let mut list = [0u8; 52];
+    let (version, rest) = list.split_at_mut(4);
+    version.copy_from_slice(&2u32.to_le_bytes());
+    for (place, (tag, rights, id)) in rest.chunks_exact_mut(8).zip(entries) {
+        let [t0, t1] = tag.to_le_bytes();
+        let [r0, r1] = (rights as u16).to_le_bytes();
+        let [i0, i1, i2, i3] = id.to_le_bytes();
+        place.copy_from_slice(&[t0, t1, r0, r1, i0, i1, i2, i3]);
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_we_write_are_segments() {
+        assert_eq!(parse_name(b"SYSV0000162e.32769"), Some((0x162e, 32769)));
+        assert_eq!(parse_name(b"SYSVffffffff.0"), Some((-1, 0)));
+        for other in [
+            &b"SYSV0000162E.1"[..],
+            b"SYSV0000162e.01",
+            b"SYSV0000162e.",
+            b"SYSV0000162e",
+            b"SYSV162e.1",
+            b"SYSV0000162e.-1",
+            b"SYSV0000162e.2147483648",
+            b"SYSV+000162e.1",
+            b"sysv0000162e.1",
+            b"",
+        ] {
+            assert_eq!(
+                parse_name(other),
+                None,
+                "{}",
+                String::from_utf8_lossy(other)
+            );
+        }
+    }
+
+    #[test]
+    fn pages_never_overflow() {
+        assert_eq!(pages_of(0), 0);
+        assert_eq!(pages_of(1), 1);
+        assert_eq!(pages_of(4097), 2);
+        assert_eq!(pages_of(u64::MAX), 1 << 52);
+        assert_eq!(page_rounded(u64::MAX), 0);
+        assert_eq!(page_rounded(5000), 8192);
+    }
+}

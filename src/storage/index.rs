@@ -1,0 +1,191 @@
+//! The key index: which slot has this key.
+//!
+//! Open addressing with linear probing over `index_words` words, each 0 or slot + 1; a removal shifts the
+//! followers back, so there are no tombstones. Derived data: `recover` rebuilds it from the slots.
+
+use super::layout::{self, SlotState, header, slot};
+use super::lock::Held;
+use super::table::{SlotImage, Table};
+use core::sync::atomic::{Ordering, fence};
+
+/// What a lookup without a lock found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The segment.
+    Found(SlotImage),
+    /// No segment has this key.
+    Absent,
+    /// The index is being changed all the time, or by a process that is stopped or dead: take the lock.
+    Busy,
+}
+
+fn word_offset(position: u32) -> u32 {
+    layout::INDEX + position * 4
+}
+
+fn words(table: &Table) -> u32 {
+    let words = table.get32(header!(index_words));
+    // Whatever the table says, stay inside the first part, which is always backed, or the whole.
+    if words.is_power_of_two()
+        && (layout::INDEX_WORDS_AT_FIRST..=layout::INDEX_WORDS).contains(&words)
+    {
+        words
+    } else {
+        layout::INDEX_WORDS_AT_FIRST
+    }
+}
+
+fn home(key: i32, words: u32) -> u32 {
+    // Fibonacci hashing: the upper bits are the well-mixed ones.
+    let shift = 32 - words.trailing_zeros();
+    ((key as u32).wrapping_mul(0x9e37_79b1) >> shift) & (words - 1)
+}
+
+/// Looks `key` up without a lock.
+pub fn find(table: &Table, key: i32) -> Lookup {
+    for _ in 0..100 {
+        // Pairs with: the two version stores in `changing`.
+        let before = table.get32(header!(index_version));
+        if before & 1 == 0 {
+            let found = probe(table, key);
+            fence(Ordering::Acquire);
+            if table.get32(header!(index_version)) == before {
+                match found {
+                    None => return Lookup::Absent,
+                    Some(slot) => match table.snapshot(slot) {
+                        Some(image) if image.is_live() && image.key == key => {
+                            return Lookup::Found(image);
+                        }
+                        // It went away after the index was read: look again.
+                        Some(_) => {}
+                        None => return Lookup::Busy,
+                    },
+                }
+            }
+        }
+        core::hint::spin_loop();
+    }
+    Lookup::Busy
+}
+
+/// Looks `key` up with the lock held.
+pub fn find_locked(held: &Held<'_>, key: i32) -> Option<SlotImage> {
+    let table = held.table();
+    probe(table, key).map(|slot| table.image(slot))
+}
+
+fn probe(table: &Table, key: i32) -> Option<u32> {
+    let words = words(table);
+    let mut position = home(key, words);
+    for _ in 0..words {
+        let entry = table.get32(word_offset(position));
+        let slot = entry.checked_sub(1)?;
+        if slot < table.slots_ready() && table.get32(slot!(slot, key)) as i32 == key {
+            return Some(slot);
+        }
+        position = (position + 1) & (words - 1);
+    }
+    None
+}
+
+fn changing<R>(held: &Held<'_>, change: impl FnOnce(&Table) -> R) -> R {
+    let table = held.table();
+    let before = table.get32(header!(index_version)) & !1;
+    table.set32(header!(index_version), before | 1);
+    fence(Ordering::SeqCst);
+    let answer = change(table);
+    table.set32(header!(index_version), before.wrapping_add(2));
+    answer
+}
+
+/// Whether one more key wants a larger index. Then [`grow`] it first.
+pub fn is_crowded(held: &Held<'_>) -> bool {
+    let table = held.table();
+    let words = words(table);
+    table.get32(header!(in_use)).saturating_add(1) > words / 2 && words < layout::INDEX_WORDS
+}
+
+/// Doubles the index. Its pages must be backed already ([`bytes_when_grown`]).
+pub fn grow(held: &Held<'_>) {
+    changing(held, |table| {
+        let words = words(table);
+        if words < layout::INDEX_WORDS {
+            fill(table, words * 2);
+        }
+    });
+}
+
+/// How many bytes of the index area are in use after one more [`grow`].
+pub fn bytes_when_grown(held: &Held<'_>) -> u32 {
+    (words(held.table()) * 8).min(layout::INDEX_WORDS * 4)
+}
+
+/// Builds the index anew from the slots, with its present number of words.
+pub(super) fn rebuild(held: &Held<'_>) {
+    changing(held, |table| fill(table, words(table)));
+}
+
+fn fill(table: &Table, words: u32) {
+    for position in 0..words {
+        table.set32(word_offset(position), 0);
+    }
+    table.set32(header!(index_words), words);
+    for slot in 0..table.slots_ready() {
+        let live = table.get32(slot!(slot, state)) == SlotState::Live as u32;
+        let key = table.get32(slot!(slot, key)) as i32;
+        if live && key != 0 {
+            place(table, key, slot);
+        }
+    }
+}
+
+/// Puts a slot's key into the index.
+pub fn insert(held: &Held<'_>, key: i32, slot: u32) {
+    changing(held, |table| place(table, key, slot));
+}
+
+fn place(table: &Table, key: i32, slot: u32) {
+    let words = words(table);
+    let mut position = home(key, words);
+    for _ in 0..words {
+        if table.get32(word_offset(position)) == 0 {
+            table.set32(word_offset(position), slot + 1);
+            return;
+        }
+        position = (position + 1) & (words - 1);
+    }
+}
+
+/// Takes a slot's key out of the index.
+pub fn remove(held: &Held<'_>, key: i32, slot: u32) {
+    changing(held, |table| {
+        let words = words(table);
+        let mask = words - 1;
+        let mut hole = home(key, words);
+        for _ in 0..words {
+            match table.get32(word_offset(hole)) {
+                0 => return,
+                entry if entry == slot + 1 => break,
+                _ => hole = (hole + 1) & mask,
+            }
+        }
+        // Whoever stands behind the hole and would have liked to stand there or before moves up.
+        let mut position = hole;
+        for _ in 0..words {
+            position = (position + 1) & mask;
+            let entry = table.get32(word_offset(position));
+            let Some(follower) = entry.checked_sub(1) else {
+                break;
+            };
+            let wish = home(
+                table.get32(slot!(follower.min(layout::SLOTS - 1), key)) as i32,
+                words,
+            );
+            if (position.wrapping_sub(wish) & mask) >= (position.wrapping_sub(hole) & mask) {
+                table.set32(word_offset(hole), entry);
+                hole = position;
+            }
+        }
+        table.set32(word_offset(hole), 0);
+    });
+}

@@ -1,0 +1,326 @@
+//! Liveness: which processes are there.
+//!
+//! A process owns cell N as long as it holds `live/N` locked, and it holds it without a descriptor: the file is
+//! opened, locked (LOCK_EX), mapped, and closed; the lock belongs to the open file, and the mapping keeps that
+//! open. It goes away with the address space: at exit, at exec, at SIGKILL, before `waitpid` returns. The mapping
+//! is not inherited by children (MADV_DONTFORK), except the one that a parent makes for a child.
+//!
+//! A look at another process is a shared lock, asked for without waiting: two who look at once do not disturb
+//! each other. Liveness files are never removed while the namespace exists, so a lock is always on the file that
+//! its name leads to; the next process that needs a cell takes over a dead one's, file and all.
+
+use super::books;
+use super::layout::{self, CellState, SlotState, cell, header, record, slot};
+use super::lock::{self, Held};
+use super::namespace::Namespace;
+use super::obstacle::{Obstacle, Stored};
+use super::table::{self, Journal};
+use crate::os::file::{self, Fd, Lock};
+use crate::os::path::Path;
+use crate::os::{OsError, fdtable, map, process};
+
+const CELL_BITS: u32 = 14;
+const HELD: u32 = 1 << 30;
+const GENERATIONS: u32 = 1 << 16;
+
+/// A process's cell and the cell's generation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    cell: u32,
+    generation: u32,
+}
+
+impl Identity {
+    fn new(cell: u32, generation: u32) -> Identity {
+        Identity {
+            cell: cell % layout::CELLS,
+            generation: generation % GENERATIONS,
+        }
+    }
+
+    /// The cell's index.
+    pub fn cell(self) -> u32 {
+        self.cell
+    }
+
+    /// The cell's generation, 16 bits.
+    pub fn generation(self) -> u32 {
+        self.generation
+    }
+
+    /// As one word that is never 0.
+    pub fn packed(self) -> u32 {
+        HELD | self.generation << CELL_BITS | self.cell
+    }
+
+    /// The inverse of [`Identity::packed`].
+    pub fn from_packed(word: u32) -> Identity {
+        Identity::new(word & (layout::CELLS - 1), (word & !HELD) >> CELL_BITS)
+    }
+}
+
+/// What a look at a process found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Liveness {
+    /// Its liveness file is locked.
+    Alive,
+    /// Its liveness file is not locked.
+    Dead,
+    /// The file could not be looked at, so it counts as alive.
+    Unknown,
+}
+
+impl Liveness {
+    /// Whether it is certain that the process is gone.
+    pub fn is_dead(self) -> bool {
+        self == Liveness::Dead
+    }
+}
+
+/// A set of cells, for walks that look at each only once.
+pub struct CellSet([u64; (layout::CELLS / 64) as usize]);
+
+impl CellSet {
+    /// The empty set.
+    pub fn new() -> CellSet {
+        CellSet([0; (layout::CELLS / 64) as usize])
+    }
+
+    /// Adds a cell; `false` when it was there already, or is none.
+    pub fn insert(&mut self, cell: u32) -> bool {
+        let Some(word) = self.0.get_mut((cell / 64) as usize) else {
+            return false;
+        };
+        let bit = 1 << (cell % 64);
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+}
+
+impl Default for CellSet {
+    fn default() -> CellSet {
+        CellSet::new()
+    }
+}
+
+/// A cell whose liveness file this process has locked and mapped.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    cell: u32,
+    mapping: usize,
+}
+
+impl Namespace {
+    fn live_path(&self, cell: u32) -> Path {
+        let mut path = *self.live_prefix();
+        let _ = path.push_decimal(cell);
+        path
+    }
+
+    /// Looks whether the process of `cell` is there.
+    pub fn probe(&self, cell: u32) -> Liveness {
+        let path = self.live_path(cell);
+        let looked = fdtable::with_descriptor(|| {
+            let fd = file::open(&path, libc::O_RDONLY, 0)?;
+            file::lock(&fd, Lock::TryShared)
+        });
+        match looked {
+            Ok(true) => Liveness::Dead,
+            Ok(false) => Liveness::Alive,
+            Err(_) => Liveness::Unknown,
+        }
+    }
+
+    /// Registers this process: takes a cell of its own. Signals are blocked and the in-process lock is held.
+    pub fn register(&self) -> Stored<Identity> {
+        let taken = self.take_cell(false)?;
+        self.occupy(taken, CellState::Live, process::pid())
+            .inspect_err(|_| map::unmap_page(taken.mapping))
+    }
+
+    /// Prepares a cell for a child that is about to be forked. The mapping that carries the lock is inherited by
+    /// the child; both addresses are needed later: [`Namespace::child_adopts`], [`Namespace::parent_lets_go`].
+    pub fn register_child(&self) -> Stored<(Identity, usize)> {
+        let taken = self.take_cell(true)?;
+        let identity = self
+            .occupy(taken, CellState::Forking, 0)
+            .inspect_err(|_| map::unmap_page(taken.mapping))?;
+        Ok((identity, taken.mapping))
+    }
+
+    /// In the child: the cell that the parent prepared becomes its own.
+    pub fn child_adopts(&self, identity: Identity, mapping: usize) {
+        let table = self.table();
+        table.set32(cell!(identity.cell, pid), process::pid() as u32);
+        // Crash here: a cell that is Forking and not locked is undone as if the fork had failed.
+        table.set32(cell!(identity.cell, state), CellState::Live as u32);
+        let _ = map::not_inherited(mapping);
+    }
+
+    /// In the parent: the child holds the lock through its own mapping now, if there is a child.
+    pub fn parent_lets_go(&self, mapping: usize) {
+        map::unmap_page(mapping);
+    }
+
+    fn take_cell(&self, inherit: bool) -> Stored<Taken> {
+        let ready = self.table().cells_ready();
+        // Two looks at cells in use, in turn, so that the dead do not pile up.
+        for _ in 0..2.min(ready) {
+            let hand = self.table().get32(header!(cell_hand)) % ready.max(1);
+            self.table()
+                .set32(header!(cell_hand), (hand + 1) % ready.max(1));
+            if self.table().get32(cell!(hand, state)) != CellState::Free as u32
+                && let Some(taken) = self.try_take(hand, inherit)?
+            {
+                return Ok(taken);
+            }
+        }
+        for cell in 0..ready {
+            if self.table().get32(cell!(cell, state)) == CellState::Free as u32
+                && let Some(taken) = self.try_take(cell, inherit)?
+            {
+                return Ok(taken);
+            }
+        }
+        for cell in ready..layout::CELLS {
+            if let Some(taken) = self.try_take(cell, inherit)? {
+                return Ok(taken);
+            }
+        }
+        for cell in 0..ready {
+            if let Some(taken) = self.try_take(cell, inherit)? {
+                return Ok(taken);
+            }
+        }
+        Err(Obstacle::TableFull {
+            what: "processes",
+            holds: layout::CELLS,
+        })
+    }
+
+    /// Locks and maps the liveness file of `cell`, making it if need be. `None`: somebody has it.
+    fn try_take(&self, cell: u32, inherit: bool) -> Stored<Option<Taken>> {
+        let path = self.live_path(cell);
+        let mode = self.live_mode();
+        let mut doing = "open";
+        let took = fdtable::with_descriptor(|| {
+            doing = "open";
+            let fd = open_or_make(&path, mode)?;
+            if !file::lock(&fd, Lock::TryExclusive)? {
+                return Ok(None);
+            }
+            doing = "map";
+            map::map_page(&fd, inherit).map(Some)
+        });
+        match took {
+            Ok(None) => Ok(None),
+            Ok(Some(mapping)) => Ok(Some(Taken { cell, mapping })),
+            Err(error) => Err(Obstacle::system(doing, &path, error)),
+        }
+    }
+
+    /// Makes a cell whose file is locked this process's (or its child's) in the table.
+    fn occupy(&self, taken: Taken, state: CellState, pid: i32) -> Stored<Identity> {
+        let table = self.table();
+        let known = taken.cell < table.cells_ready();
+        let before = if known {
+            table.get32(cell!(taken.cell, generation))
+        } else {
+            0
+        };
+        let identity = Identity::new(taken.cell, before.wrapping_add(1));
+        // A parent that prepares a cell for a child takes the lock in its own name.
+        let locker = match state {
+            CellState::Forking => self.forking_parent().unwrap_or(identity),
+            _ => identity,
+        };
+        let held = lock::lock(self, locker);
+        self.ensure_cell(&held, taken.cell)?;
+        if table.get32(cell!(taken.cell, state)) != CellState::Free as u32 {
+            reap(&held, taken.cell);
+        }
+        let mut journal = Journal::begin(&held);
+        journal.put32(cell!(taken.cell, generation), identity.generation);
+        journal.put32(cell!(taken.cell, pid), pid as u32);
+        journal.put32(cell!(taken.cell, work), 0);
+        journal.put32(cell!(taken.cell, state), state as u32);
+        journal.commit();
+        Ok(identity)
+    }
+}
+
+fn open_or_make(path: &Path, mode: u32) -> Result<Fd, OsError> {
+    // Without O_CREAT first: in a sticky directory `fs.protected_regular` refuses O_CREAT on another's file.
+    match file::open(path, libc::O_RDONLY, 0) {
+        Err(OsError(libc::ENOENT)) => {}
+        answer => return answer,
+    }
+    match file::open(path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode) {
+        Ok(fd) => {
+            // The umask may have taken bits that others need to look at the lock.
+            file::set_permissions(&fd, mode)?;
+            Ok(fd)
+        }
+        Err(OsError(libc::EEXIST)) => file::open(path, libc::O_RDONLY, 0),
+        Err(error) => Err(error),
+    }
+}
+
+/// Drops all that the dead process of `cell` had: its attaches, its unfinished work, the cell itself. Segments
+/// that are gone thereby go on the list of dying ones; [`Namespace::sweep`] unlinks their files once the lock is
+/// released. The caller has seen with its own eyes that the process is dead.
+pub fn reap(held: &Held<'_>, cell: u32) {
+    let table = held.table();
+    let state = table.get32(cell!(cell, state));
+    let pid = table.get32(cell!(cell, pid)) as i32;
+    // A child that never ran was not there: its attaches are undone rather than ended.
+    let ran = state != CellState::Forking as u32;
+    for _ in 0..table.records_ready() {
+        let Some(index) = books::in_range(table.get32(cell!(cell, first_record)), table) else {
+            break;
+        };
+        let count = table.get32(record!(index, count));
+        super::slots::detach(
+            held,
+            index,
+            count,
+            ran.then_some((pid, process::now_secs())),
+        );
+    }
+    let work = table.get32(cell!(cell, work)).checked_sub(1);
+    if let Some(slot) = work.filter(|&slot| slot < table.slots_ready()) {
+        let slot_state = table.get32(slot!(slot, state));
+        if slot_state == SlotState::Creating as u32 || slot_state == SlotState::Dying as u32 {
+            // Its file may or may not be there; unlinking finds out.
+            table::change_slot(held, slot, || {
+                let mut journal = Journal::begin(held);
+                journal.put32(slot!(slot, state), SlotState::Dying as u32);
+                journal.put32(cell!(cell, work), 0);
+                journal.commit();
+                books::push_dying(held, slot);
+            });
+        }
+    }
+    let mut journal = Journal::begin(held);
+    journal.put32(cell!(cell, work), 0);
+    journal.put32(cell!(cell, state), CellState::Free as u32);
+    journal.commit();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_survives_packing() {
+        for cell in [0, 1, 77, layout::CELLS - 1] {
+            for generation in [0, 1, 40_000, GENERATIONS - 1] {
+                let identity = Identity::new(cell, generation);
+                assert_ne!(identity.packed(), 0);
+                assert_eq!(identity.packed() >> 31, 0, "bit 31 is the lock's");
+                assert_eq!(Identity::from_packed(identity.packed()), identity);
+            }
+        }
+    }
+}

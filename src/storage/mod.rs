@@ -1,0 +1,36 @@
+//! The bytes: runtime directory, shared table, segment files, liveness, recovery.
+//!
+//! # Theory
+//!
+//! A namespace is a directory ([`directory`]). In it lies one table ([`layout`], [`table`]) that every process of the
+//! namespace maps, a file per segment ([`files`]) and a locked file per process ([`live`]).
+//!
+//! *Primary* data cannot be computed from anything else in the table: a slot per segment, a record per (process,
+//! segment) with its number of attaches, a cell per process, the cursor of ids, the limits. It is changed through a
+//! redo journal ([`table::Journal`]), so each change of [`slots`] is done whole or not at all, wherever the process
+//! that makes it is killed. *Derived* data ([`books`], [`index`]) is what makes reading fast: it follows the
+//! primary, and [`recover`] can rebuild all of it.
+//!
+//! Readers take no lock; versions tell them that what they read was there at one moment. Writers take one lock
+//! whose word names its owner ([`lock`]); a dead owner's lock is taken over and the table recovered first.
+//!
+//! Nothing needs to run when a process ends. Its liveness lock vanishes with its address space, and the next one who
+//! needs the truth about a segment looks at the processes that have it attached and reaps the dead.
+//!
+//! This room knows nothing of keys' meaning, of rights or limits: it stores what [`crate::registry`] decided.
+
+pub mod books;
+pub mod directory;
+pub mod files;
+pub mod index;
+pub mod layout;
+pub mod live;
+pub mod lock;
+pub mod namespace;
+pub mod obstacle;
+pub mod recover;
+pub mod slots;
+pub mod table;
+
+pub use namespace::{LimitWords, Namespace};
+pub use obstacle::{Obstacle, Stored};

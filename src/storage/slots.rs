@@ -1,0 +1,382 @@
+//! What can happen to a segment in the table, each as one step that a SIGKILL cannot divide.
+//!
+//! ```text
+//!            reserve            publish            destroy            bury
+//!   Free  ───────────► Creating ───────► Live ───────────► Dying ────────► Free
+//!                          │ abandon                          ▲
+//!                          └──────────────────────────────────┘
+//! ```
+//!
+//! The file is made between `reserve` and `publish`, and unlinked between `destroy` and `bury`, without the lock;
+//! the cell of the process that does it names the slot meanwhile (`work`), so that its death leaves nothing behind.
+
+use super::books;
+use super::files::pages_of;
+use super::index;
+use super::layout::{
+    FLAG_NORESERVE, FLAG_STUCK, MODE_MARKED, SLOTS, SlotState, cell, header, record, slot,
+};
+use super::live::Identity;
+use super::lock::Held;
+use super::obstacle::{Obstacle, Stored};
+use super::table::{Journal, SlotImage, change_slot};
+
+/// What a new segment is to be.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the fields are those of layout::Slot")]
+pub struct NewSegment {
+    pub id: i32,
+    pub key: i32,
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
+    pub segsz: u64,
+    pub flags: u32,
+    pub pid: i32,
+}
+
+/// Where the next id is looked for; see `sysv::IdCursor`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of layout::Header")]
+pub struct Cursor {
+    pub next: u32,
+    pub last: i32,
+    pub seq: u32,
+}
+
+/// Reads the cursor.
+pub fn cursor(held: &Held<'_>) -> Cursor {
+    let table = held.table();
+    Cursor {
+        next: table.get32(header!(cursor_next)),
+        last: table.get32(header!(cursor_last)) as i32,
+        seq: table.get32(header!(cursor_seq)),
+    }
+}
+
+fn put_cursor(journal: &mut Journal<'_>, cursor: Cursor) {
+    journal.put32(header!(cursor_next), cursor.next);
+    journal.put32(header!(cursor_last), cursor.last as u32);
+    journal.put32(header!(cursor_seq), cursor.seq);
+}
+
+/// Reserves the slot of `new.id` for a segment that this process is about to make, and moves the cursor.
+/// The slot is free and backed ([`super::namespace::Namespace::ensure_slot`]).
+pub fn reserve(held: &Held<'_>, new: &NewSegment, cursor: Cursor) {
+    let me = held.me();
+    let index = new.id as u32 % SLOTS;
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        journal.put32(slot!(index, id), new.id as u32);
+        journal.put32(slot!(index, key), new.key as u32);
+        journal.put32(slot!(index, name_key), new.key as u32);
+        journal.put32(slot!(index, uid), new.uid);
+        journal.put32(slot!(index, gid), new.gid);
+        journal.put32(slot!(index, cuid), new.uid);
+        journal.put32(slot!(index, cgid), new.gid);
+        journal.put32(slot!(index, mode), new.mode);
+        journal.put64(slot!(index, segsz), new.segsz);
+        journal.put64(slot!(index, atime), 0);
+        journal.put64(slot!(index, dtime), 0);
+        journal.put64(slot!(index, ctime), 0);
+        journal.put32(slot!(index, cpid), new.pid as u32);
+        journal.put32(slot!(index, lpid), 0);
+        journal.put32(slot!(index, flags), new.flags);
+        journal.put32(slot!(index, creator_cell), me.cell() + 1);
+        journal.put32(slot!(index, creator_gen), me.generation());
+        journal.put32(slot!(index, locker), 0);
+        journal.put32(slot!(index, state), SlotState::Creating as u32);
+        journal.put32(cell!(me.cell(), work), index + 1);
+        put_cursor(&mut journal, cursor);
+        journal.commit();
+        books::set_taken(held, index, true);
+        if new.flags & FLAG_NORESERVE == 0 {
+            books::count64(held, header!(promised_pages), pages_of(new.segsz) as i64);
+        }
+    });
+}
+
+/// The file is there: from now on it is a segment.
+pub fn publish(held: &Held<'_>, index: u32, ctime_secs: i64) {
+    let table = held.table();
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        journal.put64(slot!(index, ctime), ctime_secs as u64);
+        journal.put32(slot!(index, state), SlotState::Live as u32);
+        journal.put32(cell!(held.me().cell(), work), 0);
+        journal.commit();
+        books::count(held, header!(in_use), 1);
+        books::count64(
+            held,
+            header!(pages),
+            pages_of(table.get64(slot!(index, segsz))) as i64,
+        );
+    });
+    let key = table.get32(slot!(index, key)) as i32;
+    if key != 0 {
+        index::insert(held, key, index);
+    }
+}
+
+/// The file could not be made, or the key was taken meanwhile. What there may be of the file must be unlinked
+/// already. The cursor goes back to `before` when nobody has moved it since.
+pub fn abandon(held: &Held<'_>, index: u32, before: Cursor, after: Cursor) {
+    let rewind = cursor(held) == after;
+    free(held, index, rewind.then_some(before));
+}
+
+fn free(held: &Held<'_>, index: u32, rewind: Option<Cursor>) {
+    let table = held.table();
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        journal.put32(slot!(index, state), SlotState::Free as u32);
+        journal.put32(slot!(index, key), 0);
+        journal.put32(cell!(held.me().cell(), work), 0);
+        if let Some(cursor) = rewind {
+            put_cursor(&mut journal, cursor);
+        }
+        journal.commit();
+        books::set_taken(held, index, false);
+        if table.get32(slot!(index, flags)) & FLAG_NORESERVE == 0 {
+            books::count64(
+                held,
+                header!(promised_pages),
+                -(pages_of(table.get64(slot!(index, segsz))) as i64),
+            );
+        }
+    });
+}
+
+/// Adds an attach of `me` to segment `index`. Returns the record that counts it; `known` is the one that counted
+/// earlier attaches of the same process, if any.
+pub fn attach(
+    held: &Held<'_>,
+    index: u32,
+    owner: Identity,
+    known: Option<u32>,
+    count: u32,
+    stamp: Option<(i32, i64)>,
+) -> Stored<u32> {
+    let table = held.table();
+    let id = table.get32(slot!(index, id));
+    let known = known.filter(|&record| counts_for(held, record, owner, id as i32));
+    let record = match known {
+        Some(record) => record,
+        None => held.namespace().take_record(held)?,
+    };
+    change_slot(held, index, || {
+        let before = known.map_or(0, |record| table.get32(record!(record, count)));
+        let mut journal = Journal::begin(held);
+        journal.put32(record!(record, cell), owner.cell() + 1);
+        journal.put32(record!(record, id), id);
+        journal.put32(record!(record, count), before + count);
+        if let Some((pid, now_secs)) = stamp {
+            journal.put32(slot!(index, lpid), pid as u32);
+            journal.put64(slot!(index, atime), now_secs as u64);
+        }
+        journal.commit();
+        books::count(held, slot!(index, nattch), count as i32);
+        if known.is_none() {
+            books::link_record(held, record, index, owner.cell());
+        }
+    });
+    Ok(record)
+}
+
+/// Whether `record` is the one that counts the attaches of segment `id` by `owner`.
+pub fn counts_for(held: &Held<'_>, record: u32, owner: Identity, id: i32) -> bool {
+    let table = held.table();
+    record < table.records_ready()
+        && table.get32(record!(record, cell)) == owner.cell() + 1
+        && table.get32(record!(record, id)) as i32 == id
+}
+
+/// Takes `count` attaches off `record`, stamping the segment with who did it and when. When they were the last of
+/// a segment that must go, the segment goes. Returns the segment's slot, if the record was good.
+pub fn detach(held: &Held<'_>, record: u32, count: u32, stamp: Option<(i32, i64)>) -> Option<u32> {
+    let table = held.table();
+    let owner = table.get32(record!(record, cell)).checked_sub(1)?;
+    let index = table.get32(record!(record, id)) % SLOTS;
+    if owner >= table.cells_ready() || index >= table.slots_ready() {
+        return None;
+    }
+    let before = table.get32(record!(record, count));
+    let count = count.min(before);
+    let left = before - count;
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        journal.put32(record!(record, count), left);
+        if left == 0 {
+            journal.put32(record!(record, cell), 0);
+        }
+        if let Some((pid, now_secs)) = stamp {
+            journal.put32(slot!(index, lpid), pid as u32);
+            journal.put64(slot!(index, dtime), now_secs as u64);
+        }
+        journal.commit();
+        books::count(held, slot!(index, nattch), -(count as i32));
+        if left == 0 {
+            books::unlink_record(held, record, index, owner);
+        }
+    });
+    let marked = table.get32(slot!(index, mode)) & MODE_MARKED != 0;
+    let forced = table.get32(header!(rmid_forced)) != 0;
+    if table.get32(slot!(index, nattch)) == 0 && (marked || forced) {
+        destroy(held, index);
+    }
+    Some(index)
+}
+
+/// Sets atime, dtime and lpid, as far as given.
+pub fn stamp(
+    held: &Held<'_>,
+    index: u32,
+    atime_secs: Option<i64>,
+    dtime_secs: Option<i64>,
+    lpid: i32,
+) {
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        if let Some(now) = atime_secs {
+            journal.put64(slot!(index, atime), now as u64);
+        }
+        if let Some(now) = dtime_secs {
+            journal.put64(slot!(index, dtime), now as u64);
+        }
+        journal.put32(slot!(index, lpid), lpid as u32);
+        journal.commit();
+    });
+}
+
+/// Sets owner, group, permission bits and ctime.
+pub fn set_permissions(
+    held: &Held<'_>,
+    index: u32,
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    ctime_secs: i64,
+) {
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        journal.put32(slot!(index, uid), uid);
+        journal.put32(slot!(index, gid), gid);
+        journal.put32(slot!(index, mode), mode);
+        journal.put64(slot!(index, ctime), ctime_secs as u64);
+        journal.commit();
+    });
+}
+
+/// Sets the mode word and the user whose locked memory the segment counts as.
+pub fn set_locked(held: &Held<'_>, index: u32, mode: u32, locker: u32) {
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        journal.put32(slot!(index, mode), mode);
+        journal.put32(slot!(index, locker), locker);
+        journal.commit();
+    });
+}
+
+/// Marks a segment that is still attached: the key is free at once, the segment goes with its last attach.
+pub fn mark(held: &Held<'_>, image: &SlotImage) {
+    let index = image.slot;
+    if image.key != 0 {
+        index::remove(held, image.key, index);
+    }
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        journal.put32(slot!(index, key), 0);
+        journal.put32(slot!(index, mode), image.mode | MODE_MARKED);
+        journal.commit();
+        if image.mode & MODE_MARKED == 0 {
+            books::count(held, header!(marked), 1);
+        }
+    });
+}
+
+/// Ends a live segment that nobody has attached. Its file awaits unlinking afterwards.
+pub fn destroy(held: &Held<'_>, index: u32) {
+    let table = held.table();
+    let image = table.image(index);
+    if !image.is_live() {
+        return;
+    }
+    if image.key != 0 {
+        index::remove(held, image.key, index);
+    }
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        journal.put32(slot!(index, key), 0);
+        journal.put32(slot!(index, state), SlotState::Dying as u32);
+        journal.commit();
+        books::count(held, header!(in_use), -1);
+        books::count64(held, header!(pages), -(pages_of(image.segsz) as i64));
+        if image.mode & MODE_MARKED != 0 {
+            books::count(held, header!(marked), -1);
+        }
+        books::push_dying(held, index);
+    });
+}
+
+/// Takes one dying segment to unlink its file. `None`: there is none.
+pub fn claim_dying(held: &Held<'_>) -> Option<SlotImage> {
+    let table = held.table();
+    let index = books::pop_dying(held)?;
+    if table.get32(slot!(index, state)) != SlotState::Dying as u32 {
+        return None;
+    }
+    table.set32(cell!(held.me().cell(), work), index + 1);
+    Some(table.image(index))
+}
+
+/// The file of a claimed segment is gone: the slot is free.
+pub fn bury(held: &Held<'_>, index: u32) {
+    free(held, index, None);
+}
+
+/// The file of a claimed segment cannot be unlinked by this process: the next one may try.
+pub fn give_up(held: &Held<'_>, index: u32) {
+    let table = held.table();
+    change_slot(held, index, || {
+        let flags = table.get32(slot!(index, flags));
+        table.set32(slot!(index, flags), flags | FLAG_STUCK);
+        table.set32(cell!(held.me().cell(), work), 0);
+        // Still counted as dying, but off the list, so that a sweep comes to its end.
+        books::count(held, header!(dying), 1);
+    });
+}
+
+/// Puts those that were given up back on the list, where `may_unlink(cuid)` says that this process can do better.
+pub fn list_stuck_again(held: &Held<'_>, may_unlink: impl Fn(u32) -> bool) {
+    let table = held.table();
+    for index in 0..table.slots_ready() {
+        if table.get32(slot!(index, state)) == SlotState::Dying as u32
+            && table.get32(slot!(index, flags)) & FLAG_STUCK != 0
+            && may_unlink(table.get32(slot!(index, cuid)))
+        {
+            change_slot(held, index, || {
+                let flags = table.get32(slot!(index, flags));
+                table.set32(slot!(index, flags), flags & !FLAG_STUCK);
+                books::count(held, header!(dying), -1);
+                books::push_dying(held, index);
+            });
+        }
+    }
+}
+
+/// Sets flag bits of a slot.
+pub fn set_flags(held: &Held<'_>, index: u32, flags: u32) {
+    let table = held.table();
+    change_slot(held, index, || {
+        let before = table.get32(slot!(index, flags));
+        table.set32(slot!(index, flags), before | flags);
+    });
+}
+
+/// A record for a new (process, segment) pair, growing the table if need be.
+pub(super) fn no_record() -> Obstacle {
+    Obstacle::TableFull {
+        what: "attached (process, segment) pairs",
+        holds: super::layout::RECORDS,
+    }
+}
