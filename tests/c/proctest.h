@@ -250,6 +250,30 @@ static inline int entries_of(const char *path)
 	return n;
 }
 
+/* Where the shim keeps this namespace, by the rule its documentation gives. */
+static inline const char *runtime_dir(void)
+{
+	static char path[PATH_MAX];
+	const char *base = getenv("SHMSHIM_DIR"), *scope = getenv("SHMSHIM_SCOPE");
+	char user[32] = "", session[32] = "";
+	if (!scope || strncmp(scope, "system", 6) != 0)
+		snprintf(user, sizeof user, "-uid%u", geteuid());
+	if (scope && strstr(scope, ",session"))
+		snprintf(session, sizeof session, "-session%d", getsid(0));
+	snprintf(path, sizeof path, "%s/.shmshim%s%s", base ? base : "/dev/shm", user, session);
+	return path;
+}
+static inline const char *in_runtime_dir(const char *name)
+{
+	static char path[4][PATH_MAX + 64];
+	static int next;
+	char *p = path[next++ % 4];
+	snprintf(p, sizeof path[0], "%s/%s", runtime_dir(), name);
+	return p;
+}
+/* How many files of segments the shim keeps. */
+static inline int files_of_segments(void) { return entries_of(in_runtime_dir("segments")); }
+
 /* A few random bits, the same in every run. */
 static inline unsigned next_random(unsigned *state)
 {
