@@ -18,7 +18,7 @@ server_in() {
     cluster=$work/pg/$1
     log=$cluster.log
     local under
-    under "PGDATA=$cluster" "PGHOST=$work/pg" PGPORT=5432 PGDATABASE=postgres "PGUSER=$user_name" \
+    under ${scope:+"$scope"} "PGDATA=$cluster" "PGHOST=$work/pg" PGPORT=5432 PGDATABASE=postgres "PGUSER=$user_name" \
         PGOPTIONS= PSQLRC=/dev/null
     owner=("${as_user[@]}" "${under[@]}")
 }

@@ -247,3 +247,19 @@ test_postgres_killed_backend() {
     check_numbers
     stop_and_look
 }
+
+# One login session's namespace. Every process of the server makes itself a session of its own; they
+# stay in the namespace in which the server started, because they inherited it.
+test_postgres_session_scope() {
+    [ -n "$lib" ] || skip "the kernel has no such thing"
+    scope=SHMSHIM_SCOPE=user,session
+    start_new
+    expect "segments in the caller's session" "" "$(segments)"
+    expect_match "the plan" "Workers Launched: 4" "$(sql -c "alter table numbers set (parallel_workers = 4)" \
+        -c "$parallel_settings explain (analyze, costs off, timing off) select sum(id::bigint) from numbers")"
+    expect "the sum over five processes" 5000050000 "$(sql -c "$parallel_settings select sum(id::bigint) from numbers")"
+    # initdb ran in the caller's session.
+    expect "sessions that have a namespace" "$(printf '%s\n' "$(sed 's/.*) //' /proc/$$/stat | cut -d ' ' -f 4)" "$(postmaster)" | sort)" \
+        "$(find "$base" -name '.shmshim-uid*-session*' -type d | sed 's/.*-session//' | sort)"
+    stop_and_look
+}
