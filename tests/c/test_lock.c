@@ -11,12 +11,13 @@ static void limit_locking(rlim_t bytes)
 }
 
 /*
- * The account is the user's, over all namespaces: every test here gives back
- * what it took, as the kernel takes its time to do that for a namespace that
- * has gone.
+ * The kernel's account is the user's, over all namespaces. Root becomes a user
+ * of whom nobody has heard, so that nothing else is on the account.
  */
 static void limit_locking_to_two_pages(void)
 {
+	if (!under_shim() && is_root())
+		drop_to(500000 + getpid(), 54001);
 	int id = new_segment(2 * PAGE);
 	limit_locking(2 * PAGE);
 	if (shmctl(id, SHM_LOCK, NULL) < 0 && errno == ENOMEM && !under_shim())
@@ -73,8 +74,8 @@ TEST(a_limit_of_0_forbids_locking_and_not_unlocking)
 
 TEST(rounded_sizes_of_all_locked_segments_count_against_the_limit)
 {
-	int big = new_segment(3 * PAGE), fits = new_segment(2 * PAGE), one = new_segment(1);
 	limit_locking_to_two_pages();
+	int big = new_segment(3 * PAGE), fits = new_segment(2 * PAGE), one = new_segment(1);
 	TEST_ERRNO(shmctl(big, SHM_LOCK, NULL), ENOMEM);
 	CHECK(!locked(big));
 	TEST_SUCC(shmctl(fits, SHM_LOCK, NULL));
@@ -88,8 +89,8 @@ TEST(rounded_sizes_of_all_locked_segments_count_against_the_limit)
 
 TEST(removal_gives_back_what_locking_took)
 {
-	int a = new_segment(2 * PAGE), b = new_segment(2 * PAGE);
 	limit_locking_to_two_pages();
+	int a = new_segment(2 * PAGE), b = new_segment(2 * PAGE);
 	MUST(shmctl(a, SHM_LOCK, NULL));
 	TEST_ERRNO(shmctl(b, SHM_LOCK, NULL), ENOMEM);
 	MUST(shmctl(a, IPC_RMID, NULL));
@@ -99,8 +100,8 @@ TEST(removal_gives_back_what_locking_took)
 
 TEST(a_removed_segment_keeps_its_share_until_it_is_destroyed)
 {
-	int a = new_segment(2 * PAGE), b = new_segment(2 * PAGE);
 	limit_locking_to_two_pages();
+	int a = new_segment(2 * PAGE), b = new_segment(2 * PAGE);
 	char *p = attach(a);
 	MUST(shmctl(a, SHM_LOCK, NULL));
 	MUST(shmctl(a, IPC_RMID, NULL));
@@ -112,8 +113,8 @@ TEST(a_removed_segment_keeps_its_share_until_it_is_destroyed)
 
 TEST(the_account_belongs_to_the_user_not_to_the_process)
 {
-	int a = new_segment(2 * PAGE), b = new_segment(2 * PAGE);
 	limit_locking_to_two_pages();
+	int a = new_segment(2 * PAGE), b = new_segment(2 * PAGE);
 	IN_CHILD
 		MUST(shmctl(a, SHM_LOCK, NULL));
 	CHECK(locked(a));
@@ -126,10 +127,11 @@ TEST(the_account_belongs_to_the_user_not_to_the_process)
 
 TEST_SEVERAL_UIDS(each_user_has_an_account)
 {
+	uid_t user = 10000000 + 2 * getpid();
 	int *id = shared_memory(sizeof *id * 2);
 	for (int i = 0; i < 2; i++)
 		IN_CHILD {
-			drop_to(54001 + i, 54001 + i);
+			drop_to(user + i, 54001);
 			limit_locking(2 * PAGE);
 			id[i] = MUST(shmget(IPC_PRIVATE, 2 * PAGE, 0600));
 			TEST_SUCC(shmctl(id[i], SHM_LOCK, NULL));
@@ -140,7 +142,7 @@ TEST_SEVERAL_UIDS(each_user_has_an_account)
 	MUST(shmctl(id[1], SHM_UNLOCK, NULL));
 	for (int i = 0; i < 2; i++)
 		IN_CHILD {
-			drop_to(54001 + i, 54001 + i);
+			drop_to(user + i, 54001);
 			limit_locking(2 * PAGE);
 			int again = MUST(shmget(IPC_PRIVATE, 2 * PAGE, 0600));
 			TEST_SUCC(shmctl(again, SHM_LOCK, NULL));

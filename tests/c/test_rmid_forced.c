@@ -104,13 +104,14 @@ TEST(the_death_of_the_last_attached_process_destroys)
 	CHECK(!exists(id));
 }
 
+static void *create(void *id)
+{
+	*(int *)id = shmget(IPC_PRIVATE, PAGE, 0600);
+	return NULL;
+}
+
 TEST(the_exit_of_the_creating_thread_counts_not_that_of_its_process)
 {
-	void *create(void *id)
-	{
-		*(int *)id = shmget(IPC_PRIVATE, PAGE, 0600);
-		return NULL;
-	}
 	int id = -1, mine = -1;
 	pthread_t thread;
 	force();

@@ -1,0 +1,187 @@
+/*
+ * shmtest_main.h - part of shmtest.h: how tests register, how one is run in a
+ * child and a namespace of its own, and main().
+ */
+#ifndef SHMTEST_MAIN_H
+#define SHMTEST_MAIN_H
+
+/* ---------------------------------------------------------- registration */
+
+struct shmtest { const char *name; void (*fn)(void); bool several_uids; struct shmtest *next; };
+static struct shmtest *shmtest_first, **shmtest_last = &shmtest_first;
+static const char *shmtest_dir; /* under the shim: this test's directory */
+
+#define TEST_WITH(name_, several_uids_)                                                            \
+	static void name_(void);                                                                   \
+	static struct shmtest name_##_entry = { #name_, name_, several_uids_, NULL };              \
+	__attribute__((constructor)) static void name_##_register(void)                            \
+	{                                                                                          \
+		*shmtest_last = &name_##_entry;                                                    \
+		shmtest_last = &name_##_entry.next;                                                \
+	}                                                                                          \
+	static void name_(void)
+
+#define TEST(name_) TEST_WITH(name_, false)
+/* For a test whose processes use the namespace as several users (system scope). Skipped without root. */
+#define TEST_SEVERAL_UIDS(name_) TEST_WITH(name_, true)
+
+/* ------------------------------------------------------------ the runner */
+
+static inline int shmtest_remove(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st, (void)flag, (void)ftw;
+	return remove(path);
+}
+
+static bool shmtest_all_digits(const char *s) { return *s && strspn(s, "0123456789") == strlen(s); }
+
+/* Only what the shim is known to keep may lie in a namespace's directory. */
+static inline int shmtest_inspect(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	const char *name = path + ftw->base, *rest = path + strlen(shmtest_dir);
+	(void)flag;
+	bool known = ftw->level == 0 || strncmp(name, "ns.", 3) == 0;
+	if (S_ISDIR(st->st_mode))
+		known |= strncmp(name, ".shmshim", 8) == 0 || !strcmp(name, "segments") ||
+			 !strcmp(name, "live");
+	else if (S_ISREG(st->st_mode) && strstr(rest, "/segments/"))
+		known |= strncmp(name, "SYSV", 4) == 0 && strlen(name) > 13 && name[12] == '.' &&
+			 shmtest_all_digits(name + 13);
+	else if (S_ISREG(st->st_mode) && strstr(rest, "/live/"))
+		known |= shmtest_all_digits(name);
+	else
+		known |= S_ISREG(st->st_mode) && !strcmp(name, "registry");
+	if (!known)
+		FAIL("left behind in the namespace's directory: %s", rest);
+	return 0;
+}
+
+static void shmtest_on_alarm(int sig) { (void)sig; }
+
+/* Ends whatever a test left running: its process group, then our adopted children. */
+static inline void shmtest_end_stragglers(pid_t group)
+{
+	char path[64], list[4096];
+	kill(-group, SIGKILL);
+	snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+	for (;;) {
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		if (waitpid(-1, NULL, WNOHANG) < 0)
+			return;
+		int fd = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd < 0 ? -1 : read(fd, list, sizeof list - 1);
+		if (fd >= 0)
+			close(fd);
+		if (n <= 0)
+			return;
+		list[n] = 0;
+		for (char *p = strtok(list, " "); p; p = strtok(NULL, " "))
+			if (atoi(p) > 1)
+				kill(atoi(p), SIGKILL);
+		waitpid(-1, NULL, 0);
+	}
+}
+
+static inline void shmtest_child(const struct shmtest *t)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGALRM, SIG_DFL);
+	setpgid(0, 0);
+	if (t->several_uids)
+		need_root();
+	fresh_namespace();
+	t->fn();
+	exit(0);
+}
+
+/* 'p', 'f' or 's' for passed, failed, skipped. */
+static inline char shmtest_run(const struct shmtest *t)
+{
+	char dir[4096];
+	const char *base = getenv("SHMTEST_BASE");
+	memset(notes, 0, offsetof(struct shmtest_notes, log));
+	if (under_shim()) {
+		snprintf(dir, sizeof dir, "%s/shmtest.XXXXXX", base ? base : "/dev/shm");
+		if (!mkdtemp(dir) || chmod(dir, t->several_uids ? 01777 : 0700) < 0) {
+			printf("FAIL %s\n    %s: %s\n", t->name, dir, errno_name(errno));
+			return 'f';
+		}
+		shmtest_dir = dir;
+		setenv("SHMSHIM_DIR", dir, 1);
+		setenv("SHMSHIM_SCOPE", t->several_uids ? "system" : "user", 1);
+	}
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0)
+		shmtest_child(t);
+	int status = 0;
+	alarm(WATCHDOG_SECS);
+	bool hung = pid > 0 && waitpid(pid, &status, 0) < 0;
+	alarm(0);
+	shmtest_end_stragglers(pid);
+	if (hung)
+		fail_at("the test", 0, "not finished after %d seconds", WATCHDOG_SECS);
+	else if (pid < 0)
+		fail_at("the test", 0, "fork: %s", errno_name(errno));
+	else
+		check_status("the test", 0, status);
+	if (under_shim()) {
+		nftw(dir, shmtest_inspect, 16, FTW_PHYS);
+		if (nftw(dir, shmtest_remove, 16, FTW_PHYS | FTW_DEPTH) < 0)
+			FAIL("%s could not be removed: %s", dir, errno_name(errno));
+	}
+	/* One check is the exit status, which proves little alone. */
+	if (!notes->failures && !notes->skipped && notes->checks < 2)
+		fail_at("the test", 0, "nothing was checked");
+	if (notes->failures) {
+		size_t len = notes->used < LOG_BYTES ? notes->used : LOG_BYTES;
+		printf("FAIL %s\n%.*s", t->name, (int)len, notes->log);
+		if (notes->failures > MAX_NOTES)
+			printf("    and %d more\n", notes->failures - MAX_NOTES);
+		return 'f';
+	}
+	if (notes->skipped)
+		printf("SKIP %s: %s\n", t->name, notes->skip_reason);
+	return notes->skipped ? 's' : 'p';
+}
+
+/* [-l] [-v] [part of a name ...]; the last line says how many passed, failed, were skipped. */
+int main(int argc, char **argv)
+{
+	int passed = 0, failed = 0, skipped = 0, first = 1;
+	bool list = false, verbose = false;
+	for (; first < argc && argv[first][0] == '-'; first++) {
+		list |= !strcmp(argv[first], "-l");
+		verbose |= !strcmp(argv[first], "-v");
+	}
+	notes = mmap(NULL, sizeof *notes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (notes == MAP_FAILED)
+		return perror("mmap"), 2;
+	struct sigaction act = { .sa_handler = shmtest_on_alarm };
+	sigaction(SIGALRM, &act, NULL);
+	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	for (const struct shmtest *t = shmtest_first; t; t = t->next) {
+		bool wanted = first >= argc;
+		for (int i = first; i < argc; i++)
+			wanted |= strstr(t->name, argv[i]) != NULL;
+		if (!wanted)
+			continue;
+		if (list) {
+			puts(t->name);
+			continue;
+		}
+		char r = shmtest_run(t);
+		if (verbose && r == 'p')
+			printf("ok   %s\n", t->name);
+		passed += r == 'p', failed += r == 'f', skipped += r == 's';
+	}
+	if (!list)
+		printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
+	return failed ? 1 : 0;
+}
+
+#endif
