@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn the_last_slot_of_all_is_found_and_then_no_more() {
-        let all_but = |free: u32| move |from, to| (from..to).find(|slot| *slot == free);
+        let all_but = |free: u32| move |from, to| (from..to).contains(&free).then_some(free);
         let cursor = IdCursor {
             next: 500,
             last: 499,
@@ -344,10 +344,13 @@ mod tests {
         }
     }
 
+    /// How many segments there may be in the following test. Miri is slow.
+    const MOST_ALIVE: usize = if cfg!(miri) { 100 } else { 600 };
+
     /// A walk of one slot at a time, written down without the rule's arithmetic: where it
     /// stands, how long the circle is, and a new round whenever it did not get further.
     struct Walker {
-        taken: [bool; 1024],
+        taken: [bool; 2 * MOST_ALIVE],
         standing_at: Option<usize>,
         round: u32,
     }
@@ -379,7 +382,7 @@ mod tests {
 
     #[test]
     fn any_sequence_of_creations_and_removals_agrees_with_a_walk_from_slot_to_slot() {
-        for seed in 1..=if cfg!(miri) { 2 } else { 40u64 } {
+        for seed in 1..=if cfg!(miri) { 1 } else { 40u64 } {
             let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let mut draw = |below: u64| {
                 random ^= random << 13;
@@ -388,7 +391,7 @@ mod tests {
                 (random >> 20) % below
             };
             let mut walker = Walker {
-                taken: [false; 1024],
+                taken: [false; 2 * MOST_ALIVE],
                 standing_at: None,
                 round: 65530,
             };
@@ -398,15 +401,12 @@ mod tests {
             };
             let mut alive: Vec<ShmId> = Vec::new();
             let mut seen: Vec<ShmId> = Vec::new();
-            let steps = if cfg!(miri) { 300 } else { 4000 };
+            let steps = if cfg!(miri) { 250 } else { 4000 };
             for step in 0..steps {
                 // Grows, shrinks and stays level by turns.
-                let create = draw(10)
-                    < [8, 2, 5, 9, 1]
-                        .into_iter()
-                        .nth(step * 5 / steps)
-                        .unwrap_or(5);
-                if alive.is_empty() || create && alive.len() < 600 {
+                let often = [8, 2, 5, 9, 1].into_iter().nth(step * 5 / steps);
+                let create = Some(draw(10)) < often;
+                if alive.is_empty() || create && alive.len() < MOST_ALIVE {
                     let given = cursor.allocate(alive.len() as u32, |from, to| {
                         (from..to).find(|slot| walker.taken.get(*slot as usize) == Some(&false))
                     });

@@ -99,16 +99,13 @@ pub fn moved(piece: &Piece, mremap: &Mremap) -> Moved {
     // What of the range is kept; the rest of it is unmapped.
     let kept_end = old_end.min(old_start.saturating_add(new_len));
     match kind {
-        MremapKind::InPlace if new_len > old_len => {
-            let left = match piece.overlaps(old_start, old_end) && piece.end() == old_end {
+        MremapKind::InPlace if new_len > old_len => Moved {
+            left: match piece.overlaps(old_start, old_end) {
                 true => Cut::One(grown(*piece)),
                 false => Cut::Untouched,
-            };
-            Moved {
-                left,
-                arrived: None,
-            }
-        }
+            },
+            arrived: None,
+        },
         MremapKind::InPlace => Moved {
             left: cut(piece, kept_end, old_end),
             arrived: None,
