@@ -1,0 +1,408 @@
+/*
+ * Runs a program on one side: starts workers, sends one step at a time, waits until it has
+ * been performed (or the process is gone), and writes down what was seen.
+ *
+ * Death is seen through pidfds: they tell of any process, not only of own children, and only
+ * when it is a zombie, with everything it held given up.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "conductor.h"
+#include "worker.h"
+
+#ifndef SHM_STAT_ANY
+#define SHM_STAT_ANY 15
+#endif
+#define ANSWER_WITHIN_MS 30000 /* a worker that says nothing for so long hangs */
+
+static struct {
+	const struct program *program;
+	const struct side *side;
+	int trace;
+	struct names names;
+	struct {
+		int channel, pid, pidfd;
+		bool live;
+	} workers[MAX_WORKERS];
+	int64_t ids[MAX_STEPS]; /* what each shmget step returned; -1: nothing */
+	bool unseen_death;      /* since the last snapshot */
+	char raw[MESSAGE_MAX], text[2 * MESSAGE_MAX];
+} run;
+
+static void write_record(int name, const char *text)
+{
+	struct record record = { name, (int32_t)strlen(text) };
+
+	if (write(run.trace, &record, sizeof record) < 0 || write(run.trace, text, (size_t)record.length) < 0)
+		exit(1);
+}
+
+static void end_with(int name, const char *format, const char *detail)
+{
+	char text[300];
+
+	snprintf(text, sizeof text, format, detail);
+	write_record(name, text);
+	exit(0);
+}
+
+static bool write_small(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+/* A fresh IPC namespace; without root inside a user namespace in which the ids stay what they are. */
+static void enter_namespace(void)
+{
+	unsigned uid = geteuid(), gid = getegid();
+	char map[64];
+
+	if (uid == 0) {
+		if (unshare(CLONE_NEWIPC))
+			end_with(TRACE_SKIPPED, "no IPC namespace of its own: %s", strerror(errno));
+		return;
+	}
+	if (unshare(CLONE_NEWUSER | CLONE_NEWIPC))
+		end_with(TRACE_SKIPPED, "not root, and no user namespace: %s", strerror(errno));
+	snprintf(map, sizeof map, "%u %u 1", uid, uid);
+	if (!write_small("/proc/self/uid_map", map))
+		end_with(TRACE_SKIPPED, "cannot map the own uid into a user namespace: %s", strerror(errno));
+	write_small("/proc/self/setgroups", "deny");
+	snprintf(map, sizeof map, "%u %u 1", gid, gid);
+	if (!write_small("/proc/self/gid_map", map))
+		end_with(TRACE_SKIPPED, "cannot map the own gid into a user namespace: %s", strerror(errno));
+}
+
+static void prepare_base(void)
+{
+	const struct setup *setup = &run.program->setup;
+
+	if (!run.side->library)
+		return;
+	if (geteuid() == 0 && chown(run.side->base, (uid_t)setup->base_uid, (gid_t)setup->base_uid))
+		end_with(TRACE_SKIPPED, "chown of the base directory: %s", strerror(errno));
+	if (chmod(run.side->base, setup->several_uids ? 01777 : 0700))
+		end_with(TRACE_SKIPPED, "chmod of the base directory: %s", strerror(errno));
+}
+
+static void open_channels(void)
+{
+	int image = open(run.side->worker, O_RDONLY | O_CLOEXEC);
+
+	if (image < 0 || dup2(image, OWN_IMAGE_FD) < 0)
+		end_with(TRACE_SKIPPED, "the worker's executable: %s", strerror(errno));
+	close(image);
+	for (int w = 0; w < MAX_WORKERS; w++) {
+		int ends[2], size = 2 * MESSAGE_MAX;
+
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) || dup2(ends[1], CHANNEL_FD + w) < 0)
+			end_with(TRACE_SKIPPED, "socketpair: %s", strerror(errno));
+		close(ends[1]);
+		setsockopt(CHANNEL_FD + w, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+		run.workers[w].channel = ends[0];
+	}
+}
+
+static void become_worker(int w, int64_t uid)
+{
+	char number[16], directory[4200], preload[4200], trace[4200];
+	char *argv[] = { "worker", number, NULL }, *environment[8] = { "PATH=/usr/bin:/bin" };
+	int null = open("/dev/null", O_RDONLY), count = 1;
+
+	dup2(null, 0);
+	close(null);
+	if (geteuid() == 0 && (setgroups(0, NULL) || setresgid((gid_t)uid, (gid_t)uid, (gid_t)uid) || setresuid((uid_t)uid, (uid_t)uid, (uid_t)uid)))
+		_exit(1);
+	snprintf(number, sizeof number, "%d", w);
+	if (run.side->library) {
+		snprintf(preload, sizeof preload, "LD_PRELOAD=%s", run.side->library);
+		snprintf(directory, sizeof directory, "SHMSHIM_DIR=%s", run.side->base);
+		environment[count++] = preload;
+		environment[count++] = directory;
+		if (run.program->setup.several_uids)
+			environment[count++] = "SHMSHIM_SCOPE=system";
+		if (run.side->trace_file) {
+			snprintf(trace, sizeof trace, "SHMSHIM_TRACE=%s", run.side->trace_file);
+			environment[count++] = trace;
+		}
+	}
+	environment[count] = NULL;
+	execve(run.side->worker, argv, environment);
+	_exit(1);
+}
+
+static void adopt(int w, int pid)
+{
+	char name[16];
+
+	run.workers[w].pid = pid;
+	run.workers[w].pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	run.workers[w].live = run.workers[w].pidfd >= 0;
+	snprintf(name, sizeof name, "w%d", w);
+	name_process(&run.names, pid, name);
+}
+
+static void mourn(int w)
+{
+	close(run.workers[w].pidfd);
+	run.workers[w].live = false;
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+}
+
+static void wait_for_death(int w)
+{
+	struct pollfd death = { run.workers[w].pidfd, POLLIN, 0 };
+
+	while (poll(&death, 1, ANSWER_WITHIN_MS) < 0 && errno == EINTR)
+		;
+	mourn(w);
+}
+
+enum answer { ANSWERED, DIED, HANGS };
+
+/* The next message of a worker into run.raw. A fork's child is not known yet: pidfd -1. */
+static enum answer listen_to(int w, int pidfd, struct reply *reply)
+{
+	struct pollfd events[2] = { { run.workers[w].channel, POLLIN, 0 }, { pidfd, POLLIN, 0 } };
+	static char message[MESSAGE_MAX];
+	ssize_t length;
+
+	run.raw[0] = '\0';
+	memset(reply, 0, sizeof *reply);
+	for (;;) {
+		int ready = poll(events, 2, ANSWER_WITHIN_MS);
+
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready <= 0)
+			return HANGS;
+		if (!(events[0].revents & POLLIN))
+			return DIED;
+		length = recv(run.workers[w].channel, message, sizeof message - 1, 0);
+		if (length < (ssize_t)sizeof *reply)
+			return DIED;
+		message[length] = '\0';
+		memcpy(reply, message, sizeof *reply);
+		strcpy(run.raw, message + sizeof *reply);
+		return ANSWERED;
+	}
+}
+
+/* Adds what run.raw says to run.text, in normalised form. */
+static void append(int step, const char *who)
+{
+	size_t used = strlen(run.text);
+
+	used += (size_t)snprintf(run.text + used, sizeof run.text - used, "%s", who);
+	normalise(&run.names, step, run.raw, run.text + used, sizeof run.text - used);
+}
+
+static void append_answer(int step, enum answer answer, int w)
+{
+	if (answer == ANSWERED)
+		append(step, "");
+	else
+		strcat(run.text, answer == DIED ? " !! THE PROCESS DIED" : " !! NO ANSWER");
+	if (answer == HANGS && run.workers[w].live) {
+		kill(run.workers[w].pid, SIGKILL);
+		wait_for_death(w);
+	} else if (answer == DIED && run.workers[w].live) {
+		mourn(w);
+	}
+	if (answer != ANSWERED)
+		run.unseen_death = true;
+}
+
+static void start_worker(int step, int w, int64_t uid)
+{
+	pid_t pid = fork();
+	struct reply reply;
+
+	if (pid == 0)
+		become_worker(w, uid);
+	adopt(w, pid);
+	append_answer(step, listen_to(w, run.workers[w].pidfd, &reply), w);
+}
+
+static struct reply ask(const struct step *step)
+{
+	struct step sent = *step;
+	struct reply reply;
+	int w = step->worker;
+
+	sent.perturb = step->name >= run.side->perturb_from ? run.side->perturb : PERTURB_NONE;
+	send(run.workers[w].channel, &sent, sizeof sent, MSG_NOSIGNAL);
+	append_answer(step->name, listen_to(w, run.workers[w].pidfd, &reply), w);
+	return reply;
+}
+
+/* What the observer sees; it has no attaches, and often no past. */
+static void look(int name, const char *when)
+{
+	struct step snapshot = { .name = name, .worker = OBSERVER, .op = OP_SNAPSHOT };
+	size_t used;
+
+	snprintf(run.text, sizeof run.text, "looking %s s%d:", when, name);
+	used = strlen(run.text);
+	if (!run.workers[OBSERVER].live)
+		start_worker(name, OBSERVER, run.program->setup.base_uid);
+	run.text[used] = '\0';
+	ask(&snapshot);
+	run.unseen_death = false;
+	if (run.program->setup.fresh_observer && run.workers[OBSERVER].live) {
+		struct step leave = { .name = name, .op = OP_EXIT, .n = { END_EXIT } };
+
+		send(run.workers[OBSERVER].channel, &leave, sizeof leave, MSG_NOSIGNAL);
+		wait_for_death(OBSERVER);
+	}
+	write_record(name, run.text);
+}
+
+/*
+ * Divergence: nobody tells the shim of a death. It sets dtime and lpid, in the name of the dead, when
+ * someone next asks. If in the meantime the second changes, another one detaches the same segment, or
+ * another one dies, the kernel knows the order and the shim cannot. So before such a step somebody
+ * looks. Whatever else follows a death follows it directly.
+ */
+static bool order_of_deaths_matters(const struct step *step)
+{
+	switch (step->op) {
+	case OP_DT: case OP_MUNMAP: case OP_MREMAP: case OP_MMAP: case OP_FORK: case OP_EXEC: case OP_EXIT: case OP_KILL: case OP_TICK:
+		return true;
+	case OP_AT:
+		return step->n[0] & SHM_REMAP || step->mode == MODE_CHILD;
+	default:
+		return step->mode == MODE_CHILD;
+	}
+}
+
+static bool leaves_attaches_behind(const struct step *step)
+{
+	return step->op == OP_EXIT || step->op == OP_KILL || step->op == OP_EXEC || step->mode == MODE_CHILD;
+}
+
+static void resolve_id(struct step *step)
+{
+	int64_t id = step->id.kind == ID_VALUE ? 0 : run.ids[step->id.name];
+
+	switch (step->id.kind) {
+	case ID_OF: step->id.value = id; break;
+	case ID_WRONG_SEQ: step->id.value = id + 32768; break;
+	case ID_INDEX: step->id.value = id & 32767; break;
+	case ID_NEXT: step->id.value = id + 1; break;
+	}
+}
+
+static void do_step(const struct step *planned)
+{
+	struct step step = *planned;
+	int w = step.worker;
+	struct reply reply;
+
+	resolve_id(&step);
+	if (run.unseen_death && order_of_deaths_matters(&step))
+		look(step.name, "before");
+	describe(run.text, sizeof run.text, &step);
+	if (step.op == OP_TICK) {
+		begin_epoch(&run.names);
+	} else if (step.op == OP_NEW) {
+		start_worker(step.name, w, step.n[1]);
+	} else if (!run.workers[w].live) {
+		strcat(run.text, " skipped: no such process");
+	} else if (step.op == OP_KILL) {
+		kill(run.workers[w].pid, SIGKILL);
+		wait_for_death(w);
+	} else if (step.op == OP_EXIT) {
+		send(run.workers[w].channel, &step, sizeof step, MSG_NOSIGNAL);
+		wait_for_death(w);
+	} else {
+		reply = ask(&step);
+		if (step.op == OP_GET && reply.has_ret)
+			run.ids[step.name] = reply.ret;
+		else if (step.op == OP_GET) /* made by a child: its text tells */
+			sscanf(run.raw, "%*[^=]= %ld", &run.ids[step.name]);
+		if (step.op == OP_FORK && reply.has_ret && reply.ret > 0) {
+			int child = (int)step.n[0];
+			enum answer answer;
+
+			adopt(child, (int)reply.ret);
+			answer = listen_to(child, run.workers[child].pidfd, &reply);
+			strcat(run.text, ",");
+			append_answer(step.name, answer, child);
+		}
+	}
+	if (leaves_attaches_behind(&step))
+		run.unseen_death = true;
+	else if (step.op == OP_SNAPSHOT)
+		run.unseen_death = false;
+	write_record(step.name, run.text);
+}
+
+/*
+ * Locked memory is counted per user until the kernel gets round to dismantling a dead namespace;
+ * the next run should not find it.
+ */
+static void remove_all(void)
+{
+	struct shminfo limits;
+	struct shmid_ds ds;
+	int highest = shmctl(0, IPC_INFO, (struct shmid_ds *)&limits);
+
+	for (int index = 0; index <= highest; index++) {
+		int id = shmctl(index, SHM_STAT_ANY, &ds);
+
+		if (id >= 0)
+			shmctl(id, IPC_RMID, NULL);
+	}
+}
+
+void run_side(const struct program *program, const bool *kept, const struct side *side, int trace)
+{
+	run.program = program;
+	run.side = side;
+	run.trace = trace;
+	memset(run.ids, 0xff, sizeof run.ids);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!side->library)
+		enter_namespace();
+	prepare_base();
+	open_channels();
+	begin_epoch(&run.names);
+	for (int k = 0; k < program->count; k++)
+		if (kept[k])
+			do_step(&program->steps[k]);
+	look(program->count, "before the end,");
+	for (int w = OBSERVER + 1; w < MAX_WORKERS; w++) {
+		if (!run.workers[w].live)
+			continue;
+		kill(run.workers[w].pid, SIGKILL);
+		wait_for_death(w);
+		look(program->count, "when one more is dead,");
+	}
+	if (!side->library)
+		remove_all();
+	end_with(TRACE_END, "%s", "");
+}
