@@ -392,6 +392,32 @@ static inline struct shmid_ds stat_of_at(const char *file, int line, int id)
 #define stat_of(id) stat_of_at(__FILE__, __LINE__, id)
 #define nattch_of(id) ((long)stat_of(id).shm_nattch)
 
+/* Field by field: copies of a structure need not copy its padding. */
+static inline void check_same(const char *file, int line, const struct shmid_ds *was,
+			      const struct shmid_ds *is)
+{
+#define SAME(field)                                                                                \
+	if (was->field != is->field)                                                               \
+		fail_at(file, line, #field " was %lld, is %lld", (long long)was->field, (long long)is->field)
+	COUNT_CHECK();
+	SAME(shm_perm.__key);
+	SAME(shm_perm.uid);
+	SAME(shm_perm.gid);
+	SAME(shm_perm.cuid);
+	SAME(shm_perm.cgid);
+	SAME(shm_perm.mode);
+	SAME(shm_perm.__seq);
+	SAME(shm_segsz);
+	SAME(shm_atime);
+	SAME(shm_dtime);
+	SAME(shm_ctime);
+	SAME(shm_cpid);
+	SAME(shm_lpid);
+	SAME(shm_nattch);
+#undef SAME
+}
+#define CHECK_SAME(was, is) check_same(__FILE__, __LINE__, &(was), &(is))
+
 /* Does the id name a segment? (Reading its state must be allowed.) */
 static inline bool exists(int id)
 {

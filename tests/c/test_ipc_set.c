@@ -22,7 +22,7 @@ TEST_SEVERAL_UIDS(owner_group_and_mode_are_taken_everything_else_is_ignored)
 	CHECK_WITHIN(after.shm_ctime, from, to);
 	before.shm_perm.uid = 54001, before.shm_perm.gid = 54002, before.shm_perm.mode = 0777;
 	before.shm_ctime = after.shm_ctime;
-	CHECK(memcmp(&before, &after, sizeof before) == 0);
+	CHECK_SAME(before, after);
 }
 
 TEST(the_mode_has_nine_bits)
@@ -50,7 +50,7 @@ TEST(a_uid_or_gid_of_minus_one_is_einval_and_changes_nothing)
 	d.shm_perm.uid = -1;
 	TEST_ERRNO(shmctl(id, IPC_SET, &d), EINVAL);
 	after = stat_of(id);
-	CHECK(memcmp(&before, &after, sizeof before) == 0);
+	CHECK_SAME(before, after);
 }
 
 TEST(the_time_of_change_moves_though_nothing_changed)
@@ -65,7 +65,7 @@ TEST(the_time_of_change_moves_though_nothing_changed)
 	CHECK(after.shm_ctime > before.shm_ctime);
 	CHECK_WITHIN(after.shm_ctime, from, to);
 	before.shm_ctime = after.shm_ctime;
-	CHECK(memcmp(&before, &after, sizeof before) == 0);
+	CHECK_SAME(before, after);
 }
 
 TEST(marks_of_removal_and_locking_survive)

@@ -36,12 +36,12 @@ TEST(locking_marks_the_mode_and_changes_nothing_else)
 	after = stat_of(id);
 	CHECK_EQ(after.shm_perm.mode, SHM_LOCKED | 0640);
 	after.shm_perm.mode = 0640;
-	CHECK(memcmp(&before, &after, sizeof before) == 0);
+	CHECK_SAME(before, after);
 	TEST_SUCC(shmctl(id, SHM_LOCK, NULL)); /* twice is fine */
 	CHECK(locked(id));
 	TEST_RES(shmctl(id, SHM_UNLOCK, NULL), _ret == 0);
 	after = stat_of(id);
-	CHECK(memcmp(&before, &after, sizeof before) == 0);
+	CHECK_SAME(before, after);
 	TEST_SUCC(shmctl(id, SHM_UNLOCK, NULL)); /* so is this */
 }
 

@@ -29,7 +29,7 @@ TEST(an_attached_segment_loses_its_key_and_is_marked_and_that_is_all)
 	CHECK_EQ(after.shm_perm.mode, SHM_DEST | 0640);
 	after.shm_perm.__key = KEY;
 	after.shm_perm.mode = 0640;
-	CHECK(memcmp(&before, &after, sizeof before) == 0);
+	CHECK_SAME(before, after);
 	CHECK_EQ(attach(id)[4999], 'x');
 }
 

@@ -290,7 +290,7 @@ TEST(a_failed_attach_leaves_times_and_counts_as_they_were)
 		TEST_ERRNO(shmat(id, NULL, 0), EACCES);
 	}
 	after = stat_of(id);
-	CHECK(memcmp(&before, &after, sizeof before) == 0);
+	CHECK_SAME(before, after);
 }
 
 TEST(an_attach_outlives_the_loss_of_rights)

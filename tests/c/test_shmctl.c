@@ -93,7 +93,7 @@ TEST(ipc_set_asks_for_the_buffer_before_all_else)
 	}
 	TEST_ERRNO(shmctl(id + 1, IPC_SET, &before), EINVAL);
 	after = stat_of(id);
-	CHECK(memcmp(&before, &after, sizeof before) == 0);
+	CHECK_SAME(before, after);
 }
 
 TEST_SEVERAL_UIDS(ipc_set_by_a_stranger_asks_for_buffer_id_owner_and_then_the_new_owner)

@@ -310,5 +310,5 @@ TEST(a_failed_detach_changes_nothing)
 	TEST_ERRNO(shmdt(AT + PAGE), EINVAL);
 	TEST_ERRNO(shmdt(AT + 1), EINVAL);
 	after = stat_of(id);
-	CHECK(memcmp(&before, &after, sizeof before) == 0);
+	CHECK_SAME(before, after);
 }

@@ -70,7 +70,7 @@ TEST(opening_an_existing_segment_changes_nothing_about_it)
 		TEST_ERRNO(shmget(KEY, 6000, 0600), EINVAL);
 	}
 	after = stat_of(id);
-	CHECK(memcmp(&before, &after, sizeof before) == 0);
+	CHECK_SAME(before, after);
 }
 
 TEST(the_three_classes_of_the_mode_flags_are_asked_together)
