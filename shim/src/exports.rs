@@ -1,0 +1,175 @@
+//! Every symbol that the library exports. `scripts/check-exports` holds the same list.
+//!
+//! `open` and `mremap` are variadic in C. They are taken here with their last argument always there: on every
+//! architecture of Linux that we build for, a variadic integer travels where a named one does, and one that the
+//! caller did not pass is passed on unread.
+//!
+//! Not here, on purpose: `freopen`, `creat`, `openat2` (nobody opens these files so), `__shmctl64` and the other
+//! symbols of programs older or stranger than glibc's headers make today, and libc's inner calls, which no
+//! symbol can intercept.
+#![allow(missing_docs)] // The names are libc's, and so is their documentation.
+
+use libc::{FILE, c_char, c_int, c_void, key_t, mode_t, off_t, size_t, ssize_t};
+
+use crate::hook::hook;
+use crate::{calls, memory, procfs};
+
+hook! {
+    unsafe fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int => our_shmget {
+        calls::shmget(key, size, shmflg)
+    }
+}
+
+hook! {
+    unsafe fn shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> *mut c_void => our_shmat {
+        calls::shmat(shmid, shmaddr, shmflg)
+    }
+}
+
+hook! {
+    unsafe fn shmdt(shmaddr: *const c_void) -> c_int => our_shmdt {
+        calls::shmdt(shmaddr)
+    }
+}
+
+hook! {
+    unsafe fn shmctl(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int => our_shmctl {
+        calls::shmctl(shmid, cmd, buf)
+    }
+}
+
+hook! {
+    unsafe fn munmap(addr: *mut c_void, length: size_t) -> c_int => our_munmap {
+        // SAFETY: the caller's promise is passed on, here and in all that follow.
+        unsafe { memory::munmap(addr, length) }
+    }
+}
+
+hook! {
+    unsafe fn mremap(
+        old: *mut c_void, old_length: size_t, new_length: size_t, flags: c_int, new: *mut c_void
+    ) -> *mut c_void => our_mremap {
+        // SAFETY: as above.
+        unsafe { memory::mremap(old, old_length, new_length, flags, new) }
+    }
+}
+
+hook! {
+    unsafe fn mmap(
+        addr: *mut c_void, length: size_t, prot: c_int, flags: c_int, fd: c_int, offset: off_t
+    ) -> *mut c_void => our_mmap {
+        // SAFETY: as above.
+        unsafe { memory::mmap(addr, length, prot, flags, fd, offset) }
+    }
+}
+
+hook! {
+    unsafe fn madvise(addr: *mut c_void, length: size_t, advice: c_int) -> c_int => our_madvise {
+        // SAFETY: as above.
+        unsafe { memory::madvise(addr, length, advice) }
+    }
+}
+
+hook! {
+    unsafe fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_open {
+        // SAFETY: as above.
+        unsafe { procfs::hooks::open(path, flags, mode) }
+    }
+}
+
+hook! {
+    unsafe fn openat(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_openat {
+        // SAFETY: as above.
+        unsafe { procfs::hooks::openat(dirfd, path, flags, mode) }
+    }
+}
+
+hook! {
+    unsafe fn fopen(path: *const c_char, mode: *const c_char) -> *mut FILE => our_fopen {
+        // SAFETY: as above.
+        unsafe { procfs::hooks::fopen(path, mode) }
+    }
+}
+
+hook! {
+    unsafe fn write(fd: c_int, buf: *const c_void, count: size_t) -> ssize_t => our_write {
+        // SAFETY: as above.
+        unsafe { procfs::hooks::write(fd, buf, count) }
+    }
+}
+
+hook! {
+    unsafe fn execve(
+        path: *const c_char, argv: *const *const c_char, envp: *const *const c_char
+    ) -> c_int => our_execve {
+        // SAFETY: as above.
+        unsafe { procfs::hooks::execve(path, argv, envp) }
+    }
+}
+
+/// The forms that glibc has besides: for 64-bit file sizes, and the checked ones of `_FORTIFY_SOURCE`.
+#[cfg(target_env = "gnu")]
+mod gnu {
+    use super::*;
+    use libc::off64_t;
+
+    hook! {
+        unsafe fn mmap64(
+            addr: *mut c_void, length: size_t, prot: c_int, flags: c_int, fd: c_int, offset: off64_t
+        ) -> *mut c_void => our_mmap64 {
+            // SAFETY: as above.
+            unsafe { memory::mmap64(addr, length, prot, flags, fd, offset) }
+        }
+    }
+
+    hook! {
+        unsafe fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_open64 {
+            // SAFETY: as above.
+            unsafe { procfs::hooks::open64(path, flags, mode) }
+        }
+    }
+
+    hook! {
+        unsafe fn openat64(
+            dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t
+        ) -> c_int => our_openat64 {
+            // SAFETY: as above.
+            unsafe { procfs::hooks::openat64(dirfd, path, flags, mode) }
+        }
+    }
+
+    hook! {
+        unsafe fn __open_2(path: *const c_char, flags: c_int) -> c_int => our_open_2 {
+            // SAFETY: as above.
+            unsafe { procfs::hooks::__open_2(path, flags) }
+        }
+    }
+
+    hook! {
+        unsafe fn __open64_2(path: *const c_char, flags: c_int) -> c_int => our_open64_2 {
+            // SAFETY: as above.
+            unsafe { procfs::hooks::__open64_2(path, flags) }
+        }
+    }
+
+    hook! {
+        unsafe fn __openat_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int => our_openat_2 {
+            // SAFETY: as above.
+            unsafe { procfs::hooks::__openat_2(dirfd, path, flags) }
+        }
+    }
+
+    hook! {
+        unsafe fn __openat64_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int => our_openat64_2 {
+            // SAFETY: as above.
+            unsafe { procfs::hooks::__openat64_2(dirfd, path, flags) }
+        }
+    }
+
+    hook! {
+        unsafe fn fopen64(path: *const c_char, mode: *const c_char) -> *mut FILE => our_fopen64 {
+            // SAFETY: as above.
+            unsafe { procfs::hooks::fopen64(path, mode) }
+        }
+    }
+}

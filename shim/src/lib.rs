@@ -1,0 +1,49 @@
+//! `libshmshim.so`: the C border.
+//!
+//! What is here knows pointers, `errno`, panics, signals and reentrancy, and hands a plain call to
+//! [`shmshim_core::registry`]. It knows no rule of System V shared memory and no file of the runtime directory.
+//!
+//! | file | job |
+//! |---|---|
+//! | `exports.rs` | every symbol that is exported, at one glance |
+//! | `hook.rs`, `next.rs` | how a symbol is exported, and how the function behind it is found |
+//! | `border.rs` | no panic gets past it |
+//! | `calls.rs` | shmget, shmat, shmdt, shmctl |
+//! | `abi.rs` | the structures that shmctl copies |
+//! | `memory.rs` | munmap, mremap, mmap, madvise, when they concern an attach |
+//! | `procfs/` | the files in `/proc` that show shared memory and its limits |
+//! | `trace/` | `SHMSHIM_TRACE` |
+//!
+//! **At load** nothing happens but what the dynamic linker does. A call may come before any constructor has run
+//! and after every destructor has, so nothing depends on one: whatever is needed is made at first use.
+//!
+//! **Reentrancy.** The memory and file functions are called from inside `malloc`, from inside the dynamic linker
+//! and from signal handlers. Where they do not concern us (nearly always) they take no lock, allocate nothing,
+//! and call nothing but the function behind them.
+//!
+//! **Cancellation.** `open`, `fopen` and `write` are cancellation points: glibc ends a thread there by unwinding
+//! its stack with an exception that Rust may not touch. So a hook's own frame must have no cleanup at all around
+//! the real call. Everything else that it does stands in `extern "C"` functions, which the compiler knows not to
+//! unwind; then it drops redhook's `catch_unwind` around the whole.
+
+mod abi;
+mod border;
+mod calls;
+mod exports;
+mod hook;
+mod memory;
+mod next;
+#[cfg(feature = "panic-test")]
+mod panic_test;
+mod procfs;
+mod trace;
+
+/// Runs once when the process exits normally, or when somebody closes the library.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static AT_EXIT: extern "C" fn() = at_exit;
+
+extern "C" fn at_exit() {
+    procfs::pending::apply();
+    border::catch(shmshim_core::registry::at_exit);
+}

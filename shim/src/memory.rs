@@ -1,0 +1,308 @@
+//! munmap, mremap, mmap and madvise: passed straight on unless they concern one of this process's attaches.
+//!
+//! When they do, the core brings its books in order around the real call. `errno` is then what the real call left
+//! on failure, and untouched on success; and the real call is made exactly once, whatever happens in our code.
+
+use core::cell::Cell;
+use core::ffi::{c_int, c_void};
+
+use libc::{off_t, size_t};
+use shmshim_core::os::{errno, raw};
+use shmshim_core::registry;
+
+use crate::border;
+use crate::next::next;
+
+/// mmap(2): never replaces what is there. Stronger than `MAP_FIXED`.
+const MAP_FIXED_NOREPLACE: c_int = 0x10_0000;
+
+/// Straight to the kernel, for the moment in which the function behind ours is still being looked up.
+unsafe fn kernel(number: libc::c_long, args: [usize; 6]) -> isize {
+    // SAFETY: the caller's promise is passed on.
+    match unsafe { raw::call(number, args) } {
+        Ok(answer) => answer as isize,
+        Err(error) => {
+            errno::set(error.0);
+            -1
+        }
+    }
+}
+
+/// Lets `keep_books` make the `real` call, and sets `errno` as that call would have.
+///
+/// `extern "C"` around it is what each caller adds: a hook's own frame must not unwind.
+#[inline]
+fn around<T: Copy + PartialEq>(
+    failed: T,
+    real: impl Fn() -> T,
+    keep_books: impl FnOnce(&dyn Fn() -> T) -> T,
+) -> T {
+    let before = errno::get();
+    let made = Cell::new(None);
+    let answer = border::catch(|| {
+        keep_books(&|| {
+            let answer = real();
+            made.set(Some((answer, errno::get())));
+            answer
+        })
+    });
+    match (answer, made.get()) {
+        // The real call's own answer and errno, whether our books came through it or not.
+        (_, Some((answer, left))) => {
+            errno::set(if answer == failed { left } else { before });
+            answer
+        }
+        // Refused before it was made.
+        (Some(answer), None) => {
+            if answer != failed {
+                errno::set(before);
+            }
+            answer
+        }
+        (None, None) => real(),
+    }
+}
+
+/// munmap(2).
+///
+/// # Safety
+/// As libc's, and so for all in this file.
+#[inline]
+pub unsafe fn munmap(addr: *mut c_void, length: size_t) -> c_int {
+    if registry::may_touch(addr as u64, length as u64) {
+        return unmap_attach(addr, length);
+    }
+    // SAFETY: the caller's promise is passed on.
+    unsafe { real_munmap(addr, length) }
+}
+
+#[inline]
+unsafe fn real_munmap(addr: *mut c_void, length: size_t) -> c_int {
+    match next!(munmap: unsafe extern "C" fn(*mut c_void, size_t) -> c_int) {
+        // SAFETY: the caller's promise is passed on.
+        Some(real) => unsafe { real(addr, length) },
+        // SAFETY: as above.
+        None => unsafe { kernel(libc::SYS_munmap, [addr as usize, length, 0, 0, 0, 0]) as c_int },
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn unmap_attach(addr: *mut c_void, length: size_t) -> c_int {
+    around(
+        -1,
+        // SAFETY: the host asked for it.
+        || unsafe { real_munmap(addr, length) },
+        |real| {
+            #[cfg(feature = "panic-test")]
+            crate::panic_test::perhaps(length as u64);
+            registry::munmap(addr as u64, length as u64, real)
+        },
+    )
+}
+
+/// mremap(2).
+///
+/// # Safety
+/// As libc's.
+#[inline]
+pub unsafe fn mremap(
+    old: *mut c_void,
+    old_length: size_t,
+    new_length: size_t,
+    flags: c_int,
+    new: *mut c_void,
+) -> *mut c_void {
+    // An old length of 0 asks for a second view of the mapping that begins there.
+    let concerns = registry::may_touch(old as u64, old_length.max(1) as u64)
+        || flags & libc::MREMAP_FIXED != 0 && registry::may_touch(new as u64, new_length as u64);
+    if concerns {
+        return remap_attach(old, old_length, new_length, flags, new);
+    }
+    // SAFETY: the caller's promise is passed on.
+    unsafe { real_mremap(old, old_length, new_length, flags, new) }
+}
+
+#[inline]
+unsafe fn real_mremap(
+    old: *mut c_void,
+    old_length: size_t,
+    new_length: size_t,
+    flags: c_int,
+    new: *mut c_void,
+) -> *mut c_void {
+    type Real = unsafe extern "C" fn(*mut c_void, size_t, size_t, c_int, ...) -> *mut c_void;
+    match next!(mremap: Real) {
+        // SAFETY: the caller's promise is passed on.
+        Some(real) => unsafe { real(old, old_length, new_length, flags, new) },
+        // SAFETY: as above.
+        None => unsafe {
+            kernel(
+                libc::SYS_mremap,
+                [
+                    old as usize,
+                    old_length,
+                    new_length,
+                    flags as usize,
+                    new as usize,
+                    0,
+                ],
+            ) as *mut c_void
+        },
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn remap_attach(
+    old: *mut c_void,
+    old_length: size_t,
+    new_length: size_t,
+    flags: c_int,
+    new: *mut c_void,
+) -> *mut c_void {
+    around(
+        libc::MAP_FAILED as u64,
+        // SAFETY: the host asked for it.
+        || unsafe { real_mremap(old, old_length, new_length, flags, new) } as u64,
+        |real| {
+            registry::mremap(
+                old as u64,
+                old_length as u64,
+                new_length as u64,
+                flags,
+                new as u64,
+                real,
+            )
+        },
+    ) as *mut c_void
+}
+
+/// Whether these flags of mmap put the mapping where another may be.
+#[inline]
+fn replaces(flags: c_int) -> bool {
+    flags & (libc::MAP_FIXED | MAP_FIXED_NOREPLACE) == libc::MAP_FIXED
+}
+
+/// Makes mmap and its 64-bit twin: they differ in the type of the offset alone.
+macro_rules! mmap {
+    ($name:ident, $real:ident, $over:ident, $offset:ty) => {
+        /// mmap(2).
+        ///
+        /// # Safety
+        /// As libc's.
+        #[inline]
+        pub unsafe fn $name(
+            addr: *mut c_void,
+            length: size_t,
+            prot: c_int,
+            flags: c_int,
+            fd: c_int,
+            offset: $offset,
+        ) -> *mut c_void {
+            if replaces(flags) && registry::may_touch(addr as u64, length as u64) {
+                return $over(addr, length, prot, flags, fd, offset);
+            }
+            // SAFETY: the caller's promise is passed on.
+            unsafe { $real(addr, length, prot, flags, fd, offset) }
+        }
+
+        #[inline]
+        unsafe fn $real(
+            addr: *mut c_void,
+            length: size_t,
+            prot: c_int,
+            flags: c_int,
+            fd: c_int,
+            offset: $offset,
+        ) -> *mut c_void {
+            type Real = unsafe extern "C" fn(
+                *mut c_void,
+                size_t,
+                c_int,
+                c_int,
+                c_int,
+                $offset,
+            ) -> *mut c_void;
+            match next!($name: Real) {
+                // SAFETY: the caller's promise is passed on.
+                Some(real) => unsafe { real(addr, length, prot, flags, fd, offset) },
+                // SAFETY: as above.
+                None => unsafe {
+                    let (number, offset) = kernel_mmap(offset.into());
+                    let args = [addr as usize, length, prot as usize, flags as usize];
+                    let [addr, length, prot, flags] = args;
+                    kernel(number, [addr, length, prot, flags, fd as usize, offset]) as *mut c_void
+                },
+            }
+        }
+
+        #[cold]
+        #[inline(never)]
+        extern "C" fn $over(
+            addr: *mut c_void,
+            length: size_t,
+            prot: c_int,
+            flags: c_int,
+            fd: c_int,
+            offset: $offset,
+        ) -> *mut c_void {
+            around(
+                libc::MAP_FAILED as u64,
+                // SAFETY: the host asked for it.
+                || unsafe { $real(addr, length, prot, flags, fd, offset) } as u64,
+                |real| registry::mmap_fixed(addr as u64, length as u64, real),
+            ) as *mut c_void
+        }
+    };
+}
+
+mmap!(mmap, real_mmap, map_over_attach, off_t);
+#[cfg(target_env = "gnu")]
+mmap!(mmap64, real_mmap64, map64_over_attach, libc::off64_t);
+
+/// The system call for mmap, and the offset as it wants it: where a word has 32 bits, in pages of 4096 bytes.
+fn kernel_mmap(offset: i64) -> (libc::c_long, usize) {
+    #[cfg(target_pointer_width = "64")]
+    return (libc::SYS_mmap, offset as usize);
+    #[cfg(target_pointer_width = "32")]
+    return (libc::SYS_mmap2, (offset >> 12) as usize);
+}
+
+/// madvise(2): only whether children inherit a mapping concerns us.
+///
+/// # Safety
+/// As libc's.
+#[inline]
+pub unsafe fn madvise(addr: *mut c_void, length: size_t, advice: c_int) -> c_int {
+    let inheritance = advice == libc::MADV_DONTFORK || advice == libc::MADV_DOFORK;
+    if inheritance && registry::may_touch(addr as u64, length as u64) {
+        return advise_attach(addr, length, advice);
+    }
+    // SAFETY: the caller's promise is passed on.
+    unsafe { real_madvise(addr, length, advice) }
+}
+
+#[inline]
+unsafe fn real_madvise(addr: *mut c_void, length: size_t, advice: c_int) -> c_int {
+    match next!(madvise: unsafe extern "C" fn(*mut c_void, size_t, c_int) -> c_int) {
+        // SAFETY: the caller's promise is passed on.
+        Some(real) => unsafe { real(addr, length, advice) },
+        // SAFETY: as above.
+        None => unsafe {
+            let args = [addr as usize, length, advice as usize, 0, 0, 0];
+            kernel(libc::SYS_madvise, args) as c_int
+        },
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn advise_attach(addr: *mut c_void, length: size_t, advice: c_int) -> c_int {
+    around(
+        -1,
+        // SAFETY: the host asked for it.
+        || unsafe { real_madvise(addr, length, advice) },
+        |real| registry::madvise(addr as u64, length as u64, advice, real),
+    )
+}

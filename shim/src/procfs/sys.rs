@@ -1,0 +1,189 @@
+//! The system calls that the stand-ins need, without libc's cancellation points and without its `errno`.
+
+use core::ffi::{CStr, c_int};
+use core::fmt;
+
+use shmshim_core::os::{OsError, OsResult, raw};
+
+/// The kernel's call with arguments that the functions below have checked.
+fn call(number: libc::c_long, args: [usize; 4]) -> OsResult<usize> {
+    let [a, b, c, d] = args;
+    // SAFETY: only the functions below call this. They pass numbers, and pointers taken from references that live
+    // through the call, with the lengths that belong to them.
+    unsafe { raw::call(number, [a, b, c, d, 0, 0]) }
+}
+
+/// Opens a file, following links.
+pub fn open(path: &CStr, flags: c_int) -> OsResult<c_int> {
+    let at = libc::AT_FDCWD as usize;
+    let fd = call(
+        libc::SYS_openat,
+        [at, path.as_ptr() as usize, flags as usize, 0],
+    )?;
+    Ok(fd as c_int)
+}
+
+/// Closes a descriptor.
+pub fn close(fd: c_int) {
+    let _ = call(libc::SYS_close, [fd as usize, 0, 0, 0]);
+}
+
+/// Makes `fd` stand for what `other` stands for.
+pub fn replace(fd: c_int, other: c_int, flags: c_int) -> OsResult<()> {
+    call(
+        libc::SYS_dup3,
+        [other as usize, fd as usize, flags as usize, 0],
+    )
+    .map(drop)
+}
+
+/// Lets a descriptor survive an exec.
+pub fn keep_over_exec(fd: c_int) {
+    let _ = call(libc::SYS_fcntl, [fd as usize, libc::F_SETFD as usize, 0, 0]);
+}
+
+/// Changes the permission bits.
+pub fn set_permissions(fd: c_int, mode: u32) -> OsResult<()> {
+    call(libc::SYS_fchmod, [fd as usize, mode as usize, 0, 0]).map(drop)
+}
+
+/// Writes all of `bytes` at the descriptor's position.
+pub fn write_all(fd: c_int, mut bytes: &[u8]) -> OsResult<()> {
+    while !bytes.is_empty() {
+        let args = [fd as usize, bytes.as_ptr() as usize, bytes.len(), 0];
+        match call(libc::SYS_write, args) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or(&[]),
+            Err(OsError(libc::EINTR)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes from the host's memory, as the host asked. The kernel checks the address.
+pub fn write_hosts(fd: c_int, addr: usize, count: usize) -> OsResult<usize> {
+    call(libc::SYS_write, [fd as usize, addr, count, 0])
+}
+
+/// The descriptor's position.
+pub fn position(fd: c_int) -> OsResult<usize> {
+    call(
+        libc::SYS_lseek,
+        [fd as usize, 0, libc::SEEK_CUR as usize, 0],
+    )
+}
+
+/// Sets the descriptor's position.
+pub fn seek(fd: c_int, position: usize) {
+    let _ = call(
+        libc::SYS_lseek,
+        [fd as usize, position, libc::SEEK_SET as usize, 0],
+    );
+}
+
+/// Cuts the file off behind its first `len` bytes.
+pub fn truncate(fd: c_int, len: usize) {
+    let _ = call(libc::SYS_ftruncate, [fd as usize, len, 0, 0]);
+}
+
+/// Which file it is: device and inode.
+pub fn identity(fd: c_int) -> OsResult<(u64, u64)> {
+    let mut status = core::mem::MaybeUninit::<libc::stat>::uninit();
+    let kept = shmshim_core::os::errno::get();
+    // SAFETY: fills the structure, or fails.
+    let answer = unsafe { libc::fstat(fd, status.as_mut_ptr()) };
+    if answer != 0 {
+        let error = OsError(shmshim_core::os::errno::get());
+        shmshim_core::os::errno::set(kept);
+        return Err(error);
+    }
+    // SAFETY: filled.
+    let status = unsafe { status.assume_init() };
+    Ok((status.st_dev as u64, status.st_ino as u64))
+}
+
+/// Where a symbolic link leads, in `out`. A longer answer is cut off.
+pub fn read_link<'a>(path: &CStr, out: &'a mut [u8]) -> OsResult<&'a [u8]> {
+    let at = libc::AT_FDCWD as usize;
+    let args = [
+        at,
+        path.as_ptr() as usize,
+        out.as_mut_ptr() as usize,
+        out.len(),
+    ];
+    let len = call(libc::SYS_readlinkat, args)?;
+    out.get(..len).ok_or(OsError(libc::EIO))
+}
+
+/// Bytes of a file that [`map`] maps.
+pub const MAPPED_BYTES: usize = 4096;
+
+/// Maps the beginning of a file, to be read only through [`shmshim_core::os::usermem`]: where the file is shorter,
+/// there may be nothing.
+pub fn map(fd: c_int) -> OsResult<usize> {
+    #[cfg(target_pointer_width = "64")]
+    const MMAP: libc::c_long = libc::SYS_mmap;
+    #[cfg(target_pointer_width = "32")]
+    const MMAP: libc::c_long = libc::SYS_mmap2;
+    let (prot, flags) = (libc::PROT_READ as usize, libc::MAP_SHARED as usize);
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    unsafe { raw::call(MMAP, [0, MAPPED_BYTES, prot, flags, fd as usize, 0]) }
+}
+
+/// Ends a mapping.
+///
+/// # Safety
+/// `addr` came from [`map`] and is used no more.
+pub unsafe fn unmap(addr: usize) {
+    // SAFETY: the caller's promise.
+    let _ = unsafe { raw::call(libc::SYS_munmap, [addr, MAPPED_BYTES, 0, 0, 0, 0]) };
+}
+
+/// A short text made on the stack, NUL-terminated: a path, or a number.
+pub struct Short {
+    bytes: [u8; 40],
+    len: usize,
+}
+
+impl Short {
+    /// The text of `what`; nothing at all when it does not fit.
+    pub fn of(what: fmt::Arguments<'_>) -> Short {
+        let mut short = Short::new();
+        if fmt::write(&mut short, what).is_err() {
+            return Short::new();
+        }
+        short
+    }
+
+    /// No text.
+    pub fn new() -> Short {
+        Short {
+            bytes: [0; 40],
+            len: 0,
+        }
+    }
+
+    /// As a path.
+    pub fn path(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    }
+
+    /// As bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+}
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        // The last byte stays NUL.
+        if end >= self.bytes.len() {
+            return Err(fmt::Error);
+        }
+        let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! How strace writes these calls: flags by name, keys and addresses in hex, modes in octal.
+
+use core::fmt;
+
+use shmshim_core::sysv::flags::{
+    IPC_CREAT, IPC_EXCL, IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, SHM_EXEC, SHM_HUGE_MASK,
+    SHM_HUGE_SHIFT, SHM_HUGETLB, SHM_INFO, SHM_LOCK, SHM_NORESERVE, SHM_RDONLY, SHM_REMAP, SHM_RND,
+    SHM_STAT, SHM_STAT_ANY, SHM_UNLOCK,
+};
+use shmshim_core::sysv::{Key, Limits, NewPerm, Segment};
+
+use super::line::Line;
+use super::{Call, Told};
+use crate::calls::Refused;
+
+/// The line of a call: what was asked, what was told, what was answered.
+pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Result<u64, Refused>) {
+    match *call {
+        Call::Shmget { key, size, shmflg } => {
+            line.put(format_args!("shmget({}, {size}, ", AskedKey(Key(key))));
+            get_flags(line, shmflg);
+        }
+        Call::Shmat {
+            shmid,
+            addr,
+            shmflg,
+        } => {
+            line.put(format_args!("shmat({shmid}, {}, ", Address(addr)));
+            attach_flags(line, shmflg);
+        }
+        Call::Shmdt { addr } => line.put(format_args!("shmdt({}", Address(addr))),
+        Call::Shmctl { shmid, cmd, buf } => {
+            line.put(format_args!("shmctl({shmid}, "));
+            command(line, cmd);
+            line.put(format_args!(", "));
+            buffer(line, buf, told);
+        }
+    }
+    match (answer, call) {
+        (Ok(addr @ 1..), Call::Shmat { .. }) => line.put(format_args!(") = {addr:#x}")),
+        (Ok(value), _) => line.put(format_args!(") = {value}")),
+        (Err(Refused { errno, why }), _) => {
+            line.put(format_args!(") = -1 {} ({why})", ErrnoName(*errno)));
+        }
+    }
+}
+
+/// shmget's flags, the permission bits last.
+fn get_flags(line: &mut Line, flags: i32) {
+    let huge = (SHM_HUGE_MASK << SHM_HUGE_SHIFT) as i32;
+    let names = [
+        (IPC_CREAT, "IPC_CREAT"),
+        (IPC_EXCL, "IPC_EXCL"),
+        (SHM_HUGETLB, "SHM_HUGETLB"),
+        (SHM_NORESERVE, "SHM_NORESERVE"),
+    ];
+    let mut rest = flags & !huge & !0o777;
+    for (flag, name) in names {
+        if rest & flag != 0 {
+            line.put(format_args!("{name}|"));
+            rest &= !flag;
+        }
+    }
+    if rest != 0 {
+        line.put(format_args!("{rest:#x}|"));
+    }
+    let log2 = (flags & huge) as u32 >> SHM_HUGE_SHIFT;
+    if log2 != 0 {
+        line.put(format_args!("{log2}<<SHM_HUGE_SHIFT|"));
+    }
+    line.put(format_args!("{}", Mode(flags as u32 & 0o777)));
+}
+
+/// shmat's flags.
+fn attach_flags(line: &mut Line, flags: i32) {
+    let names = [
+        (SHM_RDONLY, "SHM_RDONLY"),
+        (SHM_RND, "SHM_RND"),
+        (SHM_REMAP, "SHM_REMAP"),
+        (SHM_EXEC, "SHM_EXEC"),
+    ];
+    let mut rest = flags;
+    let mut between = "";
+    for (flag, name) in names {
+        if rest & flag != 0 {
+            line.put(format_args!("{between}{name}"));
+            between = "|";
+            rest &= !flag;
+        }
+    }
+    match (flags, rest) {
+        (0, _) => line.put(format_args!("0")),
+        (_, 0) => {}
+        _ if rest == flags => line.put(format_args!("{rest:#x} /* SHM_??? */")),
+        _ => line.put(format_args!("|{rest:#x}")),
+    }
+}
+
+/// shmctl's command.
+fn command(line: &mut Line, cmd: i32) {
+    const IPC_64: i32 = 0x100;
+    if cmd & IPC_64 != 0 {
+        line.put(format_args!("IPC_64|"));
+    }
+    let name = match cmd & !IPC_64 {
+        IPC_RMID => "IPC_RMID",
+        IPC_SET => "IPC_SET",
+        IPC_STAT => "IPC_STAT",
+        IPC_INFO => "IPC_INFO",
+        SHM_LOCK => "SHM_LOCK",
+        SHM_UNLOCK => "SHM_UNLOCK",
+        SHM_STAT => "SHM_STAT",
+        SHM_INFO => "SHM_INFO",
+        SHM_STAT_ANY => "SHM_STAT_ANY",
+        unknown => return line.put(format_args!("{unknown:#x} /* SHM_??? */")),
+    };
+    line.put(format_args!("{name}"));
+}
+
+/// shmctl's buffer: what is in it, or where it is.
+fn buffer(line: &mut Line, addr: u64, told: &Told) {
+    match told {
+        Told::Nothing => line.put(format_args!("{}", Address(addr))),
+        Told::Segment(segment) => stat(line, segment),
+        Told::NewPerm(NewPerm { uid, gid, mode }) => line.put(format_args!(
+            "{{shm_perm={{uid={}, gid={}, mode={}}}}}",
+            User(*uid),
+            User(*gid),
+            Mode(*mode)
+        )),
+        Told::Limits(Limits {
+            shmmax,
+            shmall,
+            shmmni,
+            ..
+        }) => line.put(format_args!(
+            "{{shmmax={shmmax}, shmmin=1, shmmni={shmmni}, shmseg={shmmni}, shmall={shmall}}}"
+        )),
+        Told::Usage(usage) => line.put(format_args!(
+            "{{used_ids={}, shm_tot={}, shm_rss={}, shm_swp={}, swap_attempts=0, swap_successes=0}}",
+            usage.used_ids, usage.shm_tot, usage.shm_rss, usage.shm_swp
+        )),
+    }
+}
+
+fn stat(line: &mut Line, segment: &Segment) {
+    line.put(format_args!(
+        "{{shm_perm={{uid={}, gid={}, mode={}, key={}, cuid={}, cgid={}}}, ",
+        User(segment.uid),
+        User(segment.gid),
+        Mode(segment.mode),
+        ShownKey(segment.key),
+        User(segment.cuid),
+        User(segment.cgid)
+    ));
+    line.put(format_args!(
+        "shm_segsz={}, shm_cpid={}, shm_lpid={}, shm_nattch={}, shm_atime={}, shm_dtime={}, shm_ctime={}}}",
+        segment.segsz,
+        segment.cpid,
+        segment.lpid,
+        segment.nattch,
+        segment.atime,
+        segment.dtime,
+        segment.ctime
+    ));
+}
+
+/// `NULL`, or in hex.
+struct Address(u64);
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => out.write_str("NULL"),
+            addr => write!(out, "{addr:#x}"),
+        }
+    }
+}
+
+/// A key as shmget takes it.
+struct AskedKey(Key);
+
+impl fmt::Display for AskedKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Key::PRIVATE => out.write_str("IPC_PRIVATE"),
+            Key(key) => write!(out, "{key:#x}"),
+        }
+    }
+}
+
+/// A key as shmctl tells it: 0 where there is none.
+struct ShownKey(Key);
+
+impl fmt::Display for ShownKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Key::PRIVATE => out.write_str("0"),
+            Key(key) => write!(out, "{key:#x}"),
+        }
+    }
+}
+
+/// Octal, with a leading 0 and three digits at least.
+struct Mode(u32);
+
+impl fmt::Display for Mode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            none @ 0..0o100 => write!(out, "{none:03o}"),
+            mode => write!(out, "0{mode:o}"),
+        }
+    }
+}
+
+/// A user or group, where −1 means none.
+struct User(u32);
+
+impl fmt::Display for User {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            u32::MAX => out.write_str("-1"),
+            id => write!(out, "{id}"),
+        }
+    }
+}
+
+/// An errno by its name.
+struct ErrnoName(i32);
+
+impl fmt::Display for ErrnoName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            libc::EIDRM => out.write_str("EIDRM"),
+            errno => shmshim_core::os::OsError(errno).fmt(out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

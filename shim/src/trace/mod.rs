@@ -1,0 +1,120 @@
+//! `SHMSHIM_TRACE`: a line per call, in strace's form, with the reason of a failure in parentheses.
+//!
+//! `stderr` names standard error; anything else is the path of a file, to which lines are appended. Processes
+//! inherit the variable and share the file, so there each line begins with the process id, as in
+//! `strace -f -o FILE`. It is read once, at the first call, and not at all in a process that runs with more
+//! rights than whoever started it. Off, it costs one load.
+//!
+//! A line is made in a buffer on the stack and leaves with one write: nothing is allocated, lines of several
+//! processes do not mix.
+
+mod form;
+mod line;
+
+use core::cell::UnsafeCell;
+use core::ffi::CStr;
+use core::sync::atomic::{
+    AtomicU8,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+use shmshim_core::os::{env, file, process};
+use shmshim_core::registry::Usage;
+use shmshim_core::sysv::{Limits, NewPerm, Segment};
+
+use crate::calls::Refused;
+use line::Line;
+
+/// One of the four calls, with its arguments.
+pub enum Call {
+    Shmget { key: i32, size: u64, shmflg: i32 },
+    Shmat { shmid: i32, addr: u64, shmflg: i32 },
+    Shmdt { addr: u64 },
+    Shmctl { shmid: i32, cmd: i32, buf: u64 },
+}
+
+/// What shmctl's buffer held, when it was read or written.
+pub enum Told {
+    Nothing,
+    Segment(Segment),
+    NewPerm(NewPerm),
+    Limits(Limits),
+    Usage(Usage),
+}
+
+const UNREAD: u8 = 0;
+const BEING_READ: u8 = 1;
+const OFF: u8 = 2;
+const STDERR: u8 = 3;
+const FILE: u8 = 4;
+
+static TRACE: AtomicU8 = AtomicU8::new(UNREAD);
+
+/// The file's path, NUL-terminated.
+///
+/// Invariant: written once, by whoever moved `TRACE` from `UNREAD` to `BEING_READ`; read only after `FILE` was
+/// seen in `TRACE`.
+struct Destination(UnsafeCell<[u8; libc::PATH_MAX as usize]>);
+
+// SAFETY: by the invariant above, nobody reads while it is written.
+unsafe impl Sync for Destination {}
+
+static DESTINATION: Destination = Destination(UnsafeCell::new([0; libc::PATH_MAX as usize]));
+
+/// Whether lines are asked for.
+#[inline]
+pub fn is_on() -> bool {
+    match TRACE.load(Relaxed) {
+        OFF => false,
+        UNREAD => read_environment(),
+        state => state >= STDERR,
+    }
+}
+
+#[cold]
+fn read_environment() -> bool {
+    // Only one reads; who comes meanwhile goes untraced.
+    if TRACE
+        .compare_exchange(UNREAD, BEING_READ, Acquire, Relaxed)
+        .is_err()
+    {
+        return false;
+    }
+    // SAFETY: this thread has just become the one writer.
+    let path = unsafe { &mut *DESTINATION.0.get() };
+    let (room, _nul) = path.split_at_mut(libc::PATH_MAX as usize - 1);
+    let length = if env::is_secure() {
+        None
+    } else {
+        env::get(c"SHMSHIM_TRACE", room)
+    };
+    let state = match length.and_then(|length| room.get(..length)) {
+        None | Some([]) => OFF,
+        Some(b"stderr") => STDERR,
+        Some(_) => FILE,
+    };
+    // Pairs with: the load in `line`.
+    TRACE.store(state, Release);
+    state >= STDERR
+}
+
+/// Writes the line of one call.
+#[cold]
+#[inline(never)]
+pub fn line(call: &Call, told: &Told, answer: &Result<u64, Refused>) {
+    let mut line = Line::new();
+    // Pairs with: the store in `read_environment`.
+    if TRACE.load(Acquire) == FILE {
+        line.put(format_args!("{:<5} ", process::pid()));
+        form::call(&mut line, call, told, answer);
+        // SAFETY: `FILE` was seen, so the path is written and nobody writes it any more.
+        let path = unsafe { &*DESTINATION.0.get() };
+        if let Ok(path) = CStr::from_bytes_until_nul(path) {
+            // A trace that cannot be written is not the host's business.
+            let _ = file::append_line(path, line.end());
+        }
+    } else {
+        form::call(&mut line, call, told, answer);
+        file::write_fd(libc::STDERR_FILENO, line.end());
+    }
+}
