@@ -144,7 +144,8 @@ pub enum Join {
 
 /// Whether a piece that an mremap brought joins the piece right below or right above it:
 /// it does when both come from one shmat and the segment's pages go on from one to the
-/// other. It never makes one piece of all three.
+/// other. It never makes one piece of all three. What joins is not attached anew: unlike
+/// the arrival of a piece that stays apart it leaves atime as it is.
 ///
 /// Divergence: the kernel joins mappings of equal protection only.
 pub fn join(below: Option<&Piece>, arrived: &Piece, above: Option<&Piece>) -> Join {
