@@ -57,6 +57,7 @@
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -438,6 +439,15 @@ static inline void need_exec_mappings(void)
 	const char *dir = getenv("SHMSHIM_DIR");
 	if (under_shim() && dir && statvfs(dir, &fs) == 0 && (fs.f_flag & ST_NOEXEC))
 		SKIP("%s is mounted noexec", dir);
+}
+
+/* Files of 2^63 bytes and pages that come by reading: the kernel's segments are tmpfs files, too. */
+static inline void need_tmpfs(void)
+{
+	struct statfs fs;
+	const char *dir = getenv("SHMSHIM_DIR");
+	if (under_shim() && dir && statfs(dir, &fs) == 0 && fs.f_type != 0x01021994)
+		SKIP("%s is on another file system than tmpfs", dir);
 }
 
 /* -------------------------------------------------------- files of ours */

@@ -31,6 +31,7 @@ TEST(an_empty_namespace_is_all_zero)
 
 TEST(pages_are_counted_when_first_touched_by_reading_or_writing)
 {
+	need_tmpfs();
 	int id = new_segment(10000);
 	CHECK_INFO(1, 3, 0);
 	volatile char *p = attach(id);

@@ -159,6 +159,7 @@ TEST(limits_below_what_is_in_use_are_accepted_and_only_stop_creation)
 
 TEST(a_page_sum_that_overflows_is_refused)
 {
+	need_tmpfs();
 	/* 2^63 - 1 bytes are 2^51 pages: two of them never fit a small shmall. */
 	set_limit("shmall", "2251799813685248");
 	TEST_SUCC(shmget(0x31, (1ul << 63) - 1, IPC_CREAT | SHM_NORESERVE | 0600));
