@@ -235,6 +235,15 @@ static inline void fds_check(const char *file, int line, const struct fds *befor
 }
 #define CHECK_FDS(before, what) fds_check(__FILE__, __LINE__, before, what)
 
+/* From here on the process has not one descriptor left. */
+static inline void use_up_descriptors(void)
+{
+	MUST(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 64, 64 }));
+	while (open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0)
+		;
+	REQUIRE(errno == EMFILE);
+}
+
 /* ---------------------------------------------------------------- others */
 
 /* How many entries a directory has; -1 if it cannot be read. */

@@ -139,9 +139,23 @@ TEST(the_first_call_under_a_limit_of_file_sizes_does_not_kill)
 	}
 }
 
-TEST(limits_of_data_stack_and_locks_do_not_matter)
+TEST(a_limit_of_private_memory_may_refuse_but_does_no_harm)
 {
-	static const int which[] = { RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_CORE, RLIMIT_SIGPENDING,
+	/* A library's own books are private memory. */
+	int id = new_segment(PAGE);
+	IN_CHILD
+	{
+		limit_to(RLIMIT_DATA, 0);
+		struct life l = whole_life(0x106, 3 * PAGE);
+		CHECK(!l.failed || (under_shim() && in_the_manual(l.failed, l.err)));
+	}
+	CHECK_EQ(nattch_of(id), 0);
+	CHECK_EQ(segments_in_all(), 1);
+}
+
+TEST(limits_of_memory_locks_and_signals_do_not_matter)
+{
+	static const int which[] = { RLIMIT_MEMLOCK, RLIMIT_CORE, RLIMIT_SIGPENDING,
 				     RLIMIT_MSGQUEUE, RLIMIT_RSS, RLIMIT_LOCKS };
 	int id = new_segment(PAGE);
 	for (size_t i = 0; i < sizeof which / sizeof *which; i++) {
