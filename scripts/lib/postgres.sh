@@ -66,10 +66,12 @@ postmaster() {
     head -n 1 "$cluster/postmaster.pid"
 }
 
-# The pids of a process's children.
+# The pids of a process's children. Processes that end meanwhile are none.
 children_of() {
-    awk -v parent="$1" '{ sub(/^.*\) /, "& "); sub(/ .*\) /, " ") } $3 == parent { print $1 }' \
-        /proc/[0-9]*/stat 2>/dev/null
+    perl -e 'for (glob "/proc/[0-9]*/stat") {
+        open my $file, "<", $_ or next;
+        print "$1\n" if (<$file> // "") =~ /^(\d+) \(.*\) [^Z] $ARGV[0] /s;
+    }' "$1"
 }
 
 # For parallel plans whatever the table's size: settings for one psql session.

@@ -47,11 +47,6 @@ kernel_segments() {
     awk 'NR > 1 { print $1, $2 }' /proc/sysvipc/shm
 }
 
-# The same list under the shim (on the kernel when there is no shim).
-shim_segments() {
-    shim cat /proc/sysvipc/shm | awk 'NR > 1 { print $1, $2 }'
-}
-
 # How this user gets an IPC namespace of its own; prints nothing where the machine has none to give.
 namespace_command() {
     if [ "$(id -u)" = 0 ] && unshare --ipc true 2>/dev/null; then

@@ -6,6 +6,7 @@
 # A cluster of its own, with a table of 100000 rows, started.
 start_new() {
     postgres_prepare || skip "no PostgreSQL server (apt-get install postgresql-15), or no user but root"
+    viewer=as_owner
     server_init >"$work/initdb.log" || fail "initdb: $(cat "$work/initdb.log")"
     start
     sql -c "create table numbers as select i as id, i % 97 as kind, 'row ' || i as name from generate_series(1, 100000) i"
@@ -34,9 +35,11 @@ main_segment() {
 
 # How often each segment is mapped by the processes that the kernel knows, by the creation keys in their maps.
 mappings_of_key() {
-    local hex
+    local hex pid
     hex=$(printf %08x "$1")
-    cat $(for pid in $(postmaster) $(children_of "$(postmaster)"); do echo "/proc/$pid/maps"; done) | grep -c "/SYSV$hex" || true
+    for pid in $(postmaster) $(children_of "$(postmaster)"); do
+        grep -l "/SYSV$hex" "/proc/$pid/maps" || true
+    done | wc -l
 }
 
 # stopped cleanly, nothing may remain
@@ -58,7 +61,6 @@ test_postgres_segments() {
     [ "$(segments | wc -l)" -ge 2 ] || fail "no segment for dynamic shared memory: $(segments)"
     if [ -n "$lib" ]; then
         expect "segments of the kernel" "$kernel_list" "$(kernel_segments)"
-        expect_failure "ipcs -i without the shim" 1 "${as_user[@]}" ipcs -m -i "$id$id$id"
     fi
     # A connection is a process more; when it has gone, one less.
     local session
