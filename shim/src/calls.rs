@@ -4,117 +4,142 @@ use core::fmt;
 
 use libc::{c_int, c_void, key_t, size_t};
 use shmshim_core::os::{errno, usermem};
-use shmshim_core::registry::{self, Failure, Outcome, Why};
-use shmshim_core::sysv::{self, Command, Refusal};
+use shmshim_core::registry::{self, Outcome};
+use shmshim_core::sysv::{self, Command};
 
 use crate::abi::{Plain, ShmInfo, ShmidDs, Shminfo};
-use crate::trace::{self, Call, Told};
+use crate::trace::{self, Answer, Call, Told};
 use crate::{border, procfs};
 
-/// Why a call failed: the caller's errno, and the reason for the trace.
-pub struct Refused {
-    pub errno: c_int,
-    pub why: Because,
+/// One call on its way: what was asked, and what its answer told the caller.
+///
+/// A reason can be long. So it is shown where it arose, by reference, and only the errno goes further: the smallest
+/// stack that a thread may have is enough for a call.
+struct Asked {
+    call: Call,
+    told: Told,
 }
 
-/// The reason.
-pub enum Because {
-    /// The core's.
-    Core(Why),
-    /// A rule that needs no segment.
-    Rule(sysv::Reason),
-    /// The caller's buffer.
-    BadPointer { addr: u64, bytes: usize },
-    /// Ours to mend.
-    Panicked,
-}
+impl Asked {
+    /// The call succeeded.
+    fn grant(&self, value: u64) -> Result<u64, c_int> {
+        if trace::is_on() {
+            trace::line(&self.call, &self.told, &Answer::Value(value));
+        }
+        Ok(value)
+    }
 
-impl fmt::Display for Because {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Because::Core(why) => why.fmt(out),
-            Because::Rule(reason) => reason.fmt(out),
-            Because::BadPointer { addr, bytes } => {
-                write!(out, "the {bytes} bytes at {addr:#x} cannot all be accessed")
+    /// The call failed with `errno`, and why.
+    fn refuse(&self, errno: c_int, why: &dyn fmt::Display) -> c_int {
+        if trace::is_on() {
+            trace::line(&self.call, &self.told, &Answer::Refused { errno, why });
+        }
+        errno
+    }
+
+    /// The core's answer, with what is only known by now told about it.
+    fn answer<T>(
+        &mut self,
+        outcome: &Outcome<T>,
+        tell: impl FnOnce(&mut Told, &T) -> u64,
+    ) -> Result<u64, c_int> {
+        match outcome {
+            Ok(value) => {
+                let value = tell(&mut self.told, value);
+                self.grant(value)
             }
-            Because::Panicked => out.write_str("the shim failed inside; this is a defect of it"),
+            Err(failure) => Err(self.refuse(failure.errno, &failure.why)),
         }
+    }
+
+    /// The core's answer where success means 0.
+    fn zero(&mut self, outcome: &Outcome<()>) -> Result<u64, c_int> {
+        self.answer(outcome, |_, ()| 0)
+    }
+
+    /// The caller's buffer cannot be used.
+    fn bad_pointer(&self, addr: u64, bytes: usize) -> c_int {
+        self.refuse(libc::EFAULT, &BadPointer { addr, bytes })
+    }
+
+    /// The core's answer, copied into the caller's buffer before it counts as one.
+    fn give<T, S: Plain>(
+        &mut self,
+        outcome: &Outcome<T>,
+        buf: u64,
+        structure: impl FnOnce(&T) -> S,
+        tell: impl FnOnce(&mut Told, &T) -> u64,
+    ) -> Result<u64, c_int> {
+        if let Ok(value) = outcome {
+            let structure = structure(value);
+            let bytes = structure.bytes();
+            if !usermem::copy_out(buf, bytes) {
+                return Err(self.bad_pointer(buf, bytes.len()));
+            }
+        }
+        self.answer(outcome, tell)
     }
 }
 
-impl From<Failure> for Refused {
-    fn from(failure: Failure) -> Refused {
-        Refused {
-            errno: failure.errno,
-            why: Because::Core(failure.why),
-        }
+/// Why a call failed whose buffer is no good.
+struct BadPointer {
+    addr: u64,
+    bytes: usize,
+}
+
+impl fmt::Display for BadPointer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BadPointer { addr, bytes } = self;
+        write!(out, "the {bytes} bytes at {addr:#x} cannot all be accessed")
     }
 }
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Refused {
-        Refused {
-            errno: refusal.errno.raw(),
-            why: Because::Rule(refusal.reason),
-        }
-    }
-}
-
-/// Serves one call: `body` does it, and may note what it told the caller. `errno` stays as it was on success.
-/// A panic answers with `panicked`, an errno that the call may return and that tells the caller no untruth about
-/// its segment.
+/// Serves one call. `errno` stays as it was on success. A panic answers with `panicked`, an errno that the call may
+/// return and that tells the caller no untruth about its segment.
 #[inline]
 fn serve(
     call: Call,
     panicked: c_int,
-    body: impl FnOnce(&mut Told) -> Result<u64, Refused>,
+    body: impl FnOnce(&mut Asked) -> Result<u64, c_int>,
 ) -> Option<u64> {
     let before = errno::get();
     procfs::pending::apply();
-    let mut told = Told::Nothing;
-    let answer = border::catch(|| body(&mut told)).unwrap_or(Err(Refused {
-        errno: panicked,
-        why: Because::Panicked,
-    }));
-    if trace::is_on() {
-        border::catch(|| trace::line(&call, &told, &answer));
-    }
+    let mut asked = Asked {
+        call,
+        told: Told::Nothing,
+    };
+    let answer = border::catch(|| body(&mut asked)).unwrap_or_else(|| {
+        let why = "the shim failed inside; this is a defect of it";
+        border::catch(|| asked.refuse(panicked, &why));
+        Err(panicked)
+    });
     match answer {
         Ok(value) => {
             errno::set(before);
             Some(value)
         }
-        Err(refused) => {
-            errno::set(refused.errno);
+        Err(error) => {
+            errno::set(error);
             None
         }
     }
 }
 
-/// An answer of the core as a number.
-fn number<T: Into<i64>>(outcome: Outcome<T>) -> Result<u64, Refused> {
-    Ok(outcome?.into() as u64)
-}
-
-/// An answer that is 0.
-fn zero(outcome: Outcome<()>) -> Result<u64, Refused> {
-    outcome?;
-    Ok(0)
-}
-
 /// shmget(2).
+#[inline(never)]
 pub extern "C" fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int {
     let size = size as u64;
     let call = Call::Shmget { key, size, shmflg };
-    let served = serve(call, libc::ENOMEM, |_| {
+    let served = serve(call, libc::ENOMEM, |asked| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(key as u64);
-        number(registry::shmget(key, size, shmflg))
+        asked.answer(&registry::shmget(key, size, shmflg), |_, id| *id as u64)
     });
     served.map_or(-1, |id| id as c_int)
 }
 
 /// shmat(2).
+#[inline(never)]
 pub extern "C" fn shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> *mut c_void {
     let addr = shmaddr as u64;
     let call = Call::Shmat {
@@ -122,33 +147,35 @@ pub extern "C" fn shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> 
         addr,
         shmflg,
     };
-    let served = serve(call, libc::ENOMEM, |_| {
+    let served = serve(call, libc::ENOMEM, |asked| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(shmid as u64);
-        Ok(registry::shmat(shmid, addr, shmflg)?)
+        asked.answer(&registry::shmat(shmid, addr, shmflg), |_, addr| *addr)
     });
     served.map_or(libc::MAP_FAILED, |addr| addr as usize as *mut c_void)
 }
 
 /// shmdt(2).
+#[inline(never)]
 pub extern "C" fn shmdt(shmaddr: *const c_void) -> c_int {
     let addr = shmaddr as u64;
-    let served = serve(Call::Shmdt { addr }, libc::EINVAL, |_| {
+    let served = serve(Call::Shmdt { addr }, libc::EINVAL, |asked| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(addr);
-        zero(registry::shmdt(addr))
+        asked.zero(&registry::shmdt(addr))
     });
     served.map_or(-1, |_| 0)
 }
 
 /// shmctl(2). After a panic `ENOMEM`: programs take `EINVAL` as the news that a segment is gone.
+#[inline(never)]
 pub extern "C" fn shmctl(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int {
     let buf = buf as u64;
     let call = Call::Shmctl { shmid, cmd, buf };
-    let served = serve(call, libc::ENOMEM, |told| {
+    let served = serve(call, libc::ENOMEM, |asked| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(shmid as u64);
-        control(shmid, cmd, buf, told)
+        control(shmid, cmd, buf, asked)
     });
     served.map_or(-1, |value| value as c_int)
 }
@@ -156,61 +183,48 @@ pub extern "C" fn shmctl(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int {
 /// glibc's shmctl on i386 takes this bit in the command and drops it.
 const IPC_64: c_int = if cfg!(target_arch = "x86") { 0x100 } else { 0 };
 
-fn control(shmid: c_int, cmd: c_int, buf: u64, told: &mut Told) -> Result<u64, Refused> {
+fn control(shmid: c_int, cmd: c_int, buf: u64, asked: &mut Asked) -> Result<u64, c_int> {
     // Whether command and id can be right at all comes before everything.
-    let command = sysv::parse_shmctl(shmid, cmd & !IPC_64)?;
+    let command = sysv::parse_shmctl(shmid, cmd & !IPC_64)
+        .map_err(|refusal| asked.refuse(refusal.errno.raw(), &refusal.reason))?;
     match command {
-        Command::IpcRmid => zero(registry::remove(shmid)),
-        Command::ShmLock => zero(registry::lock(shmid)),
-        Command::ShmUnlock => zero(registry::unlock(shmid)),
+        Command::IpcRmid => asked.zero(&registry::remove(shmid)),
+        Command::ShmLock => asked.zero(&registry::lock(shmid)),
+        Command::ShmUnlock => asked.zero(&registry::unlock(shmid)),
         Command::IpcSet => {
             // The whole structure is read, before anything is asked of the segment.
             let mut copied = [0; size_of::<ShmidDs>()];
             if !usermem::copy_in(buf, &mut copied) {
-                return Err(bad_pointer(buf, copied.len()));
+                return Err(asked.bad_pointer(buf, copied.len()));
             }
             let new = ShmidDs::new_perm(&copied);
-            *told = Told::NewPerm(new);
-            zero(registry::set(shmid, new))
+            asked.told = Told::NewPerm(new);
+            asked.zero(&registry::set(shmid, new))
         }
-        Command::IpcStat | Command::ShmStat | Command::ShmStatAny => {
-            let segment = registry::stat(shmid, command)?;
-            give(buf, &ShmidDs::of(&segment))?;
-            *told = Told::Segment(segment);
-            Ok(match command {
-                Command::IpcStat => 0,
-                _ => segment.id.raw() as u64,
-            })
-        }
-        Command::IpcInfo => {
-            let (limits, highest) = registry::limits()?;
-            give(buf, &Shminfo::of(&limits))?;
-            *told = Told::Limits(limits);
-            Ok(highest as u64)
-        }
-        Command::ShmInfo => {
-            let usage = registry::usage()?;
-            give(buf, &ShmInfo::of(&usage))?;
-            let highest = usage.highest;
-            *told = Told::Usage(usage);
-            Ok(highest as u64)
-        }
-    }
-}
-
-/// Copies `structure` into the caller's buffer.
-fn give(buf: u64, structure: &impl Plain) -> Result<(), Refused> {
-    let bytes = structure.bytes();
-    if usermem::copy_out(buf, bytes) {
-        Ok(())
-    } else {
-        Err(bad_pointer(buf, bytes.len()))
-    }
-}
-
-fn bad_pointer(addr: u64, bytes: usize) -> Refused {
-    Refused {
-        errno: libc::EFAULT,
-        why: Because::BadPointer { addr, bytes },
+        Command::IpcStat | Command::ShmStat | Command::ShmStatAny => asked.give(
+            &registry::stat(shmid, command),
+            buf,
+            ShmidDs::of,
+            |told, segment| {
+                *told = Told::Segment(*segment);
+                match command {
+                    Command::IpcStat => 0,
+                    _ => segment.id.raw() as u64,
+                }
+            },
+        ),
+        Command::IpcInfo => asked.give(
+            &registry::limits(),
+            buf,
+            |(limits, _)| Shminfo::of(limits),
+            |told, (limits, highest)| {
+                *told = Told::Limits(*limits);
+                *highest as u64
+            },
+        ),
+        Command::ShmInfo => asked.give(&registry::usage(), buf, ShmInfo::of, |told, usage| {
+            *told = Told::Usage(*usage);
+            usage.highest as u64
+        }),
     }
 }

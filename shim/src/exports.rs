@@ -11,30 +11,31 @@
 
 use libc::{FILE, c_char, c_int, c_void, key_t, mode_t, off_t, size_t, ssize_t};
 
+use crate::cancel::uncancelled;
 use crate::hook::hook;
 use crate::{calls, memory, procfs};
 
 hook! {
     unsafe fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int => our_shmget {
-        calls::shmget(key, size, shmflg)
+        uncancelled(|| calls::shmget(key, size, shmflg))
     }
 }
 
 hook! {
     unsafe fn shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> *mut c_void => our_shmat {
-        calls::shmat(shmid, shmaddr, shmflg)
+        uncancelled(|| calls::shmat(shmid, shmaddr, shmflg))
     }
 }
 
 hook! {
     unsafe fn shmdt(shmaddr: *const c_void) -> c_int => our_shmdt {
-        calls::shmdt(shmaddr)
+        uncancelled(|| calls::shmdt(shmaddr))
     }
 }
 
 hook! {
     unsafe fn shmctl(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int => our_shmctl {
-        calls::shmctl(shmid, cmd, buf)
+        uncancelled(|| calls::shmctl(shmid, cmd, buf))
     }
 }
 

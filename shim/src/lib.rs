@@ -8,6 +8,7 @@
 //! | `exports.rs` | every symbol that is exported, at one glance |
 //! | `hook.rs`, `next.rs` | how a symbol is exported, and how the function behind it is found |
 //! | `border.rs` | no panic gets past it |
+//! | `cancel.rs` | no thread is cancelled inside it |
 //! | `calls.rs` | shmget, shmat, shmdt, shmctl |
 //! | `abi.rs` | the structures that shmctl copies |
 //! | `memory.rs` | munmap, mremap, mmap, madvise, when they concern an attach |
@@ -24,11 +25,12 @@
 //! **Cancellation.** `open`, `fopen` and `write` are cancellation points: glibc ends a thread there by unwinding
 //! its stack with an exception that Rust may not touch. So a hook's own frame must have no cleanup at all around
 //! the real call. Everything else that it does stands in `extern "C"` functions, which the compiler knows not to
-//! unwind; then it drops redhook's `catch_unwind` around the whole.
+//! unwind; then it drops redhook's `catch_unwind` around the whole. `scripts/check-exports` looks.
 
 mod abi;
 mod border;
 mod calls;
+mod cancel;
 mod exports;
 mod hook;
 mod memory;

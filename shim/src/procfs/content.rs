@@ -97,7 +97,7 @@ pub fn hand_out(memfd: Memfd, flags: c_int, writable: bool) -> c_int {
 /// Text on its way into the file.
 struct Text {
     fd: c_int,
-    waiting: [u8; 4096],
+    waiting: [u8; 1024],
     len: usize,
     failed: OsResult<()>,
 }
@@ -106,7 +106,7 @@ impl Text {
     fn new(fd: c_int) -> Text {
         Text {
             fd,
-            waiting: [0; 4096],
+            waiting: [0; 1024],
             len: 0,
             failed: Ok(()),
         }

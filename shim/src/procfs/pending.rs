@@ -19,6 +19,7 @@ use spin::Mutex;
 use super::content;
 use super::sys;
 use crate::border;
+use crate::cancel::uncancelled;
 
 /// Limits that are kept in sight; with one more, the oldest is looked at a last time and forgotten.
 const ROOM: usize = 8;
@@ -104,7 +105,7 @@ pub fn any() -> bool {
 #[inline]
 pub fn apply() {
     if any() {
-        apply_now();
+        uncancelled(|| apply_now());
     }
 }
 

@@ -1,4 +1,5 @@
-//! How strace writes these calls: flags by name, keys and addresses in hex, modes in octal.
+//! How strace writes these calls: flags by name, addresses in hex, modes in octal, a key in hex
+//! where it is asked for and in decimal where it is told.
 
 use core::fmt;
 
@@ -10,11 +11,10 @@ use shmshim_core::sysv::flags::{
 use shmshim_core::sysv::{Key, Limits, NewPerm, Segment};
 
 use super::line::Line;
-use super::{Call, Told};
-use crate::calls::Refused;
+use super::{Answer, Call, Told};
 
 /// The line of a call: what was asked, what was told, what was answered.
-pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Result<u64, Refused>) {
+pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>) {
     match *call {
         Call::Shmget { key, size, shmflg } => {
             line.put(format_args!("shmget({}, {size}, ", AskedKey(Key(key))));
@@ -37,9 +37,9 @@ pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Result<u64, Refu
         }
     }
     match (answer, call) {
-        (Ok(addr @ 1..), Call::Shmat { .. }) => line.put(format_args!(") = {addr:#x}")),
-        (Ok(value), _) => line.put(format_args!(") = {value}")),
-        (Err(Refused { errno, why }), _) => {
+        (Answer::Value(addr @ 1..), Call::Shmat { .. }) => line.put(format_args!(") = {addr:#x}")),
+        (Answer::Value(value), _) => line.put(format_args!(") = {value}")),
+        (Answer::Refused { errno, why }, _) => {
             line.put(format_args!(") = -1 {} ({why})", ErrnoName(*errno)));
         }
     }
@@ -149,7 +149,7 @@ fn stat(line: &mut Line, segment: &Segment) {
         User(segment.uid),
         User(segment.gid),
         Mode(segment.mode),
-        ShownKey(segment.key),
+        segment.key.0 as u32,
         User(segment.cuid),
         User(segment.cgid)
     ));
@@ -177,25 +177,13 @@ impl fmt::Display for Address {
     }
 }
 
-/// A key as shmget takes it.
+/// The key that shmget is asked for.
 struct AskedKey(Key);
 
 impl fmt::Display for AskedKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Key::PRIVATE => out.write_str("IPC_PRIVATE"),
-            Key(key) => write!(out, "{key:#x}"),
-        }
-    }
-}
-
-/// A key as shmctl tells it: 0 where there is none.
-struct ShownKey(Key);
-
-impl fmt::Display for ShownKey {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Key::PRIVATE => out.write_str("0"),
             Key(key) => write!(out, "{key:#x}"),
         }
     }

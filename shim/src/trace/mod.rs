@@ -13,6 +13,7 @@ mod line;
 
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
+use core::fmt;
 use core::sync::atomic::{
     AtomicU8,
     Ordering::{Acquire, Relaxed, Release},
@@ -22,7 +23,6 @@ use shmshim_core::os::{env, file, process};
 use shmshim_core::registry::Usage;
 use shmshim_core::sysv::{Limits, NewPerm, Segment};
 
-use crate::calls::Refused;
 use line::Line;
 
 /// One of the four calls, with its arguments.
@@ -40,6 +40,15 @@ pub enum Told {
     NewPerm(NewPerm),
     Limits(Limits),
     Usage(Usage),
+}
+
+/// What the call returned.
+pub enum Answer<'a> {
+    Value(u64),
+    Refused {
+        errno: i32,
+        why: &'a dyn fmt::Display,
+    },
 }
 
 const UNREAD: u8 = 0;
@@ -101,7 +110,7 @@ fn read_environment() -> bool {
 /// Writes the line of one call.
 #[cold]
 #[inline(never)]
-pub fn line(call: &Call, told: &Told, answer: &Result<u64, Refused>) {
+pub fn line(call: &Call, told: &Told, answer: &Answer<'_>) {
     let mut line = Line::new();
     // Pairs with: the store in `read_environment`.
     if TRACE.load(Acquire) == FILE {

@@ -1,20 +1,14 @@
 //! The expected lines were printed by strace 6.1 for the same calls; its `-1 EINVAL (Invalid argument)` gives way
-//! to our reason, its alignment to a single space, and a key in shmctl's structure is in hex as it is in shmget.
+//! to our reason, its alignment to a single space.
 
-use shmshim_core::sysv::{Errno, Reason, ShmId};
+use shmshim_core::sysv::ShmId;
 
 use super::*;
 
-fn shown(asked: Call, told: Told, answer: Result<u64, Refused>) -> String {
+fn shown(asked: Call, told: Told, answer: Answer<'_>) -> String {
     let mut line = Line::new();
     call(&mut line, &asked, &told, &answer);
     String::from_utf8(line.text().to_vec()).unwrap()
-}
-
-fn refused() -> Result<u64, Refused> {
-    Err(Errno::Einval
-        .because(Reason::UnknownId(ShmId::new(99, 0)))
-        .into())
 }
 
 fn segment() -> Segment {
@@ -85,7 +79,7 @@ fn shmget_as_strace_shows_it() {
     ];
     for (key, size, shmflg, expected) in rows {
         let asked = Call::Shmget { key, size, shmflg };
-        assert_eq!(shown(asked, Told::Nothing, Ok(7)), expected);
+        assert_eq!(shown(asked, Told::Nothing, Answer::Value(7)), expected);
     }
 }
 
@@ -119,7 +113,10 @@ fn shmat_as_strace_shows_it() {
             addr,
             shmflg,
         };
-        assert_eq!(shown(asked, Told::Nothing, Ok(0x7f84_d535_5000)), expected);
+        assert_eq!(
+            shown(asked, Told::Nothing, Answer::Value(0x7f84_d535_5000)),
+            expected
+        );
     }
 }
 
@@ -139,7 +136,7 @@ fn shmctl_as_strace_shows_it() {
     ];
     for (cmd, buf, expected) in rows {
         let asked = Call::Shmctl { shmid: 0, cmd, buf };
-        assert_eq!(shown(asked, Told::Nothing, Ok(0)), expected);
+        assert_eq!(shown(asked, Told::Nothing, Answer::Value(0)), expected);
     }
 }
 
@@ -151,8 +148,8 @@ fn what_shmctl_told_is_shown_in_place_of_the_address() {
         buf: 16,
     };
     assert_eq!(
-        shown(asked(2), Told::Segment(segment()), Ok(0)),
-        "shmctl(0, IPC_STAT, {shm_perm={uid=0, gid=0, mode=0600, key=0x162e, cuid=0, cgid=0}, \
+        shown(asked(2), Told::Segment(segment()), Answer::Value(0)),
+        "shmctl(0, IPC_STAT, {shm_perm={uid=0, gid=0, mode=0600, key=5678, cuid=0, cgid=0}, \
          shm_segsz=4096, shm_cpid=13500, shm_lpid=13501, shm_nattch=2, shm_atime=1795416149, \
          shm_dtime=0, shm_ctime=1795416149}) = 0"
     );
@@ -161,18 +158,24 @@ fn what_shmctl_told_is_shown_in_place_of_the_address() {
         mode: 0o1000,
         ..segment()
     };
-    assert!(shown(asked(2), Told::Segment(removed), Ok(0)).contains("mode=01000, key=0, "),);
+    assert!(
+        shown(asked(2), Told::Segment(removed), Answer::Value(0)).contains("mode=01000, key=0, "),
+    );
     let new = NewPerm {
         uid: 384,
         gid: u32::MAX,
         mode: 0,
     };
     assert_eq!(
-        shown(asked(1), Told::NewPerm(new), Ok(0)),
+        shown(asked(1), Told::NewPerm(new), Answer::Value(0)),
         "shmctl(0, IPC_SET, {shm_perm={uid=384, gid=-1, mode=000}}) = 0"
     );
     assert_eq!(
-        shown(asked(3), Told::Limits(Limits::KERNEL_DEFAULTS), Ok(3)),
+        shown(
+            asked(3),
+            Told::Limits(Limits::KERNEL_DEFAULTS),
+            Answer::Value(3)
+        ),
         "shmctl(0, IPC_INFO, {shmmax=18446744073692774399, shmmin=1, shmmni=4096, shmseg=4096, \
          shmall=18446744073692774399}) = 3"
     );
@@ -180,25 +183,25 @@ fn what_shmctl_told_is_shown_in_place_of_the_address() {
 
 #[test]
 fn a_failure_tells_its_reason() {
-    let reason = Reason::UnknownId(ShmId::new(99, 0));
+    let refused = Answer::Refused {
+        errno: libc::EINVAL,
+        why: &"segment 32769 holds 4096 bytes, 8192 asked",
+    };
+    let asked = Call::Shmget {
+        key: 0x162e,
+        size: 8192,
+        shmflg: 0o600,
+    };
     assert_eq!(
-        shown(Call::Shmdt { addr: 0 }, Told::Nothing, refused()),
-        format!("shmdt(NULL) = -1 EINVAL ({reason})")
+        shown(asked, Told::Nothing, refused),
+        "shmget(0x162e, 8192, 0600) = -1 EINVAL (segment 32769 holds 4096 bytes, 8192 asked)"
     );
-    let bad = Refused {
-        errno: libc::EFAULT,
-        why: crate::calls::Because::BadPointer {
-            addr: 16,
-            bytes: 112,
-        },
-    };
-    let asked = Call::Shmctl {
-        shmid: 0,
-        cmd: 2,
-        buf: 16,
+    let removed = Answer::Refused {
+        errno: libc::EIDRM,
+        why: &"gone",
     };
     assert_eq!(
-        shown(asked, Told::Nothing, Err(bad)),
-        "shmctl(0, IPC_STAT, 0x10) = -1 EFAULT (the 112 bytes at 0x10 cannot all be accessed)"
+        shown(Call::Shmdt { addr: 0 }, Told::Nothing, removed),
+        "shmdt(NULL) = -1 EIDRM (gone)"
     );
 }
