@@ -452,8 +452,8 @@ pub fn append_line(path: &CStr, bytes: &[u8]) -> OsResult<()> {
 /// Calls `each` with every name in the open directory but `.` and `..`, until it answers `false`.
 pub fn for_each_entry(dir: &Fd, mut each: impl FnMut(&[u8]) -> bool) -> OsResult<()> {
     #[repr(align(8))]
-    struct Buffer([u8; 4096]);
-    let mut buffer = Buffer([0; 4096]);
+    struct Buffer([u8; 1024]);
+    let mut buffer = Buffer([0; 1024]);
     loop {
         // SAFETY: the buffer is live and as long as said.
         let filled = unsafe {

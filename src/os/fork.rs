@@ -15,6 +15,7 @@ use spin::mutex::SpinMutex;
 struct WipedWords {
     lock: SpinMutex<()>,
     identity: AtomicU32,
+    pid: AtomicU32,
     /// The thread that holds the lock over a fork, until the fork is over: it may enter again.
     reentrant: AtomicUsize,
 }
@@ -82,6 +83,19 @@ impl<T> ForkLock<T> {
     /// Sets the process's identity.
     pub fn set_identity(&self, identity: u32) {
         self.words().identity.store(identity, Ordering::Relaxed);
+    }
+
+    /// The process id, as far as it can be known without a system call after the first time: a child that shares the
+    /// address space but is no thread is taken for its parent.
+    pub fn pid(&self) -> i32 {
+        match self.words().pid.load(Ordering::Relaxed) {
+            0 => {
+                let pid = process::pid();
+                self.words().pid.store(pid as u32, Ordering::Relaxed);
+                pid
+            }
+            pid => pid as i32,
+        }
     }
 
     /// Takes the lock. Signals must be blocked.

@@ -36,7 +36,10 @@ pub fn page_sizes_log2(out: &mut [u32]) -> usize {
 }
 
 fn default_size_log2() -> Option<u32> {
-    let mut text = [0u8; 8192];
+    // Too much for a small stack.
+    let mut text = super::pages::PageVec::new();
+    text.reserve(8192).ok()?;
+    while text.len() < 8192 && text.insert(text.len(), 0u8) {}
     let len = read_all(c"/proc/meminfo", &mut text)?;
     let line = text
         .get(..len)?

@@ -10,9 +10,9 @@
 //! - **No allocation from the host's heap.** A call may arrive in a signal handler that interrupted `malloc`.
 //!   What must grow lives in pages of our own ([`pages`]).
 
+pub mod elsewhere;
 pub mod env;
 pub mod errno;
-pub mod fdtable;
 pub mod file;
 pub mod fork;
 pub mod futex;

@@ -1,9 +1,7 @@
 //! Memory of our own: whole pages from the kernel, never the host's heap.
 
 use super::{OsResult, raw};
-use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicU32;
 
 /// Maps `len` bytes of private, zeroed memory.
 pub(super) fn map_private(len: usize) -> OsResult<NonNull<u8>> {
@@ -164,41 +162,6 @@ impl<T: Copy> Drop for PageVec<T> {
         if let Some(start) = self.start {
             unmap(start.cast(), self.capacity_bytes());
         }
-    }
-}
-
-/// A fixed array of zeroed words that costs memory only where it is written.
-pub struct SparseWords {
-    start: NonNull<AtomicU32>,
-    len: usize,
-    _owned: PhantomData<AtomicU32>,
-}
-
-// SAFETY: atomics in memory that is never unmapped while the value lives.
-unsafe impl Send for SparseWords {}
-// SAFETY: as above.
-unsafe impl Sync for SparseWords {}
-
-impl SparseWords {
-    /// `len` zeros.
-    pub fn new(len: usize) -> OsResult<SparseWords> {
-        Ok(SparseWords {
-            start: map_private(len * size_of::<AtomicU32>())?.cast(),
-            len,
-            _owned: PhantomData,
-        })
-    }
-
-    /// The word at `index`, if there is one.
-    pub fn get(&self, index: usize) -> Option<&AtomicU32> {
-        // SAFETY: within the mapping, zeroed, and only ever accessed as an atomic.
-        (index < self.len).then(|| unsafe { self.start.add(index).as_ref() })
-    }
-}
-
-impl Drop for SparseWords {
-    fn drop(&mut self) {
-        unmap(self.start.cast(), self.len * size_of::<AtomicU32>());
     }
 }
 

@@ -51,7 +51,7 @@ impl Session {
                 reason: Reason::NoRoom { len },
             })
         };
-        sysv::check_range(request, len)?;
+        sysv::check_range(request, image.segsz)?;
         self.local.attaches.reserve(2).map_err(|_| no_room())?;
         let place = match (request.fixed, request.remap) {
             (false, _) => Place::Anywhere,
@@ -70,7 +70,11 @@ impl Session {
         }
         let attach = self.local.attaches.number_attach();
         if request.remap {
-            self.forget_range(start, start.saturating_add(len), Some(process::pid()));
+            self.forget_range(
+                start,
+                start.saturating_add(len),
+                Some(self.host.local.pid()),
+            );
         }
         self.local.attaches.insert(Entry {
             piece: Piece {
@@ -205,7 +209,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
             &held,
             record,
             gone,
-            Some((process::pid(), process::now_secs())),
+            Some((host.local.pid(), process::now_secs())),
         );
         drop(held);
         session.sweep();

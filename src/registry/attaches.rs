@@ -4,9 +4,9 @@
 //! the end.
 
 use crate::os::OsResult;
-use crate::os::pages::{PageVec, SparseWords};
+use crate::os::pages::PageVec;
 use crate::sysv::{Piece, SLOTS};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The range that all attaches lie in; empty when there are none. A hint for whoever has no lock.
 static LOWEST: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -17,6 +17,12 @@ static HIGHEST: AtomicU64 = AtomicU64::new(0);
 pub fn may_touch(start: u64, end: u64) -> bool {
     start < HIGHEST.load(Ordering::Relaxed) && end > LOWEST.load(Ordering::Relaxed)
 }
+
+/// Per slot: the record + 1 in the shared table that counts this process's attaches, and the one that was prepared
+/// for the child that is being forked. In the library's own zeroed memory, which costs nothing until it is written
+/// and which no limit of the host's can refuse later. Guarded by the in-process lock.
+static RECORDS: [AtomicU32; SLOTS as usize] = [const { AtomicU32::new(0) }; SLOTS as usize];
+static CHILD_RECORDS: [AtomicU32; SLOTS as usize] = [const { AtomicU32::new(0) }; SLOTS as usize];
 
 /// One piece and what is known of it beside its place.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +38,6 @@ pub struct Entry {
 /// The books.
 pub struct Attaches {
     entries: PageVec<Entry>,
-    records: Option<SparseWords>,
-    child_records: Option<SparseWords>,
     next_attach: u32,
 }
 
@@ -42,18 +46,12 @@ impl Attaches {
     pub const fn new() -> Attaches {
         Attaches {
             entries: PageVec::new(),
-            records: None,
-            child_records: None,
             next_attach: 0,
         }
     }
 
     /// Makes room for `more` pieces, so that nothing can fail once the mapping is made.
     pub fn reserve(&mut self, more: usize) -> OsResult<()> {
-        if self.records.is_none() {
-            self.records = Some(SparseWords::new(SLOTS as usize)?);
-            self.child_records = Some(SparseWords::new(SLOTS as usize)?);
-        }
         self.entries.reserve(more)
     }
 
@@ -107,22 +105,22 @@ impl Attaches {
 
     /// The record in the shared table that counts this process's attaches of slot `slot`, as far as known.
     pub fn record_of(&self, slot: u32) -> Option<u32> {
-        read(self.records.as_ref(), slot)
+        read(&RECORDS, slot)
     }
 
     /// Remembers that record.
     pub fn set_record(&mut self, slot: u32, record: u32) {
-        write(self.records.as_ref(), slot, record);
+        write(&RECORDS, slot, record);
     }
 
     /// The record that counts what the child that is being forked will have of slot `slot`, as far as known.
     pub fn child_record_of(&self, slot: u32) -> Option<u32> {
-        read(self.child_records.as_ref(), slot)
+        read(&CHILD_RECORDS, slot)
     }
 
     /// Remembers that record.
     pub fn set_child_record(&mut self, slot: u32, record: u32) {
-        write(self.child_records.as_ref(), slot, record);
+        write(&CHILD_RECORDS, slot, record);
     }
 
     /// In the child: the record that was prepared for it is its own.
@@ -144,15 +142,15 @@ impl Attaches {
     }
 }
 
-fn read(words: Option<&SparseWords>, slot: u32) -> Option<u32> {
-    words?
+fn read(words: &[AtomicU32], slot: u32) -> Option<u32> {
+    words
         .get(slot as usize)?
         .load(Ordering::Relaxed)
         .checked_sub(1)
 }
 
-fn write(words: Option<&SparseWords>, slot: u32, record: u32) {
-    if let Some(word) = words.and_then(|words| words.get(slot as usize)) {
+fn write(words: &[AtomicU32], slot: u32, record: u32) {
+    if let Some(word) = words.get(slot as usize) {
         word.store(record + 1, Ordering::Relaxed);
     }
 }

@@ -157,8 +157,8 @@ pub fn limits() -> Outcome<(Limits, i32)> {
 }
 
 fn settle_marked(host: &'static super::host::Host) -> Outcome<()> {
-    // Only a marked segment can vanish with a process that died.
-    if host.namespace.marked() != 0 {
+    // Only a marked segment can vanish with a process that died; and somebody must unlink what others could not.
+    if host.namespace.marked() != 0 || host.namespace.has_dying() {
         host.settle_all()
     } else {
         Ok(())

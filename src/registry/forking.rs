@@ -55,7 +55,14 @@ extern "C" fn prepare() {
         .entries()
         .iter()
         .any(|entry| !entry.not_inherited);
-    if inherits && let Some(me) = host.me() {
+    // A child of a raw clone that forks before any call of its own is counted first itself.
+    let me = host.me();
+    let me = if inherits && me.is_none() {
+        host.register(&mut local).ok()
+    } else {
+        me
+    };
+    if inherits && let Some(me) = me {
         // Without a plan the child registers itself, as one of a raw clone does.
         local.fork = host.plan_child(me, &mut local);
     }
@@ -96,6 +103,7 @@ extern "C" fn child() {
             errno::set(plan.errno);
             host.namespace.child_adopts(plan.child, plan.mapping);
             host.local.set_identity(plan.child.packed());
+            host.local.pid();
             adopt_records(&mut local);
         }
         None if !local.attaches.is_empty() => {

@@ -42,6 +42,7 @@ static HANDLERS_INSTALLED: AtomicBool = AtomicBool::new(false);
 #[inline]
 pub fn host() -> Outcome<&'static Host> {
     match HOST.get() {
+        Some(host) if host.local.identity() == 0 && host.has_attaches() => host.notice_child(),
         Some(host) => Ok(host),
         None => open(),
     }
@@ -122,6 +123,12 @@ impl Host {
         })
     }
 
+    /// A child of a raw clone, at its first call: what it has inherited is to be counted.
+    #[cold]
+    fn notice_child(&'static self) -> Outcome<&'static Host> {
+        self.enter().map(|_| self)
+    }
+
     /// This process's cell, if it has one.
     #[inline]
     pub fn me(&self) -> Option<Identity> {
@@ -133,7 +140,7 @@ impl Host {
 
     /// Takes a cell for this process. A child of a raw clone, whose handlers never ran, enters its inherited
     /// attaches into the table now.
-    fn register(&'static self, local: &mut Local) -> Outcome<Identity> {
+    pub(super) fn register(&'static self, local: &mut Local) -> Outcome<Identity> {
         if !HANDLERS_INSTALLED.swap(true, Ordering::Relaxed)
             && let Err(error) = fork::install(forking::HANDLERS)
         {
@@ -146,6 +153,8 @@ impl Host {
         }
         let me = self.namespace.register()?;
         self.local.set_identity(me.packed());
+        // Known from now on: a program that confines itself later can still be told from its pid.
+        self.local.pid();
         if !local.attaches.is_empty() {
             self.enter_inherited(me, local);
         }

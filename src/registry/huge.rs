@@ -2,8 +2,8 @@
 
 use super::caller::Thread;
 use super::failure::Outcome;
-use crate::os::{huge, process};
-use crate::sysv::{Errno, Reason, Refusal, shmget as rules};
+use crate::os::huge;
+use crate::sysv::{Caller, Errno, Reason, Refusal, shmget as rules};
 
 /// Decides about SHM_HUGETLB: kernel-semantics' D3 to D5.
 ///
@@ -14,8 +14,7 @@ pub fn check(size: u64, shmflg: i32) -> Outcome<()> {
     }
     let mut sizes = [0u32; 16];
     let count = huge::page_sizes_log2(&mut sizes);
-    let in_group = huge::allowed_group()
-        .is_some_and(|gid| process::has_supplementary_group(gid) || process::egid() == gid);
+    let in_group = huge::allowed_group().is_some_and(|gid| Thread.in_group(gid));
     rules::check_hugetlb(shmflg, sizes.get(..count).unwrap_or(&[]), in_group, &Thread)?;
     Err(Refusal {
         errno: Errno::Enomem,

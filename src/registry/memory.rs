@@ -5,9 +5,10 @@
 
 use super::attaches::{self, Entry};
 use super::host::{Host, Session, host_if_open, live_locked};
+use crate::os::pages::PageVec;
 use crate::os::process;
 use crate::storage::slots;
-use crate::sysv::{Cut, Join, Mremap, Piece, ShmId, cut, join, moved, page_align};
+use crate::sysv::{Cut, Join, Mremap, MremapKind, Piece, ShmId, cut, join, moved, page_align};
 
 /// Whether a call on `len` bytes from `addr` can concern an attach of this process. Lock-free and cheap; `false` is
 /// certain.
@@ -27,7 +28,7 @@ pub fn munmap(addr: u64, len: u64, real: impl FnOnce() -> i32) -> i32 {
         session.forget_range(
             addr,
             addr.saturating_add(page_align(len)),
-            Some(process::pid()),
+            Some(session.host.local.pid()),
         );
         session.sweep();
     }
@@ -45,7 +46,7 @@ pub fn mmap_fixed(addr: u64, len: u64, real: impl FnOnce() -> u64) -> u64 {
         session.forget_range(
             addr,
             addr.saturating_add(page_align(len)),
-            Some(process::pid()),
+            Some(session.host.local.pid()),
         );
         session.sweep();
     }
@@ -158,12 +159,12 @@ impl Session {
     }
 
     fn follow_mremap(&mut self, mremap: &Mremap) {
-        let pid = Some(process::pid());
+        let pid = Some(self.host.local.pid());
         if let Some((start, end)) = mremap.cleared() {
             self.forget_range(start, end, pid);
         }
         // What arrives must not be taken for something that was there: first all that leaves, then all that comes.
-        let mut arrivals: [Option<(Entry, Piece)>; 64] = [None; 64];
+        let mut arrivals = PageVec::new();
         let mut at = 0;
         while let Some(entry) = self.local.attaches.entries().get(at).copied() {
             let what = moved(&entry.piece, mremap);
@@ -182,26 +183,26 @@ impl Session {
                 }
             }
             let mut pieces = self.local.attaches.len() as i32 - before as i32;
-            if let Some(arrived) = what.arrived
-                && let Some(place) = arrivals.iter_mut().find(|place| place.is_none())
-            {
-                *place = Some((entry, arrived));
-                pieces += 1;
-            }
+            let arrived = what.arrived.is_some_and(|arrived| {
+                arrivals.reserve(1).is_ok() && arrivals.insert(arrivals.len(), (entry, arrived))
+            });
+            pieces += i32::from(arrived);
             let shrunk = !matches!(what.left, Cut::Untouched) && mremap.new_len <= mremap.old_len;
             let left_its_place =
                 !matches!(what.left, Cut::Untouched) && (what.arrived.is_some() || shrunk);
-            if left_its_place || what.arrived.is_some() {
+            if left_its_place || arrived {
+                // Counted in one step, so that a move of the last piece never looks like a detach.
                 let change = Change {
                     pieces,
-                    attached: true,
+                    attached: matches!(what.left, Cut::Two(..))
+                        || mremap.kind == MremapKind::InPlace,
                     detached: left_its_place,
                 };
                 self.enter_change(entry.piece.id, change, pid);
             }
         }
-        for (entry, arrived) in arrivals.into_iter().flatten() {
-            self.arrive(entry, arrived);
+        for (entry, arrived) in arrivals.iter() {
+            self.arrive(*entry, *arrived);
         }
     }
 
@@ -218,7 +219,15 @@ impl Session {
             |at: Option<usize>| at.and_then(|at| entries.get(at)).map(|other| other.piece);
         let (below, above) = (piece_at(below_at), piece_at(above_at));
         let (joined_at, joined) = match join(below.as_ref(), &arrived, above.as_ref()) {
-            Join::Apart => return self.insert_piece(entry, arrived),
+            Join::Apart => {
+                self.insert_piece(entry, arrived);
+                let change = Change {
+                    pieces: 0,
+                    attached: true,
+                    detached: false,
+                };
+                return self.enter_change(entry.piece.id, change, Some(self.host.local.pid()));
+            }
             Join::Below(piece) => (below_at, piece),
             Join::Above(piece) => (above_at, piece),
         };

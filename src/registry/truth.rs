@@ -7,13 +7,14 @@ use super::failure::Outcome;
 use super::host::{Host, Session};
 use crate::os::process;
 use crate::storage::layout::CellState;
-use crate::storage::live::CellSet;
 use crate::storage::table::SlotImage;
 use crate::storage::{books, slots};
 use crate::sysv;
 
 /// How many processes are looked at between two walks along a segment's list.
 const BATCH: usize = 64;
+/// How often a list may change under a walk before the walk goes on without it.
+const MANY: u32 = 10_000;
 
 impl Host {
     /// Makes sure that nobody dead is counted in `image`. Returns whether anything was reaped, so that the slot
@@ -28,28 +29,38 @@ impl Host {
         {
             return Ok(false);
         }
-        let mut seen = CellSet::new();
-        if let Some(me) = me {
-            seen.insert(me);
-        }
         let mut session = None;
         let mut reaped = false;
+        let mut alive = 0;
+        let mut restarts = 0;
         loop {
             let mut batch = [0u32; BATCH];
-            let count = self
-                .namespace
-                .unseen_attachers(image.slot, &mut seen, &mut batch);
-            let batch = batch.get(..count).unwrap_or(&[]);
-            for &cell in batch {
-                if self.namespace.probe(cell).is_dead() {
+            let Some(count) = self.namespace.attachers(image.slot, alive, &mut batch) else {
+                // Somebody attaches or detaches at this moment. Whoever died before is still found.
+                restarts += 1;
+                if restarts > MANY {
+                    break;
+                }
+                continue;
+            };
+            for &cell in batch.get(..count).unwrap_or(&[]) {
+                let dead = Some(cell) != me && self.namespace.probe(cell).is_dead();
+                if dead {
                     let session = match &session {
                         Some(session) => session,
-                        None => session.insert(self.enter()?),
+                        None => {
+                            // Registering may itself take over a dead one's cell and reap it.
+                            reaped = true;
+                            session.insert(self.enter()?)
+                        }
                     };
+                    // Reaped ones leave the list; the living stay in front of those not looked at yet.
                     reaped |= self.namespace.reap_if_dead(session.me, cell);
+                } else {
+                    alive += 1;
                 }
             }
-            if batch.is_empty() {
+            if count < BATCH {
                 break;
             }
         }

@@ -29,6 +29,16 @@ pub enum Scope {
     System,
 }
 
+impl Scope {
+    /// The mode of a liveness file: to look at a lock takes the right to open the file.
+    pub fn live_mode(self) -> u32 {
+        match self {
+            Scope::User => 0o600,
+            Scope::System => 0o444,
+        }
+    }
+}
+
 /// A namespace's place and the rules that hold there.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
@@ -111,14 +121,6 @@ impl Place {
         match self.scope {
             Scope::User => 0o600,
             Scope::System => 0o666,
-        }
-    }
-
-    /// The mode of a liveness file: to look at a lock takes the right to open the file.
-    pub fn live_mode(&self) -> u32 {
-        match self.scope {
-            Scope::User => 0o600,
-            Scope::System => 0o444,
         }
     }
 

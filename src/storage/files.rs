@@ -11,7 +11,7 @@ use super::obstacle::{Obstacle, Stored};
 use super::table::SlotImage;
 use crate::os::map::{self, Place};
 use crate::os::path::Path;
-use crate::os::{OsError, fdtable, file, process};
+use crate::os::{OsError, elsewhere, file, process};
 use core::ffi::CStr;
 
 const PAGE_BYTES: u64 = 4096;
@@ -52,7 +52,7 @@ pub fn parse_name(name: &[u8]) -> Option<(i32, i32)> {
 impl Namespace {
     /// The path of a segment's file.
     pub fn segment_path(&self, name_key: i32, id: i32) -> Path {
-        let mut path = *self.segment_prefix();
+        let mut path = self.inside(b"segments/SYSV");
         let _ = path.push_hex8(name_key as u32);
         let _ = path.push(b".");
         let _ = path.push_decimal(id as u32);
@@ -69,7 +69,7 @@ impl Namespace {
         };
         let mode = image.mode & 0o777;
         let mut doing = "make";
-        let made = fdtable::with_descriptor(|| {
+        let made = elsewhere::with_descriptor(|| {
             doing = "make";
             let fd = file::open(&path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode)?;
             doing = "set the length of";
@@ -102,7 +102,7 @@ impl Namespace {
             File(Obstacle),
         }
         let mut refused = None;
-        let mapped = fdtable::with_descriptor(|| {
+        let mapped = elsewhere::with_descriptor(|| {
             let fd = file::open(&path, access, 0).inspect_err(|&error| {
                 refused = Some(Refused::Call("open", error));
             })?;
@@ -174,7 +174,7 @@ impl Namespace {
         let listed =
             self.scope() == Scope::System && (image.uid != image.cuid || image.gid != image.cgid);
         let mode = image.mode & 0o777 | image.mode & MODE_MARKED;
-        let set = fdtable::with_descriptor(|| {
+        let set = elsewhere::with_descriptor(|| {
             let fd = file::open(&path, libc::O_PATH, 0)?;
             if !listed {
                 let _ = file::remove_attribute_of_path_fd(&fd, ACCESS_LIST);

@@ -17,7 +17,7 @@ use super::obstacle::{Obstacle, Stored};
 use super::table::{self, Journal};
 use crate::os::file::{self, Fd, Lock};
 use crate::os::path::Path;
-use crate::os::{OsError, fdtable, map, process};
+use crate::os::{OsError, elsewhere, map, process};
 
 const CELL_BITS: u32 = 14;
 const HELD: u32 = 1 << 30;
@@ -77,33 +77,6 @@ impl Liveness {
     }
 }
 
-/// A set of cells, for walks that look at each only once.
-pub struct CellSet([u64; (layout::CELLS / 64) as usize]);
-
-impl CellSet {
-    /// The empty set.
-    pub fn new() -> CellSet {
-        CellSet([0; (layout::CELLS / 64) as usize])
-    }
-
-    /// Adds a cell; `false` when it was there already, or is none.
-    pub fn insert(&mut self, cell: u32) -> bool {
-        let Some(word) = self.0.get_mut((cell / 64) as usize) else {
-            return false;
-        };
-        let bit = 1 << (cell % 64);
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
-    }
-}
-
-impl Default for CellSet {
-    fn default() -> CellSet {
-        CellSet::new()
-    }
-}
-
 /// A cell whose liveness file this process has locked and mapped.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
@@ -113,7 +86,7 @@ struct Taken {
 
 impl Namespace {
     fn live_path(&self, cell: u32) -> Path {
-        let mut path = *self.live_prefix();
+        let mut path = self.inside(b"live/");
         let _ = path.push_decimal(cell);
         path
     }
@@ -121,7 +94,7 @@ impl Namespace {
     /// Looks whether the process of `cell` is there.
     pub fn probe(&self, cell: u32) -> Liveness {
         let path = self.live_path(cell);
-        let looked = fdtable::with_descriptor(|| {
+        let looked = elsewhere::with_descriptor(|| {
             let fd = file::open(&path, libc::O_RDONLY, 0)?;
             file::lock(&fd, Lock::TryShared)
         });
@@ -166,14 +139,20 @@ impl Namespace {
     fn take_cell(&self, inherit: bool) -> Stored<Taken> {
         let ready = self.table().cells_ready();
         // Two looks at cells in use, in turn, so that the dead do not pile up.
-        for _ in 0..2.min(ready) {
+        let mut looks = 0;
+        for _ in 0..ready {
             let hand = self.table().get32(header!(cell_hand)) % ready.max(1);
             self.table()
                 .set32(header!(cell_hand), (hand + 1) % ready.max(1));
-            if self.table().get32(cell!(hand, state)) != CellState::Free as u32
-                && let Some(taken) = self.try_take(hand, inherit)?
-            {
+            if self.table().get32(cell!(hand, state)) == CellState::Free as u32 {
+                continue;
+            }
+            if let Some(taken) = self.try_take(hand, inherit)? {
                 return Ok(taken);
+            }
+            looks += 1;
+            if looks == 2 {
+                break;
             }
         }
         for cell in 0..ready {
@@ -202,9 +181,9 @@ impl Namespace {
     /// Locks and maps the liveness file of `cell`, making it if need be. `None`: somebody has it.
     fn try_take(&self, cell: u32, inherit: bool) -> Stored<Option<Taken>> {
         let path = self.live_path(cell);
-        let mode = self.live_mode();
+        let mode = self.scope().live_mode();
         let mut doing = "open";
-        let took = fdtable::with_descriptor(|| {
+        let took = elsewhere::with_descriptor(|| {
             doing = "open";
             let fd = open_or_make(&path, mode)?;
             if !file::lock(&fd, Lock::TryExclusive)? {

@@ -4,7 +4,7 @@ use super::books;
 use super::directory::{Place, Scope};
 use super::index;
 use super::layout::{self, Cell, Record, Slot, cell, header, record, slot};
-use super::live::{self, CellSet, Identity};
+use super::live::{self, Identity};
 use super::lock::{self, Held};
 use super::obstacle::{Obstacle, Stored};
 use super::recover;
@@ -13,9 +13,10 @@ use super::table::{Journal, Table};
 use crate::os::file::{self, Fd, Lock};
 use crate::os::map::SharedMap;
 use crate::os::path::Path;
-use crate::os::{OsError, fdtable, process};
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::os::{OsError, elsewhere, process};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
 
+const TABLE: &[u8] = b"registry";
 const TMPFS: u64 = 0x0102_1994;
 const RAMFS: u64 = 0x8584_58f6;
 
@@ -32,10 +33,11 @@ pub struct LimitWords {
 /// One runtime directory, opened.
 pub struct Namespace {
     table: Table,
-    table_path: Path,
-    place: Place,
-    segment_prefix: Path,
-    live_prefix: Path,
+    directory: Path,
+    scope: Scope,
+    opened_by: u32,
+    /// The table's name in the directory.
+    table_name: &'static [u8],
     table_inode: u64,
     rounds_files: bool,
     /// The parent's packed identity while it prepares a child's cell, else 0.
@@ -45,6 +47,13 @@ pub struct Namespace {
 impl Namespace {
     /// Opens the namespace that the settings name, making it if there is none. Signals are blocked.
     pub fn open(first: LimitWords) -> Stored<Namespace> {
+        elsewhere::perform(
+            || Namespace::open_here(first),
+            |answer| answer.as_ref().err().and_then(Obstacle::os_error),
+        )
+    }
+
+    fn open_here(first: LimitWords) -> Stored<Namespace> {
         let place = Place::choose()?;
         let magic = place.check_base()?;
         let rounds_files = magic != TMPFS && magic != RAMFS;
@@ -53,14 +62,20 @@ impl Namespace {
                 place.make(|hidden| make_table(hidden, first))?;
                 continue;
             }
-            let path = place.inside(b"registry");
-            let opened = fdtable::with_descriptor(|| {
+            let path = place.inside(TABLE);
+            let opened = elsewhere::with_descriptor(|| {
                 file::open(&path, libc::O_RDWR, 0).map(|fd| map_table(&place, &path, fd))
             });
             match opened {
                 Ok(opened) => {
                     let (map, table_inode) = opened?;
-                    return Ok(Namespace::new(place, path, map, table_inode, rounds_files));
+                    return Ok(Namespace::new(
+                        &place,
+                        TABLE,
+                        map,
+                        table_inode,
+                        rounds_files,
+                    ));
                 }
                 Err(OsError(libc::ENOENT)) => restore_table(&place, first, rounds_files)?,
                 Err(OsError(libc::ELOOP)) => {
@@ -84,18 +99,18 @@ impl Namespace {
     }
 
     fn new(
-        place: Place,
-        table_path: Path,
+        place: &Place,
+        table_name: &'static [u8],
         map: SharedMap,
         table_inode: u64,
         rounds_files: bool,
     ) -> Namespace {
         Namespace {
             table: Table::new(map),
-            table_path,
-            segment_prefix: place.inside(b"segments/SYSV"),
-            live_prefix: place.inside(b"live/"),
-            place,
+            directory: place.directory,
+            scope: place.scope,
+            opened_by: place.euid,
+            table_name,
             table_inode,
             rounds_files,
             preparing: AtomicU32::new(0),
@@ -110,17 +125,17 @@ impl Namespace {
 
     /// The runtime directory.
     pub fn directory(&self) -> &Path {
-        &self.place.directory
+        &self.directory
     }
 
     /// For whom it is.
     pub fn scope(&self) -> Scope {
-        self.place.scope
+        self.scope
     }
 
     /// The effective uid that opened it.
     pub fn opened_by(&self) -> u32 {
-        self.place.euid
+        self.opened_by
     }
 
     /// Whether files are made page-rounded, because their file system drops what stands behind a file's end.
@@ -128,21 +143,16 @@ impl Namespace {
         self.rounds_files
     }
 
-    pub(super) fn segment_prefix(&self) -> &Path {
-        &self.segment_prefix
-    }
-
-    pub(super) fn live_prefix(&self) -> &Path {
-        &self.live_prefix
-    }
-
-    pub(super) fn live_mode(&self) -> u32 {
-        self.place.live_mode()
+    /// The path of `name` in the runtime directory.
+    pub(super) fn inside(&self, name: &[u8]) -> Path {
+        // `Place::choose` has made sure of the room.
+        self.directory.join(name).unwrap_or(self.directory)
     }
 
     /// Whether the paths still lead here: not after a chroot, nor when somebody has removed the directory.
     pub fn is_reachable(&self) -> bool {
-        file::status_of(&self.table_path).is_ok_and(|status| status.inode == self.table_inode)
+        file::status_of(&self.inside(self.table_name))
+            .is_ok_and(|status| status.inode == self.table_inode)
     }
 
     /// Takes the in-table lock. Signals are blocked and the in-process lock is held.
@@ -226,52 +236,43 @@ impl Namespace {
             .filter(|&cell| self.table.get32(cell!(cell, state)) != layout::CellState::Free as u32)
     }
 
-    /// Walks along the list of those who have segment `slot` attached, without a lock, and fills `out` with cells
-    /// that are not in `seen` yet; they are then. Returns how many. A list that changes under the walk may hide
-    /// somebody who comes or goes at this moment, nobody else.
-    pub fn unseen_attachers(&self, slot: u32, seen: &mut CellSet, out: &mut [u32]) -> usize {
+    /// Walks along the list of those who have segment `slot` attached, without a lock: skips `skip` of them and
+    /// fills `out` with the cells of the next. Returns how many. `None`: the list changed under the walk.
+    pub fn attachers(&self, slot: u32, skip: u32, out: &mut [u32]) -> Option<usize> {
         if slot >= self.table.slots_ready() {
-            return 0;
+            return Some(0);
         }
+        let version = self.table.get32(slot!(slot, version));
+        let mut link = self.table.get32(slot!(slot, first_record));
         let mut found = 0;
-        for _ in 0..1000 {
-            let version = self.table.get32(slot!(slot, version));
-            let mut link = self.table.get32(slot!(slot, first_record));
-            let mut steps = self.table.records_ready();
-            while let Some(index) = books::in_range(link, &self.table) {
-                if found == out.len() || steps == 0 {
-                    return found;
-                }
-                steps -= 1;
-                if let Some(cell) = self.table.get32(record!(index, cell)).checked_sub(1)
-                    && cell < self.table.cells_ready()
-                    && seen.insert(cell)
-                    && let Some(place) = out.get_mut(found)
-                {
-                    *place = cell;
-                    found += 1;
-                }
-                link = self.table.get32(record!(index, next_of_segment));
-            }
-            if version & 1 == 0 && self.table.get32(slot!(slot, version)) == version {
+        for step in 0..self.table.records_ready() {
+            let Some(index) = books::in_range(link, &self.table) else {
                 break;
+            };
+            if step >= skip {
+                let Some(place) = out.get_mut(found) else {
+                    break;
+                };
+                *place = self.table.get32(record!(index, cell)).wrapping_sub(1);
+                found += 1;
             }
-            core::hint::spin_loop();
+            link = self.table.get32(record!(index, next_of_segment));
         }
-        found
+        fence(Ordering::Acquire);
+        (version & 1 == 0 && self.table.get32(slot!(slot, version)) == version).then_some(found)
     }
 
     /// Backs bytes of the table with memory, so that writing them cannot fail.
     fn back(&self, offset: u32, len_bytes: u32) -> Stored<()> {
-        let path = &self.table_path;
-        let backed = fdtable::with_descriptor(|| {
-            let fd = file::open(path, libc::O_RDWR, 0)?;
+        let path = self.inside(self.table_name);
+        let backed = elsewhere::with_descriptor(|| {
+            let fd = file::open(&path, libc::O_RDWR, 0)?;
             if file::status(&fd)?.inode != self.table_inode {
                 return Err(OsError(libc::ENOENT));
             }
             file::allocate(&fd, u64::from(offset), u64::from(len_bytes))
         });
-        backed.map_err(|error| Obstacle::system("enlarge", path, error))
+        backed.map_err(|error| Obstacle::system("enlarge", &path, error))
     }
 
     /// Makes sure that slot `index` is backed.
@@ -375,6 +376,9 @@ impl Namespace {
 
     /// Looks at the process of `cell` and reaps it if it is dead. Returns whether it was.
     pub fn reap_if_dead(&self, me: Identity, cell: u32) -> bool {
+        if cell == me.cell() || cell >= self.table.cells_ready() {
+            return false;
+        }
         let generation = self.table.get32(cell!(cell, generation));
         if self.table.get32(cell!(cell, state)) == layout::CellState::Free as u32
             || !self.probe(cell).is_dead()
@@ -437,7 +441,7 @@ fn check_header(path: &Path, table: &Table) -> Stored<()> {
 fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedMap, u64)> {
     let path = place.inside(name);
     let mut inode = 0;
-    let mapped = fdtable::with_descriptor(|| {
+    let mapped = elsewhere::with_descriptor(|| {
         let fd = file::open(&path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600)?;
         file::set_len(&fd, u64::from(layout::FILE_BYTES))?;
         // The header, the bitmap, the smallest index; the first page of each area behind.
@@ -476,7 +480,7 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedM
 }
 
 fn make_table(hidden: &Place, first: LimitWords) -> Stored<()> {
-    write_table(hidden, b"registry", first).map(|_| ())
+    write_table(hidden, TABLE, first).map(|_| ())
 }
 
 /// The directory is there and its table is not: somebody removed it. Makes a new one from the segments' files.
@@ -486,18 +490,18 @@ fn restore_table(place: &Place, first: LimitWords, rounds_files: bool) -> Stored
     let lock = file::open(&place.directory, libc::O_RDONLY | libc::O_DIRECTORY, 0)
         .map_err(|error| system("open", error))?;
     file::lock(&lock, Lock::Exclusive).map_err(|error| system("lock", error))?;
-    if file::status_of(&place.inside(b"registry")).is_ok() {
+    if file::status_of(&place.inside(TABLE)).is_ok() {
         return Ok(());
     }
     // Crash here: a registry.new that the next one, holding the lock, removes.
     let _ = file::unlink(&place.inside(HIDDEN));
     let (map, inode) = write_table(place, HIDDEN, first)?;
-    let namespace = Namespace::new(*place, place.inside(HIDDEN), map, inode, rounds_files);
+    let namespace = Namespace::new(place, HIDDEN, map, inode, rounds_files);
     // The hidden table is nobody else's yet, so any identity will do to lock it.
     let held = lock::lock(&namespace, Identity::from_packed(0));
     recover::adopt(&held, &namespace, &place.inside(b"segments"));
     drop(held);
-    match file::rename_new(&place.inside(HIDDEN), &place.inside(b"registry")) {
+    match file::rename_new(&place.inside(HIDDEN), &place.inside(TABLE)) {
         Ok(()) | Err(OsError(libc::EEXIST)) => Ok(()),
         Err(error) => Err(system("put a new table into", error)),
     }

@@ -1,0 +1,148 @@
+//! Work that the host's own limits would refuse: no descriptor left, or files held short by RLIMIT_FSIZE.
+//!
+//! A helper shares our memory and nothing else: it has a copy of the descriptor table and limits of its own. It
+//! frees a few entries of that copy, raises its own soft limits, does the work (opens, locks, maps into the shared
+//! address space) and ends. The host's table, limits and record locks never change; the helper sends no signal
+//! when it ends and no `wait` of the host's sees it.
+
+use super::{OsError, OsResult, futex, pages, raw};
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
+
+const STACK_BYTES: usize = 128 * 1024;
+/// As many as any work of ours has open at once, and some.
+const DESCRIPTORS: usize = 16;
+
+struct Errand<'a> {
+    work: &'a mut (dyn FnMut() + Send),
+    running: AtomicU32,
+}
+
+/// Runs `work`; when the host's limits are in its way, once more where they do not apply. Signals must be blocked.
+pub fn with_descriptor<R: Send>(work: impl FnMut() -> OsResult<R> + Send) -> OsResult<R> {
+    perform(work, |answer| answer.as_ref().err().copied())
+}
+
+/// As [`with_descriptor`], for work whose answer hides its error: `error_of` finds it.
+pub fn perform<R: Send>(
+    mut work: impl FnMut() -> R + Send,
+    error_of: impl Fn(&R) -> Option<OsError>,
+) -> R {
+    let mut answer = work();
+    let refused = error_of(&answer);
+    if refused == Some(OsError(libc::EFBIG)) {
+        take_back_sigxfsz();
+    }
+    if matches!(refused, Some(OsError(libc::EMFILE | libc::EFBIG))) {
+        let _ = run_helper(&mut || answer = work());
+    }
+    answer
+}
+
+/// The kernel sends SIGXFSZ along with EFBIG. It is blocked, so it is pending still: nobody shall see it.
+fn take_back_sigxfsz() {
+    let set: u64 = 1 << (libc::SIGXFSZ - 1);
+    let at_once = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: set and timeout are live locals; no information about the signal is asked for.
+    let _ = unsafe {
+        raw::call(
+            libc::SYS_rt_sigtimedwait,
+            [
+                &raw const set as usize,
+                0,
+                &raw const at_once as usize,
+                size_of::<u64>(),
+                0,
+                0,
+            ],
+        )
+    };
+}
+
+fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
+    let stack = pages::map_private(STACK_BYTES)?;
+    let mut errand = Errand {
+        work,
+        running: AtomicU32::new(1),
+    };
+    // Not CLONE_FILES and not CLONE_THREAD: table and limits are copies. No exit signal.
+    let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_SYSVSEM | libc::CLONE_CHILD_CLEARTID;
+    let kept = super::errno::get();
+    // SAFETY: the stack is our own and large enough; the errand outlives the helper, for we wait below until the
+    // kernel has cleared `running`. The helper shares our thread-local storage while we do nothing but wait, and
+    // enters the kernel directly, so nothing of libc's is used by two.
+    let started = unsafe {
+        libc::clone(
+            run,
+            stack.as_ptr().add(STACK_BYTES).cast::<c_void>(),
+            flags,
+            (&raw mut errand).cast::<c_void>(),
+            core::ptr::null_mut::<c_void>(),
+            core::ptr::null_mut::<c_void>(),
+            errand.running.as_ptr(),
+        )
+    };
+    if started < 0 {
+        let error = OsError(super::errno::get());
+        super::errno::set(kept);
+        pages::unmap(stack, STACK_BYTES);
+        return Err(error);
+    }
+    while errand.running.load(Ordering::Acquire) != 0 {
+        futex::wait(&errand.running, 1, Duration::from_millis(100));
+    }
+    // SAFETY: waits for the helper alone, and only a wait for "clone" children finds it.
+    let _ = unsafe {
+        raw::call(
+            libc::SYS_wait4,
+            [started as usize, 0, libc::__WALL as usize, 0, 0, 0],
+        )
+    };
+    super::errno::set(kept);
+    pages::unmap(stack, STACK_BYTES);
+    Ok(())
+}
+
+extern "C" fn run(argument: *mut c_void) -> libc::c_int {
+    // SAFETY: the argument is the errand, which outlives this helper; all else acts on the helper's own copies.
+    unsafe {
+        let errand = &mut *argument.cast::<Errand<'_>>();
+        for number in 0..DESCRIPTORS {
+            let _ = raw::call(libc::SYS_close, [number, 0, 0, 0, 0, 0]);
+        }
+        raise(libc::RLIMIT_NOFILE as usize, 4 * DESCRIPTORS as u64);
+        raise(libc::RLIMIT_FSIZE as usize, u64::MAX);
+        (errand.work)();
+        let _ = raw::call(libc::SYS_exit_group, [0; 6]);
+    }
+    0
+}
+
+/// Raises the helper's own limit to `wanted`, or as far as it may.
+unsafe fn raise(which: usize, wanted: u64) {
+    let mut limits = [0u64; 2];
+    // SAFETY: the buffers are struct rlimit64; the helper is a process of its own and has limits of its own.
+    unsafe {
+        let place = limits.as_mut_ptr() as usize;
+        let _ = raw::call(libc::SYS_prlimit64, [0, which, 0, place, 0, 0]);
+        let [soft, hard] = limits;
+        for (soft, hard) in [
+            (wanted.max(soft), wanted.max(hard)),
+            (wanted.min(hard).max(soft), hard),
+        ] {
+            let new = [soft, hard];
+            if raw::call(
+                libc::SYS_prlimit64,
+                [0, which, new.as_ptr() as usize, 0, 0, 0],
+            )
+            .is_ok()
+            {
+                break;
+            }
+        }
+    }
+}
