@@ -1,0 +1,127 @@
+/* Where the namespace lies when nobody says where, and what a set-uid program does. */
+#include "proctest.h"
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+
+enum { SOMEBODY = 54001 };
+
+/* /dev/shm and /tmp of our own, which vanish with this process. */
+static void own_mounts(const char *shm_options)
+{
+	SHIM_ONLY();
+	if (strncmp(built("helper_steps"), "/tmp/", 5) == 0 || strncmp(built("helper_steps"), "/dev/shm/", 9) == 0)
+		SKIP("the programs lie where another file system is to be mounted");
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("shmtest", "/tmp", "tmpfs", 0, "mode=1777,size=16m") < 0 ||
+	    mount("shmtest", "/dev/shm", "tmpfs", 0, shm_options) < 0)
+		SKIP("no right to mount: %s", errno_name(errno));
+	unsetenv("SHMSHIM_DIR");
+	unsetenv("SHMSHIM_SCOPE");
+	setenv("TMPDIR", "/nowhere", 1); /* has no say */
+	setenv("HOME", "/nowhere", 1);
+}
+
+TEST(by_default_the_namespace_is_the_users_own_in_dev_shm)
+{
+	own_mounts("mode=1777,size=16m");
+	EXPECT_STEPS("get 0\nat 0\n", "get,0x1c1,4096,01600", "at");
+	CHECK_EQ(entries_of("/dev/shm"), 1);
+	CHECK_EQ(files_of_segments(), 1); /* of /dev/shm/.shmshim-uid<euid> */
+	CHECK_EQ(entries_of("/tmp"), 0);
+	setenv("SHMSHIM_SCOPE", "system", 1);
+	EXPECT_STEPS("get 0\n", "get,0x1c1,4096,03600");
+	CHECK_EQ(entries_of("/dev/shm"), 2);
+	CHECK_EQ(files_of_segments(), 1);
+}
+
+TEST(an_empty_setting_is_as_good_as_none)
+{
+	own_mounts("mode=1777,size=16m");
+	setenv("SHMSHIM_DIR", "", 1);
+	EXPECT_STEPS("get 0\n", "get,0x1c2,4096,01600");
+	unsetenv("SHMSHIM_DIR");
+	EXPECT_STEPS("get 0\n", "get,0x1c2,0,0");
+	CHECK_EQ(files_of_segments(), 1);
+}
+
+TEST(users_do_not_meet_by_default)
+{
+	own_mounts("mode=1777,size=16m");
+	need_root();
+	EXPECT_STEPS("get 0\n", "get,0x1c3,4096,01666");
+	IN_CHILD
+	{
+		drop_to(SOMEBODY, SOMEBODY);
+		EXPECT_STEPS("get -1 ENOENT\nget 0\n", "get,0x1c3,0,0", "get,0x1c3,4096,01666");
+		CHECK_EQ(files_of_segments(), 1);
+	}
+	CHECK_EQ(entries_of("/dev/shm"), 2);
+}
+
+TEST(without_a_dev_shm_to_write_to_it_lies_in_tmp)
+{
+	own_mounts("mode=1777,size=16m,ro");
+	EXPECT_STEPS("get 0\nat 0\n", "get,0x1c4,4096,01600", "at");
+	EXPECT_STEPS("get 0\n", "get,0x1c4,0,0");
+	CHECK_EQ(entries_of("/dev/shm"), 0);
+	CHECK_EQ(entries_of("/tmp"), 1);
+}
+
+TEST(a_base_on_a_file_system_whose_locks_others_do_not_see_is_refused)
+{
+	/* /proc stands for every file system that is no place for it. */
+	SHIM_ONLY();
+	setenv("SHMSHIM_DIR", "/proc", 1);
+	EXPECT_STEPS("get -1 EACCES\n", "get,0,4096,0600");
+}
+
+/* ------------------------------------------------------------- AT_SECURE */
+
+static void copy_file(const char *from, const char *to)
+{
+	char block[64 * 1024];
+	int in = MUST(open(from, O_RDONLY)), out = MUST(open(to, O_CREAT | O_EXCL | O_WRONLY, 0755));
+	for (ssize_t n; (n = read(in, block, sizeof block)) > 0;)
+		REQUIRE(write(out, block, (size_t)n) == n);
+	close(in);
+	close(out);
+}
+
+TEST(a_set_uid_program_is_not_led_by_its_callers_environment)
+{
+	need_root();
+	char dir[] = "/tmp/shmtest-setuid.XXXXXX", program[PATH_MAX], base[PATH_MAX];
+	struct statvfs v;
+	REQUIRE(mkdtemp(dir) != NULL);
+	snprintf(program, sizeof program, "%s/steps", dir);
+	snprintf(base, sizeof base, "%s/base", dir);
+	copy_file(built("helper_steps"), program);
+	MUST(chmod(dir, 0755));
+	MUST(mkdir(base, 0700));
+	MUST(chmod(base, 01777));
+	MUST(chmod(program, 04755));
+	MUST(statvfs(program, &v));
+	bool nosuid = v.f_flag & ST_NOSUID;
+	if (!nosuid)
+		IN_CHILD
+		{
+			/* The loader leaves the library out, so it is the kernel that answers: in a namespace of its own here. */
+			struct shmid_ds d;
+			static struct run r;
+			MUST(unshare(CLONE_NEWIPC));
+			setenv("SHMSHIM_DIR", base, 1);
+			setenv("SHMSHIM_SCOPE", "system", 1);
+			drop_to(SOMEBODY, SOMEBODY);
+			run_program(&r, (char *const[]){ program, "get,0x1c5,4096,01666", "at", NULL });
+			CHECK_EQ(r.status, 0);
+			CHECK_STR(r.out, "get 0\nat 0\n");
+			CHECK_EQ(syscall(SYS_shmctl, 0, IPC_STAT, &d), 0);
+			CHECK_EQ(d.shm_perm.cuid, 0);
+			CHECK_EQ(entries_of(base), 0);
+		}
+	unlink(program);
+	rmdir(base);
+	rmdir(dir);
+	if (nosuid)
+		SKIP("/tmp does not allow set-uid programs");
+}
