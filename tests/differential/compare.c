@@ -42,17 +42,19 @@ static void load(struct trace *trace, int descriptor)
 	}
 }
 
+static void release_trace(struct trace *trace)
+{
+	for (int k = 0; k < trace->count; k++)
+		free(trace->texts[k]);
+	free(trace->texts);
+	free(trace->records);
+	free(trace->bytes);
+}
+
 void release(struct comparison *comparison)
 {
-	for (int s = 0; s < 2; s++) {
-		struct trace *trace = &comparison->traces[s];
-
-		for (int k = 0; k < trace->count; k++)
-			free(trace->texts[k]);
-		free(trace->texts);
-		free(trace->records);
-		free(trace->bytes);
-	}
+	release_trace(&comparison->traces[0]);
+	release_trace(&comparison->traces[1]);
 }
 
 static const char *text_at(const struct trace *trace, int k)
@@ -163,6 +165,20 @@ struct comparison run_pair(const struct pair *pair)
 	return c;
 }
 
+bool kernel_is_steady(const struct pair *pair, const struct comparison *c)
+{
+	struct running again;
+	struct trace trace;
+	bool steady = true;
+
+	start(pair, 0, &again);
+	finish(&again, &trace);
+	for (int k = 0; k <= c->first && steady; k++)
+		steady = strcmp(text_at(&trace, k), text_at(&c->traces[0], k)) == 0;
+	release_trace(&trace);
+	return steady;
+}
+
 /* Two texts line by line; of the equal ones only the first is shown. */
 static void print_difference(FILE *out, const char *const names[2], const char *a, const char *b)
 {
@@ -200,13 +216,13 @@ void report(FILE *out, const struct pair *pair, const struct comparison *c, int 
 	print_difference(out, pair->names, text_at(&c->traces[0], c->first), text_at(&c->traces[1], c->first));
 }
 
-void print_traces(FILE *out, const struct pair *pair, const struct comparison *c)
+void print_traces(FILE *out, const struct pair *pair, const struct comparison *c, bool all)
 {
 	for (int k = 0; k < c->traces[0].count || k < c->traces[1].count; k++) {
 		const char *a = text_at(&c->traces[0], k), *b = text_at(&c->traces[1], k);
 
 		if (strcmp(a, b) == 0) {
-			fprintf(out, "    %s\n", a);
+			fprintf(out, "    %.*s%s\n", (int)(all ? strlen(a) : strcspn(a, "\n")), a, all || !strchr(a, '\n') ? "" : " …");
 			continue;
 		}
 		print_difference(out, pair->names, a, b);

@@ -32,9 +32,12 @@ struct pair {
 
 /* Both sides at the same time; release() the result. */
 struct comparison run_pair(const struct pair *pair);
+/* Does the kernel say the same once more, up to the difference? */
+bool kernel_is_steady(const struct pair *pair, const struct comparison *comparison);
 void release(struct comparison *comparison);
 void report(FILE *out, const struct pair *pair, const struct comparison *comparison, int before);
-void print_traces(FILE *out, const struct pair *pair, const struct comparison *comparison);
+/* Everything up to the first difference; of each step the first line, or all. */
+void print_traces(FILE *out, const struct pair *pair, const struct comparison *comparison, bool all);
 
 /* minimise.c: takes steps out of pair->kept as long as the difference stays; the number left, or -1: there was none. */
 int minimise(struct pair *pair, FILE *progress);

@@ -322,7 +322,7 @@ static void do_step(const struct step *planned)
 	struct reply reply;
 
 	resolve_id(&step);
-	if (run.unseen_death && order_of_deaths_matters(&step))
+	if (run.unseen_death && (run.side->settle || order_of_deaths_matters(&step)))
 		look(step.name, "before");
 	describe(run.text, sizeof run.text, &step);
 	if (step.op == OP_TICK) {

@@ -13,7 +13,7 @@
 static struct {
 	uint64_t seed;
 	int seeds, steps, jobs;
-	bool replay, minimise, verbose, self_test, kernel_only, trace;
+	bool replay, minimise, verbose, self_test, kernel_only, trace, settle;
 	enum profile profile;
 	int64_t own_uid;
 	const char *library, *worker, *base, *without;
@@ -54,7 +54,7 @@ static struct program *prepare(struct pair *pair, uint64_t seed)
 			step->n[2] &= ~04000L;
 	}
 	for (int s = 0; s < 2; s++)
-		pair->sides[s].worker = options.worker;
+		pair->sides[s] = (struct side){ .worker = options.worker, .settle = options.settle };
 	pair->names[0] = "kernel";
 	pair->names[1] = options.kernel_only ? "again" : "shim";
 	if (!options.kernel_only)
@@ -65,7 +65,7 @@ static struct program *prepare(struct pair *pair, uint64_t seed)
 static void print_how_to_replay(FILE *out, uint64_t seed)
 {
 	fprintf(out, "  replay:   scripts/check-differential --replay %llu --steps %d%s%s%s%s\n", (unsigned long long)seed, options.steps,
-		options.kernel_only ? " --kernel-only" : "", options.profile == PROFILE_USER ? " --profile user" : "",
+		options.kernel_only ? " --kernel-only" : options.settle ? " --settle" : "", options.profile == PROFILE_USER ? " --profile user" : "",
 		*options.without ? " --without " : "", options.without);
 	fprintf(out, "  minimise: the same with --minimize in place of --replay\n");
 }
@@ -76,6 +76,15 @@ static enum verdict check_seed(uint64_t seed, FILE *out)
 	struct program *program = prepare(&pair, seed);
 	struct comparison c = run_pair(&pair);
 
+	/*
+	 * About once in ten thousand steps the kernel differs from itself (a count of resident pages, a memory
+	 * limit that another program on the machine uses up). Only what it says twice is held against the shim.
+	 */
+	for (int tries = 0; tries < 3 && c.verdict == DIFFERENT && !kernel_is_steady(&pair, &c); tries++) {
+		fprintf(out, "seed %llu: the kernel differs from itself; once more\n", (unsigned long long)seed);
+		release(&c);
+		c = run_pair(&pair);
+	}
 	if (c.verdict == DIFFERENT) {
 		fprintf(out, "FAILED seed %llu\n", (unsigned long long)seed);
 		report(out, &pair, &c, 8);
@@ -162,8 +171,10 @@ static void replay(void)
 	char trace_file[4200];
 	struct comparison c;
 
-	if (options.minimise && minimise(&pair, options.verbose ? stdout : NULL) < 0)
+	if (options.minimise && minimise(&pair, options.verbose ? stdout : NULL) < 0) {
 		printf("no difference to minimise\n");
+		options.minimise = false;
+	}
 	if (options.trace) {
 		snprintf(trace_file, sizeof trace_file, "%s/trace", options.base);
 		close(open(trace_file, O_CREAT | O_WRONLY | O_CLOEXEC, 0666));
@@ -175,7 +186,7 @@ static void replay(void)
 	if (!program->setup.several_uids)
 		printf("all processes have uid %ld\n", (long)program->setup.base_uid);
 	if (options.verbose || options.minimise)
-		print_traces(stdout, &pair, &c);
+		print_traces(stdout, &pair, &c, options.verbose);
 	else if (c.verdict != SAME)
 		report(stdout, &pair, &c, 12);
 	count(c.verdict);
@@ -279,6 +290,7 @@ static void usage(FILE *out)
 		"  --minimize S     one seed, reduced to the steps that the difference needs\n"
 		"  --trace          with these: what SHMSHIM_TRACE wrote\n"
 		"  --without LIST   leave out operations (get,at,dt,ctl,munmap,fork,...), modes (thread,child,as), commands (IPC_SET,...)\n"
+		"  --settle         after each death somebody looks at once\n"
 		"  --profile user   the programs that an ordinary user gets, also for root\n"
 		"  --kernel-only    the kernel against itself\n"
 		"  --self-test      only the self-test\n"
@@ -291,7 +303,7 @@ static void parse(int argc, char **argv)
 		{ "seeds", 1, NULL, 'n' }, { "seed", 1, NULL, 's' }, { "steps", 1, NULL, 'l' }, { "jobs", 1, NULL, 'j' },
 		{ "replay", 1, NULL, 'r' }, { "minimize", 1, NULL, 'm' }, { "minimise", 1, NULL, 'm' }, { "verbose", 0, NULL, 'v' },
 		{ "trace", 0, NULL, 't' }, { "without", 1, NULL, 'w' }, { "profile", 1, NULL, 'p' }, { "kernel-only", 0, NULL, 'k' },
-		{ "self-test", 0, NULL, 'S' }, { "help", 0, NULL, 'h' }, { "library", 1, NULL, 'L' }, { "worker", 1, NULL, 'W' },
+		{ "self-test", 0, NULL, 'S' }, { "settle", 0, NULL, 'q' }, { "help", 0, NULL, 'h' }, { "library", 1, NULL, 'L' }, { "worker", 1, NULL, 'W' },
 		{ "base", 1, NULL, 'B' }, { NULL, 0, NULL, 0 },
 	};
 
@@ -306,6 +318,7 @@ static void parse(int argc, char **argv)
 		case 'm': options.minimise = true; /* fall through */
 		case 'r': options.replay = true; options.seed = strtoull(optarg, NULL, 0); break;
 		case 'v': options.verbose = true; break;
+		case 'q': options.settle = true; break;
 		case 't': options.trace = true; break;
 		case 'w': options.without = optarg; break;
 		case 'p': options.profile = strcmp(optarg, "user") == 0 ? PROFILE_USER : PROFILE_ROOT; break;
