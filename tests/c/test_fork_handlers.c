@@ -1,0 +1,111 @@
+/* pthread_atfork handlers of the program may use shared memory, whichever was registered first. */
+#include "proctest.h"
+
+static int id;
+static char *extra;
+static long in_prepare, in_parent, in_child_handler;
+static pid_t parent_pid;
+
+static void ask_before(void) { in_prepare = nattch_of(id); }
+static void ask_in_parent(void) { in_parent = nattch_of(id); }
+static void ask_in_child(void) { in_child_handler = nattch_of(id); }
+
+static void attach_before(void) { extra = attach(id); }
+static void detach_here(void) { TEST_SUCC(shmdt(extra)); }
+
+static void remember(void) { parent_pid = getpid(); }
+static void live(void) { CHECK_LIFE(IPC_PRIVATE); }
+
+/* Handlers registered before the process's first call, and after it. */
+enum when { BEFORE_THE_FIRST_CALL, AFTER_IT };
+static char *set_up(enum when when, void (*prepare)(void), void (*parent)(void), void (*child)(void))
+{
+	if (when == BEFORE_THE_FIRST_CALL)
+		CHECK_EQ(pthread_atfork(prepare, parent, child), 0);
+	id = new_segment(PAGE);
+	char *p = attach(id);
+	if (when == AFTER_IT)
+		CHECK_EQ(pthread_atfork(prepare, parent, child), 0);
+	return p;
+}
+
+static void check_asking(enum when when)
+{
+	char *p = set_up(when, ask_before, ask_in_parent, ask_in_child);
+	struct gate go = gate_make();
+	for (int i = 0; i < 5; i++) {
+		pid_t pid = MUST(fork());
+		if (pid == 0) {
+			CHECK_EQ(in_child_handler, 2);
+			CHECK_EQ(nattch_of(id), 2);
+			gate_wait(&go);
+			TEST_SUCC(shmdt(p));
+			_exit(0);
+		}
+		CHECK_EQ(in_parent, 2);
+		/* A library's own preparations may lie before the program's, and count the child already. */
+		CHECK(in_prepare == 1 || (under_shim() && when == BEFORE_THE_FIRST_CALL && in_prepare == 2));
+		gate_open(&go);
+		REAP(pid);
+		CHECK_EQ(nattch_of(id), 1);
+	}
+}
+TEST(handlers_registered_before_the_first_call_may_ask) { check_asking(BEFORE_THE_FIRST_CALL); }
+TEST(handlers_registered_after_the_first_call_may_ask) { check_asking(AFTER_IT); }
+
+static void check_attaching(enum when when)
+{
+	char *p = set_up(when, attach_before, detach_here, detach_here);
+	struct gate go = gate_make();
+	for (int i = 0; i < 5; i++) {
+		pid_t pid = MUST(fork());
+		if (pid == 0) {
+			CHECK(WRITABLE(p));
+			gate_wait(&go); /* until the parent has detached its own */
+			CHECK_EQ(nattch_of(id), 2);
+			char *at[4];
+			CHECK_EQ(attaches_in_maps(at, 4), 1);
+			_exit(0);
+		}
+		gate_open(&go);
+		REAP(pid);
+		CHECK_EQ(nattch_of(id), 1);
+		CHECK_EQ(stat_of(id).shm_lpid, pid);
+	}
+}
+TEST(handlers_registered_before_the_first_call_may_attach) { check_attaching(BEFORE_THE_FIRST_CALL); }
+TEST(handlers_registered_after_the_first_call_may_attach) { check_attaching(AFTER_IT); }
+
+static void check_living(enum when when)
+{
+	set_up(when, live, live, live);
+	for (int i = 0; i < 5; i++) {
+		IN_CHILD CHECK_EQ(nattch_of(id), 2);
+		CHECK_EQ(nattch_of(id), 1);
+		CHECK_EQ(segments_in_all(), 1);
+	}
+}
+TEST(handlers_registered_before_the_first_call_may_make_and_remove) { check_living(BEFORE_THE_FIRST_CALL); }
+TEST(handlers_registered_after_the_first_call_may_make_and_remove) { check_living(AFTER_IT); }
+
+static void child_removes(void)
+{
+	if (getpid() != parent_pid)
+		TEST_SUCC(shmctl(id, IPC_RMID, NULL));
+}
+TEST(a_childs_handler_may_remove_what_both_have)
+{
+	char *p = set_up(BEFORE_THE_FIRST_CALL, remember, NULL, child_removes);
+	struct gate go = gate_make();
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		gate_wait(&go);
+		_exit(0);
+	}
+	gate_open(&go);
+	REAP(pid);
+	CHECK_EQ(stat_of(id).shm_perm.mode, 0600 | SHM_DEST);
+	CHECK_EQ(nattch_of(id), 1);
+	TEST_SUCC(shmdt(p));
+	CHECK(!exists(id));
+}
