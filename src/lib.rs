@@ -14,16 +14,6 @@
 //!
 //! ARCHITECTURE.md tells the theory behind them.
 #![deny(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
-
 #[allow(unsafe_code)]
 pub mod os;
 pub mod registry;

@@ -150,10 +150,10 @@ fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
     // SAFETY: zeroed at first and filled by the kernel.
     let raw_stat = unsafe { raw_stat.assume_init() };
     Ok(Status {
-        device: raw_stat.st_dev as u64,
-        inode: raw_stat.st_ino as u64,
+        device: raw_stat.st_dev,
+        inode: raw_stat.st_ino,
         mode: raw_stat.st_mode,
-        links: raw_stat.st_nlink as u64,
+        links: links(&raw_stat),
         uid: raw_stat.st_uid,
         gid: raw_stat.st_gid,
         len_bytes: raw_stat.st_size as u64,
@@ -190,6 +190,13 @@ fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
         len_bytes: raw_stat.stx_size,
         allocated_bytes: raw_stat.stx_blocks.saturating_mul(512),
     })
+}
+
+/// The count of hard links, whose width differs between machines.
+#[cfg(target_pointer_width = "64")]
+#[allow(clippy::useless_conversion, reason = "32 bits wide on AArch64")]
+fn links(raw_stat: &libc::stat) -> u64 {
+    u64::from(raw_stat.st_nlink)
 }
 
 /// How a lock is asked for.
@@ -368,8 +375,8 @@ pub fn file_system_of(path: &Path) -> OsResult<FileSystem> {
     let block = answer.f_bsize as u64;
     Ok(FileSystem {
         magic: answer.f_type as u64,
-        total_bytes: (answer.f_blocks as u64).saturating_mul(block),
-        available_bytes: (answer.f_bavail as u64).saturating_mul(block),
+        total_bytes: answer.f_blocks.saturating_mul(block),
+        available_bytes: answer.f_bavail.saturating_mul(block),
     })
 }
 

@@ -54,7 +54,7 @@ impl SharedMap {
     fn checked(&self, offset: u32, size: usize) -> usize {
         let offset = offset as usize;
         // Offsets come from `layout`, with indices checked before; this is the fence behind that.
-        if offset.is_multiple_of(size) && offset + size <= self.len_bytes {
+        if offset % size == 0 && offset + size <= self.len_bytes {
             offset
         } else {
             debug_assert!(false, "offset {offset} is outside of the table");
@@ -79,11 +79,16 @@ pub fn map_page(fd: &Fd, inherit: bool) -> OsResult<usize> {
         libc::MAP_SHARED,
         fd,
     )?;
-    if !inherit && let Err(error) = not_inherited(addr) {
-        unmap_page(addr);
-        return Err(error);
+    if inherit {
+        return Ok(addr);
     }
-    Ok(addr)
+    match not_inherited(addr) {
+        Ok(()) => Ok(addr),
+        Err(error) => {
+            unmap_page(addr);
+            Err(error)
+        }
+    }
 }
 
 /// Children of a fork will not have the page at `addr`, which [`map_page`] mapped.

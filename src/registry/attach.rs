@@ -60,7 +60,7 @@ impl Session {
         };
         let start = namespace
             .map_segment_file(image, place, request.write, request.exec)
-            .map_err(|obstacle| self.why_not_mapped(image, request, len, obstacle))?;
+            .map_err(|obstacle| self.why_not_mapped(request, len, obstacle))?;
         // Crash here: the mapping dies with the process, and nothing was counted yet.
         let counted = self.count_attach(image);
         if let Err(failure) = counted {
@@ -111,29 +111,20 @@ impl Session {
     }
 
     /// Says in the kernel's words why a segment could not be mapped.
-    fn why_not_mapped(
-        &self,
-        image: &SlotImage,
-        request: &AttachRequest,
-        len: u64,
-        obstacle: Obstacle,
-    ) -> Failure {
+    fn why_not_mapped(&self, request: &AttachRequest, len: u64, obstacle: Obstacle) -> Failure {
         let addr = request.addr;
         let Some(error) = obstacle.os_error() else {
             return obstacle.into();
         };
         if let Obstacle::System { .. } = obstacle {
-            if error.0 == libc::ENOENT
-                && let Ok(id) = ShmId::from_raw(image.id)
-                && self.host.namespace.is_reachable()
-            {
-                return Refusal {
-                    errno: Errno::Eidrm,
-                    reason: Reason::RemovedMeanwhile(id),
-                }
-                .into();
-            }
-            return obstacle.into();
+            let gone = error.0 == libc::ENOENT && self.host.namespace.is_reachable();
+            return if gone {
+                Errno::Eidrm
+                    .because(Reason::RemovedMeanwhile(request.id))
+                    .into()
+            } else {
+                obstacle.into()
+            };
         }
         let (errno, reason) = match error.0 {
             libc::EEXIST | libc::EINVAL => (Errno::Einval, Reason::RangeOccupied { addr, len }),
@@ -189,20 +180,20 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
             break;
         }
         if walk.takes(&entry.piece) {
-            match map::unmap_segment(entry.piece.start, entry.piece.len) {
-                Ok(()) => {
-                    session.local.attaches.remove(at);
-                    gone += 1;
-                }
-                // Sealed: the kernel's shmdt says 0 then, too, and the attach stays.
-                Err(_) => {}
+            // Refused for a sealed mapping: the kernel's shmdt says 0 then, too, and the attach stays.
+            if map::unmap_segment(entry.piece.start, entry.piece.len).is_ok() {
+                session.local.attaches.remove(at);
+                gone += 1;
             }
         }
     }
     let id = walk.outcome()?;
     // Crash here: what is unmapped already is still counted, until this process's cell is reaped.
-    if gone > 0
-        && let Some(record) = session.local.attaches.record_of(id.slot())
+    if let Some(record) = session
+        .local
+        .attaches
+        .record_of(id.slot())
+        .filter(|_| gone > 0)
     {
         let held = session.lock();
         slots::detach(

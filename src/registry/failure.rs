@@ -7,6 +7,10 @@ use core::fmt;
 
 /// Why a call failed. Displays as one sentence without its final dot.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "made on the stack by a failing call, and there is no heap"
+)]
 pub enum Why {
     /// A rule of System V shared memory.
     Rule(Reason),

@@ -57,12 +57,11 @@ extern "C" fn prepare() {
         .any(|entry| !entry.not_inherited);
     // A child of a raw clone that forks before any call of its own is counted first itself.
     let me = host.me();
-    let me = if inherits && me.is_none() {
-        host.register(&mut local).ok()
-    } else {
-        me
+    let me = match me {
+        None if inherits => host.register(&mut local).ok(),
+        me => me.filter(|_| inherits),
     };
-    if inherits && let Some(me) = me {
+    if let Some(me) = me {
         // Without a plan the child registers itself, as one of a raw clone does.
         local.fork = host.plan_child(me, &mut local);
     }
@@ -82,7 +81,7 @@ extern "C" fn parent() {
         let failed = errno::get() != 0;
         errno::set(plan.errno);
         host.namespace.parent_lets_go(plan.mapping);
-        if failed && let Some(me) = host.me() {
+        if let Some(me) = host.me().filter(|_| failed) {
             host.undo_failed(me, &plan, &mut local);
         }
     }
@@ -194,10 +193,8 @@ impl Host {
         let pid = process::pid();
         let held = self.namespace.lock(me);
         for entry in local.attaches.entries() {
-            if let Some(image) = live_locked(&held, entry.piece.id)
-                && image.lpid == pid
-                && let Some((atime, lpid)) = entry.before_fork
-            {
+            let image = live_locked(&held, entry.piece.id).filter(|image| image.lpid == pid);
+            if let (Some(image), Some((atime, lpid))) = (image, entry.before_fork) {
                 slots::stamp(&held, image.slot, Some(atime), None, lpid);
             }
         }

@@ -141,15 +141,15 @@ impl Host {
     /// Takes a cell for this process. A child of a raw clone, whose handlers never ran, enters its inherited
     /// attaches into the table now.
     pub(super) fn register(&'static self, local: &mut Local) -> Outcome<Identity> {
-        if !HANDLERS_INSTALLED.swap(true, Ordering::Relaxed)
-            && let Err(error) = fork::install(forking::HANDLERS)
-        {
-            HANDLERS_INSTALLED.store(false, Ordering::Relaxed);
-            return Err(Obstacle::Call {
-                doing: "install fork handlers",
-                error,
+        if !HANDLERS_INSTALLED.swap(true, Ordering::Relaxed) {
+            if let Err(error) = fork::install(forking::HANDLERS) {
+                HANDLERS_INSTALLED.store(false, Ordering::Relaxed);
+                return Err(Obstacle::Call {
+                    doing: "install fork handlers",
+                    error,
+                }
+                .into());
             }
-            .into());
         }
         let me = self.namespace.register()?;
         self.local.set_identity(me.packed());

@@ -298,16 +298,23 @@ impl Place {
             let suffix = name
                 .strip_prefix(own)
                 .and_then(|rest| rest.strip_prefix(b"."));
-            if suffix.is_some_and(|hex| hex.len() == 8 && hex.iter().all(u8::is_ascii_hexdigit))
-                && let Some(path) = self.base.join(name)
-                && let Ok(fd) = file::open(&path, libc::O_RDONLY | libc::O_DIRECTORY, 0)
-                && file::status(&fd).is_ok_and(|status| status.uid == self.euid)
-                && file::lock(&fd, Lock::TryExclusive) == Ok(true)
-            {
-                remove_tree(&path);
+            if suffix.is_some_and(|hex| hex.len() == 8 && hex.iter().all(u8::is_ascii_hexdigit)) {
+                if let Some(path) = self.base.join(name) {
+                    self.remove_if_abandoned(&path);
+                }
             }
             true
         });
+    }
+
+    fn remove_if_abandoned(&self, path: &Path) {
+        let Ok(fd) = file::open(path, libc::O_RDONLY | libc::O_DIRECTORY, 0) else {
+            return;
+        };
+        let ours = file::status(&fd).is_ok_and(|status| status.uid == self.euid);
+        if ours && file::lock(&fd, Lock::TryExclusive) == Ok(true) {
+            remove_tree(path);
+        }
     }
 }
 

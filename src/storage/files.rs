@@ -18,7 +18,7 @@ const PAGE_BYTES: u64 = 4096;
 
 /// Pages that `bytes` take.
 pub fn pages_of(bytes: u64) -> u64 {
-    bytes / PAGE_BYTES + u64::from(!bytes.is_multiple_of(PAGE_BYTES))
+    bytes / PAGE_BYTES + u64::from(bytes % PAGE_BYTES != 0)
 }
 
 /// `bytes`, rounded up to whole pages; 0 when that does not fit in 64 bits.
@@ -97,6 +97,10 @@ impl Namespace {
         let path = self.segment_path(image.name_key, image.id);
         let len = mapped_len(image);
         let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
+        #[allow(
+            clippy::large_enum_variant,
+            reason = "lives on the stack for a moment, and there is no heap"
+        )]
         enum Refused {
             Call(&'static str, OsError),
             File(Obstacle),

@@ -331,10 +331,10 @@ pub const SIGNATURE: u32 = {
         u32::from_ne_bytes([1, 2, 3, 4]),
     ];
     let mut hash: u32 = 0x811c_9dc5;
-    let mut at = 0;
-    while at < facts.len() {
-        hash = (hash ^ facts[at]).wrapping_mul(0x0100_0193);
-        at += 1;
+    let mut rest: &[u32] = &facts;
+    while let [fact, behind @ ..] = rest {
+        hash = (hash ^ *fact).wrapping_mul(0x0100_0193);
+        rest = behind;
     }
     hash
 };

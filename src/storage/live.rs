@@ -156,10 +156,10 @@ impl Namespace {
             }
         }
         for cell in 0..ready {
-            if self.table().get32(cell!(cell, state)) == CellState::Free as u32
-                && let Some(taken) = self.try_take(cell, inherit)?
-            {
-                return Ok(taken);
+            if self.table().get32(cell!(cell, state)) == CellState::Free as u32 {
+                if let Some(taken) = self.try_take(cell, inherit)? {
+                    return Ok(taken);
+                }
             }
         }
         for cell in ready..layout::CELLS {

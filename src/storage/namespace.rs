@@ -401,10 +401,10 @@ fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(SharedMap, u64)> {
     let damaged = |what| Obstacle::Damaged { path: *path, what };
     if status.len_bytes != u64::from(layout::FILE_BYTES) {
         // A table of another version may well have another length: say the better reason.
-        if status.len_bytes >= 4096
-            && let Ok(map) = SharedMap::new(&fd, 4096)
-        {
-            check_header(path, &Table::new(map))?;
+        if status.len_bytes >= 4096 {
+            if let Ok(map) = SharedMap::new(&fd, 4096) {
+                check_header(path, &Table::new(map))?;
+            }
         }
         return Err(damaged("its length is not that of a table"));
     }

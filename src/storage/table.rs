@@ -258,10 +258,10 @@ fn carry_out(table: &Table) {
         let offset = table.get32(entry);
         let value = table.get64(entry + core::mem::offset_of!(JournalEntry, value) as u32);
         match table.get32(entry + core::mem::offset_of!(JournalEntry, width) as u32) {
-            4 if offset < layout::FILE_BYTES - 3 && offset.is_multiple_of(4) => {
+            4 if offset < layout::FILE_BYTES - 3 && offset % 4 == 0 => {
                 table.set32(offset, value as u32);
             }
-            8 if offset < layout::FILE_BYTES - 7 && offset.is_multiple_of(8) => {
+            8 if offset < layout::FILE_BYTES - 7 && offset % 8 == 0 => {
                 table.set64(offset, value);
             }
             _ => {}
