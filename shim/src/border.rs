@@ -26,6 +26,11 @@ pub fn catch<T>(body: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
+/// Whether any call has ever got as far as our own code.
+pub fn was_reached() -> bool {
+    PANICS.load(Relaxed) != NOISY
+}
+
 /// Makes a panic of ours print nothing. The hook is that of our own copy of the standard library: a host that is
 /// written in Rust keeps its own.
 #[inline]

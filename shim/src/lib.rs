@@ -46,6 +46,9 @@ mod trace;
 static AT_EXIT: extern "C" fn() = at_exit;
 
 extern "C" fn at_exit() {
-    procfs::pending::apply();
-    border::catch(shmshim_core::registry::at_exit);
+    // Most programs never come here for anything: they pay one load.
+    if border::was_reached() {
+        procfs::pending::apply();
+        border::catch(shmshim_core::registry::at_exit);
+    }
 }
