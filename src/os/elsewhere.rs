@@ -71,6 +71,10 @@ fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
     };
     // Not CLONE_FILES and not CLONE_THREAD: table and limits are copies. No exit signal.
     let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_SYSVSEM | libc::CLONE_CHILD_CLEARTID;
+    if super::seccomp::forbids(libc::SYS_clone, &[flags as usize, 0, 0, 0, 0, 0]) {
+        pages::unmap(stack, STACK_BYTES);
+        return Err(OsError(libc::EPERM));
+    }
     let kept = super::errno::get();
     // SAFETY: the stack is our own and large enough; the errand outlives the helper, for we wait below until the
     // kernel has cleared `running`. The helper shares our thread-local storage while we do nothing but wait, and

@@ -22,6 +22,7 @@ pub mod pages;
 pub mod path;
 pub mod process;
 pub mod raw;
+pub mod seccomp;
 pub mod signals;
 pub mod usermem;
 

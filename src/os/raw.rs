@@ -12,6 +12,9 @@ use super::{OsError, OsResult};
 /// with them, and the call must not break what the rest of the program relies on.
 #[inline]
 pub unsafe fn call(number: libc::c_long, args: [usize; 6]) -> OsResult<usize> {
+    if super::seccomp::forbids(number, &args) {
+        return Err(OsError(libc::EPERM));
+    }
     // SAFETY: the caller's promise is passed on.
     let answer = unsafe { enter(number, args) };
     if (-4095..0).contains(&answer) {

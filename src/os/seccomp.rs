@@ -1,0 +1,312 @@
+//! Filters that the host has put on its own system calls.
+//!
+//! A program that confines itself with seccomp after it has started may be killed by any system call of ours that it
+//! would not have made itself. So its filters are remembered when they are installed, and asked before each call of
+//! ours what they would say: one that would kill (or trap, for all signals are blocked then) is not made, and fails
+//! with `EPERM`. What a filter answers with an errno is made, and gets it.
+//!
+//! A filter of one thread alone is taken for one of the whole process: a call too few is made, never one too many.
+
+use super::pages::{self, PageVec};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+/// Whether anything here needs asking. The only thing that an unconfined program pays for.
+static CONFINED: AtomicBool = AtomicBool::new(false);
+static STRICT: AtomicBool = AtomicBool::new(false);
+/// The newest filter; each names the one before it.
+static NEWEST: AtomicPtr<Filter> = AtomicPtr::new(core::ptr::null_mut());
+
+/// One instruction of classic BPF (`struct sock_filter`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Instruction {
+    code: u16,
+    jump_true: u8,
+    jump_false: u8,
+    k: u32,
+}
+
+/// `struct sock_fprog`, as the host hands it to the kernel.
+#[repr(C)]
+struct Program {
+    len: u16,
+    instructions: *const Instruction,
+}
+
+struct Filter {
+    program: PageVec<Instruction>,
+    before: *const Filter,
+}
+
+// SAFETY: never changed once it is published.
+unsafe impl Send for Filter {}
+// SAFETY: never changed once it is published.
+unsafe impl Sync for Filter {}
+
+/// Remembers a filter that the kernel has just accepted. `addr` is that of its `struct sock_fprog`.
+pub fn note_filter(addr: u64) {
+    // SAFETY: the kernel has read the structure and the instructions at this address a moment ago.
+    let given = unsafe {
+        let program = (addr as usize as *const Program).read_unaligned();
+        core::slice::from_raw_parts(program.instructions, usize::from(program.len))
+    };
+    let mut program = PageVec::new();
+    if program.reserve(given.len()).is_err() {
+        // Without a copy of the filter nothing can be known: take it for one that allows nothing.
+        return note_strict();
+    }
+    for instruction in given {
+        program.insert(program.len(), *instruction);
+    }
+    let mut before = NEWEST.load(Ordering::Acquire);
+    let Ok(filter) = pages::leak(Filter { program, before }) else {
+        return note_strict();
+    };
+    let new = core::ptr::from_ref(filter).cast_mut();
+    loop {
+        match NEWEST.compare_exchange(before, new, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => break,
+            Err(other) => {
+                before = other;
+                // SAFETY: not published yet, so nobody else looks at it.
+                unsafe { (*new).before = before };
+            }
+        }
+    }
+    CONFINED.store(true, Ordering::Release);
+}
+
+/// Remembers that the process is in strict mode: read, write, exit and sigreturn.
+pub fn note_strict() {
+    STRICT.store(true, Ordering::Release);
+    CONFINED.store(true, Ordering::Release);
+}
+
+/// Whether making this call would end the process or raise SIGSYS.
+#[inline]
+pub(super) fn forbids(number: libc::c_long, args: &[usize; 6]) -> bool {
+    CONFINED.load(Ordering::Relaxed) && ask(number, args)
+}
+
+#[cold]
+fn ask(number: libc::c_long, args: &[usize; 6]) -> bool {
+    if STRICT.load(Ordering::Acquire) {
+        return true;
+    }
+    let data = Data::new(number, args);
+    let mut filter: *const Filter = NEWEST.load(Ordering::Acquire);
+    // SAFETY: filters are published whole and never freed.
+    while let Some(one) = unsafe { filter.as_ref() } {
+        if is_deadly(run(&one.program, &data)) {
+            return true;
+        }
+        filter = one.before;
+    }
+    false
+}
+
+/// `struct seccomp_data`, as 32-bit words.
+struct Data([u32; 16]);
+
+impl Data {
+    fn new(number: libc::c_long, args: &[usize; 6]) -> Data {
+        let mut words = [0u32; 16];
+        let [nr, arch, _, _, rest @ ..] = &mut words;
+        *nr = number as u32;
+        *arch = ARCHITECTURE;
+        for (pair, arg) in rest.chunks_exact_mut(2).zip(args) {
+            if let [first, second] = pair {
+                let (low, high) = (*arg as u32, (*arg as u64 >> 32) as u32);
+                (*first, *second) = if cfg!(target_endian = "little") {
+                    (low, high)
+                } else {
+                    (high, low)
+                };
+            }
+        }
+        Data(words)
+    }
+
+    fn word(&self, offset: u32) -> Option<u32> {
+        if offset % 4 == 0 {
+            self.0.get((offset / 4) as usize).copied()
+        } else {
+            None
+        }
+    }
+}
+
+// linux/audit.h: the ELF machine, 64 bits, little endian.
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 62 | 0xc000_0000;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 183 | 0xc000_0000;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const ARCHITECTURE: u32 = 0;
+
+/// SECCOMP_RET_KILL_PROCESS, _KILL_THREAD, _TRAP: everything below SECCOMP_RET_ERRNO, as the kernel ranks them.
+fn is_deadly(answer: u32) -> bool {
+    const ERRNO: i32 = 0x0005_0000;
+    ((answer & 0xffff_0000) as i32) < ERRNO
+}
+
+/// Runs a filter as the kernel does. What cannot be understood is deadly (0, SECCOMP_RET_KILL_THREAD).
+fn run(program: &[Instruction], data: &Data) -> u32 {
+    const DEADLY: u32 = 0;
+    let (mut a, mut x) = (0u32, 0u32);
+    let mut memory = [0u32; 16];
+    let mut at = 0usize;
+    // Jumps go forward only, so there are no more steps than instructions.
+    while let Some(&Instruction {
+        code,
+        jump_true,
+        jump_false,
+        k,
+    }) = program.get(at)
+    {
+        at += 1;
+        let operand = if code & 0x08 != 0 { x } else { k };
+        match code & 0x07 {
+            // BPF_LD, BPF_LDX: immediate, absolute word, memory, length.
+            class @ (0x00 | 0x01) => {
+                let value = match code & 0xe0 {
+                    0x00 => Some(k),
+                    0x20 if class == 0 => data.word(k),
+                    0x60 => memory.get(k as usize).copied(),
+                    0x80 => Some(size_of::<Data>() as u32),
+                    _ => None,
+                };
+                match (value, class) {
+                    (Some(value), 0) => a = value,
+                    (Some(value), _) => x = value,
+                    (None, _) => return DEADLY,
+                }
+            }
+            // BPF_ST, BPF_STX.
+            class @ (0x02 | 0x03) => match memory.get_mut(k as usize) {
+                Some(place) => *place = if class == 0x02 { a } else { x },
+                None => return DEADLY,
+            },
+            // BPF_ALU.
+            0x04 => {
+                let answer = match code & 0xf0 {
+                    0x00 => Some(a.wrapping_add(operand)),
+                    0x10 => Some(a.wrapping_sub(operand)),
+                    0x20 => Some(a.wrapping_mul(operand)),
+                    0x30 => a.checked_div(operand),
+                    0x40 => Some(a | operand),
+                    0x50 => Some(a & operand),
+                    0x60 => Some(a.checked_shl(operand).unwrap_or(0)),
+                    0x70 => Some(a.checked_shr(operand).unwrap_or(0)),
+                    0x80 => Some(a.wrapping_neg()),
+                    0xa0 => Some(a ^ operand),
+                    _ => None,
+                };
+                match answer {
+                    Some(answer) => a = answer,
+                    None => return DEADLY,
+                }
+            }
+            // BPF_JMP.
+            0x05 => {
+                let taken = match code & 0xf0 {
+                    0x00 => {
+                        at = at.saturating_add(k as usize);
+                        continue;
+                    }
+                    0x10 => a == operand,
+                    0x20 => a > operand,
+                    0x30 => a >= operand,
+                    0x40 => a & operand != 0,
+                    _ => return DEADLY,
+                };
+                at += usize::from(if taken { jump_true } else { jump_false });
+            }
+            // BPF_RET: a constant or A.
+            0x06 => return if code & 0x18 == 0x10 { a } else { k },
+            // BPF_MISC: TAX, TXA.
+            _ => {
+                if code & 0x80 == 0 {
+                    x = a;
+                } else {
+                    a = x;
+                }
+            }
+        }
+    }
+    DEADLY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOW: u32 = 0x7fff_0000;
+    const KILL_PROCESS: u32 = 0x8000_0000;
+
+    fn ins(code: u16, jump_true: u8, jump_false: u8, k: u32) -> Instruction {
+        Instruction {
+            code,
+            jump_true,
+            jump_false,
+            k,
+        }
+    }
+
+    #[test]
+    fn a_list_of_allowed_calls_is_understood() {
+        let program = [
+            ins(0x20, 0, 0, 4),
+            ins(0x15, 1, 0, ARCHITECTURE),
+            ins(0x06, 0, 0, KILL_PROCESS),
+            ins(0x20, 0, 0, 0),
+            ins(0x15, 1, 0, libc::SYS_munmap as u32),
+            ins(0x06, 0, 0, KILL_PROCESS),
+            ins(0x06, 0, 0, ALLOW),
+        ];
+        let none = [0; 6];
+        assert!(!is_deadly(run(
+            &program,
+            &Data::new(libc::SYS_munmap, &none)
+        )));
+        assert!(is_deadly(run(
+            &program,
+            &Data::new(libc::SYS_openat, &none)
+        )));
+    }
+
+    #[test]
+    fn arguments_are_looked_at() {
+        // Kill when the low word of the second argument has bit 1 set, else EACCES.
+        let offset = 16 + 8 + if cfg!(target_endian = "little") { 0 } else { 4 };
+        let program = [
+            ins(0x20, 0, 0, offset),
+            ins(0x45, 0, 1, 2),
+            ins(0x06, 0, 0, 0),
+            ins(0x06, 0, 0, 0x0005_0000 | libc::EACCES as u32),
+        ];
+        let call = |arg| Data::new(libc::SYS_mmap, &[0, arg, 0, 0, 0, 0]);
+        assert!(is_deadly(run(&program, &call(2))));
+        assert!(!is_deadly(run(&program, &call(4))));
+    }
+
+    #[test]
+    fn what_runs_off_its_end_or_is_unknown_is_deadly() {
+        let data = Data::new(0, &[0; 6]);
+        assert!(is_deadly(run(&[], &data)));
+        assert!(is_deadly(run(&[ins(0x05, 0, 0, 9)], &data)));
+        assert!(is_deadly(run(&[ins(0x20, 0, 0, 64)], &data)));
+        assert!(is_deadly(run(&[ins(0x30, 0, 0, 0)], &data)));
+    }
+
+    #[test]
+    fn answers_are_ranked_as_the_kernel_does() {
+        for deadly in [KILL_PROCESS, 0, 0x0003_0000] {
+            assert!(is_deadly(deadly));
+        }
+        // ERRNO, USER_NOTIF, TRACE, LOG, ALLOW.
+        for harmless in [0x0005_0001, 0x7fc0_0000, 0x7ff0_0000, 0x7ffc_0000, ALLOW] {
+            assert!(!is_deadly(harmless));
+        }
+    }
+}
