@@ -87,6 +87,7 @@ pub fn truncate(fd: c_int, len: usize) {
 }
 
 /// Which file it is: device and inode.
+#[allow(clippy::unnecessary_cast)] // On some architectures they are narrower.
 pub fn identity(fd: c_int) -> OsResult<(u64, u64)> {
     let mut status = core::mem::MaybeUninit::<libc::stat>::uninit();
     let kept = shmshim_core::os::errno::get();
