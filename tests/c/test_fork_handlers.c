@@ -109,3 +109,43 @@ TEST(a_childs_handler_may_remove_what_both_have)
 	TEST_SUCC(shmdt(p));
 	CHECK(!exists(id));
 }
+
+/*
+ * The parent is held up inside fork, in a handler of the program, until the
+ * child has ended; somebody else asks meanwhile.
+ */
+static struct gate ask, answered;
+static long *answer;
+static void wait_for_the_childs_end(void)
+{
+	REAP(-1);
+	gate_open(&ask);
+	gate_wait(&answered);
+}
+static void check_held_up(enum when when)
+{
+	ask = gate_make();
+	answered = gate_make();
+	answer = shared_memory(sizeof *answer);
+	int *shared_id = shared_memory(sizeof *shared_id);
+	pid_t observer = MUST(fork());
+	if (observer == 0) {
+		for (int i = 0; i < 5; i++) {
+			gate_wait(&ask);
+			*answer = nattch_of(*shared_id);
+			gate_open(&answered);
+		}
+		_exit(0);
+	}
+	set_up(when, NULL, wait_for_the_childs_end, NULL);
+	*shared_id = id;
+	for (int i = 0; i < 5; i++) {
+		if (fork() == 0)
+			_exit(0);
+		CHECK_EQ(*answer, 1);
+	}
+	int status;
+	CHECK(waitpid(observer, &status, 0) == observer && status == 0);
+}
+TEST(a_child_that_ends_before_its_parent_returns_from_fork_no_longer_counts) { check_held_up(AFTER_IT); }
+TEST(a_child_that_ends_before_the_parents_handlers_have_run_no_longer_counts) { check_held_up(BEFORE_THE_FIRST_CALL); }
