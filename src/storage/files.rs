@@ -75,7 +75,10 @@ impl Namespace {
             doing = "set the length of";
             let rest = file::set_len(&fd, len).and_then(|()| {
                 doing = "set the mode of";
-                // The umask may have taken bits, and it does not apply to segments.
+                // The umask may have taken bits, and it does not apply to segments. Looking is cheaper than setting.
+                if file::status(&fd)?.permissions() == mode {
+                    return Ok(());
+                }
                 file::set_permissions(&fd, mode)
             });
             if rest.is_err() {

@@ -24,8 +24,9 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 const WAITERS: u32 = 1 << 31;
-/// Tries without sleeping: a critical section takes less than a microsecond.
-const SPINS: u32 = 200;
+/// Tries without sleeping, some tens of microseconds: a critical section takes less than one, and a sleeper costs its
+/// waker a system call.
+const SPINS: u32 = 2000;
 /// How long one sleep lasts before the owner is looked at.
 const PATIENCE: Duration = Duration::from_millis(20);
 
