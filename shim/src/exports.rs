@@ -9,11 +9,11 @@
 //! symbol can intercept.
 #![allow(missing_docs)] // The names are libc's, and so is their documentation.
 
-use libc::{FILE, c_char, c_int, c_void, key_t, mode_t, off_t, size_t, ssize_t};
+use libc::{FILE, c_char, c_int, c_long, c_ulong, c_void, uid_t, key_t, mode_t, off_t, size_t, ssize_t};
 
 use crate::cancel::uncancelled;
 use crate::hook::hook;
-use crate::{calls, memory, procfs};
+use crate::{calls, identity, memory, procfs};
 
 hook! {
     unsafe fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int => our_shmget {
@@ -105,6 +105,66 @@ hook! {
     ) -> c_int => our_execve {
         // SAFETY: as above.
         unsafe { procfs::hooks::execve(path, argv, envp) }
+    }
+}
+
+hook! {
+    unsafe fn setuid(uid: uid_t) -> c_int => our_setuid {
+        // SAFETY: as above.
+        unsafe { identity::setuid(uid) }
+    }
+}
+
+hook! {
+    unsafe fn seteuid(euid: uid_t) -> c_int => our_seteuid {
+        // SAFETY: as above.
+        unsafe { identity::seteuid(euid) }
+    }
+}
+
+hook! {
+    unsafe fn setreuid(ruid: uid_t, euid: uid_t) -> c_int => our_setreuid {
+        // SAFETY: as above.
+        unsafe { identity::setreuid(ruid, euid) }
+    }
+}
+
+hook! {
+    unsafe fn setresuid(ruid: uid_t, euid: uid_t, suid: uid_t) -> c_int => our_setresuid {
+        // SAFETY: as above.
+        unsafe { identity::setresuid(ruid, euid, suid) }
+    }
+}
+
+hook! {
+    unsafe fn unshare(flags: c_int) -> c_int => our_unshare {
+        // SAFETY: as above.
+        unsafe { identity::unshare(flags) }
+    }
+}
+
+hook! {
+    unsafe fn setns(fd: c_int, kind: c_int) -> c_int => our_setns {
+        // SAFETY: as above.
+        unsafe { identity::setns(fd, kind) }
+    }
+}
+
+hook! {
+    unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int => our_prctl {
+        // SAFETY: as above.
+        unsafe { identity::prctl(option, a, b, c, d) }
+    }
+}
+
+// Elsewhere the core itself enters the kernel by it.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+hook! {
+    unsafe fn syscall(
+        number: c_long, a: c_long, b: c_long, c: c_long, d: c_long, e: c_long, f: c_long
+    ) -> c_long => our_syscall {
+        // SAFETY: as above.
+        unsafe { identity::syscall(number, [a, b, c, d, e, f]) }
     }
 }
 

@@ -1,0 +1,120 @@
+//! The calls by which a program changes who it is, or confines itself: passed on, and the core is told.
+//!
+//! The core remembers the effective uid, because asking for it costs more than a lookup; it must forget it around
+//! every call that may change it. And it must know of seccomp filters, so that none of its own calls is the
+//! program's death. Both can be asked for through libc's `syscall` as well, which is how libseccomp does it.
+
+use core::ffi::{c_int, c_long, c_ulong};
+
+use libc::uid_t;
+use shmshim_core::os::{credentials, errno, seccomp};
+
+use crate::next::next;
+
+/// When there is no such function behind ours: only a stranger libc can lack one of these.
+fn not_there() -> c_int {
+    errno::set(libc::ENOSYS);
+    -1
+}
+
+macro_rules! changes_identity {
+    ($($name:ident ( $($arg:ident : $kind:ty),* );)*) => {$(
+        /// As libc's.
+        ///
+        /// # Safety
+        /// As libc's.
+        pub unsafe fn $name($($arg: $kind),*) -> c_int {
+            let Some(real) = next!(always $name: unsafe extern "C" fn($($kind),*) -> c_int) else {
+                return not_there();
+            };
+            credentials::forget();
+            // SAFETY: the caller's promise is passed on.
+            let answer = unsafe { real($($arg),*) };
+            credentials::forget();
+            answer
+        }
+    )*};
+}
+
+changes_identity! {
+    setuid(uid: uid_t);
+    seteuid(euid: uid_t);
+    setreuid(ruid: uid_t, euid: uid_t);
+    setresuid(ruid: uid_t, euid: uid_t, suid: uid_t);
+    unshare(flags: c_int);
+    setns(fd: c_int, kind: c_int);
+}
+
+/// prctl(2): PR_SET_SECCOMP.
+///
+/// # Safety
+/// As libc's.
+#[inline]
+pub unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int {
+    type Prctl = unsafe extern "C" fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int;
+    let Some(real) = next!(always prctl: Prctl) else {
+        return not_there();
+    };
+    // SAFETY: the caller's promise is passed on.
+    let answer = unsafe { real(option, a, b, c, d) };
+    if option == libc::PR_SET_SECCOMP && answer == 0 {
+        note_prctl(a, b);
+    }
+    answer
+}
+
+/// syscall(2): the numbers that do one of these things.
+///
+/// # Safety
+/// As libc's.
+#[inline]
+pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
+    type Syscall =
+        unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
+    let Some(real) = next!(always syscall: Syscall) else {
+        return c_long::from(not_there());
+    };
+    let [a, b, c, d, e, f] = args;
+    match number {
+        libc::SYS_setuid
+        | libc::SYS_setreuid
+        | libc::SYS_setresuid
+        | libc::SYS_unshare
+        | libc::SYS_setns => {
+            // Of this thread alone.
+            credentials::never_remember();
+            // SAFETY: the caller's promise is passed on.
+            unsafe { real(number, a, b, c, d, e, f) }
+        }
+        libc::SYS_prctl | libc::SYS_seccomp => {
+            // SAFETY: the caller's promise is passed on.
+            let answer = unsafe { real(number, a, b, c, d, e, f) };
+            if answer == 0 && number == libc::SYS_seccomp {
+                note_seccomp(a, c);
+            } else if answer == 0 && a == c_long::from(libc::PR_SET_SECCOMP) {
+                note_prctl(b as c_ulong, c as c_ulong);
+            }
+            answer
+        }
+        // SAFETY: the caller's promise is passed on.
+        _ => unsafe { real(number, a, b, c, d, e, f) },
+    }
+}
+
+#[cold]
+extern "C" fn note_prctl(mode: c_ulong, program: c_ulong) {
+    match mode as u32 {
+        libc::SECCOMP_MODE_FILTER => seccomp::note_filter(program as u64),
+        _ => seccomp::note_strict(),
+    }
+}
+
+#[cold]
+extern "C" fn note_seccomp(operation: c_long, program: c_long) {
+    match operation as libc::c_uint {
+        libc::SECCOMP_SET_MODE_FILTER => seccomp::note_filter(program as u64),
+        libc::SECCOMP_SET_MODE_STRICT => seccomp::note_strict(),
+        // Questions to the kernel.
+        _ => {}
+    }
+}
