@@ -21,7 +21,7 @@ static void successes(void)
 {
 	struct shminfo limits;
 	struct shm_info info;
-	int id = shmget(0x162e, 5000, IPC_CREAT | 0640);
+	int id = shmget(0x162e, 5000, IPC_CREAT | 0740);
 	shmget(0x162e, 0, 0);
 	shmget(0x162e, 100, 0600);
 	shmget(IPC_PRIVATE, 1, 0600);

@@ -11,7 +11,7 @@ static void own_mounts(const char *shm_options)
 	SHIM_ONLY();
 	if (strncmp(built("helper_steps"), "/tmp/", 5) == 0 || strncmp(built("helper_steps"), "/dev/shm/", 9) == 0)
 		SKIP("the programs lie where another file system is to be mounted");
-	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (unshare_as_self(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("shmtest", "/tmp", "tmpfs", 0, "mode=1777,size=16m") < 0 ||
 	    mount("shmtest", "/dev/shm", "tmpfs", 0, shm_options) < 0)
 		SKIP("no right to mount: %s", errno_name(errno));
@@ -46,8 +46,8 @@ TEST(an_empty_setting_is_as_good_as_none)
 
 TEST(users_do_not_meet_by_default)
 {
-	own_mounts("mode=1777,size=16m");
 	need_root();
+	own_mounts("mode=1777,size=16m");
 	EXPECT_STEPS("get 0\n", "get,0x1c3,4096,01666");
 	IN_CHILD
 	{

@@ -9,7 +9,7 @@ static pid_t first_of_a_pid_namespace(void (*fn)(void *), void *arg)
 	struct gate up = gate_make();
 	pid_t pid = MUST(fork());
 	if (pid == 0) {
-		if (unshare(CLONE_NEWPID) < 0) {
+		if (unshare_as_self(CLONE_NEWPID) < 0) {
 			*status = errno;
 			gate_open(&up);
 			_exit(0);

@@ -14,18 +14,8 @@ static char base[PATH_MAX];
 static void small_tmpfs(const char *options)
 {
 	SHIM_ONLY();
-	if (unshare(CLONE_NEWNS) < 0) {
-		uid_t uid = geteuid();
-		gid_t gid = getegid();
-		char map[64];
-		if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-			SKIP("no right to mount: %s", errno_name(errno));
-		write_file("/proc/self/setgroups", "deny");
-		snprintf(map, sizeof map, "%u %u 1", uid, uid);
-		write_file("/proc/self/uid_map", map);
-		snprintf(map, sizeof map, "%u %u 1", gid, gid);
-		write_file("/proc/self/gid_map", map);
-	}
+	if (unshare_as_self(CLONE_NEWNS) < 0)
+		SKIP("no right to mount: %s", errno_name(errno));
 	snprintf(base, sizeof base, "%s/ns.small", getenv("SHMSHIM_DIR"));
 	MUST(mkdir(base, 0700));
 	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("shmtest", base, "tmpfs", 0, options) < 0)

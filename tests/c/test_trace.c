@@ -68,7 +68,7 @@ static void run_helper_trace(char *what)
 #define CIDS "cuid=[0-9]+, cgid=[0-9]+\\}, "
 #define TIMES(a, d) "shm_atime=" a ", shm_dtime=" d ", shm_ctime=[1-9][0-9]+\\}\\) = "
 static const char *const successes[] = {
-	"shmget\\(0x162e, 5000, IPC_CREAT\\|0640\\) = 0",
+	"shmget\\(0x162e, 5000, IPC_CREAT\\|0740\\) = 0",
 	"shmget\\(0x162e, 0, 000\\) = 0",
 	"shmget\\(0x162e, 100, 0600\\) = 0",
 	"shmget\\(IPC_PRIVATE, 1, 0600\\) = 1",
@@ -77,9 +77,9 @@ static const char *const successes[] = {
 	"shmat\\(0, 0x300000000000, SHM_RDONLY\\) = 0x300000000000",
 	"shmat\\(0, 0x300000002345, SHM_RND\\) = 0x300000002000",
 	"shmat\\(0, 0x300000000000, SHM_REMAP\\|SHM_EXEC\\) = 0x300000000000",
-	"shmctl\\(0, IPC_STAT, \\{shm_perm=\\{" IDS "mode=0640, key=5678, " CIDS
+	"shmctl\\(0, IPC_STAT, \\{shm_perm=\\{" IDS "mode=0740, key=5678, " CIDS
 	"shm_segsz=5000, shm_cpid=[0-9]+, shm_lpid=[0-9]+, shm_nattch=3, " TIMES("[1-9][0-9]+", "[0-9]+") "0",
-	"shmctl\\(0, IPC_SET, \\{shm_perm=\\{" IDS "mode=0640\\}\\}\\) = 0",
+	"shmctl\\(0, IPC_SET, \\{shm_perm=\\{" IDS "mode=0740\\}\\}\\) = 0",
 	"shmctl\\(0, SHM_LOCK, NULL\\) = 0",
 	"shmctl\\(0, SHM_UNLOCK, NULL\\) = 0",
 	"shmctl\\(0, IPC_INFO, \\{shmmax=18446744073692774399, shmmin=1, shmmni=4096, shmseg=4096, "
@@ -91,7 +91,7 @@ static const char *const successes[] = {
 	"shm_segsz=1, shm_cpid=[0-9]+, shm_lpid=0, shm_nattch=0, " TIMES("0", "0") "1",
 	"shmdt\\(0x300000000000\\) = 0",
 	"shmctl\\(0, IPC_RMID, NULL\\) = 0",
-	"shmctl\\(0, IPC_STAT, \\{shm_perm=\\{" IDS "mode=01640, key=0, " CIDS
+	"shmctl\\(0, IPC_STAT, \\{shm_perm=\\{" IDS "mode=01740, key=0, " CIDS
 	"shm_segsz=5000, shm_cpid=[0-9]+, shm_lpid=[0-9]+, shm_nattch=2, " TIMES("[1-9][0-9]+", "[1-9][0-9]+") "0",
 };
 
