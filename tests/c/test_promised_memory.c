@@ -60,6 +60,7 @@ TEST(a_segment_that_does_not_fit_is_made_without_a_promise)
 	fill(p, 10 * MIB);
 	CHECK(filled(p, 10 * MIB));
 	CHECK(WRITABLE(p + 100 * MIB - 1));
+	CHECK_EQ(files_of_segments(), 1);
 	MUST(shmdt(p));
 	MUST(shmctl(id, IPC_RMID, NULL));
 }
@@ -98,6 +99,7 @@ TEST(small_segments_are_promised_by_whole_pages)
 		fill(p[i], PAGE);
 	fill(attach(big), 56 * MIB);
 	CHECK(n > 100);
+	CHECK_EQ(files_of_segments(), n + 1);
 	for (int i = 0; i < n; i++)
 		CHECK(filled(p[i], PAGE));
 }
@@ -277,6 +279,7 @@ TEST(a_file_system_with_no_room_for_a_namespace_is_refused)
 			COUNT_CHECK();
 			if (id < 0 && !in_the_manual("shmget", errno))
 				FAIL("%s: %s", tiny[i], errno_name(errno));
+			CHECK(id < 0 ? files_of_segments() <= 0 : files_of_segments() == 1);
 			if (id >= 0)
 				CHECK(WRITABLE(attach(id)));
 		}
