@@ -77,11 +77,14 @@ static enum verdict check_seed(uint64_t seed, FILE *out)
 	struct comparison c = run_pair(&pair);
 
 	/*
-	 * About once in ten thousand steps the kernel differs from itself (a count of resident pages, a memory
-	 * limit that another program on the machine uses up). Only what it says twice is held against the shim.
+	 * Other programs disturb: a page that was read and never written is clean, and the kernel drops it from
+	 * either side when it wants memory, so a difference in rss must come back; and only what the kernel says
+	 * twice is held against the shim.
 	 */
-	for (int tries = 0; tries < 3 && c.verdict == DIFFERENT && !kernel_is_steady(&pair, &c); tries++) {
-		fprintf(out, "seed %llu: the kernel differs from itself; once more\n", (unsigned long long)seed);
+	for (int tries = 0; tries < 3 && c.verdict == DIFFERENT; tries++) {
+		if (strcmp(c.signature, "rss") != 0 && kernel_is_steady(&pair, &c))
+			break;
+		fprintf(out, "seed %llu: %s, maybe disturbed; once more\n", (unsigned long long)seed, c.signature);
 		release(&c);
 		c = run_pair(&pair);
 	}
