@@ -9,7 +9,9 @@
 //! symbol can intercept.
 #![allow(missing_docs)] // The names are libc's, and so is their documentation.
 
-use libc::{FILE, c_char, c_int, c_long, c_ulong, c_void, uid_t, key_t, mode_t, off_t, size_t, ssize_t};
+use libc::{
+    FILE, c_char, c_int, c_long, c_ulong, c_void, key_t, mode_t, off_t, size_t, ssize_t, uid_t,
+};
 
 use crate::cancel::uncancelled;
 use crate::hook::hook;

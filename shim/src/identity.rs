@@ -55,11 +55,14 @@ pub unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulon
     let Some(real) = next!(always prctl: Prctl) else {
         return not_there();
     };
+    if option != libc::PR_SET_SECCOMP {
+        // SAFETY: the caller's promise is passed on.
+        return unsafe { real(option, a, b, c, d) };
+    }
+    let confinement = will_confine(a == c_ulong::from(libc::SECCOMP_MODE_FILTER), b as u64);
     // SAFETY: the caller's promise is passed on.
     let answer = unsafe { real(option, a, b, c, d) };
-    if option == libc::PR_SET_SECCOMP && answer == 0 {
-        note_prctl(a, b);
-    }
+    has_confined(confinement, answer == 0);
     answer
 }
 
@@ -86,14 +89,20 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
             // SAFETY: the caller's promise is passed on.
             unsafe { real(number, a, b, c, d, e, f) }
         }
-        libc::SYS_prctl | libc::SYS_seccomp => {
+        libc::SYS_prctl if a == c_long::from(libc::PR_SET_SECCOMP) => {
+            let confinement = will_confine(b == c_long::from(libc::SECCOMP_MODE_FILTER), c as u64);
             // SAFETY: the caller's promise is passed on.
             let answer = unsafe { real(number, a, b, c, d, e, f) };
-            if answer == 0 && number == libc::SYS_seccomp {
-                note_seccomp(a, c);
-            } else if answer == 0 && a == c_long::from(libc::PR_SET_SECCOMP) {
-                note_prctl(b as c_ulong, c as c_ulong);
-            }
+            has_confined(confinement, answer == 0);
+            answer
+        }
+        libc::SYS_seccomp if a <= c_long::from(libc::SECCOMP_SET_MODE_FILTER) => {
+            let filter = a == c_long::from(libc::SECCOMP_SET_MODE_FILTER);
+            let confinement = will_confine(filter, c as u64);
+            // SAFETY: the caller's promise is passed on.
+            let answer = unsafe { real(number, a, b, c, d, e, f) };
+            // With SECCOMP_FILTER_FLAG_NEW_LISTENER the answer is a descriptor.
+            has_confined(confinement, answer >= 0);
             answer
         }
         // SAFETY: the caller's promise is passed on.
@@ -101,20 +110,26 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
     }
 }
 
+/// What is to be told to the core once the kernel has agreed.
+enum Confinement {
+    Strict,
+    Filter(seccomp::Prepared),
+}
+
 #[cold]
-extern "C" fn note_prctl(mode: c_ulong, program: c_ulong) {
-    match mode as u32 {
-        libc::SECCOMP_MODE_FILTER => seccomp::note_filter(program as u64),
-        _ => seccomp::note_strict(),
+fn will_confine(filter: bool, program: u64) -> Confinement {
+    match filter {
+        true => Confinement::Filter(seccomp::prepare_filter(program)),
+        false => Confinement::Strict,
     }
 }
 
 #[cold]
-extern "C" fn note_seccomp(operation: c_long, program: c_long) {
-    match operation as libc::c_uint {
-        libc::SECCOMP_SET_MODE_FILTER => seccomp::note_filter(program as u64),
-        libc::SECCOMP_SET_MODE_STRICT => seccomp::note_strict(),
-        // Questions to the kernel.
-        _ => {}
+fn has_confined(confinement: Confinement, done: bool) {
+    match confinement {
+        Confinement::Strict if done => seccomp::note_strict(),
+        Confinement::Strict => {}
+        Confinement::Filter(filter) if done => filter.commit(),
+        Confinement::Filter(filter) => filter.discard(),
     }
 }

@@ -351,6 +351,22 @@ pub fn rename_new(from: &Path, to: &Path) -> OsResult<()> {
     )
 }
 
+/// Whether something could be made in the directory `path`: not on a read-only file system.
+pub fn is_writable(path: &Path) -> bool {
+    retry(
+        libc::SYS_faccessat,
+        [
+            libc::AT_FDCWD as usize,
+            path.addr(),
+            libc::W_OK as usize,
+            0,
+            0,
+            0,
+        ],
+    )
+    .is_ok()
+}
+
 /// A file system, as far as `statfs` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSystem {

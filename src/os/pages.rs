@@ -39,9 +39,11 @@ pub fn leak<T: Send + Sync>(value: T) -> OsResult<&'static T> {
 
 /// Gives back what [`leak`] took, for a value that lost a race and was never shown to anyone.
 ///
-/// The value's destructor does not run.
 pub fn unleak<T>(value: &'static T) {
-    unmap(NonNull::from(value).cast(), size_of::<T>().max(1));
+    let place = NonNull::from(value);
+    // SAFETY: nobody else has seen the value, and nobody will.
+    unsafe { core::ptr::drop_in_place(place.as_ptr()) };
+    unmap(place.cast(), size_of::<T>().max(1));
 }
 
 /// A growable, contiguous array of plain values in pages of its own.

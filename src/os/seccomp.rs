@@ -8,6 +8,7 @@
 //! A filter of one thread alone is taken for one of the whole process: a call too few is made, never one too many.
 
 use super::pages::{self, PageVec};
+use super::usermem;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// Whether anything here needs asking. The only thing that an unconfined program pays for.
@@ -35,45 +36,74 @@ struct Program {
 
 struct Filter {
     program: PageVec<Instruction>,
-    before: *const Filter,
+    before: AtomicPtr<Filter>,
 }
 
-// SAFETY: never changed once it is published.
-unsafe impl Send for Filter {}
-// SAFETY: never changed once it is published.
+// SAFETY: the instructions are never changed once the filter is made.
 unsafe impl Sync for Filter {}
 
-/// Remembers a filter that the kernel has just accepted. `addr` is that of its `struct sock_fprog`.
-pub fn note_filter(addr: u64) {
-    // SAFETY: the kernel has read the structure and the instructions at this address a moment ago.
-    let given = unsafe {
-        let program = (addr as usize as *const Program).read_unaligned();
-        core::slice::from_raw_parts(program.instructions, usize::from(program.len))
-    };
+/// A copy of a filter that is about to be installed: once it is, copying may be forbidden.
+pub struct Prepared(Option<&'static Filter>);
+
+/// Copies the filter whose `struct sock_fprog` is at `addr`. What cannot be read the kernel will refuse.
+pub fn prepare_filter(addr: u64) -> Prepared {
+    let mut head = [0u8; size_of::<Program>()];
+    if !usermem::copy_in(addr, &mut head) {
+        return Prepared(None);
+    }
+    // SAFETY: any bytes are a valid `Program`; its pointer is only used as a number.
+    let Program { len, instructions } = unsafe { head.as_ptr().cast::<Program>().read_unaligned() };
     let mut program = PageVec::new();
-    if program.reserve(given.len()).is_err() {
-        // Without a copy of the filter nothing can be known: take it for one that allows nothing.
-        return note_strict();
+    if program.reserve(usize::from(len)).is_err() {
+        return Prepared(None);
     }
-    for instruction in given {
-        program.insert(program.len(), *instruction);
+    for index in 0..u64::from(len) {
+        let mut bytes = [0u8; size_of::<Instruction>()];
+        if !usermem::copy_in(instructions as u64 + index * bytes.len() as u64, &mut bytes) {
+            return Prepared(None);
+        }
+        let [c0, c1, jump_true, jump_false, k0, k1, k2, k3] = bytes;
+        let code = u16::from_ne_bytes([c0, c1]);
+        let k = u32::from_ne_bytes([k0, k1, k2, k3]);
+        program.insert(
+            program.len(),
+            Instruction {
+                code,
+                jump_true,
+                jump_false,
+                k,
+            },
+        );
     }
-    let mut before = NEWEST.load(Ordering::Acquire);
-    let Ok(filter) = pages::leak(Filter { program, before }) else {
-        return note_strict();
-    };
-    let new = core::ptr::from_ref(filter).cast_mut();
-    loop {
-        match NEWEST.compare_exchange(before, new, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => break,
-            Err(other) => {
-                before = other;
-                // SAFETY: not published yet, so nobody else looks at it.
-                unsafe { (*new).before = before };
+    let before = AtomicPtr::new(core::ptr::null_mut());
+    Prepared(pages::leak(Filter { program, before }).ok())
+}
+
+impl Prepared {
+    /// The kernel has taken the filter: it is in force.
+    pub fn commit(self) {
+        let Some(filter) = self.0 else {
+            // Without a copy nothing can be known of it: take it for one that allows nothing.
+            return note_strict();
+        };
+        let new = core::ptr::from_ref(filter).cast_mut();
+        let mut before = NEWEST.load(Ordering::Acquire);
+        loop {
+            filter.before.store(before, Ordering::Relaxed);
+            match NEWEST.compare_exchange(before, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break,
+                Err(other) => before = other,
             }
         }
+        CONFINED.store(true, Ordering::Release);
     }
-    CONFINED.store(true, Ordering::Release);
+
+    /// The kernel has refused it.
+    pub fn discard(self) {
+        if let Some(filter) = self.0 {
+            pages::unleak(filter);
+        }
+    }
 }
 
 /// Remembers that the process is in strict mode: read, write, exit and sigreturn.
@@ -100,7 +130,7 @@ fn ask(number: libc::c_long, args: &[usize; 6]) -> bool {
         if is_deadly(run(&one.program, &data)) {
             return true;
         }
-        filter = one.before;
+        filter = one.before.load(Ordering::Acquire);
     }
     false
 }

@@ -10,12 +10,13 @@
 //! A fork that failed leaves a cell in the state Forking with nobody holding its lock: the parent, or whoever looks
 //! first, undoes it. A child that was killed before its handler ran looks the same, and nobody can tell.
 
-use super::host::{Host, host_if_open, live_locked};
+use super::host::{Host, Session, host_if_open, install_handlers, live_locked};
 use crate::os::fork::Handlers;
 use crate::os::signals::{self, Blocked};
 use crate::os::{errno, process};
 use crate::storage::layout::CellState;
 use crate::storage::live::Identity;
+use crate::storage::lock::Held;
 use crate::storage::slots;
 
 /// What was prepared for a child.
@@ -40,6 +41,8 @@ static BEFORE_FORK: crate::os::fork::Work = crate::os::fork::Work::none();
 /// replaces the first.
 pub fn on_fork_prepare(work: fn()) {
     BEFORE_FORK.set(work);
+    // Without handlers the work is not done, which is no reason to fail now: it is done at the next call as well.
+    let _ = install_handlers();
 }
 
 extern "C" fn prepare() {
@@ -96,22 +99,19 @@ extern "C" fn child() {
     };
     let mut local = host.local.lock();
     let mask = local.fork_mask;
-    drop_not_inherited(&mut local);
-    match local.fork.take() {
-        Some(plan) => {
-            errno::set(plan.errno);
-            host.namespace.child_adopts(plan.child, plan.mapping);
-            host.local.set_identity(plan.child.packed());
-            host.local.pid();
-            adopt_records(&mut local);
-        }
+    let errno = local.fork.map(|plan| plan.errno);
+    host.become_planned_child(&mut local);
+    if let Some(errno) = errno {
+        errno::set(errno);
+    }
+    match host.me() {
         None if !local.attaches.is_empty() => {
             if let Ok(me) = host.namespace.register() {
                 host.local.set_identity(me.packed());
                 host.enter_inherited(me, &mut local);
             }
         }
-        None => {}
+        _ => {}
     }
     drop(local);
     host.local.fork_over();
@@ -142,7 +142,41 @@ fn adopt_records(local: &mut super::host::Local) {
     }
 }
 
+impl Session {
+    /// Another library's fork handler, between ours, has attached or detached: the child that is planned will have
+    /// `pieces` more or less too.
+    pub(super) fn mirror_to_child(&mut self, held: &Held<'_>, slot: u32, pieces: i32) {
+        let Some(plan) = self.local.fork else { return };
+        let known = self.local.attaches.child_record_of(slot);
+        if pieces > 0 {
+            let more = pieces.unsigned_abs();
+            if let Ok(record) = slots::attach(held, slot, plan.child, known, more, None) {
+                self.local.attaches.set_child_record(slot, record);
+            }
+        } else if let Some(record) = known.filter(|_| pieces < 0) {
+            let id = held.table().image(slot).id;
+            if slots::counts_for(held, record, plan.child, id) {
+                slots::detach(held, record, pieces.unsigned_abs(), None);
+            }
+        }
+    }
+}
+
 impl Host {
+    /// In the child: what the parent has planned becomes its own, at the latest when its handler runs; earlier when
+    /// another library's handler comes first and makes a call. Returns whether there was a plan.
+    pub(super) fn become_planned_child(&self, local: &mut super::host::Local) -> bool {
+        drop_not_inherited(local);
+        let Some(plan) = local.fork.take() else {
+            return false;
+        };
+        self.namespace.child_adopts(plan.child, plan.mapping);
+        self.local.set_identity(plan.child.packed());
+        self.local.pid();
+        adopt_records(local);
+        true
+    }
+
     /// Takes a cell for the child and counts in it what the child will inherit.
     fn plan_child(&self, me: Identity, local: &mut super::host::Local) -> Option<Plan> {
         let kept = errno::get();

@@ -73,6 +73,18 @@ fn open() -> Outcome<&'static Host> {
     }
 }
 
+/// Installs the fork handlers, once.
+pub fn install_handlers() -> Outcome<()> {
+    if HANDLERS_INSTALLED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    fork::install(forking::HANDLERS).map_err(|error| {
+        HANDLERS_INSTALLED.store(false, Ordering::Relaxed);
+        let doing = "install fork handlers";
+        Obstacle::Call { doing, error }.into()
+    })
+}
+
 /// Limits as the table stores them.
 pub fn words_of(limits: &Limits) -> LimitWords {
     LimitWords {
@@ -112,7 +124,7 @@ impl Host {
         let blocked = Blocked::all();
         let mut local = self.local.lock();
         let me = match self.local.identity() {
-            0 => self.register(&mut local)?,
+            0 => self.begin_as_new(&mut local)?,
             packed => Identity::from_packed(packed),
         };
         Ok(Session {
@@ -138,19 +150,20 @@ impl Host {
         }
     }
 
+    /// A process without an identity: a new one, a child of a raw clone, or the child of a fork whose handler of ours
+    /// has not run yet.
+    #[cold]
+    fn begin_as_new(&'static self, local: &mut Local) -> Outcome<Identity> {
+        if self.local.is_forking_thread() && self.become_planned_child(local) {
+            return Ok(self.me().unwrap_or(Identity::from_packed(0)));
+        }
+        self.register(local)
+    }
+
     /// Takes a cell for this process. A child of a raw clone, whose handlers never ran, enters its inherited
     /// attaches into the table now.
     pub(super) fn register(&'static self, local: &mut Local) -> Outcome<Identity> {
-        if !HANDLERS_INSTALLED.swap(true, Ordering::Relaxed) {
-            if let Err(error) = fork::install(forking::HANDLERS) {
-                HANDLERS_INSTALLED.store(false, Ordering::Relaxed);
-                return Err(Obstacle::Call {
-                    doing: "install fork handlers",
-                    error,
-                }
-                .into());
-            }
-        }
+        install_handlers()?;
         let me = self.namespace.register()?;
         self.local.set_identity(me.packed());
         // Known from now on: a program that confines itself later can still be told from its pid.

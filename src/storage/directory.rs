@@ -375,10 +375,10 @@ fn check(path: &Path, status: &Status, wanted: &'static str, owner: u32, mode: u
 
 fn default_base() -> Path {
     let shm = Path::from_bytes(b"/dev/shm").unwrap_or_default();
-    let usable = file::status_of(&shm).is_ok_and(|status| {
-        status.is_dir() && status.permissions() & STICKY != 0 || status.uid == process::euid()
+    let open_to_us = file::status_of(&shm).is_ok_and(|status| {
+        status.is_dir() && (status.permissions() & STICKY != 0 || status.uid == process::euid())
     });
-    if usable {
+    if open_to_us && file::is_writable(&shm) {
         shm
     } else {
         Path::from_bytes(b"/tmp").unwrap_or_default()

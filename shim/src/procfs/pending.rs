@@ -178,8 +178,6 @@ fn written_over<'a>(before: &[u8], now: &'a [u8]) -> &'a [u8] {
 /// Remembers that the host has been given `fd`, whose file holds `text`, to write the limit.
 pub fn remember(name: LimitName, fd: c_int, readable: bool, text: &[u8]) -> Result<(), c_int> {
     apply();
-    // A write of nothing changes nothing, but from then on the core takes part in this process's forks.
-    registry::set_limit(name, &[]).map_err(|failure| failure.errno)?;
     if !BEFORE_FORK.swap(true, Relaxed) {
         registry::on_fork_prepare(apply);
     }
