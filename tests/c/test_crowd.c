@@ -193,7 +193,7 @@ TEST(a_crowd_with_members_killed_at_any_moment_leaves_consistent_books) { crowd(
 
 TEST(processes_whose_first_calls_make_the_namespace_agree)
 {
-	enum { RACERS = 12, ROUNDS = 20 };
+	enum { RACERS = 12, ROUNDS = 60 };
 	int *ids = shared_memory(RACERS * sizeof *ids);
 	for (int round = 0; round < ROUNDS; round++) {
 		IN_CHILD
@@ -296,4 +296,28 @@ TEST(processes_that_attach_and_detach_a_removed_segment_agree_on_its_end)
 		close(go.fd[0]);
 		close(go.fd[1]);
 	}
+}
+
+TEST(processes_that_make_and_remove_at_once_do_not_run_out_of_identifiers)
+{
+	/* With 42 segments the ids of the next ones come from 64 indices: 22 are free, for 32 processes. */
+	enum { STEADY = 42, ROUNDS = 200 };
+	pid_t pid[PROCESSES];
+	for (int i = 0; i < STEADY; i++)
+		new_segment(PAGE);
+	for (int i = 0; i < PROCESSES; i++) {
+		pid[i] = MUST(fork());
+		if (pid[i] == 0) {
+			for (int round = 0; round < ROUNDS; round++) {
+				int id = shmget(IPC_PRIVATE, PAGE, 0600);
+				if (id < 0)
+					FATAL("shmget: %s", errno_name(errno));
+				MUST(shmctl(id, IPC_RMID, NULL));
+			}
+			_exit(0);
+		}
+	}
+	for (int i = 0; i < PROCESSES; i++)
+		REAP(pid[i]);
+	CHECK_EQ(segments_in_all(), STEADY);
 }
