@@ -59,7 +59,7 @@ pub unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulon
         // SAFETY: the caller's promise is passed on.
         return unsafe { real(option, a, b, c, d) };
     }
-    let confinement = will_confine(a == c_ulong::from(libc::SECCOMP_MODE_FILTER), b as u64);
+    let confinement = will_confine(a == c_ulong::from(libc::SECCOMP_MODE_FILTER), b as usize);
     // SAFETY: the caller's promise is passed on.
     let answer = unsafe { real(option, a, b, c, d) };
     has_confined(confinement, answer == 0);
@@ -90,7 +90,7 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
             unsafe { real(number, a, b, c, d, e, f) }
         }
         libc::SYS_prctl if a == c_long::from(libc::PR_SET_SECCOMP) => {
-            let confinement = will_confine(b == c_long::from(libc::SECCOMP_MODE_FILTER), c as u64);
+            let confinement = will_confine(b == c_long::from(libc::SECCOMP_MODE_FILTER), c as usize);
             // SAFETY: the caller's promise is passed on.
             let answer = unsafe { real(number, a, b, c, d, e, f) };
             has_confined(confinement, answer == 0);
@@ -98,7 +98,7 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
         }
         libc::SYS_seccomp if a <= c_long::from(libc::SECCOMP_SET_MODE_FILTER) => {
             let filter = a == c_long::from(libc::SECCOMP_SET_MODE_FILTER);
-            let confinement = will_confine(filter, c as u64);
+            let confinement = will_confine(filter, c as usize);
             // SAFETY: the caller's promise is passed on.
             let answer = unsafe { real(number, a, b, c, d, e, f) };
             // With SECCOMP_FILTER_FLAG_NEW_LISTENER the answer is a descriptor.
@@ -117,9 +117,9 @@ enum Confinement {
 }
 
 #[cold]
-fn will_confine(filter: bool, program: u64) -> Confinement {
+fn will_confine(filter: bool, program: usize) -> Confinement {
     match filter {
-        true => Confinement::Filter(seccomp::prepare_filter(program)),
+        true => Confinement::Filter(seccomp::prepare_filter(program as u64)),
         false => Confinement::Strict,
     }
 }

@@ -105,7 +105,6 @@ impl Session {
             .into());
         }
         let record = slots::attach(&held, image.slot, self.me, known, 1, stamp)?;
-        self.mirror_to_child(&held, image.slot, 1);
         drop(held);
         self.local.attaches.set_record(image.slot, record);
         Ok(())
@@ -203,7 +202,6 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
             gone,
             Some((host.local.pid(), process::now_secs())),
         );
-        session.mirror_to_child(&held, id.slot(), -(gone as i32));
         drop(held);
         session.sweep();
     }

@@ -39,6 +39,7 @@ pub struct Entry {
 pub struct Attaches {
     entries: PageVec<Entry>,
     next_attach: u32,
+    changes: u64,
 }
 
 impl Attaches {
@@ -47,6 +48,7 @@ impl Attaches {
         Attaches {
             entries: PageVec::new(),
             next_attach: 0,
+            changes: 0,
         }
     }
 
@@ -94,12 +96,19 @@ impl Attaches {
             .partition_point(|other| other.piece.start > entry.piece.start);
         let fits = self.entries.insert(at, entry);
         debug_assert!(fits, "room is reserved before anything is mapped");
+        self.changes += 1;
         self.note_range();
+    }
+
+    /// How often pieces have come or gone.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Removes the piece at `index`.
     pub fn remove(&mut self, index: usize) {
         self.entries.remove(index);
+        self.changes += 1;
         self.note_range();
     }
 

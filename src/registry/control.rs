@@ -8,7 +8,7 @@ use crate::os::process;
 use crate::storage::directory::Scope;
 use crate::storage::lock::Held;
 use crate::storage::table::SlotImage;
-use crate::storage::{Obstacle, books, slots};
+use crate::storage::{Obstacle, books, index, slots};
 use crate::sysv::flags::{SHM_DEST, SHM_LOCKED};
 use crate::sysv::{
     self, Caller, Command, Errno, LimitName, Limits, LockBudget, NewPerm, Reason, Refusal, Segment,
@@ -152,8 +152,19 @@ pub fn limits() -> Outcome<(Limits, i32)> {
     let host = host()?;
     host.enforce_forced()?;
     settle_marked(host)?;
-    let highest = books::highest_live_slot(host.namespace.table()).unwrap_or(0);
-    Ok((host.limits(), highest as i32))
+    let table = host.namespace.table();
+    let answer = || {
+        let highest = books::highest_live_slot(table).unwrap_or(0);
+        (host.limits(), highest as i32)
+    };
+    match index::consistently(table, answer) {
+        Some(answer) => Ok(answer),
+        None => {
+            let session = host.enter()?;
+            let _held = session.lock();
+            Ok(answer())
+        }
+    }
 }
 
 fn settle_marked(host: &'static super::host::Host) -> Outcome<()> {
@@ -196,13 +207,21 @@ pub fn usage() -> Outcome<Usage> {
             rss = rss.saturating_add(namespace.resident_bytes(&image) / sysv::PAGE_SIZE);
         }
     }
-    Ok(Usage {
+    let totals = || Usage {
         used_ids: namespace.segments() as i32,
         shm_tot: namespace.pages(),
         shm_rss: rss,
         shm_swp: 0,
         highest: books::highest_live_slot(table).unwrap_or(0) as i32,
-    })
+    };
+    match index::consistently(table, totals) {
+        Some(usage) => Ok(usage),
+        None => {
+            let session = host.enter()?;
+            let _held = session.lock();
+            Ok(totals())
+        }
+    }
 }
 
 /// Calls `each` with every segment, by rising index, with its resident and its swapped bytes: `/proc/sysvipc/shm`.

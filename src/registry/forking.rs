@@ -10,13 +10,12 @@
 //! A fork that failed leaves a cell in the state Forking with nobody holding its lock: the parent, or whoever looks
 //! first, undoes it. A child that was killed before its handler ran looks the same, and nobody can tell.
 
-use super::host::{Host, Session, host_if_open, install_handlers, live_locked};
+use super::host::{Host, host_if_open, install_handlers, live_locked};
 use crate::os::fork::Handlers;
 use crate::os::signals::{self, Blocked};
 use crate::os::{errno, process};
 use crate::storage::layout::CellState;
 use crate::storage::live::Identity;
-use crate::storage::lock::Held;
 use crate::storage::slots;
 
 /// What was prepared for a child.
@@ -24,6 +23,8 @@ use crate::storage::slots;
 pub struct Plan {
     child: Identity,
     mapping: usize,
+    /// How often the books had changed when the plan was made.
+    changes: u64,
     /// The host's errno, which a failing fork sets before our handler runs.
     errno: i32,
 }
@@ -142,39 +143,43 @@ fn adopt_records(local: &mut super::host::Local) {
     }
 }
 
-impl Session {
-    /// Another library's fork handler, between ours, has attached or detached: the child that is planned will have
-    /// `pieces` more or less too.
-    pub(super) fn mirror_to_child(&mut self, held: &Held<'_>, slot: u32, pieces: i32) {
-        let Some(plan) = self.local.fork else { return };
-        let known = self.local.attaches.child_record_of(slot);
-        if pieces > 0 {
-            let more = pieces.unsigned_abs();
-            if let Ok(record) = slots::attach(held, slot, plan.child, known, more, None) {
-                self.local.attaches.set_child_record(slot, record);
-            }
-        } else if let Some(record) = known.filter(|_| pieces < 0) {
-            let id = held.table().image(slot).id;
-            if slots::counts_for(held, record, plan.child, id) {
-                slots::detach(held, record, pieces.unsigned_abs(), None);
-            }
-        }
-    }
-}
-
 impl Host {
     /// In the child: what the parent has planned becomes its own, at the latest when its handler runs; earlier when
     /// another library's handler comes first and makes a call. Returns whether there was a plan.
     pub(super) fn become_planned_child(&self, local: &mut super::host::Local) -> bool {
-        drop_not_inherited(local);
         let Some(plan) = local.fork.take() else {
+            drop_not_inherited(local);
             return false;
         };
+        let as_planned = local.attaches.changes() == plan.changes;
+        drop_not_inherited(local);
         self.namespace.child_adopts(plan.child, plan.mapping);
         self.local.set_identity(plan.child.packed());
         self.local.pid();
         adopt_records(local);
+        if !as_planned {
+            self.count_anew(plan.child, local);
+        }
         true
+    }
+
+    /// Another library's fork handler has attached or detached between the plan and the fork: what the child really
+    /// has is counted.
+    fn count_anew(&self, me: Identity, local: &mut super::host::Local) {
+        let held = self.namespace.lock(me);
+        slots::forget_all(&held, me);
+        for at in 0..local.attaches.len() {
+            let Some(id) = local.attaches.entries().get(at).map(|entry| entry.piece.id) else {
+                continue;
+            };
+            if live_locked(&held, id).is_some() {
+                let known = local.attaches.record_of(id.slot());
+                if let Ok(record) = slots::attach(&held, id.slot(), me, known, 1, None) {
+                    local.attaches.set_record(id.slot(), record);
+                }
+            }
+        }
+        slots::drop_unattached(&held);
     }
 
     /// Takes a cell for the child and counts in it what the child will inherit.
@@ -210,6 +215,7 @@ impl Host {
             }
         }
         Some(Plan {
+            changes: local.attaches.changes(),
             child,
             mapping,
             errno: kept,

@@ -142,7 +142,9 @@ fn plan(
         last: before.last,
         seq: before.seq,
     };
-    let allocated = cursor.allocate(host.namespace.segments(), |from, to| {
+    // Slots whose file is being made or unlinked at this moment are not free either; alone with itself, a process
+    // finds as many as there are segments.
+    let allocated = cursor.allocate(host.namespace.taken(), |from, to| {
         books::next_free_slot(held, from, to)
     });
     let (id, cursor): (ShmId, IdCursor) = allocated.ok_or(Refusal {

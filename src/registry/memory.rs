@@ -261,7 +261,6 @@ impl Session {
                 pid,
             );
         }
-        self.mirror_to_child(&held, id.slot(), change.pieces);
         if change.pieces > 0 {
             let more = change.pieces.unsigned_abs();
             let _ = slots::attach(&held, id.slot(), self.me, Some(record), more, None);

@@ -26,6 +26,9 @@ pub(super) fn set_taken(held: &Held<'_>, index: u32, taken: bool) {
     let offset = layout::BITMAP + index / 64 * 8;
     let bit = 1u64 << (index % 64);
     let word = held.table().get64(offset);
+    if (word & bit != 0) != taken {
+        count(held, header!(taken), if taken { 1 } else { -1 });
+    }
     held.table()
         .set64(offset, if taken { word | bit } else { word & !bit });
 }

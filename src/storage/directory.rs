@@ -218,6 +218,14 @@ impl Place {
     /// Makes the runtime directory: `fill` puts the table into a directory that nobody knows yet, then it gets its
     /// name. Somebody else may be faster; then theirs counts and ours goes.
     pub fn make(&self, fill: impl FnOnce(&Place) -> Stored<()>) -> Stored<()> {
+        match self.try_make(fill) {
+            // A faster maker may have taken our unfinished one for abandoned; what counts is that there is one.
+            Err(_) if file::status_of(&self.directory).is_ok() => Ok(()),
+            answer => answer,
+        }
+    }
+
+    fn try_make(&self, fill: impl FnOnce(&Place) -> Stored<()>) -> Stored<()> {
         let mut hidden = *self;
         let lock = hidden.make_hidden()?;
         let made = hidden.make_inside().and_then(|()| fill(&hidden));

@@ -8,6 +8,24 @@ use super::lock::Held;
 use super::table::{SlotImage, Table};
 use core::sync::atomic::{Ordering, fence};
 
+/// Reads something that only changes within [`changing`], without a lock. `None`: it is being changed all the time, or
+/// by a process that is stopped or dead: take the lock.
+pub fn consistently<R>(table: &Table, read: impl Fn() -> R) -> Option<R> {
+    for _ in 0..100 {
+        // Pairs with: the two version stores in `changing`.
+        let before = table.get32(header!(index_version));
+        if before & 1 == 0 {
+            let answer = read();
+            fence(Ordering::Acquire);
+            if table.get32(header!(index_version)) == before {
+                return Some(answer);
+            }
+        }
+        core::hint::spin_loop();
+    }
+    None
+}
+
 /// What a lookup without a lock found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
@@ -44,26 +62,16 @@ fn home(key: i32, words: u32) -> u32 {
 /// Looks `key` up without a lock.
 pub fn find(table: &Table, key: i32) -> Lookup {
     for _ in 0..100 {
-        // Pairs with: the two version stores in `changing`.
-        let before = table.get32(header!(index_version));
-        if before & 1 == 0 {
-            let found = probe(table, key);
-            fence(Ordering::Acquire);
-            if table.get32(header!(index_version)) == before {
-                match found {
-                    None => return Lookup::Absent,
-                    Some(slot) => match table.snapshot(slot) {
-                        Some(image) if image.is_live() && image.key == key => {
-                            return Lookup::Found(image);
-                        }
-                        // It went away after the index was read: look again.
-                        Some(_) => {}
-                        None => return Lookup::Busy,
-                    },
-                }
-            }
+        match consistently(table, || probe(table, key)) {
+            None => return Lookup::Busy,
+            Some(None) => return Lookup::Absent,
+            Some(Some(slot)) => match table.snapshot(slot) {
+                Some(image) if image.is_live() && image.key == key => return Lookup::Found(image),
+                // It went away after the index was read: look again.
+                Some(_) => {}
+                None => return Lookup::Busy,
+            },
         }
-        core::hint::spin_loop();
     }
     Lookup::Busy
 }
@@ -88,12 +96,14 @@ fn probe(table: &Table, key: i32) -> Option<u32> {
     None
 }
 
-fn changing<R>(held: &Held<'_>, change: impl FnOnce(&Table) -> R) -> R {
+/// Runs `change`, during which lookups without the lock find the index [busy](Lookup::Busy): around everything that
+/// makes, ends or renames a segment, so that a death in the middle sends them to the lock, and so to recovery.
+pub fn changing<R>(held: &Held<'_>, change: impl FnOnce() -> R) -> R {
     let table = held.table();
     let before = table.get32(header!(index_version)) & !1;
     table.set32(header!(index_version), before | 1);
     fence(Ordering::SeqCst);
-    let answer = change(table);
+    let answer = change();
     table.set32(header!(index_version), before.wrapping_add(2));
     answer
 }
@@ -107,7 +117,8 @@ pub fn is_crowded(held: &Held<'_>) -> bool {
 
 /// Doubles the index. Its pages must be backed already ([`bytes_when_grown`]).
 pub fn grow(held: &Held<'_>) {
-    changing(held, |table| {
+    changing(held, || {
+        let table = held.table();
         let words = words(table);
         if words < layout::INDEX_WORDS {
             fill(table, words * 2);
@@ -122,7 +133,8 @@ pub fn bytes_when_grown(held: &Held<'_>) -> u32 {
 
 /// Builds the index anew from the slots, with its present number of words.
 pub(super) fn rebuild(held: &Held<'_>) {
-    changing(held, |table| fill(table, words(table)));
+    let table = held.table();
+    fill(table, words(table));
 }
 
 fn fill(table: &Table, words: u32) {
@@ -139,9 +151,9 @@ fn fill(table: &Table, words: u32) {
     }
 }
 
-/// Puts a slot's key into the index.
-pub fn insert(held: &Held<'_>, key: i32, slot: u32) {
-    changing(held, |table| place(table, key, slot));
+/// Puts a slot's key into the index; within [`changing`].
+pub(super) fn insert(held: &Held<'_>, key: i32, slot: u32) {
+    place(held.table(), key, slot);
 }
 
 fn place(table: &Table, key: i32, slot: u32) {
@@ -156,36 +168,35 @@ fn place(table: &Table, key: i32, slot: u32) {
     }
 }
 
-/// Takes a slot's key out of the index.
-pub fn remove(held: &Held<'_>, key: i32, slot: u32) {
-    changing(held, |table| {
-        let words = words(table);
-        let mask = words - 1;
-        let mut hole = home(key, words);
-        for _ in 0..words {
-            match table.get32(word_offset(hole)) {
-                0 => return,
-                entry if entry == slot + 1 => break,
-                _ => hole = (hole + 1) & mask,
-            }
+/// Takes a slot's key out of the index; within [`changing`].
+pub(super) fn remove(held: &Held<'_>, key: i32, slot: u32) {
+    let table = held.table();
+    let words = words(table);
+    let mask = words - 1;
+    let mut hole = home(key, words);
+    for _ in 0..words {
+        match table.get32(word_offset(hole)) {
+            0 => return,
+            entry if entry == slot + 1 => break,
+            _ => hole = (hole + 1) & mask,
         }
-        // Whoever stands behind the hole and would have liked to stand there or before moves up.
-        let mut position = hole;
-        for _ in 0..words {
-            position = (position + 1) & mask;
-            let entry = table.get32(word_offset(position));
-            let Some(follower) = entry.checked_sub(1) else {
-                break;
-            };
-            let wish = home(
-                table.get32(slot!(follower.min(layout::SLOTS - 1), key)) as i32,
-                words,
-            );
-            if (position.wrapping_sub(wish) & mask) >= (position.wrapping_sub(hole) & mask) {
-                table.set32(word_offset(hole), entry);
-                hole = position;
-            }
+    }
+    // Whoever stands behind the hole and would have liked to stand there or before moves up.
+    let mut position = hole;
+    for _ in 0..words {
+        position = (position + 1) & mask;
+        let entry = table.get32(word_offset(position));
+        let Some(follower) = entry.checked_sub(1) else {
+            break;
+        };
+        let wish = home(
+            table.get32(slot!(follower.min(layout::SLOTS - 1), key)) as i32,
+            words,
+        );
+        if (position.wrapping_sub(wish) & mask) >= (position.wrapping_sub(hole) & mask) {
+            table.set32(word_offset(hole), entry);
+            hole = position;
         }
-        table.set32(word_offset(hole), 0);
-    });
+    }
+    table.set32(word_offset(hole), 0);
 }

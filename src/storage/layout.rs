@@ -102,7 +102,10 @@ pub struct Header {
     pub budget_pages: u64,
     /// When it was asked, in nanoseconds of the coarse monotonic clock.
     pub budget_at: u64,
-    _pad3: [u64; 16],
+    /// Derived. Slots that are not free: the segments, those being made, and those whose file awaits unlinking.
+    pub taken: u32,
+    _pad3: u32,
+    _pad4: [u64; 15],
 
     /// 1 when the journal's entries are to be carried out.
     pub journal_armed: u32,

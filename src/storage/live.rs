@@ -194,8 +194,21 @@ impl Namespace {
         });
         match took {
             Ok(None) => Ok(None),
-            Ok(Some(mapping)) => Ok(Some(Taken { cell, mapping })),
+            Ok(Some(mapping)) => {
+                self.begin_generation(cell);
+                Ok(Some(Taken { cell, mapping }))
+            }
             Err(error) => Err(Obstacle::system(doing, &path, error)),
+        }
+    }
+
+    /// Whoever holds the file's lock owns the generation: from now on an in-table lock in the name of the cell's
+    /// previous process is known to be a dead one's, though the file is locked.
+    fn begin_generation(&self, cell: u32) {
+        if cell < self.table().cells_ready() {
+            let before = self.table().get32(cell!(cell, generation));
+            let next = Identity::new(cell, before.wrapping_add(1)).generation;
+            self.table().set32(cell!(cell, generation), next);
         }
     }
 
@@ -203,12 +216,12 @@ impl Namespace {
     fn occupy(&self, taken: Taken, state: CellState, pid: i32) -> Stored<Identity> {
         let table = self.table();
         let known = taken.cell < table.cells_ready();
-        let before = if known {
+        let generation = if known {
             table.get32(cell!(taken.cell, generation))
         } else {
             0
         };
-        let identity = Identity::new(taken.cell, before.wrapping_add(1));
+        let identity = Identity::new(taken.cell, generation);
         // A parent that prepares a cell for a child takes the lock in its own name.
         let locker = match state {
             CellState::Forking => self.forking_parent().unwrap_or(identity),

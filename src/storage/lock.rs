@@ -92,9 +92,10 @@ pub fn lock(namespace: &Namespace, me: Identity) -> Held<'_> {
             continue;
         }
         let owner = Identity::from_packed(seen & !WAITERS);
-        // A word that names our own cell was left by the cell's previous process.
-        let look = owner.cell() == me.cell() || seen | WAITERS == suspect;
-        if look && (owner.cell() == me.cell() || namespace.probe(owner.cell()).is_dead()) {
+        // A word that names our own cell, or another generation of its cell, was left by the cell's previous process.
+        let replaced = owner.cell() == me.cell() || namespace.is_replaced(owner);
+        let waited = seen | WAITERS == suspect;
+        if replaced || (waited && namespace.probe(owner.cell()).is_dead()) {
             if word
                 .compare_exchange(seen, mine | WAITERS, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok()

@@ -204,6 +204,11 @@ impl Namespace {
         self.table.get32(header!(in_use))
     }
 
+    /// Slots that are not free.
+    pub fn taken(&self) -> u32 {
+        self.table.get32(header!(taken))
+    }
+
     /// Live segments that are marked for destruction.
     pub fn marked(&self) -> u32 {
         self.table.get32(header!(marked))
@@ -228,6 +233,13 @@ impl Namespace {
             self.table.get32(cell!(cell, state)),
             self.table.get32(cell!(cell, generation)),
         )
+    }
+
+    /// Whether the process of this identity has lost its cell to another, which takes its death.
+    pub fn is_replaced(&self, identity: Identity) -> bool {
+        let cell = identity.cell();
+        cell < self.table.cells_ready()
+            && self.table.get32(cell!(cell, generation)) != identity.generation()
     }
 
     /// The cells that are not free.

@@ -26,14 +26,32 @@ pub fn recover(held: &Held<'_>) {
     rebuild(held);
 }
 
-/// Rebuilds all derived data from the primary.
+/// Rebuilds all derived data from the primary. Readers without a lock find everything busy meanwhile, and so they do
+/// when the rebuilding process dies.
 pub(super) fn rebuild(held: &Held<'_>) {
+    let table = held.table();
+    let slots = table.slots_ready();
+    for index in 0..slots {
+        table.set32(
+            slot!(index, version),
+            table.get32(slot!(index, version)) | 1,
+        );
+    }
+    index::changing(held, || rebuild_all(held));
+    for index in 0..slots {
+        let version = table.get32(slot!(index, version)) | 1;
+        table.set32(slot!(index, version), version.wrapping_add(1));
+    }
+}
+
+fn rebuild_all(held: &Held<'_>) {
     let table = held.table();
     for word in 0..layout::SLOTS / 64 {
         table.set64(layout::BITMAP + word * 8, 0);
     }
     for counter in [
         header!(in_use),
+        header!(taken),
         header!(marked),
         header!(dying),
         header!(dying_head),
@@ -49,7 +67,7 @@ pub(super) fn rebuild(held: &Held<'_>) {
         table.set32(cell!(index, first_record), 0);
     }
     for index in 0..table.slots_ready() {
-        table::change_slot(held, index, || rebuild_slot(held, index));
+        rebuild_slot(held, index);
     }
     for index in (0..table.records_ready()).rev() {
         rebuild_record(held, index);
@@ -106,10 +124,8 @@ fn rebuild_record(held: &Held<'_>, index: u32) {
         && table.get32(slot!(slot, id)) == id;
     match owner {
         Some(owner) if good => {
-            table::change_slot(held, slot, || {
-                books::link_record(held, index, slot, owner);
-                books::count(held, slot!(slot, nattch), count as i32);
-            });
+            books::link_record(held, index, slot, owner);
+            books::count(held, slot!(slot, nattch), count as i32);
         }
         _ => {
             table.set32(record!(index, cell), 0);

@@ -99,23 +99,22 @@ pub fn reserve(held: &Held<'_>, new: &NewSegment, cursor: Cursor) {
 /// The file is there: from now on it is a segment.
 pub fn publish(held: &Held<'_>, index: u32, ctime_secs: i64) {
     let table = held.table();
-    change_slot(held, index, || {
-        let mut journal = Journal::begin(held);
-        journal.put64(slot!(index, ctime), ctime_secs as u64);
-        journal.put32(slot!(index, state), SlotState::Live as u32);
-        journal.put32(cell!(held.me().cell(), work), 0);
-        journal.commit();
-        books::count(held, header!(in_use), 1);
-        books::count64(
-            held,
-            header!(pages),
-            pages_of(table.get64(slot!(index, segsz))) as i64,
-        );
+    index::changing(held, || {
+        change_slot(held, index, || {
+            let mut journal = Journal::begin(held);
+            journal.put64(slot!(index, ctime), ctime_secs as u64);
+            journal.put32(slot!(index, state), SlotState::Live as u32);
+            journal.put32(cell!(held.me().cell(), work), 0);
+            journal.commit();
+            books::count(held, header!(in_use), 1);
+            let pages = pages_of(table.get64(slot!(index, segsz)));
+            books::count64(held, header!(pages), pages as i64);
+            let key = table.get32(slot!(index, key)) as i32;
+            if key != 0 {
+                index::insert(held, key, index);
+            }
+        });
     });
-    let key = table.get32(slot!(index, key)) as i32;
-    if key != 0 {
-        index::insert(held, key, index);
-    }
 }
 
 /// The file could not be made, or the key was taken meanwhile. What there may be of the file must be unlinked
@@ -194,16 +193,31 @@ pub fn counts_for(held: &Held<'_>, record: u32, owner: Identity, id: i32) -> boo
 /// Takes `count` attaches off `record`, stamping the segment with who did it and when. When they were the last of
 /// a segment that must go, the segment goes. Returns the segment's slot, if the record was good.
 pub fn detach(held: &Held<'_>, record: u32, count: u32, stamp: Option<(i32, i64)>) -> Option<u32> {
+    detach_and(held, record, count, stamp, true)
+}
+
+fn detach_and(
+    held: &Held<'_>,
+    record: u32,
+    count: u32,
+    stamp: Option<(i32, i64)>,
+    end: bool,
+) -> Option<u32> {
     let table = held.table();
     let owner = table.get32(record!(record, cell)).checked_sub(1)?;
     let index = table.get32(record!(record, id)) % SLOTS;
     if owner >= table.cells_ready() || index >= table.slots_ready() {
         return None;
     }
+    let image = table.image(index);
     let before = table.get32(record!(record, count));
     let count = count.min(before);
     let left = before - count;
-    change_slot(held, index, || {
+    let forced = table.get32(header!(rmid_forced)) != 0;
+    let last = image.is_live() && image.nattch == count;
+    // Decided and done in one step: a segment must not outlive the death of whoever takes the last attach off.
+    let goes = last && end && (image.mode & MODE_MARKED != 0 || forced);
+    let change = || {
         let mut journal = Journal::begin(held);
         journal.put32(record!(record, count), left);
         if left == 0 {
@@ -213,18 +227,70 @@ pub fn detach(held: &Held<'_>, record: u32, count: u32, stamp: Option<(i32, i64)
             journal.put32(slot!(index, lpid), pid as u32);
             journal.put64(slot!(index, dtime), now_secs as u64);
         }
+        if goes {
+            put_end(&mut journal, index);
+        }
         journal.commit();
         books::count(held, slot!(index, nattch), -(count as i32));
         if left == 0 {
             books::unlink_record(held, record, index, owner);
         }
-    });
-    let marked = table.get32(slot!(index, mode)) & MODE_MARKED != 0;
-    let forced = table.get32(header!(rmid_forced)) != 0;
-    if table.get32(slot!(index, nattch)) == 0 && (marked || forced) {
-        destroy(held, index);
+        if goes {
+            enter_end(held, &image);
+        }
+    };
+    if goes {
+        index::changing(held, || change_slot(held, index, change));
+    } else {
+        change_slot(held, index, change);
     }
     Some(index)
+}
+
+/// Takes all attaches of `owner` off, without a stamp and without ending any segment, so that they can be counted
+/// anew at once; [`drop_unattached`] ends what is left without any.
+pub fn forget_all(held: &Held<'_>, owner: Identity) {
+    let table = held.table();
+    for _ in 0..table.records_ready() {
+        let first = table.get32(cell!(owner.cell(), first_record));
+        let Some(record) = books::in_range(first, table) else {
+            break;
+        };
+        let count = table.get32(record!(record, count));
+        detach_and(held, record, count, None, false);
+    }
+}
+
+/// Ends the marked segments that nobody has attached.
+pub fn drop_unattached(held: &Held<'_>) {
+    let table = held.table();
+    if table.get32(header!(marked)) == 0 {
+        return;
+    }
+    for index in 0..table.slots_ready() {
+        let image = table.image(index);
+        if image.is_live() && image.nattch == 0 && image.mode & MODE_MARKED != 0 {
+            destroy(held, index);
+        }
+    }
+}
+
+fn put_end(journal: &mut Journal<'_>, index: u32) {
+    journal.put32(slot!(index, key), 0);
+    journal.put32(slot!(index, state), SlotState::Dying as u32);
+}
+
+/// Enters into the books that the segment, as it was in `image`, is none any more.
+fn enter_end(held: &Held<'_>, image: &SlotImage) {
+    if image.key != 0 {
+        index::remove(held, image.key, image.slot);
+    }
+    books::count(held, header!(in_use), -1);
+    books::count64(held, header!(pages), -(pages_of(image.segsz) as i64));
+    if image.mode & MODE_MARKED != 0 {
+        books::count(held, header!(marked), -1);
+    }
+    books::push_dying(held, image.slot);
 }
 
 /// Sets atime, dtime and lpid, as far as given.
@@ -280,41 +346,35 @@ pub fn set_locked(held: &Held<'_>, index: u32, mode: u32, locker: u32) {
 /// Marks a segment that is still attached: the key is free at once, the segment goes with its last attach.
 pub fn mark(held: &Held<'_>, image: &SlotImage) {
     let index = image.slot;
-    if image.key != 0 {
-        index::remove(held, image.key, index);
-    }
-    change_slot(held, index, || {
-        let mut journal = Journal::begin(held);
-        journal.put32(slot!(index, key), 0);
-        journal.put32(slot!(index, mode), image.mode | MODE_MARKED);
-        journal.commit();
-        if image.mode & MODE_MARKED == 0 {
-            books::count(held, header!(marked), 1);
-        }
+    index::changing(held, || {
+        change_slot(held, index, || {
+            let mut journal = Journal::begin(held);
+            journal.put32(slot!(index, key), 0);
+            journal.put32(slot!(index, mode), image.mode | MODE_MARKED);
+            journal.commit();
+            if image.key != 0 {
+                index::remove(held, image.key, index);
+            }
+            if image.mode & MODE_MARKED == 0 {
+                books::count(held, header!(marked), 1);
+            }
+        });
     });
 }
 
 /// Ends a live segment that nobody has attached. Its file awaits unlinking afterwards.
 pub fn destroy(held: &Held<'_>, index: u32) {
-    let table = held.table();
-    let image = table.image(index);
+    let image = held.table().image(index);
     if !image.is_live() {
         return;
     }
-    if image.key != 0 {
-        index::remove(held, image.key, index);
-    }
-    change_slot(held, index, || {
-        let mut journal = Journal::begin(held);
-        journal.put32(slot!(index, key), 0);
-        journal.put32(slot!(index, state), SlotState::Dying as u32);
-        journal.commit();
-        books::count(held, header!(in_use), -1);
-        books::count64(held, header!(pages), -(pages_of(image.segsz) as i64));
-        if image.mode & MODE_MARKED != 0 {
-            books::count(held, header!(marked), -1);
-        }
-        books::push_dying(held, index);
+    index::changing(held, || {
+        change_slot(held, index, || {
+            let mut journal = Journal::begin(held);
+            put_end(&mut journal, index);
+            journal.commit();
+            enter_end(held, &image);
+        });
     });
 }
 
