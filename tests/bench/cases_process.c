@@ -9,8 +9,6 @@
 extern char **environ;
 
 static const long none = 0, one = 1, sixteen = 16, sixty_four = 64;
-static struct shmid_ds ds;
-
 /* -------------------------------------------------------- others attached */
 
 static void attach_first(void) { MUST(shmat(crowd_id(0), NULL, 0)); }
@@ -18,6 +16,7 @@ static void attach_first(void) { MUST(shmat(crowd_id(0), NULL, 0)); }
 static void prepare_others(void)
 {
 	make_crowd(1);
+	struct shmid_ds ds;
 	start_children(argument, attach_first);
 	MUST(shmctl(crowd_id(0), IPC_STAT, &ds));
 	if (ds.shm_nattch != (unsigned long)argument) {
@@ -35,6 +34,7 @@ static void finish_others(void)
 static uint64_t stat_first(long n)
 {
 	int which = crowd_id(0);
+	struct shmid_ds ds;
 	return TIMED(REPEAT(n) MUST(shmctl(which, IPC_STAT, &ds)));
 }
 

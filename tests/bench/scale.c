@@ -8,7 +8,6 @@
 #include "bench.h"
 #include <fcntl.h>
 
-static struct shmid_ds ds;
 static int id;
 static long among;
 
@@ -18,7 +17,11 @@ static uint64_t get(long n)
 	return TIMED(REPEAT(n) MUST(shmget(key, 0, 0)));
 }
 
-static uint64_t stat(long n) { return TIMED(REPEAT(n) MUST(shmctl(id, IPC_STAT, &ds))); }
+static uint64_t stat(long n)
+{
+	struct shmid_ds ds;
+	return TIMED(REPEAT(n) MUST(shmctl(id, IPC_STAT, &ds)));
+}
 
 static uint64_t attach(long n) { return TIMED(REPEAT(n) MUST(shmdt(MUST(shmat(id, NULL, 0))))); }
 
