@@ -29,27 +29,6 @@ struct task {
 	struct point first_point;
 };
 
-static enum follow follow_of(const struct op *op)
-{
-	return op->flags & CHILD ? FOLLOW_CHILD : op->flags & CHILD_FIRST ? FOLLOW_PARENT_CHILD_FIRST : FOLLOW_PARENT;
-}
-
-static void prepare(const struct op *op, struct actor *victim)
-{
-	actor_start(victim);
-	memset(the->address, 0, sizeof the->address);
-	if (op->prepare && actor_do(victim, op->prepare, 0).value != 0)
-		fatal("%s: the victim could not be prepared", op->name);
-}
-
-static bool begin(const struct op *op, struct actor *victim, struct tracee *tracee)
-{
-	if (!trace_attach(tracee, victim->pid, follow_of(op)))
-		fatal("ptrace: %s", strerror(errno));
-	actor_send(victim, op->act, 0);
-	return trace_to_beginning(tracee);
-}
-
 /* Kills the victim, and lets those go on who were stopped with it. Who remains may have something attached. */
 static bool kill_victim(struct world *world, struct actor *victim, struct tracee *tracee,
 			char *text, size_t size)
@@ -94,7 +73,7 @@ static bool run(const struct task *task, const struct point *point, struct profi
 	world_make(&world, op->flags & EMPTY);
 	if (!task->first && op->arrange)
 		op->arrange(&world);
-	prepare(op, &victim);
+	prepare_victim(op, &victim);
 	if (task->first) {
 		/* Prepared before the first is killed, so that it meets what that one leaves in its operation. */
 		void *addresses[8];
@@ -102,15 +81,15 @@ static bool run(const struct task *task, const struct point *point, struct profi
 		memcpy(addresses, the->address, sizeof addresses);
 		if (task->first->arrange)
 			task->first->arrange(&world);
-		prepare(task->first, &earlier);
-		if (!begin(task->first, &earlier, &first) || trace_to(&first, task->first_point) != REACHED)
+		prepare_victim(task->first, &earlier);
+		if (!begin_victim(task->first, &earlier, &first) || trace_to(&first, task->first_point) != REACHED)
 			tally.missed++;
 		kill_and_wait(first.pid);
 		actor_is_gone(&earlier);
 		actor_kill(&earlier);
 		memcpy(the->address, addresses, sizeof addresses);
 	}
-	if (!begin(op, &victim, &tracee))
+	if (!begin_victim(op, &victim, &tracee))
 		fatal("%s does not begin", op->name);
 	if (profile)
 		reached = trace_profile(&tracee, profile, steps);

@@ -85,7 +85,7 @@ struct shared {
 	int segments;
 	struct segment segment[MAX_SEGMENTS];
 	struct observation first, second;
-	int detail; /* what a job wants to say beyond its answer */
+	bool child_asks; /* the child of a victim makes one more call, which nobody hinders, before it reports */
 	void *address[8]; /* a victim's attaches */
 	int forked[2]; /* the pipe by which the child of a victim reports */
 	int leash[2]; /* the pipe whose end tells such a child to end */
@@ -145,6 +145,8 @@ enum reached trace_profile(struct tracee *, struct profile *, bool steps);
 enum reached trace_to(struct tracee *, struct point);
 enum reached trace_next_stop(struct tracee *);
 void trace_let_go(struct tracee *);
+void trace_refuse(struct tracee *);
+void trace_answer(struct tracee *, long result);
 void trace_release_other(struct tracee *);
 bool child_spoke(void);
 void mark(long which);
@@ -206,6 +208,8 @@ bool observation_differs(char *text, size_t size);
 int observation_matches(const struct world *, char *text, size_t size); /* bit 0: before, bit 1: after */
 
 /* --- trial.c */
+void prepare_victim(const struct op *, struct actor *);
+bool begin_victim(const struct op *, struct actor *, struct tracee *);
 struct tally {
 	long tried, failed, missed, late;
 };

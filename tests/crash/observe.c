@@ -191,6 +191,7 @@ static const struct sight *find(const struct segment *segment, const struct sigh
 	return found;
 }
 
+/* A segment that is to be gone stays, marked, for as long as a living process has it attached. */
 static bool matches(const struct world *world, const struct observation *o, int when, char *text, size_t size)
 {
 	long pages = 0;
@@ -199,7 +200,9 @@ static bool matches(const struct world *world, const struct observation *o, int 
 #define SAY(...) return snprintf(text, size, __VA_ARGS__), false
 	for (int i = 0; i < the->segments; i++) {
 		struct segment segment = the->segment[i];
-		const struct state *is = &segment.is[when];
+		struct state state = segment.is[when], *is = &state;
+		if (!is->exists && segment.id >= 0 && attaches_of(world, &segment) > 0)
+			state = (struct state){ true, true, state.mode };
 		const struct sight *listed = find(&segment, o->list, o->listed);
 		const struct sight *walked = find(&segment, o->walk, o->walked);
 		if (!is->exists) {

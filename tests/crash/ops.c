@@ -53,15 +53,6 @@ static int prepare_marked(int argument)
 	return attach(the->segments - 1) + shmctl(id, IPC_RMID, NULL);
 }
 
-/* The same for a victim that forks: somebody has it attached afterwards. */
-static int prepare_marked_to_inherit(int argument)
-{
-	int prepared = prepare_marked(argument);
-	struct segment *segment = &the->segment[the->segments - 1];
-	segment->is[0] = segment->is[1] = (struct state){ true, true, 0600 };
-	return prepared;
-}
-
 static int create_keyed(int a) { (void)a; return MARKED_CALL(shmget(0x2001, 9000, IPC_CREAT | 0600)); }
 static int create_private(int a) { (void)a; return MARKED_CALL(shmget(IPC_PRIVATE, 9000, 0600)); }
 static int attach_lone(int a) { (void)a; return MARKED_CALL(shmat(id_of(LONE), NULL, 0)); }
@@ -266,17 +257,17 @@ const struct op ops[] = {
 	{ "reap-by-info", with_corpse, NULL, sum_up, 0, "shmctl" },
 	{ "reap-by-remove", with_corpse_and_removal, NULL, remove_held, 0, "shmctl" },
 	{ "reap-by-registering", with_corpse_and_new, NULL, create_keyed, 0, "shmget" },
-	{ "unmap", NULL, prepare_held, unmap_whole, 0, NULL },
-	{ "unmap-middle", NULL, prepare_held, unmap_middle, 0, NULL },
-	{ "map-over", NULL, prepare_held, map_over, 0, NULL },
-	{ "move", NULL, prepare_held, move, 0, NULL },
-	{ "move-middle", NULL, prepare_held, move_middle, 0, NULL },
-	{ "shrink", NULL, prepare_held, shrink, 0, NULL },
-	{ "fork", NULL, prepare_held, fork_here, FORKS, NULL },
-	{ "fork-child-runs", NULL, prepare_held, fork_here, FORKS | CHILD_FIRST, NULL },
-	{ "fork-child-dies", NULL, prepare_held, fork_here, FORKS | CHILD, NULL },
-	{ "fork-own-marked", NULL, prepare_marked_to_inherit, fork_here, FORKS | CHILD, NULL },
-	{ "raw-clone-child-dies", NULL, prepare_held, clone_raw, FORKS | CHILD, NULL },
+	{ "unmap", NULL, prepare_held, unmap_whole, 0, "memory" },
+	{ "unmap-middle", NULL, prepare_held, unmap_middle, 0, "memory" },
+	{ "map-over", NULL, prepare_held, map_over, 0, "memory" },
+	{ "move", NULL, prepare_held, move, 0, "memory" },
+	{ "move-middle", NULL, prepare_held, move_middle, 0, "memory" },
+	{ "shrink", NULL, prepare_held, shrink, 0, "memory" },
+	{ "fork", NULL, prepare_held, fork_here, FORKS, "fork" },
+	{ "fork-child-runs", NULL, prepare_held, fork_here, FORKS | CHILD_FIRST, "fork" },
+	{ "fork-child-dies", NULL, prepare_held, fork_here, FORKS | CHILD, "fork" },
+	{ "fork-own-marked", NULL, prepare_marked, fork_here, FORKS | CHILD, "fork" },
+	{ "raw-clone-child-dies", NULL, prepare_held, clone_raw, FORKS | CHILD, "fork" },
 	{ "exit", NULL, prepare_held, exit_here, ENDS, NULL },
 	{ "exit-with-marked", NULL, prepare_marked, exit_here, ENDS, NULL },
 	{ "exec", NULL, prepare_held, exec_here, ENDS, NULL },

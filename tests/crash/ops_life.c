@@ -9,6 +9,9 @@
 static void stay(void)
 {
 	char byte = 'c';
+	struct shmid_ds d;
+	if (the->child_asks)
+		shmctl(the->segment[HELD].id, IPC_STAT, &d);
 	close(the->leash[1]);
 	if (write(the->forked[1], &byte, 1) == 1)
 		while (read(the->leash[0], &byte, 1) > 0)
@@ -41,7 +44,9 @@ int clone_raw(int argument)
 		mark(END_MARK);
 		stay();
 	}
+	int error = errno;
 	mark(END_MARK);
+	errno = error;
 	return child < 0 ? -1 : 0;
 }
 

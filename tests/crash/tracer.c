@@ -219,6 +219,24 @@ enum reached trace_to(struct tracee *tracee, struct point point)
 	return step(tracee, point.change, &changes, NULL, &steps);
 }
 
+/* At the beginning of a system call: it is not made. */
+void trace_refuse(struct tracee *tracee)
+{
+	struct user_regs_struct registers;
+	ptrace(PTRACE_GETREGS, tracee->pid, 0, &registers);
+	registers.orig_rax = -1;
+	ptrace(PTRACE_SETREGS, tracee->pid, 0, &registers);
+}
+
+/* At its end: what the victim is told. */
+void trace_answer(struct tracee *tracee, long result)
+{
+	struct user_regs_struct registers;
+	ptrace(PTRACE_GETREGS, tracee->pid, 0, &registers);
+	registers.rax = result;
+	ptrace(PTRACE_SETREGS, tracee->pid, 0, &registers);
+}
+
 /* The victim goes on by itself. */
 void trace_let_go(struct tracee *tracee)
 {

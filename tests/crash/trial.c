@@ -1,4 +1,4 @@
-/* trial.c - what is asked of the survivors when a victim is gone, and of the directory when everything is removed. */
+/* trial.c - a victim begins; what is asked of the survivors when a victim is gone, and of the directory when everything is removed. */
 #include "crash.h"
 
 #include <sys/wait.h>
@@ -11,6 +11,27 @@ void failure(const char *op, const char *where, const char *text)
 	if (shown_failures++ < 60 || verbose)
 		printf("FAIL %s at %s: %s\n", op, where, text);
 	fflush(stdout);
+}
+
+static enum follow follow_of(const struct op *op)
+{
+	return op->flags & CHILD ? FOLLOW_CHILD : op->flags & CHILD_FIRST ? FOLLOW_PARENT_CHILD_FIRST : FOLLOW_PARENT;
+}
+
+void prepare_victim(const struct op *op, struct actor *victim)
+{
+	actor_start(victim);
+	memset(the->address, 0, sizeof the->address);
+	if (op->prepare && actor_do(victim, op->prepare, 0).value != 0)
+		fatal("%s: the victim could not be prepared", op->name);
+}
+
+bool begin_victim(const struct op *op, struct actor *victim, struct tracee *tracee)
+{
+	if (!trace_attach(tracee, victim->pid, follow_of(op)))
+		fatal("ptrace: %s", strerror(errno));
+	actor_send(victim, op->act, 0);
+	return trace_to_beginning(tracee);
 }
 
 enum { PATIENCE = 10000, PROMISE = 1000 };
