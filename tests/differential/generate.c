@@ -125,11 +125,11 @@ static bool gen_credentials(struct generator *g, struct step *step)
 		worker->uid = step->n[0];
 	} else if (choice < 82) {
 		step->op = OP_SETGID;
-		step->n[0] = PICK(&g->rng, setup->uids);
+		step->n[0] = PICK(&g->rng, setup->gids);
 	} else {
 		step->op = OP_SETGROUPS;
-		step->n[0] = PICK(&g->rng, setup->uids);
-		step->n[1] = PICK(&g->rng, setup->uids);
+		step->n[0] = PICK(&g->rng, setup->gids);
+		step->n[1] = PICK(&g->rng, setup->gids);
 	}
 	return true;
 }
@@ -281,7 +281,7 @@ static void choose_step(struct generator *g, struct step *step)
 	choose_mode(g, step);
 }
 
-static void choose_setup(struct generator *g, enum profile profile, int64_t own_uid)
+static void choose_setup(struct generator *g, enum profile profile, int64_t own_uid, int64_t own_gid)
 {
 	struct setup *setup = &g->program->setup;
 	/* Memory locked by a user counts across namespaces: programs that run side by side use different uids. */
@@ -290,16 +290,22 @@ static void choose_setup(struct generator *g, enum profile profile, int64_t own_
 
 	setup->fresh_observer = percent(&g->rng, 40);
 	for (int k = 0; k < 4; k++)
-		setup->uids[k] = block + k;
+		setup->uids[k] = setup->gids[k] = block + k;
 	if (profile == PROFILE_USER) {
+		/* In a user namespace without privilege nobody else exists: IPC_SET to another uid fails there with EINVAL. */
 		setup->base_uid = own_uid;
+		setup->alone = true;
+		for (int k = 0; k < 4; k++) {
+			setup->uids[k] = own_uid;
+			setup->gids[k] = own_gid;
+		}
 	} else if (choice < 65) {
 		setup->several_uids = true;
-		setup->uids[0] = 0;
+		setup->uids[0] = setup->gids[0] = 0;
 		setup->limits = true;
 	} else if (choice < 80) {
 		setup->base_uid = 0;
-		setup->uids[0] = 0;
+		setup->uids[0] = setup->gids[0] = 0;
 		setup->limits = true;
 	} else {
 		setup->base_uid = block + 1;
@@ -307,7 +313,7 @@ static void choose_setup(struct generator *g, enum profile profile, int64_t own_
 	setup->caps = setup->several_uids && percent(&g->rng, 25);
 }
 
-void generate(struct program *program, uint64_t seed, int steps, enum profile profile, int64_t own_uid)
+void generate(struct program *program, uint64_t seed, int steps, enum profile profile, int64_t own_uid, int64_t own_gid)
 {
 	static struct generator g;
 	int first;
@@ -318,7 +324,7 @@ void generate(struct program *program, uint64_t seed, int steps, enum profile pr
 	g.program = program;
 	g.rng.state = seed * 2654435761u + 12345;
 	g.worker_count = OBSERVER + 1;
-	choose_setup(&g, profile, own_uid);
+	choose_setup(&g, profile, own_uid, own_gid);
 	first = 1 + below(&g.rng, 3);
 	for (int k = 0; k < steps; k++) {
 		struct step *step = &program->steps[program->count];

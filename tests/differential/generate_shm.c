@@ -320,7 +320,7 @@ bool gen_ctl(struct generator *g, struct step *step)
 	struct believed_segment *segment;
 	int choice = below(&g->rng, 100), page = below(&g->rng, ARENA_PAGES), buffer = below(&g->rng, BUF_COUNT);
 	int64_t cmd = PICK(&g->rng, commands), odd = PICK(&g->rng, unknown);
-	int64_t uid = PICK(&g->rng, g->program->setup.uids), gid = PICK(&g->rng, g->program->setup.uids);
+	int64_t uid = PICK(&g->rng, g->program->setup.uids), gid = PICK(&g->rng, g->program->setup.gids);
 	int id_choice = below(&g->rng, 100);
 
 	if (!g->segment_count && choice < 80)
@@ -334,6 +334,8 @@ bool gen_ctl(struct generator *g, struct step *step)
 		step->n[1] = buffer;
 		step->at = arena_address(page, 0);
 	}
+	if (g->program->setup.alone && step->n[0] == IPC_SET && (step->n[1] == BUF_READONLY || step->n[1] == BUF_ARENA))
+		step->n[1] = BUF_GOOD; /* what lies there names uid 0 or any */
 	step->n[2] = uid;
 	step->n[3] = gid;
 	step->n[4] = pick_mode(g);

@@ -15,7 +15,7 @@ static struct {
 	int seeds, steps, jobs;
 	bool replay, minimise, verbose, self_test, kernel_only, trace, settle;
 	enum profile profile;
-	int64_t own_uid;
+	int64_t own_uid, own_gid;
 	const char *library, *worker, *base, *without;
 } options = { .seed = 1, .seeds = 40, .steps = 150, .jobs = 10, .without = "" };
 
@@ -41,7 +41,7 @@ static struct program *prepare(struct pair *pair, uint64_t seed)
 
 	if (!program)
 		exit(1);
-	generate(program, seed, options.steps, options.profile, options.own_uid);
+	generate(program, seed, options.steps, options.profile, options.own_uid, options.own_gid);
 	memset(pair, 0, sizeof *pair);
 	pair->program = program;
 	pair->base = options.base;
@@ -312,6 +312,7 @@ static void parse(int argc, char **argv)
 
 	options.profile = geteuid() ? PROFILE_USER : PROFILE_ROOT;
 	options.own_uid = geteuid() ? geteuid() : 54399;
+	options.own_gid = geteuid() ? getegid() : 54399;
 	for (int option; (option = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
 		switch (option) {
 		case 'n': options.seeds = atoi(optarg); break;

@@ -108,7 +108,9 @@ struct setup {
 	bool several_uids;   /* root and three more; system scope */
 	int64_t base_uid;    /* the uid of all workers when there is only one */
 	int64_t uids[4];     /* what setuid, IPC_SET and the like choose from */
+	int64_t gids[4];     /* the same for gids */
 	bool fresh_observer; /* a new process for each snapshot: the namespace may be without any process in between */
+	bool alone;          /* there is no other uid to give anything to */
 	bool limits;         /* may write /proc/sys/kernel/shm* */
 	bool caps;           /* may drop capabilities */
 };
@@ -128,7 +130,7 @@ struct reply {
 
 enum profile { PROFILE_ROOT, PROFILE_USER };
 
-void generate(struct program *program, uint64_t seed, int steps, enum profile profile, int64_t own_uid);
+void generate(struct program *program, uint64_t seed, int steps, enum profile profile, int64_t own_uid, int64_t own_gid);
 void describe(char *out, size_t size, const struct step *step);
 const char *op_name(int op);
 const char *perturb_name(int perturb);
