@@ -28,6 +28,14 @@ impl SharedMap {
             libc::MAP_SHARED,
             fd,
         )?;
+        // Not worth its place in the host's core dumps; where that cannot be said, it costs nothing but that place.
+        // SAFETY: a mapping of our own.
+        let _ = unsafe {
+            raw::call(
+                libc::SYS_madvise,
+                [addr, len_bytes, libc::MADV_DONTDUMP as usize, 0, 0, 0],
+            )
+        };
         Ok(SharedMap {
             start: NonNull::new(addr as *mut u8).ok_or(super::OsError(libc::ENOMEM))?,
             len_bytes,

@@ -1,7 +1,8 @@
 //! Who we are and what time it is.
 
-use super::pages;
+use super::path::Path;
 use super::{OsResult, raw};
+use super::{file, pages};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 fn simple(number: libc::c_long) -> u32 {
@@ -190,4 +191,32 @@ pub fn exists(pid: i32) -> bool {
 /// The real user id.
 pub fn uid() -> u32 {
     simple(libc::SYS_getuid)
+}
+
+/// Whether a process with this id is there and has not ended: a zombie has. Where `/proc` cannot be read, one that is
+/// there counts.
+pub fn is_running(pid: i32) -> bool {
+    if !exists(pid) {
+        return false;
+    }
+    let Some(mut path) = Path::from_bytes(b"/proc/") else {
+        return true;
+    };
+    if path
+        .push_decimal(pid as u32)
+        .and_then(|()| path.push(b"/stat"))
+        .is_none()
+    {
+        return true;
+    }
+    let mut text = [0u8; 256];
+    let read = file::open(&path, libc::O_RDONLY, 0).and_then(|fd| file::read(&fd, &mut text));
+    let Ok(len) = read else { return true };
+    // "pid (name) state …", and the name may hold anything.
+    let text = text.get(..len).unwrap_or(&[]);
+    let behind_name = text
+        .iter()
+        .rposition(|&byte| byte == b')')
+        .and_then(|at| text.get(at + 2..));
+    !matches!(behind_name, Some([b'Z' | b'X' | b'x', ..]))
 }

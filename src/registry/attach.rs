@@ -17,10 +17,11 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     let host = host()?;
     host.enforce_forced()?;
     let mut image = find(host, request.id)?;
-    if image.mode & sysv::flags::SHM_DEST != 0 && host.settle(&image)? {
-        // Whoever had it attached is dead, and so may it be.
-        image = find(host, request.id)?;
+    if image.mode & sysv::flags::SHM_DEST != 0 {
+        // Whoever had it attached may be dead, and so is it then.
+        image = host.settled(|| find(host, request.id))?;
     }
+    host.settle_order(request.id.slot())?;
     let mut session = host.enter()?;
     sysv::may_attach(&segment(&image), &request, &Thread)?;
     match session.attach(&image, &request) {
@@ -132,6 +133,8 @@ impl Session {
                 (Errno::Enomem, Reason::RangeBeyondUserSpace { addr, len })
             }
             libc::ENOMEM => (Errno::Enomem, Reason::NoRoom { len }),
+            // A file system mounted noexec, most likely.
+            libc::EPERM if request.exec => return obstacle.into(),
             libc::EPERM if request.remap => (Errno::Eperm, Reason::RangeSealed { addr, len }),
             libc::EPERM if request.fixed => (Errno::Eperm, Reason::BelowMmapMinAddr { addr }),
             libc::EAGAIN => (Errno::Eagain, Reason::MlockLimit { len }),
@@ -166,6 +169,9 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     // Not worth a cell when there is nothing to detach.
     if !super::attaches::may_touch(addr, u64::MAX) {
         return Err(nothing());
+    }
+    if let Some(slot) = host.slot_attached_at(addr) {
+        host.settle_order(slot)?;
     }
     let mut session = host.enter()?;
     let mut gone = 0;

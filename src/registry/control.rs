@@ -44,10 +44,7 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
         };
         Ok(found.ok_or(refusal)?)
     };
-    let mut image = find()?;
-    if host.settle(&image)? {
-        image = find()?;
-    }
+    let image = host.settled(find)?;
     let segment = segment(&image);
     sysv::may_stat(&segment, cmd, &Thread)?;
     Ok(segment)
@@ -57,8 +54,7 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
 fn enter_at(id: ShmId) -> Outcome<(Session, Held<'static>, SlotImage)> {
     let host = host()?;
     host.enforce_forced()?;
-    let image = host.live(id)?.ok_or(unknown(id))?;
-    host.settle(&image)?;
+    host.settled(|| Ok(host.live(id)?.ok_or(unknown(id))?))?;
     let session = host.enter()?;
     let held = session.lock();
     let image = live_locked(&held, id).ok_or(unknown(id))?;

@@ -1,18 +1,20 @@
 //! The end of the process, as far as it announces itself.
 
-use super::host::host_if_open;
+use super::host::{host_if_open, live_locked};
+use crate::os::process;
 use crate::os::signals::Blocked;
 use crate::storage::layout::FLAG_UNLINKED;
 use crate::storage::slots;
 use crate::sysv::flags::SHM_DEST;
 
-/// Unlinks the files of segments that will go with this process, so that their memory is free at once rather than
-/// when the next one looks. Runs at exit; a process that is killed or calls `_exit` leaves that to the next one.
+/// Says to each attached segment that this process goes: its last use bears this time and this pid, whoever looks
+/// first afterwards. And unlinks the files of segments that will go with this process, so that their memory is free
+/// at once rather than when the next one looks. Runs at exit; for a process that is killed, calls `_exit` or starts
+/// another program, the next one who looks does what is left to do.
 ///
 /// Everything else stays as it is: other threads and later destructors may still use what is attached.
 pub fn at_exit() {
-    let Some(host) = host_if_open().filter(|host| host.has_attaches() && host.me().is_some())
-    else {
+    let Some(host) = host_if_open().filter(|host| host.has_attaches()) else {
         return;
     };
     let _blocked = Blocked::all();
@@ -21,17 +23,26 @@ pub fn at_exit() {
         return;
     };
     let Some(me) = host.me() else { return };
+    let now = process::now_secs();
     for entry in local.attaches.entries() {
-        let slot = entry.piece.id.slot();
-        let Some(image) = host.namespace.table().snapshot(slot) else {
+        let id = entry.piece.id;
+        let Some(record) = local.attaches.record_of(id.slot()) else {
             continue;
         };
-        let goes = image.id == entry.piece.id.raw()
-            && image.mode & SHM_DEST != 0
+        let held = host.namespace.lock(me);
+        let Some(image) = live_locked(&held, id) else {
+            continue;
+        };
+        if !slots::counts_for(&held, record, me, id.raw()) {
+            continue;
+        }
+        slots::announce_end(&held, id.slot(), record, host.local.pid(), now);
+        drop(held);
+        let goes = image.mode & SHM_DEST != 0
             && image.sole_cell == me.cell() + 1
             && image.flags & FLAG_UNLINKED == 0;
         if goes && host.namespace.unlink_segment_file(&image).is_ok() {
-            slots::set_flags(&host.namespace.lock(me), slot, FLAG_UNLINKED);
+            slots::set_flags(&host.namespace.lock(me), id.slot(), FLAG_UNLINKED);
         }
     }
 }

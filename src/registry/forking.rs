@@ -189,6 +189,7 @@ impl Host {
         let registered = self.namespace.register_child();
         self.namespace.set_forking_parent(None);
         let (child, mapping) = registered.ok()?;
+        self.namespace.tidy(me);
         let now = process::now_secs();
         let pid = process::pid();
         let held = self.namespace.lock(me);

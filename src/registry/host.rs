@@ -171,6 +171,7 @@ impl Host {
         if !local.attaches.is_empty() {
             self.enter_inherited(me, local);
         }
+        self.namespace.tidy(me);
         Ok(me)
     }
 

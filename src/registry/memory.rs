@@ -6,7 +6,8 @@
 use super::attaches::{self, Entry};
 use super::host::{Host, Session, host_if_open, live_locked};
 use crate::os::pages::PageVec;
-use crate::os::process;
+use crate::os::signals::Blocked;
+use crate::os::{errno, process};
 use crate::storage::slots;
 use crate::sysv::{Cut, Join, Mremap, MremapKind, Piece, ShmId, cut, join, moved, page_align};
 
@@ -62,10 +63,21 @@ pub fn mremap(
     new_addr: u64,
     real: impl FnOnce() -> u64,
 ) -> u64 {
-    let _ = new_addr;
     let Some(mut session) = host_if_open().and_then(|host| host.enter().ok()) else {
         return real();
     };
+    // The kernel refuses a range that is not of one mapping; the attaches of ours may be one to it that are several
+    // to us.
+    let end = old.saturating_add(page_align(old_len));
+    let to_itself = flags & libc::MREMAP_FIXED != 0
+        && new_addr < end
+        && new_addr.saturating_add(page_align(new_len)) > old;
+    // (A move onto itself is refused for that, first.)
+    if old_len != 0 && !to_itself && session.is_mixed(old, end) {
+        drop(session);
+        errno::set(libc::EFAULT);
+        return u64::MAX;
+    }
     let prepared = session.local.attaches.reserve(4);
     let answer = real();
     if answer != u64::MAX && prepared.is_ok() {
@@ -105,6 +117,14 @@ struct Change {
 }
 
 impl Session {
+    /// Whether `start..end` touches an attach without lying in one piece of it.
+    fn is_mixed(&self, start: u64, end: u64) -> bool {
+        self.local.attaches.entries().iter().any(|entry| {
+            let piece = &entry.piece;
+            piece.overlaps(start, end) && (start < piece.start || end > piece.end())
+        })
+    }
+
     /// Brings the books in order after `start..end` was unmapped or covered. Without a pid nothing is stamped.
     pub(super) fn forget_range(&mut self, start: u64, end: u64, pid: Option<i32>) {
         let mut at = 0;
@@ -271,6 +291,15 @@ impl Session {
 }
 
 impl Host {
+    /// The slot of the segment whose attach begins at `addr`, if one does.
+    pub(super) fn slot_attached_at(&self, addr: u64) -> Option<u32> {
+        let _blocked = Blocked::all();
+        let local = self.local.lock();
+        let at = local.attaches.count_above(addr).checked_sub(1)?;
+        let piece = local.attaches.entries().get(at)?.piece;
+        (piece.start == addr).then_some(piece.id.slot())
+    }
+
     /// Whether this process has anything attached.
     pub fn has_attaches(&self) -> bool {
         attaches::may_touch(0, u64::MAX)

@@ -6,6 +6,7 @@
 use super::failure::Outcome;
 use super::host::{Host, Session};
 use crate::os::process;
+use crate::os::signals::Blocked;
 use crate::storage::layout::CellState;
 use crate::storage::table::SlotImage;
 use crate::storage::{books, slots};
@@ -17,7 +18,20 @@ const BATCH: usize = 64;
 const MANY: u32 = 10_000;
 
 impl Host {
-    /// Makes sure that nobody dead is counted in `image`. Returns whether anything was reaped, so that the slot
+    /// The segment that `find` finds, with nobody dead counted in it.
+    pub fn settled(&'static self, find: impl Fn() -> Outcome<SlotImage>) -> Outcome<SlotImage> {
+        let mut image = find()?;
+        // It comes to rest at once, unless others attach and detach all the time: then any moment's count is right.
+        for _ in 0..20 {
+            if !self.settle(&image)? {
+                break;
+            }
+            image = find()?;
+        }
+        Ok(image)
+    }
+
+    /// Makes sure that nobody dead is counted in `image`. Returns whether anything changed meanwhile, so that the slot
     /// must be read again.
     pub fn settle(&'static self, image: &SlotImage) -> Outcome<bool> {
         if image.nattch == 0 {
@@ -29,6 +43,7 @@ impl Host {
         {
             return Ok(false);
         }
+        let _blocked = Blocked::all();
         let mut session = None;
         let mut reaped = false;
         let mut alive = 0;
@@ -67,11 +82,40 @@ impl Host {
         if let Some(session) = session {
             session.sweep();
         }
-        Ok(reaped)
+        // Somebody else may have reaped a dead one, whose cell then got a new process, which is alive.
+        Ok(reaped || self.namespace.table().snapshot(image.slot) != Some(*image))
+    }
+
+    /// Before a segment is stamped by this process: drops those attachers whose pids are gone, as far as a few cheap
+    /// looks tell, so that the stamp of their end does not come after this one. Full certainty costs a liveness probe
+    /// each and is not worth it here.
+    pub fn settle_order(&'static self, slot: u32) -> Outcome<()> {
+        const LOOKS: usize = 8;
+        let Some(image) = self.namespace.table().snapshot(slot) else {
+            return Ok(());
+        };
+        let me = self.me().map(|me| me.cell());
+        if image.nattch == 0 || me.is_some_and(|me| image.sole_cell == me + 1) {
+            return Ok(());
+        }
+        let mut cells = [0u32; LOOKS];
+        let count = self.namespace.attachers(slot, 0, &mut cells).unwrap_or(0);
+        let some_gone = cells.get(..count).unwrap_or(&[]).iter().any(|&cell| {
+            Some(cell) != me
+                && self
+                    .namespace
+                    .pid_of(cell)
+                    .is_some_and(|pid| !process::exists(pid))
+        });
+        if some_gone {
+            self.settle(&image)?;
+        }
+        Ok(())
     }
 
     /// Looks at all processes of the namespace and drops what the dead ones had.
     pub fn settle_all(&'static self) -> Outcome<()> {
+        let _blocked = Blocked::all();
         let me = self.me().map(|me| me.cell());
         let some_dead = self
             .namespace
@@ -96,6 +140,7 @@ impl Host {
 
     #[cold]
     fn drop_orphans(&'static self) -> Outcome<()> {
+        let _blocked = Blocked::all();
         self.settle_all()?;
         let table = self.namespace.table();
         let mut session: Option<Session> = None;
@@ -136,6 +181,6 @@ impl Host {
                 && !self.namespace.probe(cell).is_dead()
         });
         // Its cell is gone after an exec too, and the kernel does not take that for an exit.
-        registered || process::exists(image.cpid)
+        registered || process::is_running(image.cpid)
     }
 }

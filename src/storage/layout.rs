@@ -213,7 +213,8 @@ pub struct Record {
     pub next_of_cell: u32,
     /// See `next_of_cell`.
     pub prev_of_cell: u32,
-    _pad: u32,
+    /// 1 when the process has said at its exit that it goes: the segment bears the stamp of it already.
+    pub ended: u32,
 }
 
 /// Life of a slot.
@@ -327,6 +328,8 @@ pub const SIGNATURE: u32 = {
         SLOT_AREA,
         RECORD_AREA,
         offset_of!(Header, journal) as u32,
+        offset_of!(Header, taken) as u32,
+        offset_of!(Record, ended) as u32,
         offset_of!(Slot, next_dying) as u32,
         offset_of!(Cell, first_record) as u32,
         offset_of!(Record, prev_of_cell) as u32,

@@ -112,6 +112,28 @@ impl Namespace {
             .inspect_err(|_| map::unmap_page(taken.mapping))
     }
 
+    /// Looks at two cells in use, in turn, and reaps the dead: each process that comes does it once, so that the dead do
+    /// not pile up.
+    pub fn tidy(&self, me: Identity) {
+        let ready = self.table().cells_ready();
+        let mut looks = 0;
+        for _ in 0..ready {
+            let hand = self.table().get32(header!(cell_hand)) % ready.max(1);
+            let next = (hand + 1) % ready.max(1);
+            self.table().set32(header!(cell_hand), next);
+            let free = self.table().get32(cell!(hand, state)) == CellState::Free as u32;
+            if free || hand == me.cell() {
+                continue;
+            }
+            self.reap_if_dead(me, hand);
+            looks += 1;
+            if looks == 2 {
+                break;
+            }
+        }
+        self.sweep(me);
+    }
+
     /// Prepares a cell for a child that is about to be forked. The mapping that carries the lock is inherited by
     /// the child; both addresses are needed later: [`Namespace::child_adopts`], [`Namespace::parent_lets_go`].
     pub fn register_child(&self) -> Stored<(Identity, usize)> {
@@ -138,23 +160,6 @@ impl Namespace {
 
     fn take_cell(&self, inherit: bool) -> Stored<Taken> {
         let ready = self.table().cells_ready();
-        // Two looks at cells in use, in turn, so that the dead do not pile up.
-        let mut looks = 0;
-        for _ in 0..ready {
-            let hand = self.table().get32(header!(cell_hand)) % ready.max(1);
-            self.table()
-                .set32(header!(cell_hand), (hand + 1) % ready.max(1));
-            if self.table().get32(cell!(hand, state)) == CellState::Free as u32 {
-                continue;
-            }
-            if let Some(taken) = self.try_take(hand, inherit)? {
-                return Ok(taken);
-            }
-            looks += 1;
-            if looks == 2 {
-                break;
-            }
-        }
         for cell in 0..ready {
             if self.table().get32(cell!(cell, state)) == CellState::Free as u32 {
                 if let Some(taken) = self.try_take(cell, inherit)? {
@@ -167,6 +172,7 @@ impl Namespace {
                 return Ok(taken);
             }
         }
+        // A dead one's, only now: while its file is locked again and its attaches are still counted, it would look alive.
         for cell in 0..ready {
             if let Some(taken) = self.try_take(cell, inherit)? {
                 return Ok(taken);
@@ -273,6 +279,7 @@ pub fn reap(held: &Held<'_>, cell: u32) {
             break;
         };
         let count = table.get32(record!(index, count));
+        let ran = ran && table.get32(record!(index, ended)) == 0;
         super::slots::detach(
             held,
             index,

@@ -242,6 +242,12 @@ impl Namespace {
             && self.table.get32(cell!(cell, generation)) != identity.generation()
     }
 
+    /// The process id in a cell that is in use.
+    pub fn pid_of(&self, cell: u32) -> Option<i32> {
+        let (state, _) = self.cell_state(cell);
+        (state == layout::CellState::Live as u32).then(|| self.table.get32(cell!(cell, pid)) as i32)
+    }
+
     /// The cells that are not free.
     pub fn cells_in_use(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.table.cells_ready())

@@ -235,6 +235,7 @@ fn advice(error: OsError) -> &'static str {
         libc::EDQUOT => " (the quota is used up)",
         libc::EROFS => " (the file system is read-only)",
         libc::EMFILE => " (the process has no descriptor left)",
+        libc::EPERM => " (not permitted; to be executable, not on a file system mounted noexec)",
         libc::ENFILE => " (the system has no descriptor left)",
         _ => "",
     }

@@ -169,6 +169,7 @@ pub fn attach(
         journal.put32(record!(record, cell), owner.cell() + 1);
         journal.put32(record!(record, id), id);
         journal.put32(record!(record, count), before + count);
+        journal.put32(record!(record, ended), 0);
         if let Some((pid, now_secs)) = stamp {
             journal.put32(slot!(index, lpid), pid as u32);
             journal.put64(slot!(index, atime), now_secs as u64);
@@ -291,6 +292,18 @@ fn enter_end(held: &Held<'_>, image: &SlotImage) {
         books::count(held, header!(marked), -1);
     }
     books::push_dying(held, image.slot);
+}
+
+/// The process that `record` belongs to is about to exit: stamps the segment with it now, and not when the process is
+/// reaped, which may be after others have used the segment.
+pub fn announce_end(held: &Held<'_>, index: u32, record: u32, lpid: i32, now_secs: i64) {
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        journal.put32(record!(record, ended), 1);
+        journal.put64(slot!(index, dtime), now_secs as u64);
+        journal.put32(slot!(index, lpid), lpid as u32);
+        journal.commit();
+    });
 }
 
 /// Sets atime, dtime and lpid, as far as given.
