@@ -67,18 +67,22 @@ pub fn set(shmid: i32, new: NewPerm) -> Outcome<()> {
     let (session, held, image) = enter_at(id)?;
     let new = sysv::may_set(&segment(&image), &new, &Thread)?;
     let mode = image.mode & !sysv::flags::MODE_BITS | new.mode;
-    slots::set_permissions(
-        &held,
-        image.slot,
-        new.uid,
-        new.gid,
+    let changed = SlotImage {
+        uid: new.uid,
+        gid: new.gid,
         mode,
-        process::now_secs(),
-    );
-    let image = held.table().image(image.slot);
-    drop(held);
-    // Crash here: the table decides; the file's own rights, which stand behind it, are those from before.
-    let _ = session.host.namespace.set_segment_file_rights(&image);
+        ..image
+    };
+    // The file first, so that a refusal leaves both as they were. An owner who is not the creator may not change the
+    // file: then the table alone decides.
+    let euid = Thread.euid();
+    match session.host.namespace.set_segment_file_rights(&changed) {
+        Err(obstacle) if euid == image.cuid || euid == 0 => return Err(obstacle.into()),
+        _ => {}
+    }
+    // Crash here: the table decides; the next attach by the creator sets the file's rights as the table has them.
+    let now = process::now_secs();
+    slots::set_permissions(&held, image.slot, new.uid, new.gid, mode, now);
     Ok(())
 }
 

@@ -5,7 +5,6 @@
 
 use super::attaches::{self, Entry};
 use super::host::{Host, Session, host_if_open, live_locked};
-use crate::os::pages::PageVec;
 use crate::os::signals::Blocked;
 use crate::os::{errno, process};
 use crate::storage::slots;
@@ -184,7 +183,8 @@ impl Session {
             self.forget_range(start, end, pid);
         }
         // What arrives must not be taken for something that was there: first all that leaves, then all that comes.
-        let mut arrivals = PageVec::new();
+        // More than one piece cannot arrive: a range of several was refused.
+        let mut arrival = None;
         let mut at = 0;
         while let Some(entry) = self.local.attaches.entries().get(at).copied() {
             let what = moved(&entry.piece, mremap);
@@ -203,10 +203,9 @@ impl Session {
                 }
             }
             let mut pieces = self.local.attaches.len() as i32 - before as i32;
-            let arrived = what.arrived.is_some_and(|arrived| {
-                arrivals.reserve(1).is_ok() && arrivals.insert(arrivals.len(), (entry, arrived))
-            });
+            let arrived = what.arrived.is_some();
             pieces += i32::from(arrived);
+            arrival = what.arrived.map(|piece| (entry, piece)).or(arrival);
             let shrunk = !matches!(what.left, Cut::Untouched) && mremap.new_len <= mremap.old_len;
             let left_its_place =
                 !matches!(what.left, Cut::Untouched) && (what.arrived.is_some() || shrunk);
@@ -221,8 +220,8 @@ impl Session {
                 self.enter_change(entry.piece.id, change, pid);
             }
         }
-        for (entry, arrived) in arrivals.iter() {
-            self.arrive(*entry, *arrived);
+        if let Some((entry, arrived)) = arrival {
+            self.arrive(entry, arrived);
         }
     }
 

@@ -517,8 +517,12 @@ fn restore_table(place: &Place, first: LimitWords, rounds_files: bool) -> Stored
     let namespace = Namespace::new(place, HIDDEN, map, inode, rounds_files);
     // The hidden table is nobody else's yet, so any identity will do to lock it.
     let held = lock::lock(&namespace, Identity::from_packed(0));
-    recover::adopt(&held, &namespace, &place.inside(b"segments"));
+    let adopted = recover::adopt(&held, &namespace, &place.inside(b"segments"));
     drop(held);
+    if let Err(obstacle) = adopted {
+        let _ = file::unlink(&place.inside(HIDDEN));
+        return Err(obstacle);
+    }
     match file::rename_new(&place.inside(HIDDEN), &place.inside(TABLE)) {
         Ok(()) | Err(OsError(libc::EEXIST)) => Ok(()),
         Err(error) => Err(system("put a new table into", error)),

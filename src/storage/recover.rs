@@ -15,9 +15,10 @@ use super::index;
 use super::layout::{self, CellState, FLAG_NORESERVE, SlotState, cell, header, record, slot};
 use super::lock::Held;
 use super::namespace::Namespace;
+use super::obstacle::{Obstacle, Stored};
 use super::table::{self, Journal};
 use crate::os::path::Path;
-use crate::os::{file, process};
+use crate::os::{OsError, file, process};
 
 /// Brings the table in order after its lock's owner died. Doing it twice does no harm, so a death in here is
 /// followed by another run.
@@ -136,17 +137,21 @@ fn rebuild_record(held: &Held<'_>, index: u32) {
 
 /// Makes a slot for each segment file of a directory that has lost its table. The lock is held, the table fresh.
 /// What is not known any more (times, pids, the present owner if it was changed, who has it attached) starts anew.
-pub fn adopt(held: &Held<'_>, namespace: &Namespace, directory: &Path) {
-    let Ok(dir) = file::open(directory, libc::O_RDONLY | libc::O_DIRECTORY, 0) else {
-        return;
-    };
-    let _ = file::for_each_entry(&dir, |name| {
+pub fn adopt(held: &Held<'_>, namespace: &Namespace, directory: &Path) -> Stored<()> {
+    let system = |doing, error| Obstacle::system(doing, directory, error);
+    let dir = file::open(directory, libc::O_RDONLY | libc::O_DIRECTORY, 0)
+        .map_err(|error| system("open", error))?;
+    let mut adopted = Ok(());
+    file::for_each_entry(&dir, |name| {
         if let Some((key, id)) = files::parse_name(name) {
-            adopt_one(held, namespace, directory, name, key, id);
+            adopted = adopt_one(held, namespace, directory, name, key, id);
         }
-        true
-    });
+        adopted.is_ok()
+    })
+    .map_err(|error| system("read", error))?;
+    adopted?;
     rebuild(held);
+    Ok(())
 }
 
 fn adopt_one(
@@ -156,21 +161,25 @@ fn adopt_one(
     name: &[u8],
     key: i32,
     id: i32,
-) {
+) -> Stored<()> {
     let table = held.table();
-    let Some(status) = directory
-        .join(name)
-        .and_then(|path| file::status_of(&path).ok())
-    else {
-        return;
+    let Some(path) = directory.join(name) else {
+        return Ok(());
+    };
+    // What cannot be looked at must not be left out: without a slot it would be lost for good.
+    let status = match file::status_of(&path) {
+        Ok(status) => status,
+        Err(OsError(libc::ENOENT)) => return Ok(()),
+        Err(error) => return Err(Obstacle::system("stat", &path, error)),
     };
     let index = id as u32 % layout::SLOTS;
     let sound = status.is_file() && status.links == 1 && status.len_bytes > 0;
-    if !sound || namespace.ensure_slot(held, index).is_err() {
-        return;
+    if !sound {
+        return Ok(());
     }
+    namespace.ensure_slot(held, index)?;
     if table.get32(slot!(index, state)) != SlotState::Free as u32 {
-        return;
+        return Ok(());
     }
     let marked = status.permissions() & layout::MODE_MARKED != 0;
     let mut journal = Journal::begin(held);
@@ -209,4 +218,5 @@ fn adopt_one(
         journal.put32(header!(cursor_seq), seq);
     }
     journal.commit();
+    Ok(())
 }
