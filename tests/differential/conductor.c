@@ -26,9 +26,6 @@
 #include "conductor.h"
 #include "worker.h"
 
-#ifndef SHM_STAT_ANY
-#define SHM_STAT_ANY 15
-#endif
 #define ANSWER_WITHIN_MS 30000 /* a worker that says nothing for so long hangs */
 
 static struct {
@@ -60,38 +57,6 @@ static void end_with(int name, const char *format, const char *detail)
 	snprintf(text, sizeof text, format, detail);
 	write_record(name, text);
 	exit(0);
-}
-
-static bool write_small(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return done;
-}
-
-/* A fresh IPC namespace; without root inside a user namespace in which the ids stay what they are. */
-static void enter_namespace(void)
-{
-	unsigned uid = geteuid(), gid = getegid();
-	char map[64];
-
-	if (uid == 0) {
-		if (unshare(CLONE_NEWIPC))
-			end_with(TRACE_SKIPPED, "no IPC namespace of its own: %s", strerror(errno));
-		return;
-	}
-	if (unshare(CLONE_NEWUSER | CLONE_NEWIPC))
-		end_with(TRACE_SKIPPED, "not root, and no user namespace: %s", strerror(errno));
-	snprintf(map, sizeof map, "%u %u 1", uid, uid);
-	if (!write_small("/proc/self/uid_map", map))
-		end_with(TRACE_SKIPPED, "cannot map the own uid into a user namespace: %s", strerror(errno));
-	write_small("/proc/self/setgroups", "deny");
-	snprintf(map, sizeof map, "%u %u 1", gid, gid);
-	if (!write_small("/proc/self/gid_map", map))
-		end_with(TRACE_SKIPPED, "cannot map the own gid into a user namespace: %s", strerror(errno));
 }
 
 static void prepare_base(void)
@@ -360,34 +325,19 @@ static void do_step(const struct step *planned)
 	write_record(step.name, run.text);
 }
 
-/*
- * Locked memory is counted per user until the kernel gets round to dismantling a dead namespace;
- * the next run should not find it.
- */
-static void remove_all(void)
-{
-	struct shminfo limits;
-	struct shmid_ds ds;
-	int highest = shmctl(0, IPC_INFO, (struct shmid_ds *)&limits);
-
-	for (int index = 0; index <= highest; index++) {
-		int id = shmctl(index, SHM_STAT_ANY, &ds);
-
-		if (id >= 0)
-			shmctl(id, IPC_RMID, NULL);
-	}
-}
-
 void run_side(const struct program *program, const bool *kept, const struct side *side, int trace)
 {
+	const char *reason;
+
 	run.program = program;
 	run.side = side;
 	run.trace = trace;
 	memset(run.ids, 0xff, sizeof run.ids);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (!side->library)
-		enter_namespace();
+	reason = enter_namespace(!side->library);
+	if (reason)
+		end_with(TRACE_SKIPPED, "%s", reason);
 	prepare_base();
 	open_channels();
 	begin_epoch(&run.names);
@@ -404,5 +354,5 @@ void run_side(const struct program *program, const bool *kept, const struct side
 	}
 	if (!side->library)
 		remove_all();
-	end_with(TRACE_END, "%s", "");
+	end_with(TRACE_END, "%s", side->library && geteuid() == 0 ? leak() : "");
 }

@@ -26,6 +26,12 @@ struct record {
  */
 void run_side(const struct program *program, const bool *kept, const struct side *side, int trace);
 
+/* isolation.c. NULL, or why there is none. */
+const char *enter_namespace(bool kernel);
+/* Empty, or what the kernel's namespace has that it should not have. */
+const char *leak(void);
+void remove_all(void);
+
 /* normalise.c: everything that may differ between two runs of the same program, and nothing else. */
 struct names {
 	int process_count, epoch_count;

@@ -37,6 +37,13 @@ struct generator {
 	int restore_in[LIMIT_COUNT]; /* steps until a changed limit is put back; 0: it was not changed */
 };
 
+/* generate_shm.c: the attaches that step->worker is believed to have. */
+struct believed_attach *pick_attach(struct generator *g, struct step *step);
+void forget_attach(struct generator *g, struct step *step, struct believed_attach *attach);
+void remember_attach(struct generator *g, struct step *step, struct believed_attach attach);
+struct addr_ref arena_address(int page, long offset);
+struct addr_ref attach_address(const struct believed_attach *attach, long offset);
+
 /* Each fills in one step for step->worker; false: nothing sensible to do, choose again. */
 bool gen_get(struct generator *g, struct step *step);
 bool gen_at(struct generator *g, struct step *step);

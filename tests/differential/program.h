@@ -2,12 +2,14 @@
  * The randomized differential test: one random program of calls, executed on the
  * kernel and under the shim, one step at a time, and the two traces compared.
  *
- *   generate.c   seed -> program (a list of steps); knows no result, so both sides get the same list
+ *   generate*.c  seed -> program (a list of steps); knows no result, so both sides get the same list
  *   worker*.c    a process that performs the steps it is sent and reports what it saw
  *   conductor.c  starts the workers of one side, sends the steps, gathers the trace; never under the shim
+ *   isolation.c  the kernel's namespaces
  *   normalise.c  pids -> worker names, times -> epochs: what legitimately differs between two runs
  *   minimise.c   fewer steps, same difference
- *   main.c       the command line; many seeds at a time; comparison; self-test
+ *   compare.c    both sides of one program, and the first difference
+ *   main.c       the command line; many seeds at a time; self-test
  *
  * A step refers to earlier results by the name of the step that had them ("the id that
  * step 12 created", "the attach that step 30 made, plus 4096"), never by value, so a
