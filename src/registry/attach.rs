@@ -181,10 +181,13 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     if !super::attaches::may_touch(addr, u64::MAX) {
         return Err(nothing());
     }
-    if let Some(slot) = host.slot_attached_at(addr) {
-        host.settle_order(slot)?;
-    }
     let mut session = host.enter()?;
+    let slot = session.slot_attached_at(addr);
+    if let Some(slot) = slot.filter(|&slot| host.has_lost_attachers(slot)) {
+        drop(session);
+        host.settle_order(slot)?;
+        session = host.enter()?;
+    }
     let mut gone = 0;
     let mut at = session.local.attaches.count_above(addr);
     // By rising address: the entries are kept by falling address.

@@ -73,12 +73,15 @@ pub fn set(shmid: i32, new: NewPerm) -> Outcome<()> {
         mode,
         ..image
     };
-    // The file first, so that a refusal leaves both as they were. An owner who is not the creator may not change the
-    // file: then the table alone decides.
-    let euid = Thread.euid();
-    match session.host.namespace.set_segment_file_rights(&changed) {
-        Err(obstacle) if euid == image.cuid || euid == 0 => return Err(obstacle.into()),
-        _ => {}
+    // The file first, so that a refusal leaves both as they were. Whoever may change the segment but not its file, such
+    // as an owner who is not the creator, changes the table alone.
+    if let Err(obstacle) = session.host.namespace.set_segment_file_rights(&changed) {
+        let not_his = obstacle
+            .os_error()
+            .is_some_and(|error| matches!(error.0, libc::EPERM | libc::EACCES));
+        if !not_his || Thread.euid() == image.cuid {
+            return Err(obstacle.into());
+        }
     }
     // Crash here: the table decides; the next attach by the creator sets the file's rights as the table has them.
     let now = process::now_secs();

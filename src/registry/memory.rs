@@ -5,7 +5,6 @@
 
 use super::attaches::{self, Entry};
 use super::host::{Host, Session, host_if_open, live_locked};
-use crate::os::signals::Blocked;
 use crate::os::{errno, process};
 use crate::storage::slots;
 use crate::sysv::{Cut, Join, Mremap, MremapKind, Piece, ShmId, cut, join, moved, page_align};
@@ -116,6 +115,13 @@ struct Change {
 }
 
 impl Session {
+    /// The slot of the segment whose attach begins at `addr`, if one does.
+    pub(super) fn slot_attached_at(&self, addr: u64) -> Option<u32> {
+        let at = self.local.attaches.count_above(addr).checked_sub(1)?;
+        let piece = self.local.attaches.entries().get(at)?.piece;
+        (piece.start == addr).then_some(piece.id.slot())
+    }
+
     /// Whether `start..end` touches an attach without lying in one piece of it.
     fn is_mixed(&self, start: u64, end: u64) -> bool {
         self.local.attaches.entries().iter().any(|entry| {
@@ -290,15 +296,6 @@ impl Session {
 }
 
 impl Host {
-    /// The slot of the segment whose attach begins at `addr`, if one does.
-    pub(super) fn slot_attached_at(&self, addr: u64) -> Option<u32> {
-        let _blocked = Blocked::all();
-        let local = self.local.lock();
-        let at = local.attaches.count_above(addr).checked_sub(1)?;
-        let piece = local.attaches.entries().get(at)?.piece;
-        (piece.start == addr).then_some(piece.id.slot())
-    }
-
     /// Whether this process has anything attached.
     pub fn has_attaches(&self) -> bool {
         attaches::may_touch(0, u64::MAX)

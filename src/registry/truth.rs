@@ -90,27 +90,28 @@ impl Host {
     /// looks tell, so that the stamp of their end does not come after this one. Full certainty costs a liveness probe
     /// each and is not worth it here.
     pub fn settle_order(&'static self, slot: u32) -> Outcome<()> {
+        if self.has_lost_attachers(slot) {
+            if let Some(image) = self.namespace.table().snapshot(slot) {
+                self.settle(&image)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a few cheap looks show an attacher whose pid is gone.
+    pub fn has_lost_attachers(&self, slot: u32) -> bool {
         const LOOKS: usize = 8;
-        let Some(image) = self.namespace.table().snapshot(slot) else {
-            return Ok(());
-        };
         let me = self.me().map(|me| me.cell());
-        if image.nattch == 0 || me.is_some_and(|me| image.sole_cell == me + 1) {
-            return Ok(());
+        let (nattch, sole_cell) = self.namespace.attached_by(slot);
+        if nattch == 0 || me.is_some_and(|me| sole_cell == me + 1) {
+            return false;
         }
         let mut cells = [0u32; LOOKS];
         let count = self.namespace.attachers(slot, 0, &mut cells).unwrap_or(0);
-        let some_gone = cells.get(..count).unwrap_or(&[]).iter().any(|&cell| {
-            Some(cell) != me
-                && self
-                    .namespace
-                    .pid_of(cell)
-                    .is_some_and(|pid| !process::exists(pid))
-        });
-        if some_gone {
-            self.settle(&image)?;
-        }
-        Ok(())
+        cells.get(..count).unwrap_or(&[]).iter().any(|&cell| {
+            let pid = self.namespace.pid_of(cell).filter(|_| Some(cell) != me);
+            pid.is_some_and(|pid| !process::exists(pid))
+        })
     }
 
     /// Looks at all processes of the namespace and drops what the dead ones had.

@@ -242,6 +242,17 @@ impl Namespace {
             && self.table.get32(cell!(cell, generation)) != identity.generation()
     }
 
+    /// Number of attaches of a slot, and the cell + 1 of the process that has all of them, if one has; a hint.
+    pub fn attached_by(&self, slot: u32) -> (u32, u32) {
+        if slot >= self.table.slots_ready() {
+            return (0, 0);
+        }
+        (
+            self.table.get32(slot!(slot, nattch)),
+            self.table.get32(slot!(slot, sole_cell)),
+        )
+    }
+
     /// The process id in a cell that is in use.
     pub fn pid_of(&self, cell: u32) -> Option<i32> {
         let (state, _) = self.cell_state(cell);
