@@ -52,7 +52,8 @@ impl Session {
                 reason: Reason::NoRoom { len },
             })
         };
-        sysv::check_range(request, image.segsz)?;
+        let huge = files::huge_page_log2(image);
+        sysv::check_range(request, if huge.is_some() { len } else { image.segsz })?;
         self.local.attaches.reserve(2).map_err(|_| no_room())?;
         let place = match (request.fixed, request.remap) {
             (false, _) => Place::Anywhere,
@@ -72,7 +73,7 @@ impl Session {
                 }
                 Err(obstacle)
             })
-            .map_err(|obstacle| self.why_not_mapped(request, len, obstacle))?;
+            .map_err(|obstacle| self.why_not_mapped(request, len, huge, obstacle))?;
         // Crash here: the mapping dies with the process, and nothing was counted yet.
         let counted = self.count_attach(image);
         if let Err(failure) = counted {
@@ -123,7 +124,13 @@ impl Session {
     }
 
     /// Says in the kernel's words why a segment could not be mapped.
-    fn why_not_mapped(&self, request: &AttachRequest, len: u64, obstacle: Obstacle) -> Failure {
+    fn why_not_mapped(
+        &self,
+        request: &AttachRequest,
+        len: u64,
+        huge: Option<u32>,
+        obstacle: Obstacle,
+    ) -> Failure {
         let addr = request.addr;
         let Some(error) = obstacle.os_error() else {
             return obstacle.into();
@@ -138,7 +145,12 @@ impl Session {
                 obstacle.into()
             };
         }
+        let unaligned = huge.is_some_and(|log2| addr.trailing_zeros() < log2);
         let (errno, reason) = match error.0 {
+            libc::EINVAL if unaligned => (
+                Errno::Einval,
+                Reason::Other("the address is not aligned to the segment's huge pages"),
+            ),
             libc::EEXIST | libc::EINVAL => (Errno::Einval, Reason::RangeOccupied { addr, len }),
             libc::ENOMEM if request.fixed && addr.saturating_add(len) > USER_SPACE_END => {
                 (Errno::Enomem, Reason::RangeBeyondUserSpace { addr, len })

@@ -6,13 +6,14 @@ use super::host::{Host, host};
 use super::segment;
 use crate::os::process;
 use crate::storage::index::{self, Lookup};
-use crate::storage::layout::{FLAG_NORESERVE, FLAG_ROUNDED};
+use crate::storage::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED};
 use crate::storage::lock::Held;
 use crate::storage::slots::{self, Cursor, NewSegment};
 use crate::storage::table::SlotImage;
 use crate::storage::{Obstacle, books};
 use crate::sysv::{
-    self, Caller, Errno, IdCursor, Key, Limits, Reason, Refusal, ShmId, flags, shmget as rules,
+    self, Caller, Errno, HugePages, IdCursor, Key, Limits, Reason, Refusal, ShmId, flags,
+    shmget as rules,
 };
 
 /// `shmget(2)`: the id of the segment with `key`, made if need be.
@@ -27,14 +28,22 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
             Lookup::Busy => {}
         }
     }
-    create(host, key, size, shmflg)
+    create(host, key, size, shmflg, &super::huge::ask(host, shmflg))
 }
 
 fn open_existing(image: &SlotImage, size: u64, shmflg: i32) -> Outcome<i32> {
     Ok(rules::open_existing(&segment(image), size, shmflg, &Thread)?.raw())
 }
 
-fn create(host: &'static Host, key: Key, size: u64, shmflg: i32) -> Outcome<i32> {
+/// `asked` is what was found out about SHM_HUGETLB.
+#[inline(never)]
+fn create(
+    host: &'static Host,
+    key: Key,
+    size: u64,
+    shmflg: i32,
+    asked: &Outcome<Option<HugePages>>,
+) -> Outcome<i32> {
     let session = host.enter()?;
     // Limits that only the dead still hold are no reason to refuse: look once more without them.
     let mut swept = false;
@@ -49,8 +58,8 @@ fn create(host: &'static Host, key: Key, size: u64, shmflg: i32) -> Outcome<i32>
             rules::missing_key(key, shmflg)?;
         }
         let limits = host.limits();
-        match admit(&held, size, shmflg, &limits) {
-            Ok(()) => {}
+        let huge = match admit(&held, size, shmflg, asked, &limits) {
+            Ok(huge) => huge,
             Err(failure) if swept || !is_scarcity(&failure) => return Err(failure),
             Err(_) => {
                 drop(held);
@@ -58,8 +67,8 @@ fn create(host: &'static Host, key: Key, size: u64, shmflg: i32) -> Outcome<i32>
                 host.namespace.reap_all(session.me);
                 continue;
             }
-        }
-        let (new, before, after) = plan(&held, host, key, size, shmflg)?;
+        };
+        let (new, before, after) = plan(&held, host, key, size, shmflg, huge)?;
         host.namespace
             .ensure_slot(&held, new.id as u32 % sysv::SLOTS)?;
         if !key.is_private() {
@@ -69,7 +78,8 @@ fn create(host: &'static Host, key: Key, size: u64, shmflg: i32) -> Outcome<i32>
         let image = held.table().image(new.id as u32 % sysv::SLOTS);
         drop(held);
         // Crash here: the cell's `work` names the slot; whoever reaps the cell unlinks what there is of the file.
-        let made = host.namespace.make_segment_file(&image);
+        let promise = shmflg & flags::SHM_NORESERVE == 0;
+        let made = host.namespace.make_segment_file(&image, promise);
         let held = session.lock();
         let rival = find(&held, key);
         match (made, rival) {
@@ -92,7 +102,16 @@ fn create(host: &'static Host, key: Key, size: u64, shmflg: i32) -> Outcome<i32>
             }
             (Err(obstacle), _) => {
                 slots::abandon(&held, image.slot, before, after);
-                return Err(obstacle.into());
+                if huge.is_none() {
+                    return Err(obstacle.into());
+                }
+                let failure = super::huge::why_not_made(size, obstacle);
+                if swept || !is_scarcity(&failure) {
+                    return Err(failure);
+                }
+                drop(held);
+                swept = true;
+                host.namespace.reap_all(session.me);
             }
         }
     }
@@ -106,25 +125,44 @@ fn find(held: &Held<'_>, key: Key) -> Option<SlotImage> {
     }
 }
 
-/// Whether a segment of `size` bytes may be made: kernel-semantics' D1 to D8, in that order.
-fn admit(held: &Held<'_>, size: u64, shmflg: i32, limits: &Limits) -> Outcome<()> {
+/// Whether a segment of `size` bytes may be made: kernel-semantics' D1 to D8, in that order. Returns the huge
+/// pages that it gets, if any.
+fn admit(
+    held: &Held<'_>,
+    size: u64,
+    shmflg: i32,
+    asked: &Outcome<Option<HugePages>>,
+    limits: &Limits,
+) -> Outcome<Option<HugePages>> {
     let namespace = held.namespace();
     rules::check_size(size, limits)?;
     rules::check_shmall(size, namespace.pages(), limits)?;
-    super::huge::check(size, shmflg)?;
-    rules::check_file_size(size)?;
-    if shmflg & flags::SHM_NORESERVE == 0 {
-        namespace.check_room(held, sysv::pages_of(size))?;
+    let huge = (*asked)?;
+    if huge.is_none() {
+        rules::check_file_size(size)?;
+        if shmflg & flags::SHM_NORESERVE == 0 {
+            namespace.check_room(held, sysv::pages_of(size))?;
+        }
     }
-    rules::check_shmmni(namespace.segments(), limits)?;
-    Ok(())
+    if let Err(full) = rules::check_shmmni(namespace.segments(), limits) {
+        // Huge pages are reserved by the making of the file, which it does not come to now.
+        if let Some(pages) = huge {
+            super::huge::check_free(pages, size, shmflg)?;
+        }
+        return Err(full.into());
+    }
+    Ok(huge)
 }
 
 fn is_scarcity(failure: &Failure) -> bool {
     matches!(
         failure.why,
-        Why::Rule(Reason::AboveShmall { .. } | Reason::ShmmniReached { .. } | Reason::NoFreeId)
-            | Why::Surroundings(Obstacle::NoRoom { .. })
+        Why::Rule(
+            Reason::AboveShmall { .. }
+                | Reason::ShmmniReached { .. }
+                | Reason::NoFreeId
+                | Reason::NoHugePages { .. }
+        ) | Why::Surroundings(Obstacle::NoRoom { .. })
     )
 }
 
@@ -135,6 +173,7 @@ fn plan(
     key: Key,
     size: u64,
     shmflg: i32,
+    huge: Option<HugePages>,
 ) -> Outcome<(NewSegment, Cursor, Cursor)> {
     let before = slots::cursor(held);
     let cursor = IdCursor {
@@ -157,7 +196,11 @@ fn plan(
         seq: cursor.seq,
     };
     let mut bits = 0;
-    if shmflg & flags::SHM_NORESERVE != 0 {
+    if let Some(pages) = huge {
+        bits |= pages.size_log2 << FLAG_HUGE_SHIFT;
+    }
+    // The namespace's own file system promises nothing for a segment of huge pages.
+    if shmflg & flags::SHM_NORESERVE != 0 || huge.is_some() {
         bits |= FLAG_NORESERVE;
     }
     if host.namespace.rounds_files() {

@@ -1,24 +1,93 @@
-//! SHM_HUGETLB.
+//! SHM_HUGETLB: who may have huge pages, and whether there are any.
 
 use super::caller::Thread;
-use super::failure::Outcome;
-use crate::os::huge;
-use crate::sysv::{Caller, Errno, Reason, Refusal, shmget as rules};
+use super::failure::{Failure, Outcome};
+use super::host::Host;
+use crate::os::signals::Blocked;
+use crate::os::{elsewhere, huge};
+use crate::storage::Obstacle;
+use crate::sysv::{Caller, Errno, HugePages, Reason, flags, shmget as rules};
 
-/// Decides about SHM_HUGETLB: kernel-semantics' D3 to D5.
-///
-/// Divergence: a segment of huge pages is refused as on a machine that has none free, also with SHM_NORESERVE.
-pub fn check(size: u64, shmflg: i32) -> Outcome<()> {
-    if shmflg & crate::sysv::flags::SHM_HUGETLB == 0 {
-        return Ok(());
+/// Which huge pages a creation with these flags gets, `None` when it did not ask for any: kernel-semantics' D3 and
+/// D4, and as much of D5 as can be known without trying. No lock is held: this reads files of the system and may make
+/// a directory.
+#[inline]
+pub fn ask(host: &Host, shmflg: i32) -> Outcome<Option<HugePages>> {
+    if shmflg & flags::SHM_HUGETLB == 0 {
+        Ok(None)
+    } else {
+        ask_system(host, shmflg)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn ask_system(host: &Host, shmflg: i32) -> Outcome<Option<HugePages>> {
+    let _blocked = Blocked::all();
     let mut sizes = [0u32; 16];
-    let count = huge::page_sizes_log2(&mut sizes);
-    let in_group = huge::allowed_group().is_some_and(|gid| Thread.in_group(gid));
-    rules::check_hugetlb(shmflg, sizes.get(..count).unwrap_or(&[]), in_group, &Thread)?;
-    Err(Refusal {
-        errno: Errno::Enomem,
-        reason: Reason::NoHugePages { asked: size },
+    let count = elsewhere::with_descriptor(|| huge::page_sizes_log2(&mut sizes)).unwrap_or(0);
+    let group = elsewhere::with_descriptor(huge::allowed_group).unwrap_or(None);
+    let in_group = group.is_some_and(|gid| Thread.in_group(gid));
+    let sizes = sizes.get(..count).unwrap_or(&[]);
+    let Some(pages) = rules::check_hugetlb(shmflg, sizes, in_group, &Thread)? else {
+        return Ok(None);
+    };
+    match host.namespace.ensure_huge_home(pages.size_log2) {
+        Ok(true) => Ok(Some(pages)),
+        // Divergence: the kernel has a hugetlbfs of its own for this, which nobody else can use.
+        Ok(false) => Err(Errno::Enomem
+            .because(Reason::Other(not_mounted(pages.size_log2)))
+            .into()),
+        Err(obstacle) => Err(Failure {
+            errno: Errno::Enomem.raw(),
+            ..obstacle.into()
+        }),
     }
-    .into())
+}
+
+/// The rest of D5, where it has to come before another error: whether the pages could be had at this moment.
+pub fn check_free(pages: HugePages, size: u64, shmflg: i32) -> Outcome<()> {
+    let len = pages.round_up(size).unwrap_or(0);
+    if shmflg & flags::SHM_NORESERVE != 0 || huge::could_reserve(pages.size_log2, len) {
+        Ok(())
+    } else {
+        Err(none_free(size))
+    }
+}
+
+/// Why the file of a new segment could not be made.
+pub fn why_not_made(size: u64, obstacle: Obstacle) -> Failure {
+    match obstacle {
+        Obstacle::Call { .. } => none_free(size),
+        _ => obstacle.into(),
+    }
+}
+
+fn none_free(size: u64) -> Failure {
+    Errno::Enomem
+        .because(Reason::NoHugePages { asked: size })
+        .into()
+}
+
+/// How to mount what is missing.
+fn not_mounted(size_log2: u32) -> &'static str {
+    macro_rules! advice {
+        ($size:literal, $option:literal) => {
+            concat!(
+                "no hugetlbfs with pages of ",
+                $size,
+                " is mounted; as root: mkdir -p /dev/hugepages && mount -t hugetlbfs -o mode=1777,pagesize=",
+                $option,
+                " none /dev/hugepages"
+            )
+        };
+    }
+    match size_log2 {
+        16 => advice!("64 KiB", "64K"),
+        21 => advice!("2 MiB", "2M"),
+        25 => advice!("32 MiB", "32M"),
+        29 => advice!("512 MiB", "512M"),
+        30 => advice!("1 GiB", "1G"),
+        _ => advice!("the size asked for", "SIZE"),
+    }
 }

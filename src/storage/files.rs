@@ -1,4 +1,6 @@
 //! Segment files: made, opened and mapped, unlinked; and the promise that their memory is there.
+//!
+//! Those of ordinary pages lie in the namespace's directory, those of huge pages on a hugetlbfs (`huge.rs`).
 
 use super::directory::Scope;
 use super::layout::{
@@ -11,7 +13,7 @@ use super::obstacle::{Obstacle, Stored};
 use super::table::SlotImage;
 use crate::os::map::{self, Place};
 use crate::os::path::Path;
-use crate::os::{OsError, elsewhere, file, process};
+use crate::os::{OsError, elsewhere, file, huge, process};
 use core::ffi::CStr;
 
 const PAGE_BYTES: u64 = 4096;
@@ -26,12 +28,35 @@ pub fn page_rounded(bytes: u64) -> u64 {
     pages_of(bytes).checked_mul(PAGE_BYTES).unwrap_or(0)
 }
 
+/// The log2 of the huge page size of a segment; `None` for one of ordinary pages.
+pub fn huge_page_log2(image: &SlotImage) -> Option<u32> {
+    Some((image.flags >> FLAG_HUGE_SHIFT) & 63).filter(|&log2| log2 != 0)
+}
+
 /// Bytes of address space that an attach of a segment takes.
 pub fn mapped_len(image: &SlotImage) -> u64 {
-    match (image.flags >> FLAG_HUGE_SHIFT) & 63 {
-        0 => page_rounded(image.segsz),
-        log2 => image.segsz.checked_next_multiple_of(1 << log2).unwrap_or(0),
+    match huge_page_log2(image) {
+        None => page_rounded(image.segsz),
+        Some(log2) => image.segsz.checked_next_multiple_of(1 << log2).unwrap_or(0),
     }
+}
+
+/// The length of a segment's file.
+fn file_len(image: &SlotImage) -> u64 {
+    match huge_page_log2(image) {
+        // No file is longer; where the segment is, no address space has room for it.
+        Some(log2) => mapped_len(image).min(i64::MAX as u64 >> log2 << log2),
+        None if image.flags & FLAG_ROUNDED != 0 => page_rounded(image.segsz),
+        None => image.segsz,
+    }
+}
+
+/// Puts `/SYSVkkkkkkkk.<id>` behind `path`.
+pub(super) fn push_file_name(path: &mut Path, image: &SlotImage) -> Option<()> {
+    path.push(b"/SYSV")?;
+    path.push_hex8(image.name_key as u32)?;
+    path.push(b".")?;
+    path.push_decimal(image.id as u32)
 }
 
 /// Key and id in a segment file's name, `SYSV0000162e.32769`, if it is one exactly as we write it.
@@ -51,22 +76,28 @@ pub fn parse_name(name: &[u8]) -> Option<(i32, i32)> {
 
 impl Namespace {
     /// The path of a segment's file.
-    pub fn segment_path(&self, name_key: i32, id: i32) -> Path {
-        let mut path = self.inside(b"segments/SYSV");
-        let _ = path.push_hex8(name_key as u32);
-        let _ = path.push(b".");
-        let _ = path.push_decimal(id as u32);
+    fn segment_path(&self, image: &SlotImage) -> Stored<Path> {
+        match huge_page_log2(image) {
+            None => Ok(self.ordinary_path(image)),
+            Some(log2) => self.huge_segment_path(image, log2),
+        }
+    }
+
+    fn ordinary_path(&self, image: &SlotImage) -> Path {
+        let mut path = self.inside(b"segments");
+        let _ = push_file_name(&mut path, image);
         path
     }
 
-    /// Makes the file of a reserved segment, zeroed and of its exact length and mode.
-    pub fn make_segment_file(&self, image: &SlotImage) -> Stored<()> {
-        let path = self.segment_path(image.name_key, image.id);
-        let len = if image.flags & FLAG_ROUNDED != 0 {
-            page_rounded(image.segsz)
-        } else {
-            image.segsz
+    /// Makes the file of a reserved segment, zeroed and of its exact length and mode. With `promise` the pages of
+    /// one of huge pages are reserved, too; that they are not to be had is an [`Obstacle::Call`].
+    pub fn make_segment_file(&self, image: &SlotImage, promise: bool) -> Stored<()> {
+        let log2 = huge_page_log2(image);
+        let path = match log2 {
+            None => self.ordinary_path(image),
+            Some(log2) => self.new_huge_segment_path(image, log2)?,
         };
+        let len = file_len(image);
         let mode = image.mode & 0o777;
         let mut doing = "make";
         let made = elsewhere::with_descriptor(|| {
@@ -76,17 +107,24 @@ impl Namespace {
             let rest = file::set_len(&fd, len).and_then(|()| {
                 doing = "set the mode of";
                 // The umask may have taken bits, and it does not apply to segments. Looking is cheaper than setting.
-                if file::status(&fd)?.permissions() == mode {
-                    return Ok(());
+                if file::status(&fd)?.permissions() != mode {
+                    file::set_permissions(&fd, mode)?;
                 }
-                file::set_permissions(&fd, mode)
+                if log2.is_some() && promise {
+                    doing = RESERVE;
+                    huge::reserve(&fd, mapped_len(image))?;
+                }
+                Ok(())
             });
             if rest.is_err() {
                 let _ = file::unlink(&path);
             }
             rest
         });
-        made.map_err(|error| Obstacle::system(doing, &path, error))
+        made.map_err(|error| match doing {
+            RESERVE => Obstacle::Call { doing, error },
+            _ => Obstacle::system(doing, &path, error),
+        })
     }
 
     /// Maps a segment into the host. The file is held against what the table says of it before it is used.
@@ -97,8 +135,12 @@ impl Namespace {
         write: bool,
         exec: bool,
     ) -> Stored<u64> {
-        let path = self.segment_path(image.name_key, image.id);
+        let path = self.segment_path(image)?;
         let len = mapped_len(image);
+        let map_segment = match huge_page_log2(image) {
+            None => map::map_segment,
+            Some(_) => huge::map_segment,
+        };
         let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
         #[allow(
             clippy::large_enum_variant,
@@ -120,7 +162,7 @@ impl Namespace {
                 refused = Some(Refused::File(obstacle));
                 return Err(OsError(libc::EACCES));
             }
-            map::map_segment(&fd, len, place, write, exec).inspect_err(|&error| {
+            map_segment(&fd, len, place, write, exec).inspect_err(|&error| {
                 refused = Some(Refused::Call("map", error));
             })
         });
@@ -163,7 +205,7 @@ impl Namespace {
             });
         }
         // Pages behind the end of the file would raise SIGBUS.
-        if pages_of(status.len_bytes) < pages_of(image.segsz) {
+        if pages_of(status.len_bytes) < pages_of(file_len(image)) {
             return Err(Obstacle::Short {
                 path: *path,
                 len_bytes: status.len_bytes,
@@ -177,7 +219,7 @@ impl Namespace {
     /// that is marked. In system scope, where the file's rights are what protects the segment from a program that
     /// does not ask the table, an owner or group other than the creator's gets its own entry in an access list.
     pub fn set_segment_file_rights(&self, image: &SlotImage) -> Stored<()> {
-        let path = self.segment_path(image.name_key, image.id);
+        let path = self.segment_path(image)?;
         let listed =
             self.scope() == Scope::System && (image.uid != image.cuid || image.gid != image.cgid);
         let mode = image.mode & 0o777 | image.mode & MODE_MARKED;
@@ -197,7 +239,10 @@ impl Namespace {
 
     /// Unlinks the file of a segment; one that is gone already is fine.
     pub fn unlink_segment_file(&self, image: &SlotImage) -> Stored<()> {
-        let path = self.segment_path(image.name_key, image.id);
+        if huge_page_log2(image).is_some_and(|log2| self.unlink_known(image, log2)) {
+            return Ok(());
+        }
+        let path = self.segment_path(image)?;
         match file::unlink(&path) {
             Ok(()) => Ok(()),
             // Gone, if the directory is where it was: after a chroot nothing can be said.
@@ -208,8 +253,10 @@ impl Namespace {
 
     /// Memory that a segment really takes, in bytes.
     pub fn resident_bytes(&self, image: &SlotImage) -> u64 {
-        let path = self.segment_path(image.name_key, image.id);
-        file::status_of(&path).map_or(0, |status| status.allocated_bytes)
+        self.segment_path(image)
+            .ok()
+            .and_then(|path| file::status_of(&path).ok())
+            .map_or(0, |status| status.allocated_bytes)
     }
 
     /// Whether `pages` more can be promised, and remembers that they were.
@@ -266,6 +313,7 @@ impl Namespace {
     }
 }
 
+const RESERVE: &str = "reserve huge pages";
 const ACCESS_LIST: &CStr = c"system.posix_acl_access";
 
 /// A POSIX access list in the kernel's form: owner, the creator's group and others as the mode says, and the present

@@ -22,6 +22,7 @@
 pub mod books;
 pub mod directory;
 pub mod files;
+pub mod huge;
 pub mod index;
 pub mod layout;
 pub mod live;
