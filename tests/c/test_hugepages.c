@@ -2,19 +2,7 @@
  * SHM_HUGETLB on a machine that has no huge pages to give, which is the usual
  * one: who is refused for which reason.
  */
-#include "shmtest.h"
-
-#define PAGE_SIZE_LOG2(n) ((int)((unsigned)(n) << 26))
-
-static unsigned long number_in(const char *path)
-{
-	char text[64] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, text, sizeof text - 1) <= 0)
-		SKIP("no %s: the kernel has no huge pages", path);
-	close(fd);
-	return strtoul(text, NULL, 10);
-}
+#include "hugepages.h"
 
 static void need_a_machine_without_huge_pages(void)
 {
@@ -35,17 +23,11 @@ static void without_the_right_to_huge_pages(void)
 	set_caps(0);
 }
 
-static void need_ipc_lock(void)
-{
-	need_root();
-	if (!(caps_held() & CAP_BIT(CAP_IPC_LOCK)))
-		SKIP("needs CAP_IPC_LOCK");
-}
-
 TEST(with_the_right_but_without_pages_it_is_enomem)
 {
 	need_a_machine_without_huge_pages();
 	need_ipc_lock();
+	only_hugetlbfs("pagesize=2M");
 	struct get_case t[] = {
 		{ "default size", IPC_PRIVATE, 2 << 20, SHM_HUGETLB | 0600, ENOMEM },
 		{ "one byte", IPC_PRIVATE, 1, SHM_HUGETLB | 0600, ENOMEM },
@@ -87,9 +69,11 @@ TEST(the_limits_of_the_namespace_stand_around_the_other_errors)
 {
 	need_a_machine_without_huge_pages();
 	need_ipc_lock();
+	only_hugetlbfs("pagesize=2M");
 	MUST(shmget(0x31, 1, IPC_CREAT | 0600));
 	set_limit("shmmni", "1");
 	TEST_ERRNO(shmget(0x36, 1, SHM_HUGETLB | IPC_CREAT | 0600), ENOMEM);
+	TEST_ERRNO(shmget(0x36, 1, SHM_HUGETLB | SHM_NORESERVE | IPC_CREAT | 0600), ENOSPC);
 	set_limit("shmall", "1");
 	TEST_ERRNO(shmget(0x36, 1, SHM_HUGETLB | IPC_CREAT | 0600), ENOSPC);
 	set_limit("shmmax", "100");
@@ -111,6 +95,7 @@ TEST(the_group_for_huge_pages_gives_the_right_that_a_capability_gives)
 {
 	need_a_machine_without_huge_pages();
 	need_root();
+	only_hugetlbfs("pagesize=2M");
 	gid_t group = number_in("/proc/sys/vm/hugetlb_shm_group");
 	IN_CHILD {
 		MUST(setgroups(0, NULL));
@@ -138,10 +123,8 @@ TEST(unreserved_huge_segments_exist_without_pages)
 {
 	need_a_machine_without_huge_pages();
 	need_ipc_lock();
-	int id = shmget(IPC_PRIVATE, 100, SHM_HUGETLB | SHM_NORESERVE | 0600);
-	if (id < 0 && under_shim() && errno == ENOMEM)
-		SKIP("no hugetlbfs is mounted for the shim");
-	REQUIRE(id >= 0);
+	only_hugetlbfs("pagesize=2M");
+	int id = MUST(shmget(IPC_PRIVATE, 100, SHM_HUGETLB | SHM_NORESERVE | 0600));
 	CHECK_EQ(stat_of(id).shm_segsz, 100);
 	char *p = attach(id);
 	CHECK_EQ((uintptr_t)p % (2 << 20), 0);
@@ -151,4 +134,29 @@ TEST(unreserved_huge_segments_exist_without_pages)
 	CHECK_EQ(nattch_of(id), 2);
 	TEST_SUCC(shmdt(p));
 	TEST_SUCC(shmdt(FREE_AREA));
+}
+
+/* The shim has no huge pages but those of a mounted hugetlbfs. */
+TEST(without_a_hugetlbfs_it_is_enomem_and_the_trace_says_so)
+{
+	static const char *const without[] = { NULL, "pagesize=1G" };
+	static struct run r;
+	SHIM_ONLY();
+	need_a_machine_without_huge_pages();
+	need_ipc_lock();
+	for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
+		no_hugetlbfs();
+		if (without[i])
+			add_hugetlbfs("other", without[i]);
+		for (int noreserve = 0; noreserve < 2; noreserve++) {
+			setenv("SHMSHIM_TRACE", "stderr", 1);
+			run_program(&r, (char *[]){ "/bin/sh", "-c", "exec \"$0\" \"$@\" 2>&1", (char *)built("helper_steps"),
+						    noreserve ? "get,0,1,014600" : "get,0,1,04600", NULL });
+			unsetenv("SHMSHIM_TRACE");
+			CHECK_EQ(r.status, 0);
+			CHECK(strstr(r.out, "get -1 ENOMEM") != NULL);
+			CHECK(strstr(r.out, "no hugetlbfs with pages of 2 MiB is mounted; as root: ") != NULL);
+		}
+		CHECK_EQ(segments_in_all(), 0);
+	}
 }

@@ -1,0 +1,83 @@
+/* Where segments of huge pages can be attached, and what can be unmapped of them. */
+#include "hugepool.h"
+
+TEST(addresses_are_multiples_of_the_huge_page)
+{
+	need_pages();
+	int id = NEW(100);
+	CHECK_EQ((uintptr_t)attach(id) % HUGE, 0);
+	CHECK_EQ((uintptr_t)attach(id) % HUGE, 0);
+	struct at_case refused[] = {
+		{ "a page off", id, FREE_AREA + PAGE, 0, EINVAL },
+		{ "rounded to a page", id, FREE_AREA + PAGE, SHM_RND, EINVAL },
+		{ "rounded to a page off", id, FREE_AREA + PAGE + 1, SHM_RND, EINVAL },
+		{ "a page off, replacing", id, FREE_AREA + PAGE, SHM_REMAP, EINVAL },
+		{ "no page", id, FREE_AREA + 1, 0, EINVAL },
+		{ "the last huge page", id, (void *)-HUGE, 0, EINVAL },
+		{ "the last page", id, (void *)-PAGE, 0, EINVAL },
+		{ "the last huge page, replacing", id, (void *)-HUGE, SHM_REMAP, ENOMEM },
+		{ "the end of user space", id, (void *)0x7ffffffff000, 0, EINVAL },
+		{ "the last huge page of user space", id, (void *)0x7fffffe00000, 0, ENOMEM },
+		{ "beyond user space", id, (void *)0x800000000000, 0, ENOMEM },
+		{ "the first page", id, (void *)PAGE, 0, EINVAL },
+	};
+	AT_CASES(refused);
+	CHECK_EQ(nattch_of(id), 2);
+	TEST_RES(shmat(id, FREE_AREA + 1, SHM_RND), (char *)_ret == FREE_AREA);
+	TEST_RES(shmat(id, FREE_AREA + 3 * HUGE, 0), (char *)_ret == FREE_AREA + 3 * HUGE);
+	CHECK(WRITABLE(FREE_AREA + HUGE - 1));
+	CHECK_EQ(touch(FREE_AREA + HUGE, false), SIGSEGV);
+	struct at_case occupied[] = {
+		{ "there", id, FREE_AREA, 0, EINVAL },
+		{ "inside", id, FREE_AREA + PAGE, 0, EINVAL },
+		{ "over itself", id, FREE_AREA, SHM_REMAP, 0 },
+	};
+	AT_CASES(occupied);
+	CHECK_EQ(nattch_of(id), 4);
+	struct at_case detached[] = { { "again", id, FREE_AREA, 0, 0 } };
+	TEST_ERRNO(shmdt(FREE_AREA + PAGE), EINVAL);
+	TEST_SUCC(shmdt(FREE_AREA));
+	TEST_ERRNO(shmdt(FREE_AREA), EINVAL);
+	AT_CASES(detached);
+}
+
+TEST(an_ordinary_mapping_within_the_huge_page_is_in_the_way_unless_it_is_replaced)
+{
+	need_pages();
+	int id = NEW(100);
+	char *in = FREE_AREA + HUGE - PAGE;
+	REQUIRE(mmap(in, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == in);
+	TEST_ERRNO(shmat(id, FREE_AREA, 0), EINVAL);
+	CHECK_EQ(nattch_of(id), 0);
+	TEST_RES(shmat(id, FREE_AREA, SHM_REMAP), (char *)_ret == FREE_AREA);
+	CHECK(WRITABLE(in));
+	CHECK_EQ(nattch_of(id), 1);
+	/* And the other way round: an ordinary segment over a huge one. */
+	int small = new_segment(PAGE);
+	TEST_ERRNO(shmat(small, FREE_AREA + PAGE, SHM_REMAP), EINVAL);
+	CHECK_EQ(nattch_of(id), 1);
+	CHECK_EQ(nattch_of(small), 0);
+}
+
+TEST(part_of_a_huge_page_cannot_be_unmapped)
+{
+	need_pages();
+	int id = NEW(3 * HUGE);
+	char *p = attach(id);
+	TEST_ERRNO(munmap(p, PAGE), EINVAL);
+	TEST_ERRNO(munmap(p + PAGE, PAGE), EINVAL);
+	TEST_ERRNO(munmap(p + 3 * HUGE - PAGE, PAGE), EINVAL);
+	CHECK_EQ(nattch_of(id), 1);
+	TEST_SUCC(munmap(p + HUGE, HUGE));
+	CHECK_EQ(nattch_of(id), 2);
+	CHECK(WRITABLE(p));
+	CHECK(WRITABLE(p + 2 * HUGE));
+	TEST_SUCC(shmdt(p));
+	CHECK_EQ(nattch_of(id), 0);
+	p = attach(id);
+	TEST_SUCC(munmap(p, 2 * HUGE));
+	CHECK_EQ(nattch_of(id), 1);
+	TEST_SUCC(shmdt(p));
+	CHECK_EQ(touch(p + 2 * HUGE, false), SIGSEGV);
+	CHECK_EQ(nattch_of(id), 0);
+}
