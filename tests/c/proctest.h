@@ -125,8 +125,9 @@ struct talk { pid_t pid; int in, out; };
 
 static inline struct talk talk_to(char *const argv[])
 {
-	int in[2], out[2];
-	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
+	int in[2], out[2], forked[2];
+	char c;
+	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(forked, O_CLOEXEC) < 0)
 		FATAL("pipe2: %s", errno_name(errno));
 	struct talk t = { .pid = fork(), .in = in[1], .out = out[0] };
 	if (t.pid < 0)
@@ -134,9 +135,17 @@ static inline struct talk talk_to(char *const argv[])
 	if (t.pid == 0) {
 		dup2(in[0], 0);
 		dup2(out[1], 1);
+		/*
+		 * Under the shim what the child inherited counts at least until its parent has left fork.
+		 * The program must not be there before, to count.
+		 */
+		close(forked[1]);
+		(void)!read(forked[0], &c, 1);
 		execv(argv[0], argv);
 		FATAL("%s: %s", argv[0], errno_name(errno));
 	}
+	close(forked[0]);
+	close(forked[1]);
 	close(in[0]);
 	close(out[1]);
 	return t;
