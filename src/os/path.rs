@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use core::fmt;
 
 /// The longest path that we build, its final NUL included.
-pub const CAPACITY: usize = 320;
+pub const CAPACITY: usize = 256;
 
 /// A NUL-terminated path in a fixed buffer.
 #[derive(Clone, Copy)]

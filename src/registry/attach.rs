@@ -7,9 +7,10 @@ use super::host::{Session, host, host_if_open, live_locked};
 use super::segment;
 use crate::os::map::{self, Place};
 use crate::os::process;
+use crate::storage::layout::FLAG_RIGHTS;
 use crate::storage::table::SlotImage;
 use crate::storage::{Obstacle, files, slots};
-use crate::sysv::{self, AttachRequest, Caller, Detach, Errno, Piece, Reason, Refusal, ShmId};
+use crate::sysv::{self, AttachRequest, Detach, Errno, Piece, Reason, Refusal, ShmId};
 
 /// `shmat(2)`: attaches a segment and returns its address.
 pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
@@ -17,7 +18,7 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     let host = host()?;
     host.enforce_forced()?;
     let mut image = find(host, request.id)?;
-    if image.mode & sysv::flags::SHM_DEST != 0 {
+    if image.mode & sysv::flags::SHM_DEST != 0 || image.flags & FLAG_RIGHTS != 0 {
         // Whoever had it attached may be dead, and so is it then.
         image = host.settled(|| find(host, request.id))?;
     }
@@ -60,19 +61,8 @@ impl Session {
             (true, false) => Place::Free(request.addr),
             (true, true) => Place::Replace(request.addr),
         };
-        let map = || namespace.map_segment_file(image, place, request.write, request.exec);
-        let start = map()
-            .or_else(|obstacle| {
-                // The rule allows it and the file does not: whoever set the rights died in between.
-                let denied = obstacle
-                    .os_error()
-                    .is_some_and(|error| error.0 == libc::EACCES);
-                if denied && Thread.euid() == image.cuid {
-                    namespace.set_segment_file_rights(image)?;
-                    return map();
-                }
-                Err(obstacle)
-            })
+        let start = namespace
+            .map_segment_file(image, place, request.write, request.exec)
             .map_err(|obstacle| self.why_not_mapped(request, len, huge, obstacle))?;
         // Crash here: the mapping dies with the process, and nothing was counted yet.
         let counted = self.count_attach(image);

@@ -6,6 +6,7 @@ use super::host::{Session, host, live_locked, words_of};
 use super::segment;
 use crate::os::process;
 use crate::storage::directory::Scope;
+use crate::storage::layout::FLAG_RIGHTS;
 use crate::storage::lock::Held;
 use crate::storage::table::SlotImage;
 use crate::storage::{Obstacle, books, index, slots};
@@ -71,22 +72,28 @@ pub fn set(shmid: i32, new: NewPerm) -> Outcome<()> {
         uid: new.uid,
         gid: new.gid,
         mode,
+        ctime: process::now_secs(),
+        flags: image.flags | FLAG_RIGHTS,
         ..image
     };
-    // The file first, so that a refusal leaves both as they were. Whoever may change the segment but not its file, such
-    // as an owner who is not the creator, changes the table alone.
-    if let Err(obstacle) = session.host.namespace.set_segment_file_rights(&changed) {
-        let not_his = obstacle
-            .os_error()
-            .is_some_and(|error| matches!(error.0, libc::EPERM | libc::EACCES));
-        if !not_his || Thread.euid() == image.cuid {
+    slots::set_permissions(&held, &changed);
+    // Crash here: the flag stays, and whoever looks at the segment next and may do so gives the file its rights.
+    match session.host.namespace.set_segment_file_rights(&changed) {
+        Ok(()) => slots::clear_flags(&held, image.slot, FLAG_RIGHTS),
+        // Whoever may change the segment but not its file, such as an owner who is not the creator, changes the table
+        // alone; the flag is for the creator.
+        Err(obstacle) if is_not_his(&obstacle) && Thread.euid() != image.cuid => {}
+        Err(obstacle) => {
+            slots::set_permissions(&held, &image);
             return Err(obstacle.into());
         }
     }
-    // Crash here: the table decides; the next attach by the creator sets the file's rights as the table has them.
-    let now = process::now_secs();
-    slots::set_permissions(&held, image.slot, new.uid, new.gid, mode, now);
     Ok(())
+}
+
+fn is_not_his(obstacle: &Obstacle) -> bool {
+    let error = obstacle.os_error();
+    error.is_some_and(|error| matches!(error.0, libc::EPERM | libc::EACCES))
 }
 
 /// IPC_RMID.
@@ -101,9 +108,17 @@ pub fn remove(shmid: i32) -> Outcome<()> {
     } else if image.mode & SHM_DEST == 0 {
         slots::mark(&held, &image);
         let image = held.table().image(image.slot);
-        drop(held);
-        // The sticky bit tells whoever must rebuild the table from the files that the key is free.
-        let _ = session.host.namespace.set_segment_file_rights(&image);
+        // The sticky bit tells whoever must rebuild the table from the files that the key is free. If it cannot be set
+        // now, the flag says so.
+        // Crash here: as in `set`.
+        if session
+            .host
+            .namespace
+            .set_segment_file_rights(&image)
+            .is_ok()
+        {
+            slots::clear_flags(&held, image.slot, FLAG_RIGHTS);
+        }
     }
     Ok(())
 }

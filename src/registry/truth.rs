@@ -7,7 +7,7 @@ use super::failure::Outcome;
 use super::host::{Host, Session};
 use crate::os::process;
 use crate::os::signals::Blocked;
-use crate::storage::layout::CellState;
+use crate::storage::layout::{CellState, FLAG_RIGHTS};
 use crate::storage::table::SlotImage;
 use crate::storage::{books, slots};
 use crate::sysv;
@@ -28,7 +28,30 @@ impl Host {
             }
             image = find()?;
         }
+        if image.flags & FLAG_RIGHTS != 0 {
+            self.set_overdue_rights(&image)?;
+        }
         Ok(image)
+    }
+
+    /// Gives a segment's file the rights that the table has for it, if whoever changed the table could not, or died
+    /// in between, and this process may.
+    #[cold]
+    fn set_overdue_rights(&'static self, image: &SlotImage) -> Outcome<()> {
+        let euid = process::euid();
+        if euid != image.cuid && euid != 0 {
+            return Ok(());
+        }
+        let session = self.enter()?;
+        let held = session.lock();
+        let now = held.table().image(image.slot);
+        if now.id == image.id
+            && now.is_live()
+            && self.namespace.set_segment_file_rights(&now).is_ok()
+        {
+            slots::clear_flags(&held, image.slot, FLAG_RIGHTS);
+        }
+        Ok(())
     }
 
     /// Makes sure that nobody dead is counted in `image`. Returns whether anything changed meanwhile, so that the slot

@@ -57,6 +57,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 impl Place {
     /// Reads the settings and chooses. In an AT_SECURE process the environment is not asked.
+    #[inline(never)]
     pub fn choose() -> Stored<Place> {
         let euid = process::euid();
         let trusted = !env::is_secure();
@@ -126,6 +127,7 @@ impl Place {
 
     /// Checks the base directory: a real directory, sticky or ours alone, on a file system that will do.
     /// Returns that file system's magic number.
+    #[inline(never)]
     pub fn check_base(&self) -> Stored<u64> {
         let system = |doing, error| Obstacle::system(doing, &self.base, error);
         let status = match file::open(&self.base, libc::O_PATH, 0) {
@@ -161,6 +163,7 @@ impl Place {
     }
 
     /// Checks the runtime directory and the two in it. `Ok(false)`: there is none yet.
+    #[inline(never)]
     pub fn check_directory(&self) -> Stored<bool> {
         let status = match file::status_of(&self.directory) {
             Ok(status) => status,
@@ -189,6 +192,7 @@ impl Place {
     }
 
     /// Checks the open table file.
+    #[inline(never)]
     pub fn check_table(&self, path: &Path, fd: &Fd) -> Stored<Status> {
         let status = file::status(fd).map_err(|error| Obstacle::system("stat", path, error))?;
         let owner = match self.scope {
@@ -225,6 +229,7 @@ impl Place {
         }
     }
 
+    #[inline(never)]
     fn try_make(&self, fill: impl FnOnce(&Place) -> Stored<()>) -> Stored<()> {
         let mut hidden = *self;
         let lock = hidden.make_hidden()?;
@@ -250,6 +255,7 @@ impl Place {
         Ok(())
     }
 
+    #[inline(never)]
     fn make_hidden(&mut self) -> Stored<Fd> {
         let seed = process::coarse_nanos() as u32 ^ (process::pid() as u32).rotate_left(16);
         let mut last = OsError(libc::EEXIST);
@@ -283,6 +289,7 @@ impl Place {
         Err(Obstacle::system("make a directory in", &self.base, last))
     }
 
+    #[inline(never)]
     fn make_inside(&self) -> Stored<()> {
         for name in [&b"segments"[..], b"live"] {
             let path = self.inside(name);
@@ -296,6 +303,7 @@ impl Place {
 
     /// Removes what makers that were killed have left in the base directory: directories of our own with the hidden
     /// kind of name whose maker's lock is gone.
+    #[inline(never)]
     fn remove_abandoned(&self) {
         let Ok(base) = file::open(&self.base, libc::O_RDONLY | libc::O_DIRECTORY, 0) else {
             return;
@@ -327,6 +335,7 @@ impl Place {
 }
 
 /// Removes a runtime directory under its hidden name.
+#[inline(never)]
 fn remove_tree(directory: &Path) {
     for name in [&b"segments"[..], b"live"] {
         if let Some(path) = directory.join(name) {
@@ -393,6 +402,7 @@ fn default_base() -> Path {
     }
 }
 
+#[inline(never)]
 fn base_setting() -> Stored<Option<Path>> {
     let bad = |what| Obstacle::BadSetting {
         name: "SHMSHIM_DIR",

@@ -91,6 +91,7 @@ impl Namespace {
 
     /// Makes the file of a reserved segment, zeroed and of its exact length and mode. With `promise` the pages of
     /// one of huge pages are reserved, too; that they are not to be had is an [`Obstacle::Call`].
+    #[inline(never)]
     pub fn make_segment_file(&self, image: &SlotImage, promise: bool) -> Stored<()> {
         let log2 = huge_page_log2(image);
         let path = match log2 {
@@ -218,6 +219,7 @@ impl Namespace {
     /// Gives the file of a segment the rights that the table says: its permission bits, and the sticky bit of one
     /// that is marked. In system scope, where the file's rights are what protects the segment from a program that
     /// does not ask the table, an owner or group other than the creator's gets its own entry in an access list.
+    #[inline(never)]
     pub fn set_segment_file_rights(&self, image: &SlotImage) -> Stored<()> {
         let path = self.segment_path(image)?;
         let listed =
@@ -262,6 +264,7 @@ impl Namespace {
     /// Whether `pages` more can be promised, and remembers that they were.
     ///
     /// The file system is asked seldom: a budget that it had room for is used up first, in small steps.
+    #[inline(never)]
     pub fn check_room(&self, held: &Held<'_>, pages: u64) -> Stored<()> {
         const FRESH_NANOS: u64 = 250_000_000;
         let table = held.table();
@@ -297,6 +300,7 @@ impl Namespace {
         Ok(())
     }
 
+    #[inline(never)]
     fn promised_and_not_resident(&self, held: &Held<'_>) -> u64 {
         let table = held.table();
         let mut sum = 0u64;

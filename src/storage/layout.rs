@@ -254,6 +254,8 @@ pub const FLAG_STUCK: u32 = 2;
 pub const FLAG_ROUNDED: u32 = 4;
 /// The file is gone already, though the segment lives on in mappings.
 pub const FLAG_UNLINKED: u32 = 8;
+/// The file's rights are not yet those that the table has for it.
+pub const FLAG_RIGHTS: u32 = 16;
 /// Bits 8..14: log2 of the huge page size, 0 for ordinary pages.
 pub const FLAG_HUGE_SHIFT: u32 = 8;
 

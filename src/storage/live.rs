@@ -106,6 +106,7 @@ impl Namespace {
     }
 
     /// Registers this process: takes a cell of its own. Signals are blocked and the in-process lock is held.
+    #[inline(never)]
     pub fn register(&self) -> Stored<Identity> {
         let taken = self.take_cell(false)?;
         self.occupy(taken, CellState::Live, process::pid())
@@ -114,6 +115,7 @@ impl Namespace {
 
     /// Looks at two cells in use, in turn, and reaps the dead: each process that comes does it once, so that the dead do
     /// not pile up.
+    #[inline(never)]
     pub fn tidy(&self, me: Identity) {
         let ready = self.table().cells_ready();
         let mut looks = 0;
@@ -158,6 +160,7 @@ impl Namespace {
         map::unmap_page(mapping);
     }
 
+    #[inline(never)]
     fn take_cell(&self, inherit: bool) -> Stored<Taken> {
         let ready = self.table().cells_ready();
         for cell in 0..ready {
@@ -219,6 +222,7 @@ impl Namespace {
     }
 
     /// Makes a cell whose file is locked this process's (or its child's) in the table.
+    #[inline(never)]
     fn occupy(&self, taken: Taken, state: CellState, pid: i32) -> Stored<Identity> {
         let table = self.table();
         let known = taken.cell < table.cells_ready();

@@ -53,6 +53,7 @@ impl Namespace {
         )
     }
 
+    #[inline(never)]
     fn open_here(first: LimitWords) -> Stored<Namespace> {
         let place = Place::choose()?;
         let magic = place.check_base()?;
@@ -292,6 +293,7 @@ impl Namespace {
     }
 
     /// Backs bytes of the table with memory, so that writing them cannot fail.
+    #[inline(never)]
     fn back(&self, offset: u32, len_bytes: u32) -> Stored<()> {
         let path = self.inside(self.table_name);
         let backed = elsewhere::with_descriptor(|| {
@@ -425,6 +427,7 @@ impl Namespace {
     }
 }
 
+#[inline(never)]
 fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(SharedMap, u64)> {
     let status = place.check_table(path, &fd)?;
     let damaged = |what| Obstacle::Damaged { path: *path, what };
@@ -467,10 +470,13 @@ fn check_header(path: &Path, table: &Table) -> Stored<()> {
 }
 
 /// Writes a fresh table into the directory of `place`, under the name `name`.
+#[inline(never)]
 fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedMap, u64)> {
     let path = place.inside(name);
     let mut inode = 0;
     let mapped = elsewhere::with_descriptor(|| {
+        // What an earlier try has left; the name is ours alone.
+        let _ = file::unlink(&path);
         let fd = file::open(&path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600)?;
         file::set_len(&fd, u64::from(layout::FILE_BYTES))?;
         // The header, the bitmap, the smallest index; the first page of each area behind.
@@ -508,11 +514,13 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedM
     Ok((table.into_map(), inode))
 }
 
+#[inline(never)]
 fn make_table(hidden: &Place, first: LimitWords) -> Stored<()> {
     write_table(hidden, TABLE, first).map(|_| ())
 }
 
 /// The directory is there and its table is not: somebody removed it. Makes a new one from the segments' files.
+#[inline(never)]
 fn restore_table(place: &Place, first: LimitWords, rounds_files: bool) -> Stored<()> {
     const HIDDEN: &[u8] = b"registry.new";
     let system = |doing, error| Obstacle::system(doing, &place.directory, error);

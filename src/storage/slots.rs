@@ -14,7 +14,8 @@ use super::books;
 use super::files::pages_of;
 use super::index;
 use super::layout::{
-    FLAG_NORESERVE, FLAG_STUCK, MODE_MARKED, SLOTS, SlotState, cell, header, record, slot,
+    FLAG_NORESERVE, FLAG_RIGHTS, FLAG_STUCK, MODE_MARKED, SLOTS, SlotState, cell, header, record,
+    slot,
 };
 use super::live::Identity;
 use super::lock::Held;
@@ -327,21 +328,18 @@ pub fn stamp(
     });
 }
 
-/// Sets owner, group, permission bits and ctime.
-pub fn set_permissions(
-    held: &Held<'_>,
-    index: u32,
-    uid: u32,
-    gid: u32,
-    mode: u32,
-    ctime_secs: i64,
-) {
+/// Sets owner, group, permission bits and ctime to those of `image`, and the flags: with [`FLAG_RIGHTS`] until the file
+/// has the rights as well.
+pub fn set_permissions(held: &Held<'_>, image: &SlotImage) {
+    let (index, uid, gid, mode) = (image.slot, image.uid, image.gid, image.mode);
+    let (ctime_secs, flags) = (image.ctime, image.flags);
     change_slot(held, index, || {
         let mut journal = Journal::begin(held);
         journal.put32(slot!(index, uid), uid);
         journal.put32(slot!(index, gid), gid);
         journal.put32(slot!(index, mode), mode);
         journal.put64(slot!(index, ctime), ctime_secs as u64);
+        journal.put32(slot!(index, flags), flags);
         journal.commit();
     });
 }
@@ -364,6 +362,7 @@ pub fn mark(held: &Held<'_>, image: &SlotImage) {
             let mut journal = Journal::begin(held);
             journal.put32(slot!(index, key), 0);
             journal.put32(slot!(index, mode), image.mode | MODE_MARKED);
+            journal.put32(slot!(index, flags), image.flags | FLAG_RIGHTS);
             journal.commit();
             if image.key != 0 {
                 index::remove(held, image.key, index);
@@ -435,6 +434,15 @@ pub fn list_stuck_again(held: &Held<'_>, may_unlink: impl Fn(u32) -> bool) {
             });
         }
     }
+}
+
+/// Takes flag bits off a slot.
+pub fn clear_flags(held: &Held<'_>, index: u32, flags: u32) {
+    let table = held.table();
+    change_slot(held, index, || {
+        let before = table.get32(slot!(index, flags));
+        table.set32(slot!(index, flags), before & !flags);
+    });
 }
 
 /// Sets flag bits of a slot.
