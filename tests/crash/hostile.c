@@ -1,0 +1,181 @@
+/*
+ * hostile.c - shared memory where somebody else was first, comes at the same time, or writes to the table.
+ *
+ *   hostile [--full] [--damage[=ROUNDS]] [--only PART] [--seed N] [-v]
+ *
+ * PART: places, races, stopped, damage, neighbours
+ */
+#include "hostile.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+struct count counted;
+bool full;
+unsigned long long seed = 1;
+const char *root;
+static char trace_path[300];
+bool is_root;
+
+unsigned pick(unsigned below)
+{
+	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (unsigned)(seed >> 33) % below;
+}
+
+void passed(void) { counted.passed++; }
+
+void failed(const char *format, ...)
+{
+	va_list arguments;
+	counted.failed++;
+	printf("FAIL ");
+	va_start(arguments, format);
+	vprintf(format, arguments);
+	va_end(arguments);
+	putchar('\n');
+	fflush(stdout);
+}
+
+void skipped(const char *why)
+{
+	counted.skipped++;
+	printf("SKIP %s\n", why);
+}
+
+void must(int result, const char *what)
+{
+	if (result < 0)
+		fatal("%s: %s", what, strerror(errno));
+}
+
+/* --- places */
+
+static int place_number;
+
+void place(const char *scope, uid_t owner, unsigned base_mode)
+{
+	the->segments = 0;
+	snprintf(the->base, sizeof the->base, "%s/p%d", root, ++place_number);
+	if (strcmp(scope, "system") == 0)
+		snprintf(the->directory, sizeof the->directory, "%s/.shmshim", the->base);
+	else
+		snprintf(the->directory, sizeof the->directory, "%s/.shmshim-uid%d", the->base,
+			 is_root ? (int)owner : (int)geteuid());
+	if (mkdir(the->base, 0700) < 0 || chmod(the->base, base_mode) < 0)
+		fatal("%s: %s", the->base, strerror(errno));
+	if (is_root && !(base_mode & 01000) && chown(the->base, owner, owner) < 0)
+		fatal("%s: %s", the->base, strerror(errno));
+	setenv("SHMSHIM_DIR", the->base, 1);
+	setenv("SHMSHIM_SCOPE", scope, 1);
+	trace_clear();
+}
+
+void place_end(void) { remove_tree(the->base); }
+
+char *inside(const char *name)
+{
+	static char path[4][600];
+	static int next;
+	char *here = path[next++ % 4];
+	snprintf(here, sizeof path[0], *name ? "%s/%s" : "%s", the->directory, name);
+	return here;
+}
+
+void trace_clear(void)
+{
+	int fd = open(trace_path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+	fchmod(fd, 0666);
+	close(fd);
+}
+
+bool trace_says(const char *what)
+{
+	char line[4096];
+	bool found = false;
+	FILE *file = fopen(trace_path, "re");
+	while (file && !found && fgets(line, sizeof line, file))
+		found = strstr(line, what) != NULL;
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static int job_become(int uid)
+{
+	/* As a program that this user has started. */
+	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+		return -1;
+	prctl(PR_SET_DUMPABLE, 1);
+	return prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+void actor_of(struct actor *actor, uid_t uid)
+{
+	setenv("SHMSHIM_TRACE", trace_path, 1);
+	actor_start(actor);
+	unsetenv("SHMSHIM_TRACE");
+	if (is_root && actor_do(actor, job_become, (int)uid).value != 0)
+		fatal("cannot become uid %d: %s", (int)uid, strerror(errno));
+}
+
+/* Whether the actor comes back, whatever it answers. */
+bool act(struct actor *actor, job *job, int argument, struct answer *answer, const char *what)
+{
+	enum heard heard = SILENT;
+	if (actor_send(actor, job, argument))
+		heard = actor_hear(actor, answer, 10000);
+	if (heard == HEARD)
+		return true;
+	failed("%s: the program %s", what, heard == GONE ? "is killed" : "hangs");
+	return false;
+}
+
+int main(int count, char **arguments)
+{
+	static const struct option options[] = {
+		{ "full", 0, 0, 'f' }, { "damage", 2, 0, 'd' }, { "only", 1, 0, 'o' }, { "seed", 1, 0, 'r' }, { 0 },
+	};
+	const char *only = NULL;
+	int option, rounds = 0;
+
+	while ((option = getopt_long(count, arguments, "v", options, NULL)) >= 0)
+		switch (option) {
+		case 'f': full = true; break;
+		case 'd': only = "damage"; rounds = optarg ? atoi(optarg) : 0; break;
+		case 'o': only = optarg; break;
+		case 'r': seed = strtoull(optarg, NULL, 0); break;
+		case 'v': verbose = true; break;
+		default: return 2;
+		}
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	signal(SIGPIPE, SIG_IGN);
+	is_root = geteuid() == 0;
+	umask(0);
+	root = base_begin(false);
+	atexit(base_end);
+	base_mode(0755);
+	snprintf(trace_path, sizeof trace_path, "%s/trace", root);
+
+	if (!only || strcmp(only, "places") == 0)
+		test_places();
+	if (!only || strcmp(only, "races") == 0)
+		test_races();
+	if (!only || strcmp(only, "stopped") == 0)
+		test_stopped();
+	if (!only || strcmp(only, "damage") == 0)
+		test_damage(rounds ? rounds : full ? 5000 : 250);
+	if (!only || strcmp(only, "neighbours") == 0) {
+		if (is_root)
+			test_neighbours();
+		else
+			skipped("neighbours in system scope: not root, so there are none");
+	}
+	printf("%ld passed, %ld failed, %ld skipped\n", counted.passed, counted.failed, counted.skipped);
+	return counted.failed != 0;
+}
