@@ -56,7 +56,7 @@ static void damage(volatile unsigned char *table)
 	case 4: how = "all ones"; *word = UINT32_MAX; break;
 	case 5: how = "64 zeros"; memset((void *)(table + at / 64 * 64), 0, 64); break;
 	default: {
-		size_t from = area->start + pick(area->size / 64) * 64;
+		size_t from = area->start + pick((area->size + 63) / 64) * 64;
 		how = "a copy of a neighbour";
 		memmove((void *)(table + at / 64 * 64), (const void *)(table + from), 64);
 	}

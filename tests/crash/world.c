@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -17,6 +18,14 @@ static pid_t driver;
 
 bool owns_file_system(void) { return mounted; }
 
+/* Leaves nothing behind. Actors, which inherit this, just end. */
+static void interrupted(int signal)
+{
+	if (getpid() == driver)
+		base_end();
+	_exit(128 + signal);
+}
+
 /* A file system of our own where that is allowed, so that each block can be accounted for. */
 const char *base_begin(bool on_kernel)
 {
@@ -25,6 +34,8 @@ const char *base_begin(bool on_kernel)
 		fatal("mmap: %s", strerror(errno));
 	the->on_kernel = on_kernel;
 	driver = getpid();
+	signal(SIGINT, interrupted);
+	signal(SIGTERM, interrupted);
 	if (pipe2(the->forked, O_CLOEXEC) < 0 || pipe2(the->leash, O_CLOEXEC) < 0)
 		fatal("pipe: %s", strerror(errno));
 	if (on_kernel)
