@@ -130,11 +130,19 @@ pub fn lock(shmid: i32) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
     let (_session, held, image) = enter_at(id)?;
     let uid = process::uid();
-    sysv::may_lock(&segment(&image), &Thread, || LockBudget {
-        rlimit_bytes: process::memlock_limit_bytes(),
-        locked_bytes: locked_bytes(&held, uid, image.slot),
+    let huge = crate::storage::files::huge_page_log2(&image).is_some();
+    sysv::may_lock(&segment(&image), &Thread, || {
+        let rlimit_bytes = process::memlock_limit_bytes();
+        if huge {
+            return LockBudget::of_huge_pages(rlimit_bytes);
+        }
+        LockBudget {
+            rlimit_bytes,
+            locked_bytes: locked_bytes(&held, uid, image.slot),
+        }
     })?;
-    if image.mode & SHM_LOCKED == 0 {
+    // Huge pages are never swapped out, and the mode does not say that they are locked.
+    if image.mode & SHM_LOCKED == 0 && !huge {
         slots::set_locked(&held, image.slot, image.mode | SHM_LOCKED, uid);
     }
     Ok(())

@@ -6,8 +6,10 @@
 use super::attaches::{self, Entry};
 use super::host::{Host, Session, host_if_open, live_locked};
 use crate::os::{errno, process};
-use crate::storage::slots;
-use crate::sysv::{Cut, Join, Mremap, MremapKind, Piece, ShmId, cut, join, moved, page_align};
+use crate::storage::{files, slots};
+use crate::sysv::{
+    Cut, Join, Mremap, MremapKind, PAGE_SIZE, Piece, ShmId, cut, join, moved, page_align,
+};
 
 /// Whether a call on `len` bytes from `addr` can concern an attach of this process. Lock-free and cheap; `false` is
 /// certain.
@@ -64,14 +66,19 @@ pub fn mremap(
     let Some(mut session) = host_if_open().and_then(|host| host.enter().ok()) else {
         return real();
     };
+    // Over huge pages the kernel takes whole ones.
+    let unit = session.page_bytes_at(old);
+    let whole = |len: u64| len.checked_next_multiple_of(unit).unwrap_or(len);
+    let (old_len, new_len) = (whole(old_len), whole(new_len));
     // The kernel refuses a range that is not of one mapping; the attaches of ours may be one to it that are several
     // to us.
     let end = old.saturating_add(page_align(old_len));
     let to_itself = flags & libc::MREMAP_FIXED != 0
         && new_addr < end
         && new_addr.saturating_add(page_align(new_len)) > old;
-    // (A move onto itself is refused for that, first.)
-    if old_len != 0 && !to_itself && session.is_mixed(old, end) {
+    // (A move onto itself is refused for that, first, and a range that begins inside a huge page for that.)
+    let begins_whole = old % unit == 0;
+    if old_len != 0 && !to_itself && begins_whole && session.is_mixed(old, end) {
         drop(session);
         errno::set(libc::EFAULT);
         return u64::MAX;
@@ -181,6 +188,18 @@ impl Session {
         if self.local.attaches.reserve(1).is_ok() {
             self.local.attaches.insert(Entry { piece, ..entry });
         }
+    }
+
+    /// The size of the pages that the attach at `addr`, if there is one, is made of.
+    fn page_bytes_at(&self, addr: u64) -> u64 {
+        let entries = self.local.attaches.entries();
+        let entry = entries
+            .iter()
+            .find(|entry| entry.piece.start <= addr && addr < entry.piece.end());
+        let slot = entry.map(|entry| entry.piece.id.slot());
+        slot.and_then(|slot| self.host.namespace.table().snapshot(slot))
+            .and_then(|image| files::huge_page_log2(&image))
+            .map_or(PAGE_SIZE, |log2| 1 << log2)
     }
 
     fn follow_mremap(&mut self, mremap: &Mremap) {

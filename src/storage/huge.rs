@@ -73,6 +73,8 @@ enum Wanted<'a> {
     New,
     /// The one that has this segment's file, else any that there is.
     With(&'a SlotImage),
+    /// Any that there is.
+    Any,
 }
 
 /// What was found on one mount.
@@ -144,6 +146,29 @@ impl Namespace {
             let mut path = known.segments;
             push_file_name(&mut path, image).is_some() && file::unlink(&path).is_ok()
         })
+    }
+
+    /// Calls `each` with every `segments` directory of this namespace on a hugetlbfs and the log2 of the page size
+    /// there. One that is not as we would have made it is not ours.
+    pub(super) fn for_each_huge_home(
+        &self,
+        each: &mut dyn FnMut(&Path, u32) -> Stored<()>,
+    ) -> Stored<()> {
+        let mut sizes = [0u32; 16];
+        // Without huge pages there are no files of such.
+        let count = huge::page_sizes_log2(&mut sizes).unwrap_or(0);
+        let mut segments = Path::new();
+        for &log2 in sizes.get(..count).unwrap_or(&[]) {
+            for nth in 0.. {
+                let mut met = None;
+                match self.look_at(log2, nth, Wanted::Any, &mut segments, &mut met) {
+                    Found::NoMount => break,
+                    Found::Nothing => {}
+                    Found::Home | Found::OtherHome => each(&segments, log2)?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Goes through the mounts with pages of that size until one has what is wanted, and puts the path of its

@@ -536,7 +536,18 @@ fn restore_table(place: &Place, first: LimitWords, rounds_files: bool) -> Stored
     let namespace = Namespace::new(place, HIDDEN, map, inode, rounds_files);
     // The hidden table is nobody else's yet, so any identity will do to lock it.
     let held = lock::lock(&namespace, Identity::from_packed(0));
-    let adopted = recover::adopt(&held, &namespace, &place.inside(b"segments"));
+    let rounded = if rounds_files {
+        layout::FLAG_ROUNDED
+    } else {
+        0
+    };
+    let adopted =
+        recover::adopt(&held, &namespace, &place.inside(b"segments"), rounded).and_then(|()| {
+            namespace.for_each_huge_home(&mut |segments, log2| {
+                let flags = layout::FLAG_NORESERVE | log2 << layout::FLAG_HUGE_SHIFT;
+                recover::adopt(&held, &namespace, segments, flags)
+            })
+        });
     drop(held);
     if let Err(obstacle) = adopted {
         let _ = file::unlink(&place.inside(HIDDEN));

@@ -137,14 +137,15 @@ fn rebuild_record(held: &Held<'_>, index: u32) {
 
 /// Makes a slot for each segment file of a directory that has lost its table. The lock is held, the table fresh.
 /// What is not known any more (times, pids, the present owner if it was changed, who has it attached) starts anew.
-pub fn adopt(held: &Held<'_>, namespace: &Namespace, directory: &Path) -> Stored<()> {
+/// `flags` are those of a slot whose file lies there.
+pub fn adopt(held: &Held<'_>, namespace: &Namespace, directory: &Path, flags: u32) -> Stored<()> {
     let system = |doing, error| Obstacle::system(doing, directory, error);
     let dir = file::open(directory, libc::O_RDONLY | libc::O_DIRECTORY, 0)
         .map_err(|error| system("open", error))?;
     let mut adopted = Ok(());
     file::for_each_entry(&dir, |name| {
         if let Some((key, id)) = files::parse_name(name) {
-            adopted = adopt_one(held, namespace, directory, name, key, id);
+            adopted = adopt_one(held, namespace, directory, name, flags, key, id);
         }
         adopted.is_ok()
     })
@@ -159,6 +160,7 @@ fn adopt_one(
     namespace: &Namespace,
     directory: &Path,
     name: &[u8],
+    flags: u32,
     key: i32,
     id: i32,
 ) -> Stored<()> {
@@ -197,14 +199,7 @@ fn adopt_one(
     journal.put64(slot!(index, ctime), process::now_secs() as u64);
     journal.put32(slot!(index, cpid), 0);
     journal.put32(slot!(index, lpid), 0);
-    journal.put32(
-        slot!(index, flags),
-        if namespace.rounds_files() {
-            layout::FLAG_ROUNDED
-        } else {
-            0
-        },
-    );
+    journal.put32(slot!(index, flags), flags);
     journal.put32(slot!(index, creator_cell), 0);
     journal.put32(slot!(index, creator_gen), 0);
     journal.put32(slot!(index, state), SlotState::Live as u32);

@@ -235,6 +235,30 @@ TEST(a_read_only_attach_is_read_only_and_an_executable_one_executes)
 	}
 }
 
+TEST(huge_pages_are_never_swapped_out_so_locking_them_does_nothing)
+{
+	need_pages();
+	int id = NEW(4 * HUGE);
+	TEST_SUCC(shmctl(id, SHM_LOCK, NULL));
+	CHECK_EQ(stat_of(id).shm_perm.mode, 0600);
+	TEST_SUCC(shmctl(id, SHM_UNLOCK, NULL));
+	IN_CHILD {
+		MUST(setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ PAGE, PAGE }));
+		drop_cap(CAP_IPC_LOCK);
+		TEST_SUCC(shmctl(id, SHM_LOCK, NULL));
+		CHECK_EQ(stat_of(id).shm_perm.mode, 0600);
+		/* Nothing of the limit is used up. */
+		TEST_SUCC(shmctl(new_segment(PAGE), SHM_LOCK, NULL));
+		TEST_ERRNO(shmctl(new_segment(PAGE), SHM_LOCK, NULL), ENOMEM);
+	}
+	IN_CHILD {
+		MUST(setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ 0, 0 }));
+		drop_cap(CAP_IPC_LOCK);
+		TEST_ERRNO(shmctl(id, SHM_LOCK, NULL), EPERM);
+		TEST_SUCC(shmctl(id, SHM_UNLOCK, NULL));
+	}
+}
+
 /* -------------------------------------------------------------- life time */
 
 TEST(a_removed_segment_lives_as_long_as_it_is_attached)

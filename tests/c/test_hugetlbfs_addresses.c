@@ -81,3 +81,29 @@ TEST(part_of_a_huge_page_cannot_be_unmapped)
 	CHECK_EQ(touch(p + 2 * HUGE, false), SIGSEGV);
 	CHECK_EQ(nattch_of(id), 0);
 }
+
+TEST(mremap_takes_whole_huge_pages)
+{
+	need_pages();
+	int id = NEW(3 * HUGE);
+	char *p = attach_at(id, FREE_AREA), *to = FREE_AREA + 8 * HUGE;
+	TEST_RES(mremap(p, 2 * HUGE + 1, HUGE + PAGE, 0), (char *)_ret == p);
+	CHECK_EQ(touch(p + 2 * HUGE, false), SIGSEGV);
+	CHECK(WRITABLE(p + 2 * HUGE - 1));
+	CHECK_EQ(nattch_of(id), 1);
+	TEST_RES(mremap(p, HUGE + PAGE, PAGE, 0), (char *)_ret == p);
+	CHECK_EQ(touch(p + HUGE, false), SIGSEGV);
+	CHECK_EQ(nattch_of(id), 1);
+	TEST_ERRNO(mremap(p, HUGE, HUGE + 1, MREMAP_MAYMOVE), EINVAL);
+	TEST_ERRNO(mremap(p + PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to), EINVAL);
+	TEST_ERRNO(mremap(p, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + PAGE), EINVAL);
+	CHECK_EQ(nattch_of(id), 1);
+	TEST_RES(mremap(p, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to), (char *)_ret == to);
+	CHECK_EQ(touch(p, false), SIGSEGV);
+	CHECK(WRITABLE(to + HUGE - 1));
+	CHECK_EQ(nattch_of(id), 1);
+	TEST_ERRNO(shmdt(p), EINVAL);
+	TEST_SUCC(shmdt(to));
+	CHECK_EQ(touch(to, false), SIGSEGV);
+	CHECK_EQ(nattch_of(id), 0);
+}

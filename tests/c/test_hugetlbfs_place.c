@@ -198,6 +198,20 @@ TEST(the_smallest_stack_is_enough)
 	CHECK_EQ(usage().used_ids, 0);
 }
 
+TEST(segments_are_found_again_when_the_table_is_gone)
+{
+	SHIM_ONLY();
+	const char *mounted = need_pages();
+	long before = free_pages();
+	EXPECT_STEPS("get 0\nat 0\nget 1\n", "get,0x49,100," ON_HUGE_PAGES, "at", "put,kept", "get,0x4c,100,01600");
+	MUST(unlink(in_runtime_dir("registry")));
+	/* Of the size only the pages are known. */
+	EXPECT_STEPS("get 0\nat 0\nshow kept\nstat key=0x49 mode=600 size=2097152 nattch=1\ncount 2\ndt 0\nrmid 0\ncount 1\nget 1\n",
+		     "get,0x49,0,0", "at", "show", "stat", "count", "dt", "rmid", "count", "get,0x4c,0,0");
+	CHECK_EQ(entries_of(in_huge_dir(mounted, "segments")), 0);
+	CHECK_EQ(free_pages(), before);
+}
+
 /*
  * The process is killed by the system call with this number and this argument. Installed by the instruction
  * itself, so that the shim does not know of it and is killed in the middle of what it does.
