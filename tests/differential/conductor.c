@@ -34,10 +34,15 @@ static struct {
 	int trace;
 	struct names names;
 	struct {
-		int channel, pid, pidfd;
+		int channel, pid, pidfd, parent; /* parent: a worker, or -1 */
+		int64_t uid;
 		bool live;
 	} workers[MAX_WORKERS];
 	int64_t ids[MAX_STEPS]; /* what each shmget step returned; -1: nothing */
+	struct {
+		int64_t id, creator, owner; /* owner -1: not known */
+	} segments[MAX_STEPS];
+	int segment_count;
 	bool unseen_death;      /* since the last snapshot */
 	char raw[MESSAGE_MAX], text[2 * MESSAGE_MAX];
 } run;
@@ -117,9 +122,12 @@ static void become_worker(int w, int64_t uid)
 	_exit(1);
 }
 
-static void adopt(int w, int pid)
+static void adopt(int w, int pid, int parent, int64_t uid)
 {
 	char name[16];
+
+	run.workers[w].parent = parent;
+	run.workers[w].uid = uid;
 
 	run.workers[w].pid = pid;
 	run.workers[w].pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -127,6 +135,8 @@ static void adopt(int w, int pid)
 	snprintf(name, sizeof name, "w%d", w);
 	name_process(&run.names, pid, name);
 }
+
+static void let_parent_reap(int w);
 
 static void mourn(int w)
 {
@@ -143,6 +153,7 @@ static void wait_for_death(int w)
 	while (poll(&death, 1, ANSWER_WITHIN_MS) < 0 && errno == EINTR)
 		;
 	mourn(w);
+	let_parent_reap(w);
 }
 
 enum answer { ANSWERED, DIED, HANGS };
@@ -207,7 +218,7 @@ static void start_worker(int step, int w, int64_t uid)
 
 	if (pid == 0)
 		become_worker(w, uid);
-	adopt(w, pid);
+	adopt(w, pid, -1, uid);
 	append_answer(step, listen_to(w, run.workers[w].pidfd, &reply), w);
 }
 
@@ -223,13 +234,29 @@ static struct reply ask(const struct step *step)
 	return reply;
 }
 
-/* What the observer sees; it has no attaches, and often no past. */
+/*
+ * Divergence: with shm_rmid_forced the kernel acts when the creator has ended, the shim when nobody has its
+ * pid any more, a zombie included. So where that may be set, none is left.
+ */
+static void let_parent_reap(int w)
+{
+	int parent = run.workers[w].parent;
+	struct step reap = { .name = -1, .worker = parent, .op = OP_REAP, .n = { run.workers[w].pid } };
+	struct reply reply;
+
+	if (!run.program->setup.rmid_forced || parent < 0 || !run.workers[parent].live)
+		return;
+	send(run.workers[parent].channel, &reap, sizeof reap, MSG_NOSIGNAL);
+	listen_to(parent, run.workers[parent].pidfd, &reply);
+}
+
+/* What the observer sees; it has no attaches, and often no past. Not written down if `when` is NULL. */
 static void look(int name, const char *when)
 {
 	struct step snapshot = { .name = name, .worker = OBSERVER, .op = OP_SNAPSHOT };
 	size_t used;
 
-	snprintf(run.text, sizeof run.text, "looking %s s%d:", when, name);
+	snprintf(run.text, sizeof run.text, "looking %s s%d:", when ? when : "", name);
 	used = strlen(run.text);
 	if (!run.workers[OBSERVER].live)
 		start_worker(name, OBSERVER, run.program->setup.base_uid);
@@ -242,12 +269,13 @@ static void look(int name, const char *when)
 		send(run.workers[OBSERVER].channel, &leave, sizeof leave, MSG_NOSIGNAL);
 		wait_for_death(OBSERVER);
 	}
-	write_record(name, run.text);
+	if (when)
+		write_record(name, run.text);
 }
 
 /*
  * Divergence: nobody tells the shim of a death. It sets dtime and lpid, in the name of the dead, when
- * someone next asks. If in the meantime the second changes, another one detaches the same segment, or
+ * someone next looks. If in the meantime the second changes, another one detaches the same segment, or
  * another one dies, the kernel knows the order and the shim cannot. So before such a step somebody
  * looks. Whatever else follows a death follows it directly.
  */
@@ -261,6 +289,64 @@ static bool order_of_deaths_matters(const struct step *step)
 	default:
 		return step->mode == MODE_CHILD;
 	}
+}
+
+/*
+ * Divergence: an attach does not look who has died, so its lpid may be overwritten by the next look. After
+ * one that directly followed a death somebody looks, and then the same process attaches and detaches once
+ * more: lpid, atime and dtime are its own again, on both sides.
+ */
+static void settle_attach(const struct step *step)
+{
+	struct step touch = { .name = step->name, .worker = step->worker, .op = OP_TOUCH, .mode = step->mode, .as_uid = step->as_uid,
+		.id = step->id, .n = { step->n[0] } };
+	static char kept[sizeof run.text];
+
+	strcpy(kept, run.text);
+	look(step->name, NULL);
+	run.text[0] = '\0';
+	ask(&touch);
+	strcpy(run.text, kept);
+}
+
+/*
+ * Divergence: who owns a segment without having created it cannot change the rights of its file. A mode that
+ * he sets is in the table, but whom only that mode lets in is refused. Such an IPC_SET is left out.
+ */
+static bool set_by_mere_owner(const struct step *step)
+{
+	int64_t actor = step->mode == MODE_AS ? step->as_uid : run.workers[step->worker].uid;
+
+	if (step->op != OP_CTL || step->n[0] != IPC_SET || actor == 0)
+		return false;
+	for (int k = 0; k < run.segment_count; k++)
+		if (run.segments[k].id == step->id.value)
+			return run.segments[k].creator != actor && (run.segments[k].owner == actor || run.segments[k].owner < 0);
+	return false;
+}
+
+/* Keeps the books that set_by_mere_owner() reads. */
+static void note_owner(const struct step *step, const char *text)
+{
+	int64_t actor = step->mode == MODE_AS ? step->as_uid : run.workers[step->worker].uid;
+	bool done = strstr(text, " = 0") != NULL;
+	int k;
+
+	if (step->op == OP_SETUID && done)
+		run.workers[step->worker].uid = step->n[0];
+	if (step->op == OP_GET && run.ids[step->name] >= 0) {
+		for (k = 0; k < run.segment_count && run.segments[k].id != run.ids[step->name]; k++)
+			;
+		if (k == run.segment_count) { /* seen for the first time: made by this step */
+			run.segments[run.segment_count].id = run.ids[step->name];
+			run.segments[run.segment_count].creator = actor;
+			run.segments[run.segment_count++].owner = actor;
+		}
+	}
+	if (step->op == OP_CTL && step->n[0] == IPC_SET && done)
+		for (k = 0; k < run.segment_count; k++)
+			if (run.segments[k].id == step->id.value)
+				run.segments[k].owner = step->n[1] == BUF_GOOD ? step->n[2] : -1;
 }
 
 static bool leaves_attaches_behind(const struct step *step)
@@ -283,12 +369,14 @@ static void resolve_id(struct step *step)
 static void do_step(const struct step *planned)
 {
 	struct step step = *planned;
+	bool unsettled;
 	int w = step.worker;
 	struct reply reply;
 
 	resolve_id(&step);
 	if (run.unseen_death && (run.side->settle || order_of_deaths_matters(&step)))
 		look(step.name, "before");
+	unsettled = run.unseen_death && step.op == OP_AT;
 	describe(run.text, sizeof run.text, &step);
 	if (step.op == OP_TICK) {
 		begin_epoch(&run.names);
@@ -296,6 +384,8 @@ static void do_step(const struct step *planned)
 		start_worker(step.name, w, step.n[1]);
 	} else if (!run.workers[w].live) {
 		strcat(run.text, " skipped: no such process");
+	} else if (set_by_mere_owner(&step)) {
+		strcat(run.text, " skipped: by an owner who is not the creator");
 	} else if (step.op == OP_KILL) {
 		kill(run.workers[w].pid, SIGKILL);
 		wait_for_death(w);
@@ -312,12 +402,15 @@ static void do_step(const struct step *planned)
 			int child = (int)step.n[0];
 			enum answer answer;
 
-			adopt(child, (int)reply.ret);
+			adopt(child, (int)reply.ret, w, run.workers[w].uid);
 			answer = listen_to(child, run.workers[child].pidfd, &reply);
 			strcat(run.text, ",");
 			append_answer(step.name, answer, child);
 		}
 	}
+	note_owner(&step, run.text);
+	if (unsettled && run.workers[w].live)
+		settle_attach(&step);
 	if (leaves_attaches_behind(&step))
 		run.unseen_death = true;
 	else if (step.op == OP_SNAPSHOT)

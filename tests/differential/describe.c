@@ -15,7 +15,7 @@
 static const char *const op_names[OP_COUNT] = {
 	"get", "at", "dt", "ctl", "munmap", "mremap", "mmap", "mprotect", "madvise", "poke", "peek", "fill", "sum",
 	"read", "maps", "snapshot", "procshm", "limits", "setlimit", "churn", "fork", "new", "exec", "exit", "kill",
-	"vfork", "spawn", "setuid", "setgid", "setgroups", "dropcap", "memlock", "leavemain", "tick",
+	"vfork", "spawn", "setuid", "setgid", "setgroups", "dropcap", "memlock", "leavemain", "tick", "reap", "touch",
 };
 static const char *const mode_names[] = { "plain", "thread", "child", "as" };
 static const char *const buffer_names[BUF_COUNT] = { "&buf", "NULL", "unmapped", "read-only", "tail unmapped", "kernel", "arena" };

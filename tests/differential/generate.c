@@ -88,7 +88,7 @@ static bool gen_process(struct generator *g, struct step *step)
 	} else if (choice < 96) {
 		step->op = OP_SPAWN;
 	} else {
-		if (worker->main_left)
+		if (worker->main_left || g->program->setup.rmid_forced)
 			return false;
 		step->op = OP_LEAVEMAIN;
 		worker->main_left = true;
@@ -146,7 +146,7 @@ static bool gen_limit(struct generator *g, struct step *step)
 	};
 	int which = below(&g->rng, LIMIT_COUNT);
 
-	if (!g->program->setup.limits || g->workers[step->worker].uid != 0)
+	if (!g->program->setup.limits || g->workers[step->worker].uid != 0 || (which == LIMIT_RMID_FORCED && !g->program->setup.rmid_forced))
 		return false;
 	step->op = OP_SETLIMIT;
 	step->n[0] = which;
@@ -224,6 +224,12 @@ static void choose_mode(struct generator *g, struct step *step)
 	int64_t uid = PICK(&g->rng, setup->uids);
 
 	if (!may_be_wrapped(step->op))
+		return;
+	/*
+	 * Divergence: with shm_rmid_forced the kernel acts when the creating thread ends, the shim when the
+	 * creating process does. Where that may be set only the thread that lives as long as its process creates.
+	 */
+	if (setup->rmid_forced && step->op == OP_GET && choice < 7)
 		return;
 	/* Locked memory is the real uid's, here root's, and root's is counted for the whole machine. */
 	if (step->op == OP_CTL && step->n[0] == SHM_LOCK)
@@ -310,6 +316,7 @@ static void choose_setup(struct generator *g, enum profile profile, int64_t own_
 	} else {
 		setup->base_uid = block + 1;
 	}
+	setup->rmid_forced = setup->limits && percent(&g->rng, 50);
 	setup->caps = setup->several_uids && percent(&g->rng, 25);
 }
 

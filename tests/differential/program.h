@@ -41,6 +41,7 @@ enum op {
 	OP_FORK, OP_NEW, OP_EXEC, OP_EXIT, OP_KILL, OP_VFORK, OP_SPAWN,
 	OP_SETUID, OP_SETGID, OP_SETGROUPS, OP_DROPCAP, OP_MEMLOCK, OP_LEAVEMAIN,
 	OP_TICK,
+	OP_REAP, OP_TOUCH, /* never generated: the conductor's own */
 	OP_COUNT
 };
 
@@ -93,6 +94,7 @@ enum perturb {
  *   MUNMAP at n0 pages   MREMAP at n0 old pages, n1 new pages, n2 flags, to   MMAP at n0 pages n1 prot n2 no-replace
  *   MPROTECT, MADVISE at n0 prot / advice   POKE, PEEK at n0 byte   FILL, SUM, READ at n0 pages
  *   SETLIMIT n0 which, n1 value, n2 good   CHURN n0 times   FORK, NEW n0 the new worker, n1 uid (NEW)
+ *   REAP n0 child's pid   TOUCH id n0 flags: attach and detach
  *   EXIT n0 ending   SETUID n0   SETGID n0   SETGROUPS n0, n1 (0 = none)   DROPCAP n0 capability   MEMLOCK n0 bytes (-1: no limit)
  */
 struct step {
@@ -113,6 +115,7 @@ struct setup {
 	int64_t gids[4];     /* the same for gids */
 	bool fresh_observer; /* a new process for each snapshot: the namespace may be without any process in between */
 	bool alone;          /* there is no other uid to give anything to */
+	bool rmid_forced;    /* may set shm_rmid_forced */
 	bool limits;         /* may write /proc/sys/kernel/shm* */
 	bool caps;           /* may drop capabilities */
 };

@@ -138,6 +138,7 @@ static void do_fork(const struct step *step)
 	child = fork();
 	if (child == 0) {
 		number = (int)step->n[0];
+		forget_not_inherited();
 		start_reply();
 		emit(" child up");
 		return; /* and answers, on its own channel */
@@ -255,6 +256,7 @@ static void perform(const struct step *step)
 	case OP_SPAWN: do_spawn(); break;
 	case OP_EXEC: do_exec(); break;
 	case OP_EXIT: do_exit((int)step->n[0]); break;
+	case OP_REAP: waitpid((pid_t)step->n[0], NULL, 0); break;
 	case OP_LEAVEMAIN: emit(" main thread gone"); break; /* serve() saw to it */
 	default: do_credentials(step);
 	}
@@ -302,6 +304,7 @@ static void in_child(const struct step *step)
 	child = fork();
 	if (child == 0) {
 		text_length = 0;
+		forget_not_inherited();
 		perform(step);
 		/* More than a pipe holds goes in pieces; the parent reads on. */
 		for (size_t sent = 0; sent < text_length; sent += (size_t)got)

@@ -24,6 +24,7 @@ struct placed {
 	char *address;
 	long length;
 	bool live;
+	bool not_inherited; /* MADV_DONTFORK */
 };
 extern struct placed placed[MAX_STEPS];
 extern int current_perturb; /* PERTURB_* of this step */
@@ -44,6 +45,8 @@ struct region {
 /* The region that `address` lies in. */
 bool region_at(const char *address, struct region *out);
 bool arena_is_empty(void);
+/* In a child: what it has not inherited. By now something else may be there. */
+void forget_not_inherited(void);
 
 /* 0: not an operation of this file */
 bool perform_call(const struct step *step);

@@ -194,7 +194,7 @@ static void do_at(const struct step *step)
 	}
 	emit(" %ldp %s id=%ld offset=%lu", (region.end - got) / PAGE, region.protection, region.id, region.offset);
 	if (anywhere)
-		placed[step->name] = (struct placed){ got, region.end - got, true };
+		placed[step->name] = (struct placed){ .address = got, .length = region.end - got, .live = true };
 }
 
 static void do_dt(const struct step *step)
@@ -209,6 +209,14 @@ static void do_dt(const struct step *step)
 	emit_result(ret, errno);
 	if (ret == 0 && step->at.kind == ADDR_ATTACH && step->at.value == 0)
 		placed[step->at.name].live = false;
+}
+
+static void do_touch(const struct step *step)
+{
+	void *got = shmat((int)step->id.value, NULL, (int)step->n[0] & (SHM_RDONLY | SHM_EXEC));
+
+	if (got != (void *)-1)
+		shmdt(got);
 }
 
 static void do_churn(const struct step *step)
@@ -376,6 +384,7 @@ bool perform_call(const struct step *step)
 	case OP_AT: do_at(step); break;
 	case OP_DT: do_dt(step); break;
 	case OP_CTL: do_ctl(step); break;
+	case OP_TOUCH: do_touch(step); break;
 	case OP_CHURN: do_churn(step); break;
 	case OP_SNAPSHOT: do_snapshot(step); break;
 	case OP_PROCSHM: show_proc(); break;

@@ -310,6 +310,17 @@ static void do_whole(const struct step *step)
 	else
 		ret = madvise(region.start, (size_t)(region.end - region.start), (int)step->n[0]);
 	emit_result(ret, errno);
+	if (ret == 0 && step->op == OP_MADVISE && step->at.kind == ADDR_ATTACH && step->n[0] == MADV_DONTFORK)
+		placed[step->at.name].not_inherited = true;
+	if (ret == 0 && step->op == OP_MADVISE && step->at.kind == ADDR_ATTACH && step->n[0] == MADV_DOFORK)
+		placed[step->at.name].not_inherited = false;
+}
+
+void forget_not_inherited(void)
+{
+	for (int name = 0; name < MAX_STEPS; name++)
+		if (placed[name].not_inherited)
+			placed[name].live = false;
 }
 
 static void emit_pointer_result(void *got, int error)
