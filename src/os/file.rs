@@ -328,10 +328,14 @@ pub fn remove_dir(path: &Path) -> OsResult<()> {
     )
 }
 
-/// `mkdir`.
+/// `mkdir` of a directory that its owner can use, whatever the umask.
 pub fn make_dir(path: &Path, mode: u32) -> OsResult<()> {
     retry(
         libc::SYS_mkdirat,
+        [libc::AT_FDCWD as usize, path.addr(), mode as usize, 0, 0, 0],
+    )?;
+    retry(
+        libc::SYS_fchmodat,
         [libc::AT_FDCWD as usize, path.addr(), mode as usize, 0, 0, 0],
     )
 }

@@ -153,12 +153,12 @@ impl Host {
         };
         let as_planned = local.attaches.changes() == plan.changes;
         drop_not_inherited(local);
-        self.namespace.child_adopts(plan.child, plan.mapping);
-        self.local.set_identity(plan.child.packed());
+        let me = self.namespace.child_adopts(plan.child, plan.mapping);
+        self.local.set_identity(me.packed());
         self.local.pid();
         adopt_records(local);
         if !as_planned {
-            self.count_anew(plan.child, local);
+            self.count_anew(me, local);
         }
         true
     }

@@ -95,13 +95,7 @@ pub(super) fn link_record(held: &Held<'_>, index: u32, slot: u32, owner: u32) {
     }
     table.set32(slot!(slot, first_record), index + 1);
 
-    let first = table.get32(cell!(owner, first_record));
-    table.set32(record!(index, next_of_cell), first);
-    table.set32(record!(index, prev_of_cell), 0);
-    if let Some(next) = in_range(first, table) {
-        table.set32(record!(next, prev_of_cell), index + 1);
-    }
-    table.set32(cell!(owner, first_record), index + 1);
+    join_cell(table, index, owner);
     note_sole_owner(held, slot);
 }
 
@@ -118,6 +112,30 @@ pub(super) fn unlink_record(held: &Held<'_>, index: u32, slot: u32, owner: u32) 
         table.set32(record!(next, prev_of_segment), prev);
     }
 
+    leave_cell(table, index, owner);
+    push_free_record(held, index);
+    note_sole_owner(held, slot);
+}
+
+/// Takes record `index` out of the list of cell `from` and puts it into that of cell `to`.
+pub(super) fn move_record(held: &Held<'_>, index: u32, slot: u32, from: u32, to: u32) {
+    let table = held.table();
+    leave_cell(table, index, from);
+    join_cell(table, index, to);
+    note_sole_owner(held, slot);
+}
+
+fn join_cell(table: &Table, index: u32, owner: u32) {
+    let first = table.get32(cell!(owner, first_record));
+    table.set32(record!(index, next_of_cell), first);
+    table.set32(record!(index, prev_of_cell), 0);
+    if let Some(next) = in_range(first, table) {
+        table.set32(record!(next, prev_of_cell), index + 1);
+    }
+    table.set32(cell!(owner, first_record), index + 1);
+}
+
+fn leave_cell(table: &Table, index: u32, owner: u32) {
     let next = table.get32(record!(index, next_of_cell));
     let prev = table.get32(record!(index, prev_of_cell));
     match in_range(prev, table) {
@@ -127,8 +145,6 @@ pub(super) fn unlink_record(held: &Held<'_>, index: u32, slot: u32, owner: u32) 
     if let Some(next) = in_range(next, table) {
         table.set32(record!(next, prev_of_cell), prev);
     }
-    push_free_record(held, index);
-    note_sole_owner(held, slot);
 }
 
 /// Puts a record that nobody uses on the free list.

@@ -146,13 +146,31 @@ impl Namespace {
         Ok((identity, taken.mapping))
     }
 
-    /// In the child: the cell that the parent prepared becomes its own.
-    pub fn child_adopts(&self, identity: Identity, mapping: usize) {
-        let table = self.table();
-        table.set32(cell!(identity.cell, pid), process::pid() as u32);
-        // Crash here: a cell that is Forking and not locked is undone as if the fork had failed.
-        table.set32(cell!(identity.cell, state), CellState::Live as u32);
-        let _ = map::not_inherited(mapping);
+    /// In the child: what the parent prepared becomes its own. It takes a cell and a lock of its own and moves there,
+    /// for the parent holds the prepared one's lock too until it has left fork, and a child that ends sooner would
+    /// still be counted. Without a descriptor or a cell to be had it stays in the prepared one.
+    pub fn child_adopts(&self, prepared: Identity, mapping: usize) -> Identity {
+        let pid = process::pid();
+        let own = self
+            .take_cell(false)
+            .and_then(|taken| self.occupy(taken, CellState::Live, pid));
+        let Ok(own) = own else {
+            let table = self.table();
+            table.set32(cell!(prepared.cell, pid), pid as u32);
+            // Crash here: a cell that is Forking and not locked is undone as if the fork had failed.
+            table.set32(cell!(prepared.cell, state), CellState::Live as u32);
+            let _ = map::not_inherited(mapping);
+            return prepared;
+        };
+        let held = lock::lock(self, own);
+        super::slots::move_all(&held, prepared.cell, own.cell);
+        // Crash here: what has moved is reaped with this process, what has not is undone with the prepared cell.
+        let mut journal = Journal::begin(&held);
+        journal.put32(cell!(prepared.cell, state), CellState::Free as u32);
+        journal.commit();
+        drop(held);
+        map::unmap_page(mapping);
+        own
     }
 
     /// In the parent: the child holds the lock through its own mapping now, if there is a child.

@@ -249,6 +249,24 @@ fn detach_and(
     Some(index)
 }
 
+/// Everything that is counted for cell `from` counts for cell `to` from now on.
+pub fn move_all(held: &Held<'_>, from: u32, to: u32) {
+    let table = held.table();
+    for _ in 0..table.records_ready() {
+        let first = table.get32(cell!(from, first_record));
+        let Some(record) = books::in_range(first, table) else {
+            break;
+        };
+        let index = table.get32(record!(record, id)) % SLOTS;
+        change_slot(held, index, || {
+            let mut journal = Journal::begin(held);
+            journal.put32(record!(record, cell), to + 1);
+            journal.commit();
+            books::move_record(held, record, index, from, to);
+        });
+    }
+}
+
 /// Takes all attaches of `owner` off, without a stamp and without ending any segment, so that they can be counted
 /// anew at once; [`drop_unattached`] ends what is left without any.
 pub fn forget_all(held: &Held<'_>, owner: Identity) {

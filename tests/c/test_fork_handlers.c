@@ -150,7 +150,5 @@ static void check_held_up(enum when when)
 TEST(a_child_that_ends_before_its_parent_returns_from_fork_no_longer_counts) { check_held_up(AFTER_IT); }
 TEST(a_child_that_ends_before_the_parents_handlers_have_run_no_longer_counts)
 {
-	if (under_shim())
-		SKIP("Divergence: until our own handler has run, the parent holds the child's liveness lock too");
 	check_held_up(BEFORE_THE_FIRST_CALL);
 }
