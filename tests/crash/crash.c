@@ -188,7 +188,7 @@ static void recoveries(int sample)
 				continue;
 			struct task task = { op_named(pairs[i].then), first.op,
 					     { stop, 1 + (int)pick(profile.changes[stop]) } };
-			all_points(&task, sample ? (sample + 3) / 4 : 400, NULL);
+			all_points(&task, sample ? (sample + 3) / 4 : 150, NULL);
 		}
 		free(profile.changes), free(profile.locked);
 	}

@@ -3,7 +3,7 @@
  *
  *   hostile [--full] [--damage[=ROUNDS]] [--only PART] [--seed N] [-v]
  *
- * PART: places, races, stopped, damage, neighbours
+ * PART: places, races, pairs, stopped, damage, neighbours
  */
 #include "hostile.h"
 
@@ -166,6 +166,8 @@ int main(int count, char **arguments)
 		test_places();
 	if (!only || strcmp(only, "races") == 0)
 		test_races();
+	if (!only || strcmp(only, "pairs") == 0)
+		test_pairs();
 	if (!only || strcmp(only, "stopped") == 0)
 		test_stopped();
 	if (!only || strcmp(only, "damage") == 0)

@@ -3,6 +3,7 @@
  *
  *   places.c     things that somebody else has put where ours should be
  *   race.c       processes that make the namespace at once; processes that are stopped
+ *   pairs.c      one operation in the middle of another
  *   damage.c     a table that a wild pointer has written to
  *   neighbour.c  a user of a system-wide namespace who writes to the table on purpose
  */
@@ -44,6 +45,6 @@ enum { S_STATE = 4, S_ID = 8, S_KEY = 12, S_NAME_KEY = 16, S_UID = 20, S_GID = 2
        S_MODE = 36, S_SIZE = 40, S_FLAGS = 80, S_NATTCH = 96 };
 volatile uint32_t *slot_word(volatile unsigned char *table, unsigned slot, unsigned field);
 
-void test_places(void), test_races(void), test_stopped(void), test_damage(int rounds), test_neighbours(void);
+void test_places(void), test_races(void), test_pairs(void), test_stopped(void), test_damage(int rounds), test_neighbours(void);
 
 #endif

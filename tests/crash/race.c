@@ -169,7 +169,7 @@ void test_stopped(void)
 		/* Who makes a lost table again has it for himself. */
 		if (op->flags & (HEAVY | EMPTY | CHILD) || strcmp(op->name, "make-lost-table") == 0)
 			continue;
-		for (int stop = 0; more; stop += full ? 1 : 3) {
+		for (int stop = 0; more; stop += full ? 1 : 4) {
 			struct world world;
 			struct actor victim, other;
 			struct tracee tracee;
