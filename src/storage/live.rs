@@ -183,19 +183,19 @@ impl Namespace {
         let ready = self.table().cells_ready();
         for cell in 0..ready {
             if self.table().get32(cell!(cell, state)) == CellState::Free as u32 {
-                if let Some(taken) = self.try_take(cell, inherit)? {
+                if let Some(taken) = self.try_take(cell, inherit, true)? {
                     return Ok(taken);
                 }
             }
         }
         for cell in ready..layout::CELLS {
-            if let Some(taken) = self.try_take(cell, inherit)? {
+            if let Some(taken) = self.try_take(cell, inherit, true)? {
                 return Ok(taken);
             }
         }
         // A dead one's, only now: while its file is locked again and its attaches are still counted, it would look alive.
         for cell in 0..ready {
-            if let Some(taken) = self.try_take(cell, inherit)? {
+            if let Some(taken) = self.try_take(cell, inherit, false)? {
                 return Ok(taken);
             }
         }
@@ -206,7 +206,7 @@ impl Namespace {
     }
 
     /// Locks and maps the liveness file of `cell`, making it if need be. `None`: somebody has it.
-    fn try_take(&self, cell: u32, inherit: bool) -> Stored<Option<Taken>> {
+    fn try_take(&self, cell: u32, inherit: bool, only_free: bool) -> Stored<Option<Taken>> {
         let path = self.live_path(cell);
         let mode = self.scope().live_mode();
         let mut doing = "open";
@@ -214,6 +214,11 @@ impl Namespace {
             doing = "open";
             let fd = open_or_make(&path, mode)?;
             if !file::lock(&fd, Lock::TryExclusive)? {
+                return Ok(None);
+            }
+            // It may have been taken, and its process have died, since it was found free: a dead one's attaches are still
+            // counted, and while we hold its lock it would look alive.
+            if only_free && self.cell_state(cell).0 != CellState::Free as u32 {
                 return Ok(None);
             }
             doing = "map";
