@@ -169,6 +169,9 @@ static void all_points(const struct task *task, int sample, struct profile *kept
 		free(profile.changes), free(profile.locked);
 }
 
+/* Where a trial takes a second, not every point even in the full form. */
+static int heavy_sample(int sample) { return sample == 0 ? 120 : sample > 8 ? sample / 4 : sample; }
+
 /* Who recovers is killed too, and so on: one kill after another inside the critical section. */
 static void recoveries(int sample)
 {
@@ -280,7 +283,7 @@ int main(int count, char **arguments)
 		else if (at && parse_point(at, &point))
 			run(&task, &point, NULL, false, variant);
 		else
-			all_points(&task, ops[i].flags & HEAVY && sample > 8 ? sample / 4 : sample, NULL);
+			all_points(&task, ops[i].flags & HEAVY ? heavy_sample(sample) : sample, NULL);
 	}
 	if (!only && !kernel)
 		recoveries(sample);

@@ -137,10 +137,12 @@ static void last_line(const char *call, char *line, size_t size)
 /* "... = -1 ENAME (reason)": a rule's sentence, or "cannot do something: " and the errno that the surroundings gave. */
 static bool has_reason(const char *line, int error, int refused)
 {
-	char wanted[64];
+	char wanted[64], number[32];
 	snprintf(wanted, sizeof wanted, "= -1 %s (", strerrorname_np(error));
+	snprintf(number, sizeof number, "error %d", refused); /* one that has no name there */
 	const char *found = strstr(line, wanted);
-	if (found && strncmp(found + strlen(wanted), "cannot ", 7) == 0 && !strstr(found, strerrorname_np(refused)))
+	if (found && strncmp(found + strlen(wanted), "cannot ", 7) == 0 &&
+	    !strstr(found, strerrorname_np(refused)) && !strstr(found, number))
 		return false;
 	return found && strlen(found + strlen(wanted)) > 5 && line[strlen(line) - 1] == ')';
 }
