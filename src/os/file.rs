@@ -74,7 +74,8 @@ impl Status {
     }
 }
 
-const ALWAYS: i32 = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NOCTTY | LARGE;
+/// O_NONBLOCK: a fifo in place of a file of ours must not hold the host up.
+const ALWAYS: i32 = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK | LARGE;
 #[cfg(target_pointer_width = "64")]
 const LARGE: i32 = 0;
 #[cfg(not(target_pointer_width = "64"))]

@@ -151,6 +151,13 @@ impl Namespace {
             Call(&'static str, OsError),
             File(Obstacle),
         }
+        let everybody_writes = self.scope() == Scope::System && huge_page_log2(image).is_none();
+        if everybody_writes && !self.is_only_name(image.id) {
+            return Err(Obstacle::Damaged {
+                path,
+                what: "it is not the only file with this id: somebody has put one there",
+            });
+        }
         let mut refused = None;
         let mapped = elsewhere::with_descriptor(|| {
             let fd = file::open(&path, access, 0).inspect_err(|&error| {
@@ -226,7 +233,7 @@ impl Namespace {
             self.scope() == Scope::System && (image.uid != image.cuid || image.gid != image.cgid);
         let mode = image.mode & 0o777 | image.mode & MODE_MARKED;
         let set = elsewhere::with_descriptor(|| {
-            let fd = file::open(&path, libc::O_PATH, 0)?;
+            let fd = self.open_to_change(&path, image)?;
             if !listed {
                 let _ = file::remove_attribute_of_path_fd(&fd, ACCESS_LIST);
             }
@@ -237,6 +244,46 @@ impl Namespace {
             Ok(())
         });
         set.map_err(|error| Obstacle::system("set the rights of", &path, error))
+    }
+
+    /// Sets the sticky bit of the file of a segment that is marked, and leaves the rest of its mode as it is.
+    pub fn mark_segment_file(&self, image: &SlotImage) -> Stored<()> {
+        let path = self.segment_path(image)?;
+        let set = elsewhere::with_descriptor(|| {
+            let fd = self.open_to_change(&path, image)?;
+            let mode = file::status(&fd)?.permissions() | MODE_MARKED;
+            file::set_permissions_of_path_fd(&fd, mode)
+        });
+        set.map_err(|error| Obstacle::system("set the rights of", &path, error))
+    }
+
+    /// Opens the file of a segment to change its rights: never one that has another name somewhere, which may be
+    /// anything.
+    fn open_to_change(&self, path: &Path, image: &SlotImage) -> Result<file::Fd, OsError> {
+        let fd = file::open(path, libc::O_PATH, 0)?;
+        let status = file::status(&fd)?;
+        if status.is_file() && status.links == 1 && status.uid == image.cuid {
+            Ok(fd)
+        } else {
+            Err(OsError(libc::EPERM))
+        }
+    }
+
+    /// Whether the segment's file is the only one with its id. In system scope the table is everybody's word, and one
+    /// who scribbles in it could give a segment's id a file of his own with another key in its name; the real one he
+    /// cannot remove.
+    fn is_only_name(&self, id: i32) -> bool {
+        let mut names = 0;
+        let directory = self.inside(b"segments");
+        let read = elsewhere::with_descriptor(|| {
+            names = 0;
+            let dir = file::open(&directory, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+            file::for_each_entry(&dir, |name| {
+                names += usize::from(parse_name(name).is_some_and(|(_, other)| other == id));
+                names < 2
+            })
+        });
+        read.is_ok() && names == 1
     }
 
     /// Unlinks the file of a segment; one that is gone already is fine.

@@ -48,6 +48,11 @@ impl Identity {
         self.generation
     }
 
+    /// Whether a word can be one that [`Identity::packed`] gave.
+    pub fn is_packed(word: u32) -> bool {
+        word & HELD != 0
+    }
+
     /// As one word that is never 0.
     pub fn packed(self) -> u32 {
         HELD | self.generation << CELL_BITS | self.cell
@@ -103,6 +108,14 @@ impl Namespace {
             Ok(false) => Liveness::Alive,
             Err(_) => Liveness::Unknown,
         }
+    }
+
+    /// Whether nobody can be the process of `cell`: it is not in use, and has no liveness file.
+    pub(super) fn is_nobody(&self, cell: u32) -> bool {
+        let (state, _) = self.cell_state(cell);
+        state == CellState::Free as u32
+            && file::status_of(&self.live_path(cell)) == Err(OsError(libc::ENOENT))
+            && self.is_reachable()
     }
 
     /// Registers this process: takes a cell of its own. Signals are blocked and the in-process lock is held.
@@ -275,7 +288,18 @@ impl Namespace {
     }
 }
 
+/// Opens a liveness file, making it if need be. Anything but a plain file is refused: it is not one of ours.
 fn open_or_make(path: &Path, mode: u32) -> Result<Fd, OsError> {
+    let fd = open_or_make_any(path, mode)?;
+    let status = file::status(&fd)?;
+    if status.is_file() && status.links == 1 {
+        Ok(fd)
+    } else {
+        Err(OsError(libc::EPERM))
+    }
+}
+
+fn open_or_make_any(path: &Path, mode: u32) -> Result<Fd, OsError> {
     // Without O_CREAT first: in a sticky directory `fs.protected_regular` refuses O_CREAT on another's file.
     match file::open(path, libc::O_RDONLY, 0) {
         Err(OsError(libc::ENOENT)) => {}

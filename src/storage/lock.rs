@@ -93,9 +93,11 @@ pub fn lock(namespace: &Namespace, me: Identity) -> Held<'_> {
         }
         let owner = Identity::from_packed(seen & !WAITERS);
         // A word that names our own cell, or another generation of its cell, was left by the cell's previous process.
-        let replaced = owner.cell() == me.cell() || namespace.is_replaced(owner);
+        let replaced =
+            owner.cell() == me.cell() || namespace.is_replaced(owner) || !Identity::is_packed(seen);
         let waited = seen | WAITERS == suspect;
-        if replaced || (waited && namespace.probe(owner.cell()).is_dead()) {
+        let dead = || namespace.probe(owner.cell()).is_dead() || namespace.is_nobody(owner.cell());
+        if replaced || (waited && dead()) {
             if word
                 .compare_exchange(seen, mine | WAITERS, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok()
