@@ -290,9 +290,47 @@ static void honest(void)
 	place_end();
 }
 
+static int job_count(int argument)
+{
+	struct shm_info info;
+	(void)argument;
+	if (job_settle(0) < 0 || shmctl(0, SHM_INFO, (struct shmid_ds *)&info) < 0)
+		return -1;
+	return info.used_ids;
+}
+
+/* One who dies with a marked segment attached: whoever looks first sees it gone, its owner's next call takes the file. */
+static void another_uid_reaps(bool root_comes)
+{
+	const char *what = "a segment that another uid finds dead";
+	struct actor owner, stranger, again;
+	int value;
+	place("system", 0, 01777);
+	actor_of(&owner, OWNER);
+	actor_of(&stranger, STRANGER);
+	if (!holds(&owner, job_make, 0, &value, what) || value < 0 || !holds(&owner, job_remove, 0, &value, what) ||
+	    value < 0)
+		fatal("no segment could be made");
+	actor_kill(&owner);
+	if (holds(&stranger, job_count, 0, &value, what)) {
+		if (value != 0)
+			failed("%s: %d segments are there", what, value);
+		actor_of(&again, root_comes ? 0 : OWNER);
+		if (holds(&again, job_count, 0, &value, what) && value == 0 && tree_files("segments") == 0)
+			passed();
+		else
+			failed("%s: its file is still there when %s has looked", what, root_comes ? "root" : "its owner");
+		actor_kill(&again);
+	}
+	actor_kill(&stranger);
+	place_end();
+}
+
 void test_neighbours(void)
 {
 	honest();
+	another_uid_reaps(false);
+	another_uid_reaps(true);
 	for (int lie = 0; lie < LIES_TOLD; lie++)
 		for (int deed = 0; deed < OWNERS_DEEDS; deed++)
 			one_lie((enum lie)lie, (enum deed)deed);

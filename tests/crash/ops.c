@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 /* --- what victims do */
 
@@ -52,6 +53,19 @@ static int prepare_marked(int argument)
 	(void)argument;
 	return attach(the->segments - 1) + shmctl(id, IPC_RMID, NULL);
 }
+
+/* A program that has used up its descriptors. */
+static int use_up_descriptors(int argument)
+{
+	struct rlimit limit = { 64, 64 };
+	(void)argument;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -1;
+	while (dup(the->leash[0]) >= 0)
+		;
+	return 0;
+}
+static int warm_then_use_up(int argument) { return warm(argument) + use_up_descriptors(argument); }
 
 static int create_keyed(int a) { (void)a; return MARKED_CALL(shmget(0x2001, 9000, IPC_CREAT | 0600)); }
 static int create_private(int a) { (void)a; return MARKED_CALL(shmget(IPC_PRIVATE, 9000, 0600)); }
@@ -239,6 +253,9 @@ const struct op ops[] = {
 	{ "attach-again", NULL, prepare_lone, attach_lone, 0, "shmat" },
 	{ "attach-marked", NULL, warm, attach_marked, 0, "shmat" },
 	{ "attach-over", NULL, prepare_held, attach_over, 0, "shmat" },
+	{ "create-out-of-descriptors", to_be_keyed, warm_then_use_up, create_keyed, 0, "shmget" },
+	{ "attach-out-of-descriptors", NULL, warm_then_use_up, attach_lone, 0, "shmat" },
+	{ "attach-first-call-out-of-descriptors", NULL, use_up_descriptors, attach_lone, 0, "shmat" },
 	{ "detach-last", NULL, prepare_lone, detach_first, 0, "shmdt" },
 	{ "detach-not-last", NULL, prepare_held, detach_first, 0, "shmdt" },
 	{ "detach-one-of-two", NULL, prepare_lone_twice, detach_first, 0, "shmdt" },
