@@ -274,9 +274,9 @@ pub fn set_permissions_of_path_fd(fd: &Fd, mode: u32) -> OsResult<()> {
     )
 }
 
-/// `/proc/self/fd/N` of a descriptor of ours.
+/// `/proc/thread-self/fd/N` of a descriptor of ours. (`/proc/self` is the main thread, which may have ended.)
 pub fn proc_self_fd(fd: &Fd) -> Path {
-    let mut link = Path::from_bytes(b"/proc/self/fd/").unwrap_or_default();
+    let mut link = Path::from_bytes(b"/proc/thread-self/fd/").unwrap_or_default();
     let _ = link.push_decimal(fd.0 as u32);
     link
 }

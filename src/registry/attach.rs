@@ -147,7 +147,9 @@ impl Session {
             }
             libc::ENOMEM => (Errno::Enomem, Reason::NoRoom { len }),
             // A file system mounted noexec, most likely.
-            libc::EPERM if request.exec => return obstacle.into(),
+            libc::EPERM if request.exec && !(request.fixed && addr < MMAP_MIN_ADDR) => {
+                return obstacle.into();
+            }
             libc::EPERM if request.remap => (Errno::Eperm, Reason::RangeSealed { addr, len }),
             libc::EPERM if request.fixed => (Errno::Eperm, Reason::BelowMmapMinAddr { addr }),
             libc::EAGAIN => (Errno::Eagain, Reason::MlockLimit { len }),
@@ -165,6 +167,9 @@ impl Session {
         self.sweep();
     }
 }
+
+/// Below this `vm.mmap_min_addr` may forbid a mapping, at its usual value.
+const MMAP_MIN_ADDR: u64 = 65536;
 
 /// Where user space ends on x86-64 with four-level page tables; only the wording of a reason depends on it.
 const USER_SPACE_END: u64 = 0x7fff_ffff_f000;

@@ -278,6 +278,8 @@ pub fn may_set_limits() -> bool {
 /// Sets a limit from the text that was written to its file under `/proc/sys/kernel`.
 pub fn set_limit(name: LimitName, text: &[u8]) -> Outcome<()> {
     let host = host()?;
+    // With shm_rmid_forced a death counts for more; those from before it was set must not.
+    host.settle_all()?;
     let session = host.enter()?;
     if !may_set_limits() {
         return Err(Obstacle::System {

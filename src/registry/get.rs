@@ -69,6 +69,14 @@ fn create(
             }
         };
         let (new, before, after) = plan(&held, host, key, size, shmflg, huge)?;
+        // An index that is passed over, or begins anew, may be taken by a marked segment that only the dead still have.
+        let passed_over = new.id as u32 % sysv::SLOTS != before.next;
+        if passed_over && !swept && (host.namespace.marked() != 0 || host.namespace.has_dying()) {
+            drop(held);
+            swept = true;
+            host.namespace.reap_all(session.me);
+            continue;
+        }
         host.namespace
             .ensure_slot(&held, new.id as u32 % sysv::SLOTS)?;
         if !key.is_private() {

@@ -78,7 +78,10 @@ pub fn mremap(
         && new_addr.saturating_add(page_align(new_len)) > old;
     // (A move onto itself is refused for that, first, and a range that begins inside a huge page for that.)
     let begins_whole = old % unit == 0;
-    if old_len != 0 && !to_itself && begins_whole && session.is_mixed(old, end) {
+    // And one that only becomes shorter may have holes.
+    let shrinks = flags & libc::MREMAP_FIXED == 0 && new_len <= old_len;
+    let asked = old_len != 0 && !to_itself && begins_whole && !shrinks;
+    if asked && session.is_mixed(old, end) {
         drop(session);
         errno::set(libc::EFAULT);
         return u64::MAX;
