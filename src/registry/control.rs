@@ -111,12 +111,7 @@ pub fn remove(shmid: i32) -> Outcome<()> {
         // The sticky bit tells whoever must rebuild the table from the files that the key is free. If it cannot be set
         // now, the flag says so.
         // Crash here: as in `set`.
-        if session
-            .host
-            .namespace
-            .set_segment_file_rights(&image)
-            .is_ok()
-        {
+        if session.host.namespace.mark_segment_file(&image).is_ok() {
             slots::clear_flags(&held, image.slot, FLAG_RIGHTS);
         }
     }

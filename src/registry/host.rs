@@ -209,7 +209,9 @@ impl Host {
                 held.table().image(slot)
             }
         };
-        Ok(image.is_live().then_some(image))
+        // A slot that bears another's id is damaged, and shows nothing.
+        let own = image.is_live() && image.id as u32 % SLOTS == slot;
+        Ok(own.then_some(image))
     }
 }
 
