@@ -374,7 +374,11 @@ static void do_step(const struct step *planned)
 	struct reply reply;
 
 	resolve_id(&step);
-	if (run.unseen_death && (run.side->settle || order_of_deaths_matters(&step)))
+	/*
+	 * Divergence: in system scope whoever reaps first may not be allowed to unlink the segment's file, and its
+	 * index is free only when one who may has looked. Before indices are used up, the observer, who may, looks.
+	 */
+	if (run.unseen_death && (run.side->settle || step.op == OP_CHURN || order_of_deaths_matters(&step)))
 		look(step.name, "before");
 	unsettled = run.unseen_death && step.op == OP_AT;
 	describe(run.text, sizeof run.text, &step);
