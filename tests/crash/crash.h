@@ -85,6 +85,7 @@ struct shared {
 	int segments;
 	struct segment segment[MAX_SEGMENTS];
 	struct observation first, second;
+	bool zeros_too; /* a segment may be shown as a new one, but not as another */
 	bool child_asks; /* the child of a victim makes one more call, which nobody hinders, before it reports */
 	void *address[8]; /* a victim's attaches */
 	int forked[2]; /* the pipe by which the child of a victim reports */
@@ -187,8 +188,8 @@ enum op_flags {
 	HEAVY = 8, /* the world takes long to make: fewer points when sampling */
 	ENDS = 16, /* the victim's process ends by it */
 	FORKS = 32,
-	VANISHES = 64, /* after the victim's death nothing tells whether it was done */
 	SHIM_ONLY = 128,
+	NO_DESCRIPTORS = 256, /* nor can the victim write its trace */
 };
 struct op {
 	const char *name;

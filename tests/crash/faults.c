@@ -233,8 +233,9 @@ static bool run(const struct attempt *attempt)
 			goto out;
 		}
 		last_line(op->call, line, sizeof line);
-		if (strncmp(op->call, "shm", 3) == 0 && !has_reason(line, answer.error, attempt->error)) {
-			snprintf(text, sizeof text, "%s, and the trace says: %.*s", strerrorname_np(answer.error), 600,
+		if (strncmp(op->call, "shm", 3) == 0 && !(op->flags & NO_DESCRIPTORS) &&
+		    !has_reason(line, answer.error, attempt->error)) {
+			snprintf(text, sizeof text, "%s, and the trace says: %.600s", strerrorname_np(answer.error),
 				 line);
 			goto out;
 		}
