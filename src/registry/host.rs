@@ -209,9 +209,7 @@ impl Host {
                 held.table().image(slot)
             }
         };
-        // A slot that bears another's id is damaged, and shows nothing.
-        let own = image.is_live() && image.id as u32 % SLOTS == slot;
-        Ok(own.then_some(image))
+        Ok(image.is_live().then_some(image))
     }
 }
 

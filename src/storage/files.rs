@@ -213,11 +213,19 @@ impl Namespace {
             });
         }
         // Pages behind the end of the file would raise SIGBUS.
-        if pages_of(status.len_bytes) < pages_of(file_len(image)) {
+        let wanted = file_len(image);
+        if pages_of(status.len_bytes) < pages_of(wanted) {
             return Err(Obstacle::Short {
                 path: *path,
                 len_bytes: status.len_bytes,
                 wanted_bytes: image.segsz,
+            });
+        }
+        // And a length in the table that is too small would have the program use what lies behind its attach.
+        if status.len_bytes != wanted {
+            return Err(Obstacle::Damaged {
+                path: *path,
+                what: "its length is not that of the segment",
             });
         }
         Ok(())

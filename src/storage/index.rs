@@ -79,7 +79,9 @@ pub fn find(table: &Table, key: i32) -> Lookup {
 /// Looks `key` up with the lock held.
 pub fn find_locked(held: &Held<'_>, key: i32) -> Option<SlotImage> {
     let table = held.table();
-    probe(table, key).map(|slot| table.image(slot))
+    probe(table, key)
+        .map(|slot| table.image(slot))
+        .filter(SlotImage::is_live)
 }
 
 fn probe(table: &Table, key: i32) -> Option<u32> {

@@ -47,9 +47,12 @@ pub struct SlotImage {
 }
 
 impl SlotImage {
-    /// Whether it is a segment.
+    /// Whether it is a segment. A slot that bears another's id, or another key than its file is named after, was
+    /// damaged, and could lead to somebody else's data.
     pub fn is_live(&self) -> bool {
         self.state == SlotState::Live as u32
+            && self.id as u32 % layout::SLOTS == self.slot
+            && (self.key == self.name_key || self.key == 0)
     }
 }
 
