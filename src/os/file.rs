@@ -463,18 +463,18 @@ pub fn write_fd(number: i32, bytes: &[u8]) {
 /// Appends `bytes` to the file at `path` with one write, making the file (mode 0600) if need be. A symbolic link
 /// is refused, and so is anything but a regular file, for a fifo without a reader would hold the host up.
 pub fn append_line(path: &CStr, bytes: &[u8]) -> OsResult<()> {
-    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NONBLOCK;
-    let fd = open_at(
-        libc::AT_FDCWD,
-        path.as_ptr() as usize,
-        flags | ALWAYS,
-        0o600,
-    )?;
-    if !status(&fd)?.is_file() {
-        return Err(OsError(libc::EINVAL));
-    }
-    write_fd(fd.0, bytes);
-    Ok(())
+    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
+    let _blocked = super::signals::Blocked::all();
+    // A host that has no descriptor left wants to be told so, most of all.
+    super::elsewhere::with_descriptor(|| {
+        let path = path.as_ptr() as usize;
+        let fd = open_at(libc::AT_FDCWD, path, flags | ALWAYS, 0o600)?;
+        if !status(&fd)?.is_file() {
+            return Err(OsError(libc::EINVAL));
+        }
+        write_fd(fd.0, bytes);
+        Ok(())
+    })
 }
 
 /// Calls `each` with every name in the open directory but `.` and `..`, until it answers `false`.
