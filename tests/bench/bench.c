@@ -27,7 +27,7 @@ double median_ns(uint64_t (*run)(long n), long batch, double budget_ms)
 {
 	enum { MOST = 4096 };
 	static double each[MOST];
-	uint64_t budget = (uint64_t)(budget_ms * 1e6), spent = 0;
+	uint64_t budget = (uint64_t)(budget_ms * 1e6);
 	long n = batch;
 
 	if (batch == 0)
@@ -36,11 +36,9 @@ double median_ns(uint64_t (*run)(long n), long batch, double budget_ms)
 	else if (batch > 1)
 		run(n); /* the first one meets cold caches */
 	int taken = 0;
-	while (taken < MOST && (spent < budget || taken == 0)) {
-		uint64_t took = run(n);
-		spent += took;
-		each[taken++] = (double)took / (double)n;
-	}
+	uint64_t begin = now_ns();
+	while (taken < MOST && (now_ns() - begin < budget || taken == 0))
+		each[taken++] = (double)run(n) / (double)n;
 	qsort(each, taken, sizeof each[0], by_value);
 	return taken % 2 ? each[taken / 2] : (each[taken / 2 - 1] + each[taken / 2]) / 2;
 }

@@ -74,7 +74,7 @@ extern const struct bench shm_benches[], process_benches[];
 extern long argument;
 extern size_t bytes;
 
-/* The median time of one, in nanoseconds: of batches that together take `budget_ms` or a little more. */
+/* The median time of one, in nanoseconds, of the batches that `budget_ms` has room for, or of one. */
 double median_ns(uint64_t (*run)(long n), long batch, double budget_ms);
 
 /* Segments to be among. */
