@@ -326,9 +326,74 @@ static void another_uid_reaps(bool root_comes)
 	place_end();
 }
 
+static int job_remove_marked(int argument)
+{
+	(void)argument;
+	mark(BEGIN_MARK);
+	int value = shmctl(the->segment[0].id, IPC_RMID, NULL);
+	mark(END_MARK);
+	return value;
+}
+
+/* Two uids remove their segments, one in the middle of the other: both files are gone when both calls have returned. */
+static enum reached removed_together(struct point point)
+{
+	const char *what = "two uids that remove at once";
+	struct actor owner, stranger;
+	struct tracee tracee;
+	struct answer answer;
+	int value;
+	place("system", 0, 01777);
+	/* Root makes the namespace: who owns its directories may remove any file in them. */
+	actor_of(&owner, 0);
+	holds(&owner, job_make_next, 0, &value, what);
+	actor_kill(&owner);
+	actor_of(&owner, OWNER);
+	actor_of(&stranger, STRANGER);
+	if (!holds(&stranger, job_make_next, 0, &value, what) || !holds(&owner, job_make, 0, &value, what) || value < 0 ||
+	    !holds(&owner, job_detach, 0, &value, what))
+		fatal("no segment could be made");
+	if (!trace_attach(&tracee, owner.pid, FOLLOW_PARENT))
+		fatal("ptrace: %s", strerror(errno));
+	actor_send(&owner, job_remove_marked, 0);
+	if (!trace_to_beginning(&tracee))
+		fatal("the removal does not begin");
+	enum reached reached = trace_to(&tracee, point);
+	if (reached == REACHED && !table_is_locked()) {
+		actor_send(&stranger, job_make_next, 0);
+		bool waits = actor_hear(&stranger, &answer, 5000) != HEARD;
+		trace_let_go(&tracee);
+		if (actor_hear(&owner, &answer, 10000) != HEARD || answer.value != 0 ||
+		    (waits && actor_hear(&stranger, &answer, 10000) != HEARD))
+			failed("%s: after a stop at %d,%d one of them fails or hangs", what, point.stop, point.change);
+		else if (tree_files("segments") != 0)
+			failed("%s: after a stop at %d,%d %ld files are left", what, point.stop, point.change,
+			       tree_files("segments"));
+		else
+			passed();
+	} else if (reached != REACHED) {
+		kill_and_wait(tracee.pid);
+		actor_is_gone(&owner);
+	}
+	actor_kill(&owner);
+	actor_kill(&stranger);
+	table_forget();
+	place_end();
+	return reached;
+}
+
 void test_neighbours(void)
 {
 	honest();
+	for (struct point point = { 0, 0 };;) {
+		enum reached reached = removed_together(point);
+		if (reached == REACHED)
+			point.change++;
+		else if (point.change > 0)
+			point = (struct point){ point.stop + 1, 0 };
+		else
+			break;
+	}
 	another_uid_reaps(false);
 	another_uid_reaps(true);
 	for (int lie = 0; lie < LIES_TOLD; lie++)

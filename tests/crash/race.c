@@ -135,8 +135,8 @@ static void crowd(const char *scope, bool many_uids, int round)
 	if (good && winners != 1)
 		failed("%s scope, round %d: %d racers have made the segment", scope, round, winners);
 	else if (good && tree_files("") - tree_files("live") != 5)
-		failed("%s scope, round %d: %ld files are there, not 5", scope, round,
-		       tree_files("") - tree_files("live"));
+		failed("%s scope, round %d: %ld files are there, not 5, %ld of them segments", scope, round,
+		       tree_files("") - tree_files("live"), tree_files("segments"));
 	else if (good)
 		passed();
 	for (int i = 0; i < MANY; i++)
