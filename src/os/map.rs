@@ -2,6 +2,7 @@
 
 use super::file::Fd;
 use super::{OsResult, pages, raw};
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -58,16 +59,54 @@ impl SharedMap {
         unsafe { &*self.start.as_ptr().add(offset).cast::<AtomicU64>() }
     }
 
-    #[inline]
+    /// The `LEN` bytes from byte `offset` on, looked at once for all their words; an offset outside or unaligned gets
+    /// the first `LEN` bytes.
+    #[inline(always)]
+    pub fn block<const LEN: usize>(&self, offset: u32) -> Block<'_, LEN> {
+        let offset = self.checked(offset, LEN);
+        // SAFETY: in bounds of the mapping.
+        let start = unsafe { self.start.add(offset) };
+        Block {
+            start,
+            map: PhantomData,
+        }
+    }
+
+    #[inline(always)]
     fn checked(&self, offset: u32, size: usize) -> usize {
         let offset = offset as usize;
         // Offsets come from `layout`, with indices checked before; this is the fence behind that.
-        if offset % size == 0 && offset + size <= self.len_bytes {
+        if offset % size.min(8) == 0 && offset + size <= self.len_bytes {
             offset
         } else {
             debug_assert!(false, "offset {offset} is outside of the table");
             0
         }
+    }
+}
+
+/// `LEN` bytes of a [`SharedMap`], aligned to 8.
+#[derive(Clone, Copy)]
+pub struct Block<'m, const LEN: usize> {
+    start: NonNull<u8>,
+    map: PhantomData<&'m SharedMap>,
+}
+
+impl<'m, const LEN: usize> Block<'m, LEN> {
+    /// The 32-bit word at byte `AT` of the block.
+    #[inline(always)]
+    pub fn word32<const AT: usize>(self) -> &'m AtomicU32 {
+        const { assert!(AT % 4 == 0 && AT + 4 <= LEN) };
+        // SAFETY: in the block, which is aligned and mapped for as long as the map; an integer of any value is valid.
+        unsafe { &*self.start.as_ptr().add(AT).cast::<AtomicU32>() }
+    }
+
+    /// The 64-bit word at byte `AT` of the block.
+    #[inline(always)]
+    pub fn word64<const AT: usize>(self) -> &'m AtomicU64 {
+        const { assert!(AT % 8 == 0 && AT + 8 <= LEN) };
+        // SAFETY: as above.
+        unsafe { &*self.start.as_ptr().add(AT).cast::<AtomicU64>() }
     }
 }
 

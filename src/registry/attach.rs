@@ -160,11 +160,11 @@ impl Session {
 
     fn drop_if_unattached(&mut self, id: ShmId) {
         let held = self.lock();
-        if live_locked(&held, id).is_some_and(|image| image.nattch == 0) {
-            slots::destroy(&held, id.slot());
+        if let Some(image) = live_locked(&held, id).filter(|image| image.nattch == 0) {
+            slots::destroy_and_claim(&held, &image);
+            drop(held);
+            self.bury(&image);
         }
-        drop(held);
-        self.sweep();
     }
 }
 
@@ -223,14 +223,12 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
         .filter(|_| gone > 0)
     {
         let held = session.lock();
-        slots::detach(
-            &held,
-            record,
-            gone,
-            Some((host.local.pid(), process::now_secs())),
-        );
+        let stamp = Some((host.local.pid(), process::now_secs()));
+        let ended = slots::detach(&held, record, gone, stamp, slots::Last::Claim);
         drop(held);
-        session.sweep();
+        if let Some(image) = ended {
+            session.bury(&image);
+        }
     }
     Ok(())
 }

@@ -102,9 +102,9 @@ pub fn remove(shmid: i32) -> Outcome<()> {
     let (session, held, image) = enter_at(id)?;
     sysv::may_remove(&segment(&image), &Thread)?;
     if image.nattch == 0 {
-        slots::destroy(&held, image.slot);
+        slots::destroy_and_claim(&held, &image);
         drop(held);
-        session.sweep();
+        session.bury(&image);
     } else if image.mode & SHM_DEST == 0 {
         slots::mark(&held, &image);
         let image = held.table().image(image.slot);

@@ -223,6 +223,11 @@ impl Session {
     pub fn sweep(&self) {
         self.host.namespace.sweep(self.me);
     }
+
+    /// Unlinks the file of a segment that this process has ended and claimed.
+    pub fn bury(&self, image: &SlotImage) {
+        self.host.namespace.unlink_claimed(self.me, image);
+    }
 }
 
 /// The live segment with this id, with the lock held.

@@ -31,7 +31,6 @@ pub fn munmap(addr: u64, len: u64, real: impl FnOnce() -> i32) -> i32 {
             addr.saturating_add(page_align(len)),
             Some(session.host.local.pid()),
         );
-        session.sweep();
     }
     answer
 }
@@ -49,7 +48,6 @@ pub fn mmap_fixed(addr: u64, len: u64, real: impl FnOnce() -> u64) -> u64 {
             addr.saturating_add(page_align(len)),
             Some(session.host.local.pid()),
         );
-        session.sweep();
     }
     answer
 }
@@ -90,7 +88,6 @@ pub fn mremap(
     let answer = real();
     if answer != u64::MAX && prepared.is_ok() {
         session.follow_mremap(&Mremap::new(old, old_len, new_len, flags, answer));
-        session.sweep();
     }
     answer
 }
@@ -312,7 +309,12 @@ impl Session {
             let more = change.pieces.unsigned_abs();
             let _ = slots::attach(&held, id.slot(), self.me, Some(record), more, None);
         } else if change.pieces < 0 {
-            slots::detach(&held, record, change.pieces.unsigned_abs(), None);
+            let fewer = change.pieces.unsigned_abs();
+            let ended = slots::detach(&held, record, fewer, None, slots::Last::Claim);
+            drop(held);
+            if let Some(image) = ended {
+                self.bury(&image);
+            }
         }
     }
 }

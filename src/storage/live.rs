@@ -336,6 +336,7 @@ pub fn reap(held: &Held<'_>, cell: u32) {
             index,
             count,
             ran.then_some((pid, process::now_secs())),
+            super::slots::Last::List,
         );
     }
     let work = table.get32(cell!(cell, work)).checked_sub(1);

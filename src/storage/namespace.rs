@@ -9,7 +9,7 @@ use super::lock::{self, Held};
 use super::obstacle::{Obstacle, Stored};
 use super::recover;
 use super::slots;
-use super::table::{Journal, Table};
+use super::table::{Journal, SlotImage, Table};
 use crate::os::file::{self, Fd, Lock};
 use crate::os::map::SharedMap;
 use crate::os::path::Path;
@@ -380,13 +380,18 @@ impl Namespace {
                 return;
             };
             drop(held);
-            // Crash here: the cell's `work` names the slot; whoever reaps the cell puts it back on the list.
-            let unlinked = self.unlink_segment_file(&image);
-            let held = self.lock(me);
-            match unlinked {
-                Ok(()) => slots::bury(&held, image.slot),
-                Err(_) => slots::give_up(&held, image.slot),
-            }
+            self.unlink_claimed(me, &image);
+        }
+    }
+
+    /// Unlinks the file of a segment that this process has claimed, and frees its slot. The lock must not be held.
+    pub fn unlink_claimed(&self, me: Identity, image: &SlotImage) {
+        // Crash here: the cell's `work` names the slot; whoever reaps the cell puts it on the list of dying ones.
+        let unlinked = self.unlink_segment_file(image);
+        let held = self.lock(me);
+        match unlinked {
+            Ok(()) => slots::bury(&held, image.slot),
+            Err(_) => slots::give_up(&held, image.slot),
         }
     }
 

@@ -20,7 +20,8 @@ use super::layout::{
 use super::live::Identity;
 use super::lock::Held;
 use super::obstacle::{Obstacle, Stored};
-use super::table::{Journal, SlotImage, change_slot};
+use super::table::{Journal, SlotImage, change_slot, word};
+use core::sync::atomic::Ordering;
 
 /// What a new segment is to be.
 #[derive(Clone, Copy, Debug)]
@@ -66,26 +67,37 @@ fn put_cursor(journal: &mut Journal<'_>, cursor: Cursor) {
 pub fn reserve(held: &Held<'_>, new: &NewSegment, cursor: Cursor) {
     let me = held.me();
     let index = new.id as u32 % SLOTS;
+    let words = held.table().slot(index);
     change_slot(held, index, || {
+        macro_rules! set {
+            ($field:ident, $value:expr) => {
+                word!(words, Slot, $field).store($value, Ordering::Relaxed)
+            };
+            ($field:ident, $value:expr, 64) => {
+                word!(words, Slot, $field, 64).store($value, Ordering::Relaxed)
+            };
+        }
+        // Nothing that a free slot holds means anything, so only the step that makes it another needs the journal.
+        set!(id, new.id as u32);
+        set!(key, new.key as u32);
+        set!(name_key, new.key as u32);
+        set!(uid, new.uid);
+        set!(gid, new.gid);
+        set!(cuid, new.uid);
+        set!(cgid, new.gid);
+        set!(mode, new.mode);
+        set!(segsz, new.segsz, 64);
+        set!(atime, 0, 64);
+        set!(dtime, 0, 64);
+        set!(ctime, 0, 64);
+        set!(cpid, new.pid as u32);
+        set!(lpid, 0);
+        set!(flags, new.flags);
+        set!(creator_cell, me.cell() + 1);
+        set!(creator_gen, me.generation());
+        set!(locker, 0);
+        // Crash here: a free slot.
         let mut journal = Journal::begin(held);
-        journal.put32(slot!(index, id), new.id as u32);
-        journal.put32(slot!(index, key), new.key as u32);
-        journal.put32(slot!(index, name_key), new.key as u32);
-        journal.put32(slot!(index, uid), new.uid);
-        journal.put32(slot!(index, gid), new.gid);
-        journal.put32(slot!(index, cuid), new.uid);
-        journal.put32(slot!(index, cgid), new.gid);
-        journal.put32(slot!(index, mode), new.mode);
-        journal.put64(slot!(index, segsz), new.segsz);
-        journal.put64(slot!(index, atime), 0);
-        journal.put64(slot!(index, dtime), 0);
-        journal.put64(slot!(index, ctime), 0);
-        journal.put32(slot!(index, cpid), new.pid as u32);
-        journal.put32(slot!(index, lpid), 0);
-        journal.put32(slot!(index, flags), new.flags);
-        journal.put32(slot!(index, creator_cell), me.cell() + 1);
-        journal.put32(slot!(index, creator_gen), me.generation());
-        journal.put32(slot!(index, locker), 0);
         journal.put32(slot!(index, state), SlotState::Creating as u32);
         journal.put32(cell!(me.cell(), work), index + 1);
         put_cursor(&mut journal, cursor);
@@ -192,33 +204,45 @@ pub fn counts_for(held: &Held<'_>, record: u32, owner: Identity, id: i32) -> boo
         && table.get32(record!(record, id)) as i32 == id
 }
 
-/// Takes `count` attaches off `record`, stamping the segment with who did it and when. When they were the last of
-/// a segment that must go, the segment goes. Returns the segment's slot, if the record was good.
-pub fn detach(held: &Held<'_>, record: u32, count: u32, stamp: Option<(i32, i64)>) -> Option<u32> {
-    detach_and(held, record, count, stamp, true)
+/// What becomes of a segment whose last attach is taken off, if it is one that must go then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Last {
+    /// It goes, and whoever takes the attach off unlinks its file: the cell's `work` names it already.
+    Claim,
+    /// It goes, and its file awaits unlinking by whoever comes first.
+    List,
+    /// It stays for now.
+    Keep,
 }
 
-fn detach_and(
+/// Takes `count` attaches off `record`, stamping the segment with who did it and when. When they were the last of
+/// a segment that must go, the segment goes, as `last` says. Returns the segment if it went.
+pub fn detach(
     held: &Held<'_>,
     record: u32,
     count: u32,
     stamp: Option<(i32, i64)>,
-    end: bool,
-) -> Option<u32> {
+    last: Last,
+) -> Option<SlotImage> {
     let table = held.table();
     let owner = table.get32(record!(record, cell)).checked_sub(1)?;
     let index = table.get32(record!(record, id)) % SLOTS;
     if owner >= table.cells_ready() || index >= table.slots_ready() {
         return None;
     }
-    let image = table.image(index);
     let before = table.get32(record!(record, count));
     let count = count.min(before);
     let left = before - count;
-    let forced = table.get32(header!(rmid_forced)) != 0;
-    let last = image.is_live() && image.nattch == count;
     // Decided and done in one step: a segment must not outlive the death of whoever takes the last attach off.
-    let goes = last && end && (image.mode & MODE_MARKED != 0 || forced);
+    let goes = last != Last::Keep
+        && table.get32(slot!(index, nattch)) == count
+        && (table.get32(slot!(index, mode)) & MODE_MARKED != 0
+            || table.get32(header!(rmid_forced)) != 0);
+    let image = if goes {
+        Some(table.image(index)).filter(SlotImage::is_live)
+    } else {
+        None
+    };
     let change = || {
         let mut journal = Journal::begin(held);
         journal.put32(record!(record, count), left);
@@ -229,24 +253,24 @@ fn detach_and(
             journal.put32(slot!(index, lpid), pid as u32);
             journal.put64(slot!(index, dtime), now_secs as u64);
         }
-        if goes {
-            put_end(&mut journal, index);
+        if image.is_some() {
+            put_end(&mut journal, held, index, last);
         }
         journal.commit();
         books::count(held, slot!(index, nattch), -(count as i32));
         if left == 0 {
             books::unlink_record(held, record, index, owner);
         }
-        if goes {
-            enter_end(held, &image);
+        if let Some(image) = &image {
+            enter_end(held, image, last);
         }
     };
-    if goes {
+    if image.is_some() {
         index::changing(held, || change_slot(held, index, change));
     } else {
         change_slot(held, index, change);
     }
-    Some(index)
+    image
 }
 
 /// Everything that is counted for cell `from` counts for cell `to` from now on.
@@ -277,7 +301,7 @@ pub fn forget_all(held: &Held<'_>, owner: Identity) {
             break;
         };
         let count = table.get32(record!(record, count));
-        detach_and(held, record, count, None, false);
+        detach(held, record, count, None, Last::Keep);
     }
 }
 
@@ -295,13 +319,16 @@ pub fn drop_unattached(held: &Held<'_>) {
     }
 }
 
-fn put_end(journal: &mut Journal<'_>, index: u32) {
+fn put_end(journal: &mut Journal<'_>, held: &Held<'_>, index: u32, last: Last) {
     journal.put32(slot!(index, key), 0);
     journal.put32(slot!(index, state), SlotState::Dying as u32);
+    if last == Last::Claim {
+        journal.put32(cell!(held.me().cell(), work), index + 1);
+    }
 }
 
 /// Enters into the books that the segment, as it was in `image`, is none any more.
-fn enter_end(held: &Held<'_>, image: &SlotImage) {
+fn enter_end(held: &Held<'_>, image: &SlotImage, last: Last) {
     if image.key != 0 {
         index::remove(held, image.key, image.slot);
     }
@@ -310,7 +337,9 @@ fn enter_end(held: &Held<'_>, image: &SlotImage) {
     if image.mode & MODE_MARKED != 0 {
         books::count(held, header!(marked), -1);
     }
-    books::push_dying(held, image.slot);
+    if last == Last::List {
+        books::push_dying(held, image.slot);
+    }
 }
 
 /// The process that `record` belongs to is about to exit: stamps the segment with it now, and not when the process is
@@ -392,18 +421,27 @@ pub fn mark(held: &Held<'_>, image: &SlotImage) {
     });
 }
 
-/// Ends a live segment that nobody has attached. Its file awaits unlinking afterwards.
+/// Ends a live segment that nobody has attached. Its file awaits unlinking afterwards, by whoever comes first.
 pub fn destroy(held: &Held<'_>, index: u32) {
-    let image = held.table().image(index);
+    end(held, &held.table().image(index), Last::List);
+}
+
+/// Ends the live segment `image`, which nobody has attached, and claims it: the caller unlinks its file and then
+/// [buries](bury) it. Nobody else finds it in between, who might not be allowed to unlink.
+pub fn destroy_and_claim(held: &Held<'_>, image: &SlotImage) {
+    end(held, image, Last::Claim);
+}
+
+fn end(held: &Held<'_>, image: &SlotImage, last: Last) {
     if !image.is_live() {
         return;
     }
     index::changing(held, || {
-        change_slot(held, index, || {
+        change_slot(held, image.slot, || {
             let mut journal = Journal::begin(held);
-            put_end(&mut journal, index);
+            put_end(&mut journal, held, image.slot, last);
             journal.commit();
-            enter_end(held, &image);
+            enter_end(held, image, last);
         });
     });
 }

@@ -8,9 +8,9 @@
 //! that is killed before arming has done nothing; after arming, whoever takes the lock over carries the stores out
 //! (again). Derived data is written outside the journal, and rebuilt after such a death (`recover.rs`).
 
-use super::layout::{self, Header, JournalEntry, SlotState, header, slot};
+use super::layout::{self, Header, JournalEntry, Slot, SlotState, header, slot};
 use super::lock::Held;
-use crate::os::map::SharedMap;
+use crate::os::map::{Block, SharedMap};
 use core::sync::atomic::{Ordering, fence};
 
 /// The table, as mapped into this process.
@@ -49,6 +49,7 @@ pub struct SlotImage {
 impl SlotImage {
     /// Whether it is a segment. A slot that bears another's id, or another key than its file is named after, was
     /// damaged, and could lead to somebody else's data.
+    #[inline]
     pub fn is_live(&self) -> bool {
         self.state == SlotState::Live as u32
             && self.id as u32 % layout::SLOTS == self.slot
@@ -114,61 +115,77 @@ impl Table {
         self.get32(header!(records_ready)).min(layout::RECORDS)
     }
 
-    /// Reads slot `index` without a lock. `None`: it is being changed all the time, or by a process that is
+    /// The fields of slot `index`, whose place is looked at once.
+    #[inline(always)]
+    pub(super) fn slot(&self, index: u32) -> SlotWords<'_> {
+        self.map.block(slot!(index, version))
+    }
+
+    /// Reads slot `index` without a lock into `image`. `false`: it is being changed all the time, or by a process that is
     /// stopped or dead: take the lock.
-    pub fn snapshot(&self, index: u32) -> Option<SlotImage> {
+    #[inline]
+    pub fn snapshot_into(&self, index: u32, image: &mut SlotImage) -> bool {
         if index >= self.slots_ready() {
-            return Some(SlotImage::EMPTY);
+            *image = SlotImage::EMPTY;
+            return true;
         }
+        let words = self.slot(index);
         for _ in 0..100 {
             // Pairs with: the two version stores in `change_slot`.
-            let before = self.get32(slot!(index, version));
+            let before = word!(words, Slot, version).load(Ordering::Acquire);
             if before & 1 == 0 {
-                let image = self.image(index);
+                image.fill(index, words);
                 fence(Ordering::Acquire);
-                if self.get32(slot!(index, version)) == before {
-                    return Some(image);
+                if word!(words, Slot, version).load(Ordering::Relaxed) == before {
+                    return true;
                 }
             }
             core::hint::spin_loop();
         }
-        None
+        false
+    }
+
+    /// Reads slot `index` without a lock. `None` as for [`Table::snapshot_into`].
+    pub fn snapshot(&self, index: u32) -> Option<SlotImage> {
+        let mut image = SlotImage::EMPTY;
+        self.snapshot_into(index, &mut image).then_some(image)
+    }
+
+    /// Reads slot `index` as it stands into `image`; with the lock held that is a consistent state.
+    #[inline]
+    pub fn image_into(&self, index: u32, image: &mut SlotImage) {
+        if index < self.slots_ready() {
+            image.fill(index, self.slot(index));
+        } else {
+            *image = SlotImage::EMPTY;
+        }
     }
 
     /// Reads slot `index` as it stands; with the lock held that is a consistent state.
     pub fn image(&self, index: u32) -> SlotImage {
-        if index >= self.slots_ready() {
-            return SlotImage::EMPTY;
-        }
-        SlotImage {
-            slot: index,
-            state: self.get32(slot!(index, state)),
-            id: self.get32(slot!(index, id)) as i32,
-            key: self.get32(slot!(index, key)) as i32,
-            name_key: self.get32(slot!(index, name_key)) as i32,
-            uid: self.get32(slot!(index, uid)),
-            gid: self.get32(slot!(index, gid)),
-            cuid: self.get32(slot!(index, cuid)),
-            cgid: self.get32(slot!(index, cgid)),
-            mode: self.get32(slot!(index, mode)),
-            segsz: self.get64(slot!(index, segsz)),
-            atime: self.get64(slot!(index, atime)) as i64,
-            dtime: self.get64(slot!(index, dtime)) as i64,
-            ctime: self.get64(slot!(index, ctime)) as i64,
-            cpid: self.get32(slot!(index, cpid)) as i32,
-            lpid: self.get32(slot!(index, lpid)) as i32,
-            flags: self.get32(slot!(index, flags)),
-            creator_cell: self.get32(slot!(index, creator_cell)),
-            creator_gen: self.get32(slot!(index, creator_gen)),
-            locker: self.get32(slot!(index, locker)),
-            nattch: self.get32(slot!(index, nattch)),
-            sole_cell: self.get32(slot!(index, sole_cell)),
-        }
+        let mut image = SlotImage::EMPTY;
+        self.image_into(index, &mut image);
+        image
     }
 }
 
+/// The words of one slot.
+pub(super) type SlotWords<'t> = Block<'t, { size_of::<Slot>() }>;
+
+/// The atomic word of a field: `word!(words, Slot, id)`; `word!(words, Slot, segsz, 64)` for one of 64 bits.
+macro_rules! word {
+    ($words:expr, $kind:ident, $field:ident) => {
+        $words.word32::<{ core::mem::offset_of!($crate::storage::layout::$kind, $field) }>()
+    };
+    ($words:expr, $kind:ident, $field:ident, 64) => {
+        $words.word64::<{ core::mem::offset_of!($crate::storage::layout::$kind, $field) }>()
+    };
+}
+pub(super) use word;
+
 impl SlotImage {
-    const EMPTY: SlotImage = SlotImage {
+    /// What no slot holds.
+    pub const EMPTY: SlotImage = SlotImage {
         slot: 0,
         state: 0,
         id: -1,
@@ -192,6 +209,41 @@ impl SlotImage {
         nattch: 0,
         sole_cell: 0,
     };
+
+    /// Copies every field. Whoever has no lock looks at the version before and after.
+    #[inline(always)]
+    fn fill(&mut self, index: u32, words: SlotWords<'_>) {
+        macro_rules! get {
+            ($field:ident) => {
+                word!(words, Slot, $field).load(Ordering::Relaxed)
+            };
+            ($field:ident, 64) => {
+                word!(words, Slot, $field, 64).load(Ordering::Relaxed)
+            };
+        }
+        self.slot = index;
+        self.state = get!(state);
+        self.id = get!(id) as i32;
+        self.key = get!(key) as i32;
+        self.name_key = get!(name_key) as i32;
+        self.uid = get!(uid);
+        self.gid = get!(gid);
+        self.cuid = get!(cuid);
+        self.cgid = get!(cgid);
+        self.mode = get!(mode);
+        self.segsz = get!(segsz, 64);
+        self.atime = get!(atime, 64) as i64;
+        self.dtime = get!(dtime, 64) as i64;
+        self.ctime = get!(ctime, 64) as i64;
+        self.cpid = get!(cpid) as i32;
+        self.lpid = get!(lpid) as i32;
+        self.flags = get!(flags);
+        self.creator_cell = get!(creator_cell);
+        self.creator_gen = get!(creator_gen);
+        self.locker = get!(locker);
+        self.nattch = get!(nattch);
+        self.sole_cell = get!(sole_cell);
+    }
 }
 
 /// Stores that belong together.
@@ -200,8 +252,11 @@ pub struct Journal<'h> {
     len: u32,
 }
 
+type EntryWords<'t> = Block<'t, { size_of::<JournalEntry>() }>;
+
 impl<'h> Journal<'h> {
     /// Begins a change. One at a time: the lock is held.
+    #[inline]
     pub fn begin(held: &'h Held<'_>) -> Journal<'h> {
         Journal {
             table: held.table(),
@@ -209,58 +264,57 @@ impl<'h> Journal<'h> {
         }
     }
 
+    #[inline]
     fn put(&mut self, offset: u32, width: u32, value: u64) {
         debug_assert!(self.len < layout::JOURNAL_ENTRIES);
         if self.len < layout::JOURNAL_ENTRIES {
-            let entry = entry_offset(self.len);
-            self.table.set32(entry, offset);
-            self.table.set32(
-                entry + core::mem::offset_of!(JournalEntry, width) as u32,
-                width,
-            );
-            self.table.set64(
-                entry + core::mem::offset_of!(JournalEntry, value) as u32,
-                value,
-            );
+            let entry = entry(self.table, self.len);
+            word!(entry, JournalEntry, offset).store(offset, Ordering::Relaxed);
+            word!(entry, JournalEntry, width).store(width, Ordering::Relaxed);
+            word!(entry, JournalEntry, value, 64).store(value, Ordering::Relaxed);
             self.len += 1;
         }
     }
 
     /// Adds a 32-bit store.
+    #[inline]
     pub fn put32(&mut self, offset: u32, value: u32) {
         self.put(offset, 4, u64::from(value));
     }
 
     /// Adds a 64-bit store.
+    #[inline]
     pub fn put64(&mut self, offset: u32, value: u64) {
         self.put(offset, 8, value);
     }
 
     /// Carries the stores out, all or none.
+    #[inline]
     pub fn commit(self) {
         self.table.set32(header!(journal_len), self.len);
         // Crash here: nothing has happened, `recover` finds the journal disarmed.
         self.table.set32(header!(journal_armed), 1);
         // Crash here: `recover` finds the journal armed and carries it out from the first entry.
-        carry_out(self.table);
+        carry_out(self.table, self.len);
         self.table.set32(header!(journal_armed), 0);
         // Crash here: the primary data is as it should be; `recover` rebuilds what is derived from it.
     }
 }
 
-fn entry_offset(index: u32) -> u32 {
-    core::mem::offset_of!(Header, journal) as u32 + index * size_of::<JournalEntry>() as u32
+#[inline(always)]
+fn entry(table: &Table, index: u32) -> EntryWords<'_> {
+    let journal = core::mem::offset_of!(Header, journal) as u32;
+    table
+        .map
+        .block(journal + index * size_of::<JournalEntry>() as u32)
 }
 
-fn carry_out(table: &Table) {
-    let len = table
-        .get32(header!(journal_len))
-        .min(layout::JOURNAL_ENTRIES);
-    for index in 0..len {
-        let entry = entry_offset(index);
-        let offset = table.get32(entry);
-        let value = table.get64(entry + core::mem::offset_of!(JournalEntry, value) as u32);
-        match table.get32(entry + core::mem::offset_of!(JournalEntry, width) as u32) {
+fn carry_out(table: &Table, len: u32) {
+    for index in 0..len.min(layout::JOURNAL_ENTRIES) {
+        let entry = entry(table, index);
+        let offset = word!(entry, JournalEntry, offset).load(Ordering::Relaxed);
+        let value = word!(entry, JournalEntry, value, 64).load(Ordering::Relaxed);
+        match word!(entry, JournalEntry, width).load(Ordering::Relaxed) {
             4 if offset < layout::FILE_BYTES - 3 && offset % 4 == 0 => {
                 table.set32(offset, value as u32);
             }
@@ -276,19 +330,20 @@ fn carry_out(table: &Table) {
 pub(super) fn finish_journal(held: &Held<'_>) {
     let table = held.table();
     if table.get32(header!(journal_armed)) == 1 {
-        carry_out(table);
+        carry_out(table, table.get32(header!(journal_len)));
     }
     table.set32(header!(journal_armed), 0);
 }
 
 /// Runs `change` while readers know that slot `index` is being changed.
+#[inline]
 pub fn change_slot<R>(held: &Held<'_>, index: u32, change: impl FnOnce() -> R) -> R {
-    let table = held.table();
-    let before = table.get32(slot!(index, version)) & !1;
-    // Pairs with: the loads of `version` in `snapshot`. The fence keeps the odd version in front of the change.
-    table.set32(slot!(index, version), before | 1);
-    fence(Ordering::SeqCst);
+    let version = word!(held.table().slot(index), Slot, version);
+    let before = version.load(Ordering::Relaxed) & !1;
+    // Pairs with: the loads of `version` in `snapshot_into`. The fence keeps the odd version in front of the change.
+    version.store(before | 1, Ordering::Relaxed);
+    fence(Ordering::Release);
     let answer = change();
-    table.set32(slot!(index, version), before.wrapping_add(2));
+    version.store(before.wrapping_add(2), Ordering::Release);
     answer
 }
