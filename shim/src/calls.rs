@@ -3,11 +3,13 @@
 use core::fmt;
 
 use libc::{c_int, c_void, key_t, size_t};
-use shmshim_core::os::{errno, usermem};
-use shmshim_core::registry::{self, Outcome};
-use shmshim_core::sysv::{self, Command};
+use shmshim_core::os::errno;
+use shmshim_core::os::usermem::{self, Frame};
+use shmshim_core::registry::{self, Outcome, quick};
+use shmshim_core::sysv::{self, Command, flags};
 
 use crate::abi::{Plain, ShmInfo, ShmidDs, Shminfo};
+use crate::cancel::uncancelled;
 use crate::trace::{self, Answer, Call, Told};
 use crate::{border, procfs};
 
@@ -18,6 +20,8 @@ use crate::{border, procfs};
 struct Asked {
     call: Call,
     told: Told,
+    /// A frame that the call came through.
+    frame: Frame,
 }
 
 impl Asked {
@@ -73,7 +77,7 @@ impl Asked {
         if let Ok(value) = outcome {
             let structure = structure(value);
             let bytes = structure.bytes();
-            if !usermem::copy_out(buf, bytes) {
+            if !usermem::copy_out_near(self.frame, buf, bytes) {
                 return Err(self.bad_pointer(buf, bytes.len()));
             }
         }
@@ -99,6 +103,7 @@ impl fmt::Display for BadPointer {
 #[inline]
 fn serve(
     call: Call,
+    frame: Frame,
     panicked: c_int,
     body: impl FnOnce(&mut Asked) -> Result<u64, c_int>,
 ) -> Option<u64> {
@@ -107,6 +112,7 @@ fn serve(
     let mut asked = Asked {
         call,
         told: Told::Nothing,
+        frame,
     };
     let answer = border::catch(|| body(&mut asked)).unwrap_or_else(|| {
         let why = "the shim failed inside; this is a defect of it";
@@ -125,12 +131,32 @@ fn serve(
     }
 }
 
+/// Whether nobody wants to be told of this call, and nothing is to be done before it: then what can be answered at once
+/// is. Nothing there can panic or change `errno`.
+#[inline(always)]
+fn is_plain() -> bool {
+    trace::is_known_off() && !procfs::pending::any()
+}
+
 /// shmget(2).
+#[inline]
+pub fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int {
+    if is_plain()
+        && let Some(answer) = quick::shmget(key, size as u64, shmflg)
+    {
+        return answer.unwrap_or_else(|refused| {
+            errno::set(refused.raw());
+            -1
+        });
+    }
+    uncancelled(|| shmget_in_full(key, size, shmflg))
+}
+
 #[inline(never)]
-pub extern "C" fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int {
+extern "C" fn shmget_in_full(key: key_t, size: size_t, shmflg: c_int) -> c_int {
     let size = size as u64;
     let call = Call::Shmget { key, size, shmflg };
-    let served = serve(call, libc::ENOMEM, |asked| {
+    let served = serve(call, Frame::of(&0), libc::ENOMEM, |asked| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(key as u64);
         asked.answer(&registry::shmget(key, size, shmflg), |_, id| *id as u64)
@@ -147,7 +173,7 @@ pub extern "C" fn shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> 
         addr,
         shmflg,
     };
-    let served = serve(call, libc::ENOMEM, |asked| {
+    let served = serve(call, Frame::of(&0), libc::ENOMEM, |asked| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(shmid as u64);
         asked.answer(&registry::shmat(shmid, addr, shmflg), |_, addr| *addr)
@@ -159,7 +185,7 @@ pub extern "C" fn shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> 
 #[inline(never)]
 pub extern "C" fn shmdt(shmaddr: *const c_void) -> c_int {
     let addr = shmaddr as u64;
-    let served = serve(Call::Shmdt { addr }, libc::EINVAL, |asked| {
+    let served = serve(Call::Shmdt { addr }, Frame::of(&0), libc::EINVAL, |asked| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(addr);
         asked.zero(&registry::shmdt(addr))
@@ -167,12 +193,46 @@ pub extern "C" fn shmdt(shmaddr: *const c_void) -> c_int {
     served.map_or(-1, |_| 0)
 }
 
-/// shmctl(2). After a panic `ENOMEM`: programs take `EINVAL` as the news that a segment is gone.
+/// shmctl(2).
+#[inline]
+pub fn shmctl(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int {
+    let local = 0;
+    let frame = Frame::of(&local);
+    if is_plain() && matches!(cmd & !IPC_64, flags::IPC_STAT | flags::SHM_STAT) {
+        let answer = uncancelled(|| stat_at_once(shmid, cmd & !IPC_64, buf as u64, frame));
+        if answer >= 0 {
+            return answer;
+        }
+    }
+    uncancelled(|| shmctl_in_full(shmid, cmd, buf, frame))
+}
+
+/// IPC_STAT or SHM_STAT, if it can be answered at once: the answer, else -1.
 #[inline(never)]
-pub extern "C" fn shmctl(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int {
+extern "C" fn stat_at_once(shmid: c_int, cmd: c_int, buf: u64, frame: Frame) -> c_int {
+    let (command, is_index) = match cmd {
+        flags::SHM_STAT => (Command::ShmStat, true),
+        _ => (Command::IpcStat, false),
+    };
+    match quick::stat(shmid, command) {
+        // A bad buffer is refused by the full function, which says why.
+        Some(segment) if usermem::copy_out_near(frame, buf, ShmidDs::of(&segment).bytes()) => {
+            if is_index {
+                segment.id.raw()
+            } else {
+                0
+            }
+        }
+        _ => -1,
+    }
+}
+
+/// After a panic `ENOMEM`: programs take `EINVAL` as the news that a segment is gone.
+#[inline(never)]
+extern "C" fn shmctl_in_full(shmid: c_int, cmd: c_int, buf: *mut c_void, frame: Frame) -> c_int {
     let buf = buf as u64;
     let call = Call::Shmctl { shmid, cmd, buf };
-    let served = serve(call, libc::ENOMEM, |asked| {
+    let served = serve(call, frame, libc::ENOMEM, |asked| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(shmid as u64);
         control(shmid, cmd, buf, asked)
@@ -194,7 +254,7 @@ fn control(shmid: c_int, cmd: c_int, buf: u64, asked: &mut Asked) -> Result<u64,
         Command::IpcSet => {
             // The whole structure is read, before anything is asked of the segment.
             let mut copied = [0; size_of::<ShmidDs>()];
-            if !usermem::copy_in(buf, &mut copied) {
+            if !usermem::copy_in_near(asked.frame, buf, &mut copied) {
                 return Err(asked.bad_pointer(buf, copied.len()));
             }
             let new = ShmidDs::new_perm(&copied);

@@ -19,7 +19,7 @@ use crate::{calls, identity, memory, procfs};
 
 hook! {
     unsafe fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int => our_shmget {
-        uncancelled(|| calls::shmget(key, size, shmflg))
+        calls::shmget(key, size, shmflg)
     }
 }
 
@@ -37,7 +37,7 @@ hook! {
 
 hook! {
     unsafe fn shmctl(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int => our_shmctl {
-        uncancelled(|| calls::shmctl(shmid, cmd, buf))
+        calls::shmctl(shmid, cmd, buf)
     }
 }
 

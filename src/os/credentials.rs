@@ -31,6 +31,13 @@ pub fn euid() -> u32 {
     }
 }
 
+/// The effective uid of the calling thread, if it is remembered.
+#[inline]
+pub fn known_euid() -> Option<u32> {
+    let word = REMEMBERED.load(Ordering::Acquire);
+    (word & KNOWN != 0).then_some(word as u32)
+}
+
 #[cold]
 fn ask(before: u64) -> u32 {
     let euid = process::euid();

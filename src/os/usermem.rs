@@ -4,6 +4,8 @@
 //! offered to a system call that reads or writes there and changes nothing: `rt_sigprocmask`, the one call that a
 //! program confined by a seccomp filter must allow anyway. Another thread that unmaps the buffer between the
 //! probe and the copy can still crash the program, as it can crash any copy of its own.
+//!
+//! Most buffers lie on the stack, a little above our own frame: what lies on the same page needs no probe ([`Frame`]).
 
 use super::raw;
 use super::signals::{Blocked, Mask};
@@ -37,6 +39,54 @@ pub fn copy_in(src: u64, bytes: &mut [u8]) -> bool {
         return false;
     }
     // SAFETY: every page of the range has just been read by the kernel on our behalf.
+    unsafe { core::ptr::copy_nonoverlapping(src as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+    true
+}
+
+/// A place on the stack of the running thread. The page that it lies on can be read and written: we stand on it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Frame(usize);
+
+impl Frame {
+    /// The frame that `local`, a variable of it, lies in.
+    #[inline(always)]
+    pub fn of(local: &u8) -> Frame {
+        Frame(core::ptr::from_ref(local) as usize)
+    }
+
+    /// Whether all of the range lies on the frame's page, as most buffers of a caller do: then no probe is needed.
+    #[inline(always)]
+    fn shares_its_page_with(self, addr: u64, len: usize) -> bool {
+        let within = !(super::process::page_size() - 1);
+        usize::try_from(addr).is_ok_and(|addr| {
+            let last = addr.wrapping_add(len - 1);
+            (addr ^ self.0) & within == 0 && (last ^ self.0) & within == 0
+        })
+    }
+}
+
+/// [`copy_out`], for a caller whose frame, or one that it was called from, is `frame`.
+#[must_use]
+#[inline]
+pub fn copy_out_near(frame: Frame, dst: u64, bytes: &[u8]) -> bool {
+    if !frame.shares_its_page_with(dst, bytes.len()) {
+        return copy_out(dst, bytes);
+    }
+    // SAFETY: the range lies on one page, that of the running thread's stack; source and target cannot overlap, for the
+    // source is ours.
+    unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), dst as *mut u8, bytes.len()) };
+    true
+}
+
+/// [`copy_in`], likewise.
+#[must_use]
+#[inline]
+pub fn copy_in_near(frame: Frame, src: u64, bytes: &mut [u8]) -> bool {
+    if !frame.shares_its_page_with(src, bytes.len()) {
+        return copy_in(src, bytes);
+    }
+    // SAFETY: as above.
     unsafe { core::ptr::copy_nonoverlapping(src as *const u8, bytes.as_mut_ptr(), bytes.len()) };
     true
 }
@@ -103,6 +153,28 @@ mod tests {
         let mut back = [0u8; 112];
         assert!(copy_in(there.as_ptr() as u64, &mut back));
         assert_eq!(back, here);
+    }
+
+    #[test]
+    fn a_buffer_beside_the_frame_is_known_to_be_there() {
+        // A page of its own, so that it is certain what shares it.
+        #[repr(align(4096))]
+        struct Page([u8; 4096]);
+        let mut page = Page([0; 4096]);
+        let bytes = [7u8; 112];
+        let frame = Frame::of(&page.0[100]);
+        let at = page.0.as_mut_ptr() as u64;
+        assert!(frame.shares_its_page_with(at, 112));
+        assert!(frame.shares_its_page_with(at + 4096 - 112, 112));
+        assert!(!frame.shares_its_page_with(at + 4096 - 111, 112));
+        assert!(!frame.shares_its_page_with(at.wrapping_sub(1), 112));
+        assert!(!frame.shares_its_page_with(u64::MAX - 50, 112));
+        assert!(copy_out_near(frame, at + 200, &bytes));
+        assert_eq!(page.0[200..312], bytes);
+        let mut back = [0u8; 112];
+        assert!(copy_in_near(frame, at + 200, &mut back));
+        assert_eq!(back, bytes);
+        assert!(!copy_out_near(frame, 4096, &bytes), "not beside it");
     }
 
     #[test]

@@ -223,6 +223,9 @@ pub fn usage() -> Outcome<Usage> {
     let mut at = 0;
     while let Some(slot) = books::next_taken_slot(table, at) {
         at = slot + 1;
+        if table.is_untouched(slot) {
+            continue;
+        }
         let image = table.image(slot);
         if image.is_live() {
             rss = rss.saturating_add(namespace.resident_bytes(&image) / sysv::PAGE_SIZE);

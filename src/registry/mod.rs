@@ -18,6 +18,7 @@ mod get;
 mod host;
 mod huge;
 mod memory;
+pub mod quick;
 mod truth;
 
 pub use attach::{shmat, shmdt};

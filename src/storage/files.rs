@@ -310,6 +310,9 @@ impl Namespace {
 
     /// Memory that a segment really takes, in bytes.
     pub fn resident_bytes(&self, image: &SlotImage) -> u64 {
+        if self.table().is_untouched(image.slot) {
+            return 0;
+        }
         self.segment_path(image)
             .ok()
             .and_then(|path| file::status_of(&path).ok())

@@ -5,7 +5,7 @@
 
 use super::layout::{self, SlotState, header, slot};
 use super::lock::Held;
-use super::table::{SlotImage, Table};
+use super::table::{SlotImage, Table, word};
 use core::sync::atomic::{Ordering, fence};
 
 /// Reads something that only changes within [`changing`], without a lock. `None`: it is being changed all the time, or
@@ -76,6 +76,70 @@ pub fn find(table: &Table, key: i32) -> Lookup {
     Lookup::Busy
 }
 
+/// What a lookup of a key needs of its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of layout::Slot")]
+pub struct Known {
+    pub id: i32,
+    pub uid: u32,
+    pub cuid: u32,
+    pub mode: u32,
+    pub segsz: u64,
+}
+
+/// What a single look without a lock found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Glance {
+    /// The segment. A hit needs no look at the index's version, for the slot itself bears it out.
+    Found(Known),
+    /// No segment has this key.
+    Absent,
+    /// Something is being changed: look with [`find`].
+    Unsure,
+}
+
+/// Looks `key` up without a lock, once.
+#[inline]
+pub fn find_at_once(table: &Table, key: i32) -> Glance {
+    // Pairs with: the two version stores in `changing`.
+    let index_before = table.get32(header!(index_version));
+    let Some(slot) = probe(table, key) else {
+        fence(Ordering::Acquire);
+        let unchanged =
+            index_before & 1 == 0 && table.get32(header!(index_version)) == index_before;
+        return if unchanged {
+            Glance::Absent
+        } else {
+            Glance::Unsure
+        };
+    };
+    let words = table.slot(slot);
+    // Pairs with: the two version stores in `change_slot`.
+    let before = word!(words, Slot, version).load(Ordering::Acquire);
+    macro_rules! get {
+        ($field:ident) => {
+            word!(words, Slot, $field).load(Ordering::Relaxed)
+        };
+    }
+    let is_it = get!(state) == SlotState::Live as u32
+        && get!(key) as i32 == key
+        && get!(name_key) as i32 == key;
+    let known = Known {
+        id: get!(id) as i32,
+        uid: get!(uid),
+        cuid: get!(cuid),
+        mode: get!(mode),
+        segsz: word!(words, Slot, segsz, 64).load(Ordering::Relaxed),
+    };
+    fence(Ordering::Acquire);
+    let unchanged = before & 1 == 0 && get!(version) == before;
+    if unchanged && is_it && known.id as u32 % layout::SLOTS == slot {
+        Glance::Found(known)
+    } else {
+        Glance::Unsure
+    }
+}
+
 /// Looks `key` up with the lock held.
 pub fn find_locked(held: &Held<'_>, key: i32) -> Option<SlotImage> {
     let table = held.table();
@@ -84,6 +148,7 @@ pub fn find_locked(held: &Held<'_>, key: i32) -> Option<SlotImage> {
         .filter(SlotImage::is_live)
 }
 
+#[inline]
 fn probe(table: &Table, key: i32) -> Option<u32> {
     let words = words(table);
     let mut position = home(key, words);

@@ -151,6 +151,16 @@ impl Table {
         self.snapshot_into(index, &mut image).then_some(image)
     }
 
+    /// Whether nobody has ever attached the segment in slot `index`, so that its file holds nothing yet. Needs no lock: an
+    /// attach sets `lpid` before it is counted. A segment that was found again by its file has no `cpid`; of that nothing
+    /// is known.
+    #[inline]
+    pub fn is_untouched(&self, index: u32) -> bool {
+        let words = self.slot(index);
+        word!(words, Slot, lpid).load(Ordering::Relaxed) == 0
+            && word!(words, Slot, cpid).load(Ordering::Relaxed) != 0
+    }
+
     /// Reads slot `index` as it stands into `image`; with the lock held that is a consistent state.
     #[inline]
     pub fn image_into(&self, index: u32, image: &mut SlotImage) {

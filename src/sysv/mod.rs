@@ -55,7 +55,7 @@ pub use mremap::{Join, Moved, Mremap, MremapKind, join, moved};
 pub use pieces::{Cut, Detach, Piece, cut};
 pub use procfs::{SHM_HEADER, write_shm_line};
 pub use reason::{Class, Errno, Reason, Refusal, Ruling};
-pub use rights::{Caller, Capability, may_access, owns};
+pub use rights::{Caller, Capability, may_access, owners_bits_grant, owns};
 pub use segment::{
     PAGE_SIZE, SHMLBA, SHMMIN, Segment, must_destroy, must_destroy_at_creator_exit,
     must_destroy_orphan, page_align, pages_of,

@@ -80,6 +80,12 @@ pub fn is_on() -> bool {
     }
 }
 
+/// Whether it is known already that none are.
+#[inline(always)]
+pub fn is_known_off() -> bool {
+    TRACE.load(Relaxed) == OFF
+}
+
 #[cold]
 fn read_environment() -> bool {
     // Only one reads; who comes meanwhile goes untraced.
