@@ -10,12 +10,13 @@
 #![allow(missing_docs)] // The names are libc's, and so is their documentation.
 
 use libc::{
-    FILE, c_char, c_int, c_long, c_ulong, c_void, key_t, mode_t, off_t, size_t, ssize_t, uid_t,
+    FILE, c_char, c_int, c_long, c_ulong, c_void, key_t, mode_t, off_t, sighandler_t, size_t,
+    ssize_t, uid_t,
 };
 
 use crate::cancel::uncancelled;
 use crate::hook::hook;
-use crate::{calls, identity, memory, procfs};
+use crate::{calls, handlers, identity, memory, procfs};
 
 hook! {
     unsafe fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int => our_shmget {
@@ -159,6 +160,20 @@ hook! {
     }
 }
 
+hook! {
+    unsafe fn sigaction(number: c_int, action: *const libc::sigaction, old: *mut libc::sigaction) -> c_int => our_sigaction {
+        // SAFETY: as above.
+        unsafe { handlers::sigaction(number, action, old) }
+    }
+}
+
+hook! {
+    unsafe fn signal(number: c_int, handler: sighandler_t) -> sighandler_t => our_signal {
+        // SAFETY: as above.
+        unsafe { handlers::signal(number, handler) }
+    }
+}
+
 // Elsewhere the core itself enters the kernel by it.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 hook! {
@@ -233,6 +248,48 @@ mod gnu {
         unsafe fn fopen64(path: *const c_char, mode: *const c_char) -> *mut FILE => our_fopen64 {
             // SAFETY: as above.
             unsafe { procfs::hooks::fopen64(path, mode) }
+        }
+    }
+
+    hook! {
+        unsafe fn bsd_signal(number: c_int, handler: sighandler_t) -> sighandler_t => our_bsd_signal {
+            // SAFETY: as above.
+            unsafe { handlers::bsd_signal(number, handler) }
+        }
+    }
+
+    hook! {
+        unsafe fn ssignal(number: c_int, handler: sighandler_t) -> sighandler_t => our_ssignal {
+            // SAFETY: as above.
+            unsafe { handlers::ssignal(number, handler) }
+        }
+    }
+
+    hook! {
+        unsafe fn sysv_signal(number: c_int, handler: sighandler_t) -> sighandler_t => our_sysv_signal {
+            // SAFETY: as above.
+            unsafe { handlers::sysv_signal(number, handler) }
+        }
+    }
+
+    hook! {
+        unsafe fn __sysv_signal(number: c_int, handler: sighandler_t) -> sighandler_t => our_sysv_signal_inner {
+            // SAFETY: as above.
+            unsafe { handlers::__sysv_signal(number, handler) }
+        }
+    }
+
+    hook! {
+        unsafe fn sigset(number: c_int, handler: sighandler_t) -> sighandler_t => our_sigset {
+            // SAFETY: as above.
+            unsafe { handlers::sigset(number, handler) }
+        }
+    }
+
+    hook! {
+        unsafe fn __sigaction(number: c_int, action: *const libc::sigaction, old: *mut libc::sigaction) -> c_int => our_sigaction_inner {
+            // SAFETY: as above.
+            unsafe { handlers::__sigaction(number, action, old) }
         }
     }
 }

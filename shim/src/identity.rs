@@ -9,6 +9,7 @@ use core::ffi::{c_int, c_long, c_ulong};
 use libc::uid_t;
 use shmshim_core::os::{credentials, errno, seccomp};
 
+use crate::handlers;
 use crate::next::next;
 
 /// When there is no such function behind ours: only a stranger libc can lack one of these.
@@ -105,6 +106,11 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
             // With SECCOMP_FILTER_FLAG_NEW_LISTENER the answer is a descriptor.
             has_confined(confinement, answer >= 0);
             answer
+        }
+        libc::SYS_rt_sigaction => {
+            handlers::expect(b as usize);
+            // SAFETY: the caller's promise is passed on.
+            unsafe { real(number, a, b, c, d, e, f) }
         }
         // SAFETY: the caller's promise is passed on.
         _ => unsafe { real(number, a, b, c, d, e, f) },

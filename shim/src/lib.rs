@@ -12,6 +12,7 @@
 //! | `calls.rs` | shmget, shmat, shmdt, shmctl |
 //! | `abi.rs` | the structures that shmctl copies |
 //! | `memory.rs` | munmap, mremap, mmap, madvise, when they concern an attach |
+//! | `handlers.rs` | signal handlers are about to be installed |
 //! | `identity.rs` | setuid and its like, seccomp: what the core must know of |
 //! | `procfs/` | the files in `/proc` that show shared memory and its limits |
 //! | `trace/` | `SHMSHIM_TRACE` |
@@ -33,6 +34,7 @@ mod border;
 mod calls;
 mod cancel;
 mod exports;
+mod handlers;
 mod hook;
 mod identity;
 mod memory;

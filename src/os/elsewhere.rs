@@ -5,6 +5,7 @@
 //! address space) and ends. The host's table, limits and record locks never change; the helper sends no signal
 //! when it ends and no `wait` of the host's sees it.
 
+use super::signals::Blocked;
 use super::{OsError, OsResult, futex, pages, raw};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +20,8 @@ struct Errand<'a> {
     running: AtomicU32,
 }
 
-/// Runs `work`; when the host's limits are in its way, once more where they do not apply. Signals must be blocked.
+/// Runs `work`; when the host's limits are in its way, once more where they do not apply. Signals must be blocked if the
+/// work makes a file grow (SIGXFSZ), and otherwise unless the host has no handlers.
 pub fn with_descriptor<R: Send>(work: impl FnMut() -> OsResult<R> + Send) -> OsResult<R> {
     perform(work, |answer| answer.as_ref().err().copied())
 }
@@ -64,6 +66,8 @@ fn take_back_sigxfsz() {
 }
 
 fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
+    // The helper inherits it: what is meant for the host does not end its errand.
+    let _blocked = Blocked::all();
     let stack = pages::map_private(STACK_BYTES)?;
     let mut errand = Errand {
         work,

@@ -18,12 +18,15 @@ struct WipedWords {
     pid: AtomicU32,
     /// The thread that holds the lock over a fork, until the fork is over: it may enter again.
     reentrant: AtomicUsize,
+    /// The thread that holds the lock without having blocked signals, because there were no handlers.
+    unblocked: AtomicUsize,
 }
 
 /// A value guarded by an in-process lock that no fork can leave locked in the child, next to the process's
 /// identity, which is 0 in a child that has not taken one of its own.
 ///
-/// Invariant: signals are blocked while the lock is held, so a handler never meets it locked by its own thread.
+/// Invariant: signals are blocked while the lock is held, or the host has no handlers, so a handler never meets it locked
+/// by its own thread.
 pub struct ForkLock<T> {
     words: NonNull<WipedWords>,
     value: UnsafeCell<T>,
@@ -98,7 +101,7 @@ impl<T> ForkLock<T> {
         }
     }
 
-    /// Takes the lock. Signals must be blocked.
+    /// Takes the lock. Signals must be blocked, unless the host has no handlers.
     pub fn lock(&self) -> Guard<'_, T> {
         if self.words().reentrant.load(Ordering::Relaxed) == errno::thread_mark() {
             // Another library's fork handler calls us between our own: this thread holds the lock already.
@@ -138,8 +141,21 @@ impl<T> ForkLock<T> {
     }
 
     fn release(&self) {
+        self.words().unblocked.store(0, Ordering::Relaxed);
         // SAFETY: called by the holder only, whose guard was forgotten.
         unsafe { self.words().lock.force_unlock() };
+    }
+
+    /// Says that the calling thread, which holds the lock, has not blocked signals.
+    pub fn note_unblocked(&self) {
+        let me = errno::thread_mark();
+        self.words().unblocked.store(me, Ordering::Relaxed);
+    }
+
+    /// Whether the calling thread is a signal handler that has interrupted its own thread with the lock held: one that was
+    /// installed past us, by a system call of the program's own.
+    pub fn is_held_below(&self) -> bool {
+        self.words().unblocked.load(Ordering::Relaxed) == errno::thread_mark()
     }
 
     /// Takes the lock if it is free at this moment.

@@ -4,7 +4,7 @@ use super::attaches::Attaches;
 use super::failure::Outcome;
 use super::forking;
 use crate::os::fork::{self, ForkLock, Guard};
-use crate::os::signals::{Blocked, Mask};
+use crate::os::signals::{self, Blocked, Mask};
 use crate::os::{OsError, pages, process};
 use crate::storage::live::Identity;
 use crate::storage::lock::Held;
@@ -73,6 +73,26 @@ fn open() -> Outcome<&'static Host> {
     }
 }
 
+/// The host is about to install a signal handler: from now on our calls block signals. Returns when no thread is inside one
+/// that does not.
+pub fn expect_handlers() {
+    if !signals::note_handler() {
+        return;
+    }
+    if let Some(host) = host_if_open() {
+        let _blocked = Blocked::all();
+        drop(host.local.lock());
+    }
+}
+
+#[cold]
+fn reentered() -> Obstacle {
+    Obstacle::Call {
+        doing: "serve a signal handler that this library did not see being installed",
+        error: OsError(libc::EBUSY),
+    }
+}
+
 /// Installs the fork handlers, once.
 pub fn install_handlers() -> Outcome<()> {
     if HANDLERS_INSTALLED.swap(true, Ordering::Relaxed) {
@@ -95,7 +115,8 @@ pub fn words_of(limits: &Limits) -> LimitWords {
     }
 }
 
-/// A call that may change something: signals blocked, the in-process lock held, this process registered.
+/// A call that may change something: signals blocked (unless the host has no handlers), the in-process lock held, this
+/// process registered.
 pub struct Session {
     /// This process.
     pub host: &'static Host,
@@ -121,8 +142,19 @@ impl Host {
 
     /// Begins a call that may change something.
     pub fn enter(&'static self) -> Outcome<Session> {
-        let blocked = Blocked::all();
+        let mut blocked = Blocked::if_handled();
+        if self.local.is_held_below() {
+            return Err(reentered().into());
+        }
         let mut local = self.local.lock();
+        if !blocked.is_enough() {
+            // Somebody installs the first handler at this moment, and waits for the lock to be free once.
+            drop(local);
+            blocked = Blocked::all();
+            local = self.local.lock();
+        } else if !blocked.is_blocking() {
+            self.local.note_unblocked();
+        }
         let me = match self.local.identity() {
             0 => self.begin_as_new(&mut local)?,
             packed => Identity::from_packed(packed),

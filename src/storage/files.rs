@@ -13,6 +13,7 @@ use super::obstacle::{Obstacle, Stored};
 use super::table::SlotImage;
 use crate::os::map::{self, Place};
 use crate::os::path::Path;
+use crate::os::signals::Blocked;
 use crate::os::{OsError, elsewhere, file, huge, process};
 use core::ffi::CStr;
 
@@ -101,6 +102,8 @@ impl Namespace {
         let len = file_len(image);
         let mode = image.mode & 0o777;
         let mut doing = "make";
+        // A file that grows past the host's limit raises SIGXFSZ, which ends a program that does not handle it.
+        let _blocked = Blocked::all();
         let made = elsewhere::with_descriptor(|| {
             doing = "make";
             let fd = file::open(&path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode)?;

@@ -13,6 +13,7 @@ use super::table::{Journal, SlotImage, Table};
 use crate::os::file::{self, Fd, Lock};
 use crate::os::map::SharedMap;
 use crate::os::path::Path;
+use crate::os::signals::Blocked;
 use crate::os::{OsError, elsewhere, process};
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -296,6 +297,8 @@ impl Namespace {
     #[inline(never)]
     fn back(&self, offset: u32, len_bytes: u32) -> Stored<()> {
         let path = self.inside(self.table_name);
+        // As for a segment's file: SIGXFSZ.
+        let _blocked = Blocked::all();
         let backed = elsewhere::with_descriptor(|| {
             let fd = file::open(&path, libc::O_RDWR, 0)?;
             if file::status(&fd)?.inode != self.table_inode {
