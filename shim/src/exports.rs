@@ -10,8 +10,8 @@
 #![allow(missing_docs)] // The names are libc's, and so is their documentation.
 
 use libc::{
-    FILE, c_char, c_int, c_long, c_ulong, c_void, key_t, mode_t, off_t, sighandler_t, size_t,
-    ssize_t, uid_t,
+    FILE, c_char, c_int, c_long, c_ulong, c_void, gid_t, key_t, mode_t, off_t, sighandler_t,
+    size_t, ssize_t, uid_t,
 };
 
 use crate::cancel::uncancelled;
@@ -136,6 +136,41 @@ hook! {
     unsafe fn setresuid(ruid: uid_t, euid: uid_t, suid: uid_t) -> c_int => our_setresuid {
         // SAFETY: as above.
         unsafe { identity::setresuid(ruid, euid, suid) }
+    }
+}
+
+hook! {
+    unsafe fn setgid(gid: gid_t) -> c_int => our_setgid {
+        // SAFETY: as above.
+        unsafe { identity::setgid(gid) }
+    }
+}
+
+hook! {
+    unsafe fn setegid(egid: gid_t) -> c_int => our_setegid {
+        // SAFETY: as above.
+        unsafe { identity::setegid(egid) }
+    }
+}
+
+hook! {
+    unsafe fn setregid(rgid: gid_t, egid: gid_t) -> c_int => our_setregid {
+        // SAFETY: as above.
+        unsafe { identity::setregid(rgid, egid) }
+    }
+}
+
+hook! {
+    unsafe fn setresgid(rgid: gid_t, egid: gid_t, sgid: gid_t) -> c_int => our_setresgid {
+        // SAFETY: as above.
+        unsafe { identity::setresgid(rgid, egid, sgid) }
+    }
+}
+
+hook! {
+    unsafe fn umask(mask: mode_t) -> mode_t => our_umask {
+        // SAFETY: as above.
+        unsafe { identity::umask(mask) }
     }
 }
 

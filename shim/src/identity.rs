@@ -6,8 +6,8 @@
 
 use core::ffi::{c_int, c_long, c_ulong};
 
-use libc::uid_t;
-use shmshim_core::os::{credentials, errno, seccomp};
+use libc::{gid_t, mode_t, uid_t};
+use shmshim_core::os::{credentials, errno, raw, seccomp};
 
 use crate::handlers;
 use crate::next::next;
@@ -42,8 +42,31 @@ changes_identity! {
     seteuid(euid: uid_t);
     setreuid(ruid: uid_t, euid: uid_t);
     setresuid(ruid: uid_t, euid: uid_t, suid: uid_t);
+    setgid(gid: gid_t);
+    setegid(egid: gid_t);
+    setregid(rgid: gid_t, egid: gid_t);
+    setresgid(rgid: gid_t, egid: gid_t, sgid: gid_t);
     unshare(flags: c_int);
     setns(fd: c_int, kind: c_int);
+}
+
+/// umask(2).
+///
+/// # Safety
+/// As libc's.
+#[inline]
+pub unsafe fn umask(mask: mode_t) -> mode_t {
+    let real = next!(always umask: unsafe extern "C" fn(mode_t) -> mode_t);
+    credentials::forget_umask();
+    let before = match real {
+        // SAFETY: the caller's promise is passed on.
+        Some(real) => unsafe { real(mask) },
+        // SAFETY: takes a number and cannot fail.
+        None => unsafe { raw::call(libc::SYS_umask, [mask as usize, 0, 0, 0, 0, 0]) }.unwrap_or(0)
+            as mode_t,
+    };
+    credentials::forget_umask();
+    before
 }
 
 /// prctl(2): PR_SET_SECCOMP.
@@ -83,6 +106,9 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
         libc::SYS_setuid
         | libc::SYS_setreuid
         | libc::SYS_setresuid
+        | libc::SYS_setgid
+        | libc::SYS_setregid
+        | libc::SYS_setresgid
         | libc::SYS_unshare
         | libc::SYS_setns => {
             // Of this thread alone.
@@ -105,6 +131,13 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
             let answer = unsafe { real(number, a, b, c, d, e, f) };
             // With SECCOMP_FILTER_FLAG_NEW_LISTENER the answer is a descriptor.
             has_confined(confinement, answer >= 0);
+            answer
+        }
+        libc::SYS_umask => {
+            credentials::forget_umask();
+            // SAFETY: the caller's promise is passed on.
+            let answer = unsafe { real(number, a, b, c, d, e, f) };
+            credentials::forget_umask();
             answer
         }
         libc::SYS_rt_sigaction => {

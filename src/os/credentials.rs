@@ -1,9 +1,9 @@
-//! The effective uid, remembered.
+//! Who the process is, as far as it is remembered: the effective uid and gid, and what the umask takes.
 //!
-//! Asking the kernel costs more than all the rest of a lookup. The shim sees every libc call that changes who the
-//! process is, and says so here before and after it ([`forget`]); what a reader has asked for in between is thrown
-//! away. A thread that changes its own identity by a bare system call cannot be followed: then nothing is
-//! remembered any more ([`never_remember`]).
+//! Asking the kernel costs more than all the rest of a lookup. The shim sees every libc call that changes one of these,
+//! and says so here before and after it ([`forget`], [`forget_umask`]); what a reader has asked for in between is thrown
+//! away. A thread that changes its own identity by a bare system call cannot be followed: then nothing is remembered
+//! any more ([`never_remember`]).
 //!
 //! Divergence: a change by a system call instruction of the program's own is not seen. In system scope the segment
 //! files' own rights still hold then.
@@ -11,87 +11,187 @@
 use super::process;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Bit 63: the low half is the euid. Bit 62: never again. Bits 32..62: how often it was forgotten.
-static REMEMBERED: AtomicU64 = AtomicU64::new(0);
+/// A number that the kernel was asked for, and how often it was forgotten since.
+///
+/// Bit 63: the low half is the number. Bit 62: never again. Bits 32..62: how often it was forgotten.
+struct Remembered(AtomicU64);
+
 const KNOWN: u64 = 1 << 63;
 const NEVER: u64 = 1 << 62;
 const ONCE: u64 = 1 << 32;
-/// What the kernel calls a uid that has no name in its user namespace.
-const NOBODY: u32 = 65534;
 const COUNT: u64 = (NEVER - 1) & !(ONCE - 1);
+/// What the kernel calls a uid or gid that has no name in its user namespace.
+const NOBODY: u32 = 65534;
+
+static EUID: Remembered = Remembered(AtomicU64::new(0));
+static EGID: Remembered = Remembered(AtomicU64::new(0));
+/// The permission bits that the umask was seen to leave alone.
+static LEFT_ALONE: Remembered = Remembered(AtomicU64::new(0));
+
+impl Remembered {
+    #[inline]
+    fn known(&self) -> Option<u32> {
+        let word = self.0.load(Ordering::Acquire);
+        (word & KNOWN != 0).then_some(word as u32)
+    }
+
+    /// Remembers `number`, which was found out after the word was `before`: only if nobody has forgotten since, for the
+    /// answer may be from before a change.
+    fn learn(&self, before: u64, number: u32) {
+        if before & NEVER == 0 {
+            let known = KNOWN | (before & COUNT) | u64::from(number);
+            let _ = self
+                .0
+                .compare_exchange(before, known, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn known_or_ask(&self, ask: fn() -> u32) -> u32 {
+        let word = self.0.load(Ordering::Acquire);
+        if word & KNOWN != 0 {
+            word as u32
+        } else {
+            self.ask(word, ask)
+        }
+    }
+
+    #[cold]
+    fn ask(&self, before: u64, ask: fn() -> u32) -> u32 {
+        let number = ask();
+        // Of one that its user namespace has no name for yet the kernel says "nobody"; whoever writes the namespace's
+        // map changes that without a call of ours.
+        if number != NOBODY {
+            self.learn(before, number);
+        }
+        number
+    }
+
+    fn forget(&self) {
+        self.change(|word| (word & NEVER) | ((word & COUNT).wrapping_add(ONCE) & COUNT));
+    }
+
+    fn never_remember(&self) {
+        self.change(|word| NEVER | ((word & COUNT).wrapping_add(ONCE) & COUNT));
+    }
+
+    fn change(&self, to: impl Fn(u64) -> u64) {
+        let _ = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| Some(to(word)));
+    }
+}
 
 /// The effective uid of the calling thread.
 #[inline]
 pub fn euid() -> u32 {
-    let word = REMEMBERED.load(Ordering::Acquire);
-    if word & KNOWN != 0 {
-        word as u32
-    } else {
-        ask(word)
-    }
+    EUID.known_or_ask(process::euid)
 }
 
 /// The effective uid of the calling thread, if it is remembered.
 #[inline]
 pub fn known_euid() -> Option<u32> {
-    let word = REMEMBERED.load(Ordering::Acquire);
-    (word & KNOWN != 0).then_some(word as u32)
+    EUID.known()
 }
 
-#[cold]
-fn ask(before: u64) -> u32 {
-    let euid = process::euid();
-    // Of a uid that its user namespace has no name for yet the kernel says "nobody"; whoever writes the namespace's
-    // map changes that without a call of ours.
-    if before & NEVER == 0 && euid != NOBODY {
-        // Only if nobody has forgotten since: the answer may be from before a change.
-        let known = KNOWN | (before & COUNT) | u64::from(euid);
-        let _ = REMEMBERED.compare_exchange(before, known, Ordering::AcqRel, Ordering::Relaxed);
-    }
-    euid
+/// The effective gid of the calling thread.
+#[inline]
+pub fn egid() -> u32 {
+    EGID.known_or_ask(process::egid)
 }
 
 /// Somebody is about to change the process's identity, or has just done it.
 pub fn forget() {
-    change(|word| (word & NEVER) | ((word & COUNT).wrapping_add(ONCE) & COUNT));
+    EUID.forget();
+    EGID.forget();
 }
 
 /// The threads of this process may have different identities from now on.
 pub fn never_remember() {
-    change(|word| NEVER | ((word & COUNT).wrapping_add(ONCE) & COUNT));
+    EUID.never_remember();
+    EGID.never_remember();
 }
 
-fn change(to: impl Fn(u64) -> u64) {
-    let _ = REMEMBERED.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| Some(to(word)));
+/// Somebody is about to change the umask, or has just done it.
+pub fn forget_umask() {
+    LEFT_ALONE.forget();
+}
+
+/// Whether the umask is known to leave all bits of `mode` alone.
+#[inline]
+pub fn umask_leaves(mode: u32) -> bool {
+    LEFT_ALONE.known().is_some_and(|left| mode & !left == 0)
+}
+
+/// A file that is made with certain permissions, to see what the umask leaves of them.
+pub struct UmaskTest {
+    before: u64,
+}
+
+impl UmaskTest {
+    /// To be begun before the file is made.
+    pub fn begin() -> UmaskTest {
+        UmaskTest {
+            before: LEFT_ALONE.0.load(Ordering::Acquire),
+        }
+    }
+
+    /// The file was to have `asked` and was given `got`.
+    pub fn end(self, asked: u32, got: u32) {
+        let known = if self.before & KNOWN != 0 {
+            self.before as u32
+        } else {
+            0
+        };
+        LEFT_ALONE.learn(self.before, known | (asked & got & 0o777));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn answer() -> u32 {
+        7
+    }
+
     #[test]
     fn an_answer_from_before_a_change_is_not_kept() {
-        if process::euid() == NOBODY {
-            // Never remembered: nothing to see here.
-            assert_eq!(euid(), NOBODY);
-            return;
-        }
-        assert_eq!(euid(), process::euid());
-        assert_ne!(REMEMBERED.load(Ordering::Relaxed) & KNOWN, 0);
-        forget();
-        let before = REMEMBERED.load(Ordering::Relaxed);
-        assert_eq!(before & KNOWN, 0);
-        forget();
-        ask(before);
-        assert_eq!(
-            REMEMBERED.load(Ordering::Relaxed) & KNOWN,
-            0,
-            "asked before the second change"
-        );
-        assert_eq!(euid(), process::euid());
-        assert_ne!(REMEMBERED.load(Ordering::Relaxed) & KNOWN, 0);
-        never_remember();
-        assert_eq!(euid(), process::euid());
-        assert_eq!(REMEMBERED.load(Ordering::Relaxed) & KNOWN, 0);
+        let number = Remembered(AtomicU64::new(0));
+        assert_eq!(number.known(), None);
+        assert_eq!(number.known_or_ask(answer), 7);
+        assert_eq!(number.known(), Some(7));
+        number.forget();
+        assert_eq!(number.known(), None);
+        let before = number.0.load(Ordering::Relaxed);
+        number.forget();
+        assert_eq!(number.ask(before, answer), 7);
+        assert_eq!(number.known(), None, "asked before the second change");
+        assert_eq!(number.known_or_ask(answer), 7);
+        assert_eq!(number.known(), Some(7));
+        number.never_remember();
+        assert_eq!(number.known_or_ask(answer), 7);
+        assert_eq!(number.known(), None);
+    }
+
+    #[test]
+    fn a_uid_without_a_name_is_not_kept() {
+        let number = Remembered(AtomicU64::new(0));
+        assert_eq!(number.known_or_ask(|| NOBODY), NOBODY);
+        assert_eq!(number.known(), None);
+    }
+
+    #[test]
+    fn only_bits_that_were_left_alone_are_known_to_be() {
+        UmaskTest::begin().end(0o640, 0o600);
+        assert!(umask_leaves(0o600));
+        assert!(!umask_leaves(0o640), "a bit that was taken");
+        assert!(!umask_leaves(0o604), "a bit that was never tried");
+        UmaskTest::begin().end(0o004, 0o004);
+        assert!(umask_leaves(0o604));
+        let test = UmaskTest::begin();
+        forget_umask();
+        test.end(0o777, 0o777);
+        assert!(!umask_leaves(0o600), "seen before the change");
     }
 }

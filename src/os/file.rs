@@ -242,6 +242,36 @@ pub fn set_len(fd: &Fd, len_bytes: u64) -> OsResult<()> {
     )
 }
 
+/// `mknod` of an empty regular file; the umask takes its bits. `EEXIST`: something is there.
+pub fn make_file(path: &Path, mode: u32) -> OsResult<()> {
+    retry(
+        libc::SYS_mknodat,
+        [
+            libc::AT_FDCWD as usize,
+            path.addr(),
+            (libc::S_IFREG | mode) as usize,
+            0,
+            0,
+            0,
+        ],
+    )
+}
+
+/// `truncate`: only for a path in a directory that nobody else can write to, for it follows links.
+#[cfg(target_pointer_width = "64")]
+pub fn set_len_of(path: &Path, len_bytes: u64) -> OsResult<()> {
+    retry(
+        libc::SYS_truncate,
+        [path.addr(), len_bytes as usize, 0, 0, 0, 0],
+    )
+}
+
+/// `truncate`: only for a path in a directory that nobody else can write to, for it follows links.
+#[cfg(not(target_pointer_width = "64"))]
+pub fn set_len_of(path: &Path, len_bytes: u64) -> OsResult<()> {
+    set_len(&open(path, libc::O_RDWR, 0)?, len_bytes)
+}
+
 /// `fallocate`: afterwards the range can be written without the file system running out of room.
 #[cfg(target_pointer_width = "64")]
 pub fn allocate(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {

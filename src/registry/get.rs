@@ -4,7 +4,7 @@ use super::caller::Thread;
 use super::failure::{Failure, Outcome, Why};
 use super::host::{Host, host};
 use super::segment;
-use crate::os::process;
+use crate::os::{credentials, process};
 use crate::storage::index::{self, Lookup};
 use crate::storage::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED};
 use crate::storage::lock::Held;
@@ -218,7 +218,7 @@ fn plan(
         id: id.raw(),
         key: key.0,
         uid: Thread.euid(),
-        gid: process::egid(),
+        gid: credentials::egid(),
         mode: rules::new_mode(shmflg),
         segsz: size,
         flags: bits,

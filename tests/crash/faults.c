@@ -41,6 +41,8 @@ static const struct fault {
 	{ SYS_munmap, "munmap", false, { ENOMEM } },
 	{ SYS_mremap, "mremap", false, { ENOMEM, EAGAIN } },
 	{ SYS_madvise, "madvise", false, { ENOMEM, EAGAIN, EIO } },
+	{ SYS_mknodat, "mknodat", false, { EACCES, EDQUOT, EIO, ENOMEM, ENOSPC, EPERM, EROFS } },
+	{ SYS_truncate, "truncate", false, { EINTR, EIO, EFBIG, ENOMEM, EDQUOT, EROFS, ENOSPC, EACCES } },
 	{ SYS_ftruncate, "ftruncate", false, { EINTR, EIO, EFBIG, ENOMEM, EDQUOT, EROFS, ENOSPC } },
 	{ SYS_fallocate, "fallocate", false, { ENOSPC, EDQUOT, EINTR, EIO, EFBIG, ENOMEM } },
 	{ SYS_fchmod, "fchmod", false, { EIO, EROFS, EPERM, ENOMEM } },
