@@ -31,8 +31,23 @@ impl Path {
 
     /// Appends `text` as it is. `None`, and nothing appended, when it does not fit or holds a NUL.
     pub fn push(&mut self, text: &[u8]) -> Option<()> {
+        if text.contains(&0) {
+            return None;
+        }
+        self.push_checked(text)
+    }
+
+    /// Copies what `other` holds, and no more of its room than that. For a path that is empty.
+    pub fn begin_with(&mut self, other: &Path) {
+        self.len = 0;
+        let _ = self.push_checked(other.as_bytes());
+    }
+
+    /// [`Path::push`] of text without a NUL.
+    #[inline]
+    fn push_checked(&mut self, text: &[u8]) -> Option<()> {
         let end = self.len.checked_add(text.len())?;
-        if end >= CAPACITY || text.contains(&0) {
+        if end >= CAPACITY {
             return None;
         }
         self.bytes.get_mut(self.len..end)?.copy_from_slice(text);
@@ -63,7 +78,7 @@ impl Path {
                 break;
             }
         }
-        self.push(digits.get(at..)?)
+        self.push_checked(digits.get(at..)?)
     }
 
     /// Appends `number` as eight lower-case hexadecimal digits.
@@ -77,7 +92,7 @@ impl Path {
                 b'a' + nibble - 10
             };
         }
-        self.push(&digits)
+        self.push_checked(&digits)
     }
 
     /// The path without its NUL.

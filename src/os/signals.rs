@@ -13,8 +13,13 @@ static HANDLED: AtomicBool = AtomicBool::new(false);
 /// Whether the host may have signal handlers.
 #[inline]
 pub fn are_handled() -> bool {
-    // Pairs with: the store in `note_handler`, by way of the lock that is taken before this and after that.
-    core::sync::atomic::fence(Ordering::SeqCst);
+    // Pairs with: the store in `note_handler`, by way of the lock that is taken before this and after that. On x86 taking
+    // it was a full barrier already.
+    if cfg!(target_arch = "x86_64") {
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+    } else {
+        core::sync::atomic::fence(Ordering::SeqCst);
+    }
     HANDLED.load(Ordering::Relaxed)
 }
 

@@ -17,10 +17,11 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     let request = sysv::parse_shmat(shmid, addr, shmflg)?;
     let host = host()?;
     host.enforce_forced()?;
-    let mut image = find(host, request.id)?;
+    let mut image = SlotImage::EMPTY;
+    find(host, request.id, &mut image)?;
     if image.mode & sysv::flags::SHM_DEST != 0 || image.flags & FLAG_RIGHTS != 0 {
         // Whoever had it attached may be dead, and so is it then.
-        image = host.settled(|| find(host, request.id))?;
+        host.settled(&mut image, |image| find(host, request.id, image))?;
     }
     host.settle_order(request.id.slot())?;
     let mut session = host.enter()?;
@@ -35,12 +36,13 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     }
 }
 
-fn find(host: &'static super::host::Host, id: ShmId) -> Outcome<SlotImage> {
-    let unknown = Refusal {
-        errno: Errno::Einval,
-        reason: Reason::UnknownId(id),
-    };
-    Ok(host.live(id)?.ok_or(unknown)?)
+#[inline]
+fn find(host: &'static super::host::Host, id: ShmId, image: &mut SlotImage) -> Outcome<()> {
+    if host.live(id, image)? {
+        Ok(())
+    } else {
+        Err(Errno::Einval.because(Reason::UnknownId(id)).into())
+    }
 }
 
 impl Session {
@@ -100,7 +102,7 @@ impl Session {
         let known = self.local.attaches.record_of(image.slot);
         let stamp = Some((process::pid(), process::now_secs()));
         let held = self.lock();
-        if live_locked(&held, id).is_none() {
+        if !slots::is_live(&held, id.slot(), id.raw()) {
             return Err(Refusal {
                 errno: Errno::Eidrm,
                 reason: Reason::RemovedMeanwhile(id),

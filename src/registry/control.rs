@@ -29,23 +29,19 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
     let host = host()?;
     host.enforce_forced()?;
     let by_index = matches!(cmd, Command::ShmStat | Command::ShmStatAny);
-    let find = || -> Outcome<SlotImage> {
-        let found = if by_index {
-            host.live_at(id.slot())?
-        } else {
-            host.live(id)?
-        };
-        let refusal = if by_index {
-            Refusal {
-                errno: Errno::Einval,
-                reason: Reason::UnusedIndex(id.slot()),
+    let find = |image: &mut SlotImage| -> Outcome<()> {
+        if by_index {
+            if !host.live_at(id.slot(), image)? {
+                let unused = Reason::UnusedIndex(id.slot());
+                return Err(Errno::Einval.because(unused).into());
             }
-        } else {
-            unknown(id)
-        };
-        Ok(found.ok_or(refusal)?)
+        } else if !host.live(id, image)? {
+            return Err(unknown(id).into());
+        }
+        Ok(())
     };
-    let image = host.settled(find)?;
+    let mut image = SlotImage::EMPTY;
+    host.settled(&mut image, find)?;
     let segment = segment(&image);
     sysv::may_stat(&segment, cmd, &Thread)?;
     Ok(segment)
@@ -55,7 +51,14 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
 fn enter_at(id: ShmId) -> Outcome<(Session, Held<'static>, SlotImage)> {
     let host = host()?;
     host.enforce_forced()?;
-    host.settled(|| Ok(host.live(id)?.ok_or(unknown(id))?))?;
+    let mut image = SlotImage::EMPTY;
+    host.settled(&mut image, |image| {
+        if host.live(id, image)? {
+            Ok(())
+        } else {
+            Err(unknown(id).into())
+        }
+    })?;
     let session = host.enter()?;
     let held = session.lock();
     let image = live_locked(&held, id).ok_or(unknown(id))?;
@@ -254,10 +257,11 @@ pub fn list(each: &mut dyn FnMut(&Segment, u64, u64)) -> Outcome<()> {
     host.enforce_forced()?;
     host.settle_all()?;
     let table = host.namespace.table();
+    let mut image = SlotImage::EMPTY;
     let mut at = 0;
     while let Some(slot) = books::next_taken_slot(table, at) {
         at = slot + 1;
-        if let Some(image) = host.live_at(slot)? {
+        if host.live_at(slot, &mut image)? {
             each(&segment(&image), host.namespace.resident_bytes(&image), 0);
         }
     }

@@ -225,23 +225,27 @@ impl Host {
         }
     }
 
-    /// The live segment with this id, read without a lock if possible.
-    pub fn live(&'static self, id: ShmId) -> Outcome<Option<SlotImage>> {
-        self.live_at(id.slot())
-            .map(|image| image.filter(|image| image.id == id.raw()))
+    /// Reads the live segment with this id into `image`, without a lock if possible. `false`: there is none.
+    #[inline]
+    pub fn live(&'static self, id: ShmId, image: &mut SlotImage) -> Outcome<bool> {
+        Ok(self.live_at(id.slot(), image)? && image.id == id.raw())
     }
 
-    /// The live segment in this slot, read without a lock if possible.
-    pub fn live_at(&'static self, slot: u32) -> Outcome<Option<SlotImage>> {
-        let image = match self.namespace.table().snapshot(slot) {
-            Some(image) => image,
-            None => {
-                let session = self.enter()?;
-                let held = session.host.namespace.lock(session.me);
-                held.table().image(slot)
-            }
-        };
-        Ok(image.is_live().then_some(image))
+    /// Reads the live segment in this slot into `image`, without a lock if possible. `false`: there is none.
+    #[inline]
+    pub fn live_at(&'static self, slot: u32, image: &mut SlotImage) -> Outcome<bool> {
+        if !self.namespace.table().snapshot_into(slot, image) {
+            self.read_locked(slot, image)?;
+        }
+        Ok(image.is_live())
+    }
+
+    #[cold]
+    fn read_locked(&'static self, slot: u32, image: &mut SlotImage) -> Outcome<()> {
+        let session = self.enter()?;
+        let held = session.host.namespace.lock(session.me);
+        held.table().image_into(slot, image);
+        Ok(())
     }
 }
 

@@ -20,19 +20,24 @@ const MANY: u32 = 10_000;
 
 impl Host {
     /// The segment that `find` finds, with nobody dead counted in it.
-    pub fn settled(&'static self, find: impl Fn() -> Outcome<SlotImage>) -> Outcome<SlotImage> {
-        let mut image = find()?;
+    #[inline]
+    pub fn settled(
+        &'static self,
+        image: &mut SlotImage,
+        find: impl Fn(&mut SlotImage) -> Outcome<()>,
+    ) -> Outcome<()> {
+        find(image)?;
         // It comes to rest at once, unless others attach and detach all the time: then any moment's count is right.
         for _ in 0..20 {
-            if !self.settle(&image)? {
+            if image.nattch == 0 || !self.settle(image)? {
                 break;
             }
-            image = find()?;
+            find(image)?;
         }
         if image.flags & FLAG_RIGHTS != 0 {
-            self.set_overdue_rights(&image)?;
+            self.set_overdue_rights(image)?;
         }
-        Ok(image)
+        Ok(())
     }
 
     /// Gives a segment's file the rights that the table has for it, if whoever changed the table could not, or died

@@ -77,18 +77,25 @@ pub fn parse_name(name: &[u8]) -> Option<(i32, i32)> {
 }
 
 impl Namespace {
-    /// The path of a segment's file.
-    fn segment_path(&self, image: &SlotImage) -> Stored<Path> {
+    /// Puts the path of a segment's file into `path`, which is empty.
+    #[inline]
+    fn segment_path(&self, image: &SlotImage, path: &mut Path) -> Stored<()> {
         match huge_page_log2(image) {
-            None => Ok(self.ordinary_path(image)),
-            Some(log2) => self.huge_segment_path(image, log2),
+            None => {
+                self.ordinary_path(image, path);
+                Ok(())
+            }
+            Some(log2) => {
+                *path = self.huge_segment_path(image, log2)?;
+                Ok(())
+            }
         }
     }
 
-    fn ordinary_path(&self, image: &SlotImage) -> Path {
-        let mut path = self.inside(b"segments");
-        let _ = push_file_name(&mut path, image);
-        path
+    #[inline]
+    fn ordinary_path(&self, image: &SlotImage, path: &mut Path) {
+        path.begin_with(self.segments_directory());
+        let _ = push_file_name(path, image);
     }
 
     /// Makes the file of a reserved segment, zeroed and of its exact length and mode. With `promise` the pages of
@@ -96,10 +103,11 @@ impl Namespace {
     #[inline(never)]
     pub fn make_segment_file(&self, image: &SlotImage, promise: bool) -> Stored<()> {
         let log2 = huge_page_log2(image);
-        let path = match log2 {
-            None => self.ordinary_path(image),
-            Some(log2) => self.new_huge_segment_path(image, log2)?,
-        };
+        let mut path = Path::new();
+        match log2 {
+            None => self.ordinary_path(image, &mut path),
+            Some(log2) => path = self.new_huge_segment_path(image, log2)?,
+        }
         let len = file_len(image);
         let mode = image.mode & 0o777;
         let mut doing = "make";
@@ -156,21 +164,14 @@ impl Namespace {
         write: bool,
         exec: bool,
     ) -> Stored<u64> {
-        let path = self.segment_path(image)?;
+        let mut path = Path::new();
+        self.segment_path(image, &mut path)?;
         let len = mapped_len(image);
         let map_segment = match huge_page_log2(image) {
             None => map::map_segment,
             Some(_) => huge::map_segment,
         };
         let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
-        #[allow(
-            clippy::large_enum_variant,
-            reason = "lives on the stack for a moment, and there is no heap"
-        )]
-        enum Refused {
-            Call(&'static str, OsError),
-            File(Obstacle),
-        }
         let everybody_writes = self.scope() == Scope::System && huge_page_log2(image).is_none();
         if everybody_writes && !self.is_only_name(image.id) {
             return Err(Obstacle::Damaged {
@@ -178,77 +179,30 @@ impl Namespace {
                 what: "it is not the only file with this id: somebody has put one there",
             });
         }
-        let mut refused = None;
+        let mut doing = Step::Open;
+        let mut found = None;
         let mapped = elsewhere::with_descriptor(|| {
-            let fd = file::open(&path, access, 0).inspect_err(|&error| {
-                refused = Some(Refused::Call("open", error));
-            })?;
-            let status = file::status(&fd).inspect_err(|&error| {
-                refused = Some(Refused::Call("stat", error));
-            })?;
-            if let Err(obstacle) = self.check_segment_file(&path, &status, image) {
-                refused = Some(Refused::File(obstacle));
+            doing = Step::Open;
+            let fd = file::open(&path, access, 0)?;
+            doing = Step::Look;
+            let status = file::status(&fd)?;
+            if !is_as_expected(&status, image) {
+                doing = Step::Check;
+                found = Some(status);
                 return Err(OsError(libc::EACCES));
             }
-            map_segment(&fd, len, place, write, exec).inspect_err(|&error| {
-                refused = Some(Refused::Call("map", error));
-            })
+            doing = Step::Map;
+            map_segment(&fd, len, place, write, exec)
         });
-        mapped.map_err(|error| match refused {
-            Some(Refused::File(obstacle)) => obstacle,
-            Some(Refused::Call("map", error)) => Obstacle::Call {
+        mapped.map_err(|error| match (doing, found) {
+            (Step::Check, Some(status)) => what_is_wrong(&path, &status, image),
+            (Step::Map, _) => Obstacle::Call {
                 doing: "map the segment",
                 error,
             },
-            Some(Refused::Call(doing, error)) => Obstacle::system(doing, &path, error),
-            None => Obstacle::system("open", &path, error),
+            (Step::Look, _) => Obstacle::system("stat", &path, error),
+            _ => Obstacle::system("open", &path, error),
         })
-    }
-
-    fn check_segment_file(
-        &self,
-        path: &Path,
-        status: &file::Status,
-        image: &SlotImage,
-    ) -> Stored<()> {
-        if !status.is_file() {
-            return Err(Obstacle::WrongKind {
-                path: *path,
-                found: status.kind(),
-                wanted: "a regular file",
-                owner: status.uid,
-            });
-        }
-        if status.uid != image.cuid {
-            return Err(Obstacle::WrongOwner {
-                path: *path,
-                owner: status.uid,
-                wanted: image.cuid,
-            });
-        }
-        if status.links > 1 {
-            return Err(Obstacle::HardLinked {
-                path: *path,
-                owner: status.uid,
-            });
-        }
-        // Pages behind the end of the file would raise SIGBUS.
-        let wanted = file_len(image);
-        if pages_of(status.len_bytes) < pages_of(wanted) {
-            return Err(Obstacle::Short {
-                path: *path,
-                len_bytes: status.len_bytes,
-                wanted_bytes: image.segsz,
-            });
-        }
-        // And a length in the table that is too small would have the program use what lies behind its attach.
-        if status.len_bytes != wanted {
-            return Err(Obstacle::Damaged {
-                path: *path,
-                what: "its length is not that of the segment",
-            });
-        }
-        Ok(())
     }
 
     /// Gives the file of a segment the rights that the table says: its permission bits, and the sticky bit of one
@@ -256,7 +210,8 @@ impl Namespace {
     /// does not ask the table, an owner or group other than the creator's gets its own entry in an access list.
     #[inline(never)]
     pub fn set_segment_file_rights(&self, image: &SlotImage) -> Stored<()> {
-        let path = self.segment_path(image)?;
+        let mut path = Path::new();
+        self.segment_path(image, &mut path)?;
         let listed =
             self.scope() == Scope::System && (image.uid != image.cuid || image.gid != image.cgid);
         let mode = image.mode & 0o777 | image.mode & MODE_MARKED;
@@ -276,7 +231,8 @@ impl Namespace {
 
     /// Sets the sticky bit of the file of a segment that is marked, and leaves the rest of its mode as it is.
     pub fn mark_segment_file(&self, image: &SlotImage) -> Stored<()> {
-        let path = self.segment_path(image)?;
+        let mut path = Path::new();
+        self.segment_path(image, &mut path)?;
         let set = elsewhere::with_descriptor(|| {
             let fd = self.open_to_change(&path, image)?;
             let mode = file::status(&fd)?.permissions() | MODE_MARKED;
@@ -319,7 +275,8 @@ impl Namespace {
         if huge_page_log2(image).is_some_and(|log2| self.unlink_known(image, log2)) {
             return Ok(());
         }
-        let path = self.segment_path(image)?;
+        let mut path = Path::new();
+        self.segment_path(image, &mut path)?;
         match file::unlink(&path) {
             Ok(()) => Ok(()),
             // Gone, if the directory is where it was: after a chroot nothing can be said.
@@ -333,9 +290,10 @@ impl Namespace {
         if self.table().is_untouched(image.slot) {
             return 0;
         }
-        self.segment_path(image)
+        let mut path = Path::new();
+        self.segment_path(image, &mut path)
             .ok()
-            .and_then(|path| file::status_of(&path).ok())
+            .and_then(|()| file::status_of(&path).ok())
             .map_or(0, |status| status.allocated_bytes)
     }
 
@@ -392,6 +350,62 @@ impl Namespace {
             }
         }
         sum
+    }
+}
+
+/// How far the mapping of a segment has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Open,
+    Look,
+    Check,
+    Map,
+}
+
+/// Whether a file can be that of a segment.
+#[inline]
+fn is_as_expected(status: &file::Status, image: &SlotImage) -> bool {
+    // A length in the table that is too small would have the program use what lies behind its attach, and pages behind
+    // the end of the file would raise SIGBUS.
+    status.is_file()
+        && status.uid == image.cuid
+        && status.links <= 1
+        && status.len_bytes == file_len(image)
+}
+
+/// Why it cannot.
+#[cold]
+#[inline(never)]
+fn what_is_wrong(path: &Path, status: &file::Status, image: &SlotImage) -> Obstacle {
+    let (path, owner) = (*path, status.uid);
+    if !status.is_file() {
+        return Obstacle::WrongKind {
+            path,
+            found: status.kind(),
+            wanted: "a regular file",
+            owner,
+        };
+    }
+    if owner != image.cuid {
+        return Obstacle::WrongOwner {
+            path,
+            owner,
+            wanted: image.cuid,
+        };
+    }
+    if status.links > 1 {
+        return Obstacle::HardLinked { path, owner };
+    }
+    if pages_of(status.len_bytes) < pages_of(file_len(image)) {
+        return Obstacle::Short {
+            path,
+            len_bytes: status.len_bytes,
+            wanted_bytes: image.segsz,
+        };
+    }
+    Obstacle::Damaged {
+        path,
+        what: "its length is not that of the segment",
     }
 }
 

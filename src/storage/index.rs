@@ -165,11 +165,13 @@ fn probe(table: &Table, key: i32) -> Option<u32> {
 
 /// Runs `change`, during which lookups without the lock find the index [busy](Lookup::Busy): around everything that
 /// makes, ends or renames a segment, so that a death in the middle sends them to the lock, and so to recovery.
+#[inline]
 pub fn changing<R>(held: &Held<'_>, change: impl FnOnce() -> R) -> R {
     let table = held.table();
     let before = table.get32(header!(index_version)) & !1;
     table.set32(header!(index_version), before | 1);
-    fence(Ordering::SeqCst);
+    // Pairs with: the fences of the readers. What follows is seen by nobody who has not seen the odd version.
+    fence(Ordering::Release);
     let answer = change();
     table.set32(header!(index_version), before.wrapping_add(2));
     answer

@@ -35,6 +35,8 @@ pub struct LimitWords {
 pub struct Namespace {
     table: Table,
     directory: Path,
+    /// Where the files of ordinary segments lie.
+    segments: Path,
     scope: Scope,
     opened_by: u32,
     /// The table's name in the directory.
@@ -110,6 +112,7 @@ impl Namespace {
         Namespace {
             table: Table::new(map),
             directory: place.directory,
+            segments: place.inside(b"segments"),
             scope: place.scope,
             opened_by: place.euid,
             table_name,
@@ -130,7 +133,13 @@ impl Namespace {
         &self.directory
     }
 
+    /// Where the files of ordinary segments lie.
+    pub(super) fn segments_directory(&self) -> &Path {
+        &self.segments
+    }
+
     /// For whom it is.
+    #[inline]
     pub fn scope(&self) -> Scope {
         self.scope
     }

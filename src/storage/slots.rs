@@ -196,6 +196,15 @@ pub fn attach(
     Ok(record)
 }
 
+/// Whether slot `index` holds the live segment `id`.
+#[inline]
+pub fn is_live(held: &Held<'_>, index: u32, id: i32) -> bool {
+    let table = held.table();
+    let mut image = SlotImage::EMPTY;
+    table.image_into(index, &mut image);
+    image.is_live() && image.id == id
+}
+
 /// Whether `record` is the one that counts the attaches of segment `id` by `owner`.
 pub fn counts_for(held: &Held<'_>, record: u32, owner: Identity, id: i32) -> bool {
     let table = held.table();
