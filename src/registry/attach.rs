@@ -190,12 +190,19 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     if !super::attaches::may_touch(addr, u64::MAX) {
         return Err(nothing());
     }
-    let mut session = host.enter()?;
+    // The one errno that shmdt has.
+    let enter = || {
+        host.enter().map_err(|failure| Failure {
+            errno: Errno::Einval.raw(),
+            ..failure
+        })
+    };
+    let mut session = enter()?;
     let slot = session.slot_attached_at(addr);
     if let Some(slot) = slot.filter(|&slot| host.has_lost_attachers(slot)) {
         drop(session);
         host.settle_order(slot)?;
-        session = host.enter()?;
+        session = enter()?;
     }
     let mut gone = 0;
     let mut at = session.local.attaches.count_above(addr);

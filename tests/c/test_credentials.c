@@ -131,6 +131,31 @@ TEST_SEVERAL_UIDS(an_effective_user_taken_for_a_while_decides_for_that_while)
 	TEST_SUCC(shmctl(own, IPC_RMID, NULL));
 }
 
+static gid_t group_of_a_new_segment(void)
+{
+	int id = new_segment(PAGE);
+	struct shmid_ds d = stat_of(id);
+	MUST(shmctl(id, IPC_RMID, NULL));
+	CHECK_EQ(d.shm_perm.gid, d.shm_perm.cgid);
+	return d.shm_perm.cgid;
+}
+
+TEST_SEVERAL_UIDS(the_effective_group_of_the_moment_is_that_of_what_is_made)
+{
+	gid_t first = getegid();
+	CHECK_EQ(group_of_a_new_segment(), first);
+	MUST(setegid(SOMEBODY));
+	CHECK_EQ(group_of_a_new_segment(), SOMEBODY);
+	MUST(setregid((gid_t)-1, SOMEBODY + 1));
+	CHECK_EQ(group_of_a_new_segment(), SOMEBODY + 1);
+	MUST(setresgid((gid_t)-1, SOMEBODY + 2, (gid_t)-1));
+	CHECK_EQ(group_of_a_new_segment(), SOMEBODY + 2);
+	MUST((int)syscall(SYS_setresgid, -1, SOMEBODY + 3, -1));
+	CHECK_EQ(group_of_a_new_segment(), SOMEBODY + 3);
+	MUST(setgid(SOMEBODY + 4));
+	CHECK_EQ(group_of_a_new_segment(), SOMEBODY + 4);
+}
+
 /* -------------------------------------------------------------- chroot */
 
 TEST(an_attach_stays_usable_after_chroot)

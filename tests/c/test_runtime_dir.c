@@ -91,6 +91,52 @@ TEST(a_segment_is_a_file_that_carries_its_key_id_mode_and_size)
 	CHECK_MODE(in_runtime_dir(seg[0].name), S_IFREG | 0600);
 }
 
+static void check_file_of(int mode)
+{
+	char name[64];
+	struct stat st;
+	int id = MUST(shmget(IPC_PRIVATE, PAGE, mode));
+	snprintf(name, sizeof name, "segments/SYSV00000000.%d", id);
+	CHECK_MODE(in_runtime_dir(name), S_IFREG | mode);
+	MUST(stat(in_runtime_dir(name), &st));
+	CHECK_EQ(st.st_size, PAGE);
+	MUST(shmctl(id, IPC_RMID, NULL));
+}
+
+static void check_files_under_changing_masks(const char *scope)
+{
+	static const int modes[] = { 0600, 0666, 0600, 0640, 0444, 0, 0777, 0666 };
+	static const mode_t masks[] = { 0, 077, 0, 0777, 022, 0700 };
+	setenv("SHMSHIM_SCOPE", scope, 1);
+	for (size_t m = 0; m < sizeof masks / sizeof *masks; m++) {
+		umask(masks[m]);
+		for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+			check_file_of(modes[i]);
+		/* And by the call that libc gives nobody a name for. */
+		syscall(SYS_umask, ~masks[m] & 0777);
+		for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+			check_file_of(modes[i]);
+	}
+}
+
+TEST(a_file_has_its_segments_mode_whatever_the_umask_becomes)
+{
+	SHIM_ONLY();
+	setenv("SHMSHIM_DIR", new_base(), 1);
+	IN_CHILD check_files_under_changing_masks("user");
+	IN_CHILD check_files_under_changing_masks("system");
+}
+
+TEST_SEVERAL_UIDS(so_it_is_for_a_user_whom_modes_can_stop)
+{
+	SHIM_ONLY();
+	IN_CHILD
+	{
+		drop_to(54001, 54001);
+		check_files_under_changing_masks("user");
+	}
+}
+
 TEST(the_file_goes_when_the_segment_is_destroyed)
 {
 	SHIM_ONLY();

@@ -1,0 +1,235 @@
+/* A process without signal handlers, and the moment at which it installs its first one, by whatever name. */
+#include "proctest.h"
+#include <sys/time.h>
+
+static int id;
+static char *base;
+static volatile sig_atomic_t handled, failed_line, failed_errno;
+static bool may_be_refused;
+
+/* The next signal comes a little after the handler of the last one. */
+static volatile sig_atomic_t bombarding;
+static void arm_timer(void)
+{
+	struct itimerval once = { .it_value.tv_usec = 60 + handled % 50 };
+	if (bombarding)
+		setitimer(ITIMER_REAL, &once, NULL);
+}
+
+/* Attaches and detaches, in the middle of whatever was interrupted. */
+static void calls_in_handler(int sig)
+{
+	int saved = errno;
+	(void)sig;
+	handled++;
+	char *p = shmat(id, NULL, 0);
+	if (p == (char *)-1) {
+		if (!(may_be_refused && errno == ENOMEM) && !failed_line)
+			failed_line = __LINE__, failed_errno = errno;
+	} else if ((p[0] != 'b' || (shmdt(p) != 0 && !may_be_refused)) && !failed_line)
+		failed_line = __LINE__, failed_errno = errno;
+	arm_timer();
+	errno = saved;
+}
+
+static void begin(void)
+{
+	id = MUST(shmget(0x131, PAGE, IPC_CREAT | 0600));
+	base = attach(id);
+	base[0] = 'b';
+}
+
+static void main_flow(int turns)
+{
+	for (int i = 0; i < turns; i++) {
+		char *p = shmat(id, NULL, 0);
+		if (p == (char *)-1 || p[0] != 'b' || shmdt(p) < 0)
+			FATAL("turn %d: shmat or shmdt: %s", i, errno_name(errno));
+		struct life l = whole_life(IPC_PRIVATE, PAGE);
+		if (l.failed)
+			FATAL("turn %d: %s: %s", i, l.failed, errno_name(l.err));
+	}
+}
+
+static void bombard(void)
+{
+	bombarding = 1;
+	arm_timer();
+	main_flow(1500);
+	bombarding = 0;
+	MUST(setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL));
+}
+
+static void check_end(void)
+{
+	CHECK(handled > 0);
+	if (failed_line)
+		FAIL("in the handler, line %d: %s", (int)failed_line, errno_name(failed_errno));
+}
+
+/* ------------------------------------------------------------ every name */
+
+typedef void (*handler)(int);
+handler ssignal(int sig, handler fn);
+handler bsd_signal(int sig, handler fn);
+handler sysv_signal(int sig, handler fn);
+handler __sysv_signal(int sig, handler fn);
+int __sigaction(int sig, const struct sigaction *new, struct sigaction *old);
+
+/* System V's forget the handler when the signal comes. */
+static void rearm(int sig)
+{
+	sysv_signal(sig, rearm);
+	calls_in_handler(sig);
+}
+
+static void by_sigaction(void) { MUST(sigaction(SIGALRM, &(struct sigaction){ .sa_handler = calls_in_handler }, NULL)); }
+static void by_inner_sigaction(void)
+{
+	MUST(__sigaction(SIGALRM, &(struct sigaction){ .sa_handler = calls_in_handler }, NULL));
+}
+static void by_signal(void) { REQUIRE(signal(SIGALRM, calls_in_handler) != SIG_ERR); }
+static void by_ssignal(void) { REQUIRE(ssignal(SIGALRM, calls_in_handler) != SIG_ERR); }
+static void by_bsd_signal(void) { REQUIRE(bsd_signal(SIGALRM, calls_in_handler) != SIG_ERR); }
+static void by_sysv_signal(void) { REQUIRE(sysv_signal(SIGALRM, rearm) != SIG_ERR); }
+static void by_inner_sysv_signal(void) { REQUIRE(__sysv_signal(SIGALRM, rearm) != SIG_ERR); }
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+static void by_sigset(void) { REQUIRE(sigset(SIGALRM, calls_in_handler) != SIG_ERR); }
+#pragma GCC diagnostic pop
+
+TEST(a_handler_that_was_installed_by_any_name_may_interrupt_calls_and_make_some)
+{
+	static const struct {
+		const char *name;
+		void (*install)(void);
+	} ways[] = { { "sigaction", by_sigaction },	  { "__sigaction", by_inner_sigaction },
+		     { "signal", by_signal },		  { "ssignal", by_ssignal },
+		     { "bsd_signal", by_bsd_signal },	  { "sysv_signal", by_sysv_signal },
+		     { "__sysv_signal", by_inner_sysv_signal }, { "sigset", by_sigset } };
+	begin();
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+		IN_CHILD
+		{
+			main_flow(20);
+			ways[i].install();
+			bombard();
+			check_end();
+			if (handled == 0 || failed_line)
+				FAIL("by %s", ways[i].name);
+		}
+	CHECK_EQ(nattch_of(id), 1);
+}
+
+/* struct kernel_sigaction, whose layout is not libc's. */
+struct kernel_action {
+	void (*handler)(int);
+	unsigned long flags;
+	void (*restorer)(void);
+	unsigned long mask;
+};
+
+TEST(a_handler_that_was_installed_through_syscall_may_interrupt_calls_and_make_some)
+{
+	struct sigaction libcs = { .sa_handler = SIG_DFL };
+	struct kernel_action act;
+	begin();
+	main_flow(20);
+	/* libc knows how to return from a handler: take its restorer, before there is a handler that counts. */
+	MUST(sigaction(SIGUSR2, &libcs, NULL));
+	MUST(syscall(SYS_rt_sigaction, SIGUSR2, NULL, &act, 8));
+	act.handler = calls_in_handler;
+	if (!act.restorer)
+		SKIP("libc leaves no restorer for a default action");
+	MUST(syscall(SYS_rt_sigaction, SIGALRM, &act, NULL, 8));
+	bombard();
+	check_end();
+}
+
+#ifdef __x86_64__
+static long bare(long number, long a, long b, long c, long d)
+{
+	long answer;
+	register long r10 __asm__("r10") = d;
+	__asm__ volatile("syscall" : "=a"(answer) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+	return answer;
+}
+
+TEST(a_handler_that_nobody_saw_being_installed_gets_an_answer)
+{
+	struct kernel_action act;
+	begin();
+	main_flow(20);
+	MUST(sigaction(SIGUSR2, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL));
+	if (bare(SYS_rt_sigaction, SIGUSR2, 0, (long)&act, 8) != 0 || !act.restorer)
+		SKIP("libc leaves no restorer for a default action");
+	act.handler = calls_in_handler;
+	may_be_refused = under_shim();
+	if (bare(SYS_rt_sigaction, SIGALRM, (long)&act, 0, 8) != 0)
+		FATAL("no handler");
+	bombard();
+	check_end();
+	TEST_SUCC(shmdt(base));
+	/* What the handler was refused to detach is attached still. */
+	char *at[4096];
+	int left = attaches_in_maps(at, 4096);
+	CHECK_EQ(nattch_of(id), left);
+	for (int i = 0; i < left; i++)
+		TEST_SUCC(shmdt(at[i]));
+	CHECK_EQ(nattch_of(id), 0);
+}
+#endif
+
+/* ---------------------------------------------------------- the first one */
+
+static atomic_int over;
+
+static void *calls_in_thread(void *arg)
+{
+	(void)arg;
+	while (!over)
+		main_flow(1);
+	return NULL;
+}
+
+TEST(the_first_handler_may_come_while_other_threads_are_in_calls)
+{
+	begin();
+	for (int round = 0; round < 40; round++)
+		IN_CHILD
+		{
+			pthread_t thread[2];
+			over = 0;
+			for (int i = 0; i < 2; i++)
+				thread_start(&thread[i], calls_in_thread, NULL);
+			usleep(500 + (useconds_t)round * 37);
+			by_sigaction();
+			for (int i = 0; i < 200; i++) {
+				pthread_kill(thread[i % 2], SIGALRM);
+				if (i % 10 == 0)
+					usleep(50);
+			}
+			over = 1;
+			for (int i = 0; i < 2; i++)
+				REQUIRE(pthread_join(thread[i], NULL) == 0);
+			check_end();
+			CHECK_EQ(nattch_of(id), 2);
+		}
+	CHECK_EQ(nattch_of(id), 1);
+}
+
+TEST(the_actions_that_a_program_sees_are_its_own)
+{
+	struct sigaction old;
+	begin();
+	MUST(sigaction(SIGALRM, NULL, &old));
+	CHECK(old.sa_handler == SIG_DFL);
+	REQUIRE(signal(SIGALRM, calls_in_handler) == SIG_DFL);
+	MUST(sigaction(SIGALRM, NULL, &old));
+	CHECK(old.sa_handler == calls_in_handler);
+	CHECK(signal(SIGALRM, SIG_IGN) == calls_in_handler);
+	CHECK(signal(SIGALRM, SIG_DFL) == SIG_IGN);
+	TEST_ERRNO(sigaction(SIGKILL, &(struct sigaction){ .sa_handler = calls_in_handler }, NULL), EINVAL);
+	TEST_ERRNO(syscall(SYS_rt_sigaction, SIGALRM, UNMAPPED, NULL, 8), EFAULT);
+	TEST_ERRNO(signal(4711, calls_in_handler), EINVAL);
+}
