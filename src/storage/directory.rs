@@ -266,19 +266,29 @@ impl Place {
             });
             match file::make_dir(&hidden, 0o700) {
                 Ok(()) => {
-                    let lock = file::open(&hidden, libc::O_RDONLY | libc::O_DIRECTORY, 0)
+                    let locked = file::open(&hidden, libc::O_RDONLY | libc::O_DIRECTORY, 0)
                         .and_then(|fd| {
-                            file::lock(&fd, Lock::TryExclusive)?;
+                            if !file::lock(&fd, Lock::TryExclusive)? {
+                                // A faster maker takes it for abandoned and removes it.
+                                return Ok(None);
+                            }
                             // The umask may have taken bits.
                             file::set_permissions(&fd, self.directory_mode())?;
-                            Ok(fd)
+                            Ok(Some(fd))
+                        })
+                        .or_else(|error| match error {
+                            // He has done so already.
+                            OsError(libc::ENOENT) => Ok(None),
+                            error => Err(error),
                         })
                         .map_err(|error| {
                             let _ = file::remove_dir(&hidden);
                             Obstacle::system("open", &hidden, error)
                         })?;
-                    self.directory = hidden;
-                    return Ok(lock);
+                    if let Some(lock) = locked {
+                        self.directory = hidden;
+                        return Ok(lock);
+                    }
                 }
                 Err(error) => last = error,
             }
