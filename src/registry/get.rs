@@ -6,11 +6,11 @@ use super::host::{Host, host};
 use super::segment;
 use crate::os::{credentials, process};
 use crate::storage::index::{self, Lookup};
-use crate::storage::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED};
+use crate::storage::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
 use crate::storage::lock::Held;
 use crate::storage::slots::{self, Cursor, NewSegment};
 use crate::storage::table::SlotImage;
-use crate::storage::{Obstacle, books};
+use crate::storage::{Obstacle, books, recover};
 use crate::sysv::{
     self, Caller, Errno, HugePages, IdCursor, Key, Limits, Reason, Refusal, ShmId, flags,
     shmget as rules,
@@ -48,6 +48,7 @@ fn create(
     // Limits that only the dead still hold are no reason to refuse: look once more without them.
     let mut swept = false;
     let mut collisions = 0;
+    let mut repairs = 0;
     loop {
         let held = session.lock();
         if let Some(image) = find(&held, key) {
@@ -79,6 +80,15 @@ fn create(
         }
         host.namespace
             .ensure_slot(&held, new.id as u32 % sysv::SLOTS)?;
+        if held.table().image(new.id as u32 % sysv::SLOTS).state != SlotState::Free as u32 {
+            // The books say that the slot is free, and it is not: they have been damaged.
+            recover::rebuild(&held);
+            repairs += 1;
+            if repairs < 3 {
+                continue;
+            }
+            return Err(host.namespace.is_damaged("its books do not agree").into());
+        }
         if !key.is_private() {
             host.namespace.ensure_index(&held)?;
         }

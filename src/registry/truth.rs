@@ -8,9 +8,9 @@ use super::host::{Host, Session};
 use crate::os::process;
 use crate::os::signals::Blocked;
 use crate::storage::directory::Scope;
-use crate::storage::layout::{CellState, FLAG_RIGHTS};
+use crate::storage::layout::{self, CellState, FLAG_RIGHTS};
 use crate::storage::table::SlotImage;
-use crate::storage::{books, slots};
+use crate::storage::{books, recover, slots};
 use crate::sysv;
 
 /// How many processes are looked at between two walks along a segment's list.
@@ -107,6 +107,16 @@ impl Host {
                 }
             }
             if count < BATCH {
+                break;
+            }
+            if alive > layout::CELLS {
+                // More than there can be: the list has been damaged and leads back into itself.
+                let session = match &session {
+                    Some(session) => session,
+                    None => session.insert(self.enter()?),
+                };
+                recover::rebuild(&session.lock());
+                reaped = true;
                 break;
             }
         }

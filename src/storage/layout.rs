@@ -35,6 +35,12 @@ pub const RECORDS: u32 = 524_288;
 pub const INDEX_WORDS: u32 = 65536;
 /// Words of the key index at first.
 pub const INDEX_WORDS_AT_FIRST: u32 = 1024;
+/// Slots that are backed by pages in a fresh table.
+pub const SLOTS_AT_FIRST: u32 = 64;
+/// Cells that are.
+pub const CELLS_AT_FIRST: u32 = 64;
+/// Records that are.
+pub const RECORDS_AT_FIRST: u32 = 128;
 /// Stores that the journal can hold.
 pub const JOURNAL_ENTRIES: u32 = 32;
 

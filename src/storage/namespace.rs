@@ -283,9 +283,13 @@ impl Namespace {
             return Some(0);
         }
         let version = self.table.get32(slot!(slot, version));
+        if version & 1 != 0 {
+            return None;
+        }
         let mut link = self.table.get32(slot!(slot, first_record));
         let mut found = 0;
-        for step in 0..self.table.records_ready() {
+        // Each process is in the list once, so that a longer one leads back into itself.
+        for step in 0..layout::CELLS + out.len() as u32 {
             let Some(index) = books::in_range(link, &self.table) else {
                 break;
             };
@@ -299,7 +303,15 @@ impl Namespace {
             link = self.table.get32(record!(index, next_of_segment));
         }
         fence(Ordering::Acquire);
-        (version & 1 == 0 && self.table.get32(slot!(slot, version)) == version).then_some(found)
+        (self.table.get32(slot!(slot, version)) == version).then_some(found)
+    }
+
+    /// That the table is damaged in a way that cannot be repaired from what it says itself.
+    pub fn is_damaged(&self, what: &'static str) -> Obstacle {
+        Obstacle::Damaged {
+            path: self.inside(self.table_name),
+            what,
+        }
     }
 
     /// Backs bytes of the table with memory, so that writing them cannot fail.
@@ -328,10 +340,7 @@ impl Namespace {
             .max(ready + ready.min(512))
             .next_multiple_of(64)
             .min(layout::SLOTS);
-        self.back(
-            slot!(ready, version),
-            (wanted - ready) * size_of::<Slot>() as u32,
-        )?;
+        self.back(slot!(ready, version), slots_bytes(wanted - ready))?;
         held.table().set32(header!(slots_ready), wanted);
         Ok(())
     }
@@ -346,25 +355,40 @@ impl Namespace {
             .max(ready + ready.min(512))
             .next_multiple_of(64)
             .min(layout::CELLS);
-        self.back(
-            cell!(ready, state),
-            (wanted - ready) * size_of::<Cell>() as u32,
-        )?;
+        self.back(cell!(ready, state), cells_bytes(wanted - ready))?;
         held.table().set32(header!(cells_ready), wanted);
         Ok(())
+    }
+
+    /// Before a repair, which touches all of the table that is said to be backed: makes it true where a damaged count says
+    /// more than there is. Nothing happens where it is true already; what cannot be had now may be had by the next one.
+    pub(super) fn back_all(&self) {
+        let _ = self.back(layout::CELL_AREA, cells_bytes(self.table.cells_ready()));
+        let _ = self.back(layout::SLOT_AREA, slots_bytes(self.table.slots_ready()));
+        let _ = self.back(
+            layout::RECORD_AREA,
+            records_bytes(self.table.records_ready()),
+        );
     }
 
     /// Takes a free record, backing more of them if need be.
     pub(super) fn take_record(&self, held: &Held<'_>) -> Stored<u32> {
         if let Some(free) = books::pop_free_record(held) {
-            return Ok(free);
+            if self.table.get32(record!(free, cell)) == 0 {
+                return Ok(free);
+            }
+            // The list has been damaged: what it leads to is in use.
+            recover::rebuild(held);
+            if let Some(free) = books::pop_free_record(held) {
+                return Ok(free);
+            }
         }
         let ready = self.table.records_ready();
         let more = ready.clamp(128, 2048).min(layout::RECORDS - ready);
         if more == 0 {
             return Err(slots::no_record());
         }
-        self.back(record!(ready, cell), more * size_of::<Record>() as u32)?;
+        self.back(record!(ready, cell), records_bytes(more))?;
         held.table().set32(header!(records_ready), ready + more);
         for index in (ready..ready + more).rev() {
             books::push_free_record(held, index);
@@ -444,6 +468,18 @@ impl Namespace {
     }
 }
 
+const fn cells_bytes(count: u32) -> u32 {
+    count * size_of::<Cell>() as u32
+}
+
+const fn slots_bytes(count: u32) -> u32 {
+    count * size_of::<Slot>() as u32
+}
+
+const fn records_bytes(count: u32) -> u32 {
+    count * size_of::<Record>() as u32
+}
+
 #[inline(never)]
 fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(SharedMap, u64)> {
     let status = place.check_table(path, &fd)?;
@@ -499,10 +535,13 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedM
         // The header, the bitmap, the smallest index; the first page of each area behind.
         let front = layout::INDEX + layout::INDEX_WORDS_AT_FIRST * 4;
         file::allocate(&fd, 0, u64::from(front))?;
-        for area in [layout::CELL_AREA, layout::RECORD_AREA] {
-            file::allocate(&fd, u64::from(area), 4096)?;
+        for (area, len_bytes) in [
+            (layout::CELL_AREA, cells_bytes(layout::CELLS_AT_FIRST)),
+            (layout::SLOT_AREA, slots_bytes(layout::SLOTS_AT_FIRST)),
+            (layout::RECORD_AREA, records_bytes(layout::RECORDS_AT_FIRST)),
+        ] {
+            file::allocate(&fd, u64::from(area), u64::from(len_bytes))?;
         }
-        file::allocate(&fd, u64::from(layout::SLOT_AREA), 8192)?;
         file::set_permissions(&fd, place.table_mode())?;
         inode = file::status(&fd)?.inode;
         SharedMap::new(&fd, layout::FILE_BYTES as usize)
@@ -513,9 +552,9 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedM
     table.set32(header!(page_bytes), process::page_size() as u32);
     table.set32(header!(index_words), layout::INDEX_WORDS_AT_FIRST);
     table.set32(header!(cursor_last), u32::MAX);
-    table.set32(header!(cells_ready), 4096 / size_of::<Cell>() as u32);
-    table.set32(header!(slots_ready), 8192 / size_of::<Slot>() as u32);
-    let records = 4096 / size_of::<Record>() as u32;
+    table.set32(header!(cells_ready), layout::CELLS_AT_FIRST);
+    table.set32(header!(slots_ready), layout::SLOTS_AT_FIRST);
+    let records = layout::RECORDS_AT_FIRST;
     table.set32(header!(records_ready), records);
     for index in 0..records {
         // The list of free records, lowest first.

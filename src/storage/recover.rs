@@ -27,10 +27,11 @@ pub fn recover(held: &Held<'_>) {
     rebuild(held);
 }
 
-/// Rebuilds all derived data from the primary. Readers without a lock find everything busy meanwhile, and so they do
-/// when the rebuilding process dies.
-pub(super) fn rebuild(held: &Held<'_>) {
+/// Rebuilds all derived data from the primary: after a death, and where derived data is found to be damaged. Readers
+/// without a lock find everything busy meanwhile, and so they do when the rebuilding process dies.
+pub fn rebuild(held: &Held<'_>) {
     let table = held.table();
+    held.namespace().back_all();
     let slots = table.slots_ready();
     for index in 0..slots {
         table.set32(

@@ -97,22 +97,25 @@ impl Table {
         self.map.word32(offset)
     }
 
-    /// Slots that are backed by pages; never more than there can be, whatever the table says.
+    /// Slots that are backed by pages; never more than there can be nor fewer than at first, whatever the table says.
     #[inline]
     pub fn slots_ready(&self) -> u32 {
-        self.get32(header!(slots_ready)).min(layout::SLOTS)
+        self.get32(header!(slots_ready))
+            .clamp(layout::SLOTS_AT_FIRST, layout::SLOTS)
     }
 
     /// Cells that are backed by pages.
     #[inline]
     pub fn cells_ready(&self) -> u32 {
-        self.get32(header!(cells_ready)).min(layout::CELLS)
+        self.get32(header!(cells_ready))
+            .clamp(layout::CELLS_AT_FIRST, layout::CELLS)
     }
 
     /// Records that are backed by pages.
     #[inline]
     pub fn records_ready(&self) -> u32 {
-        self.get32(header!(records_ready)).min(layout::RECORDS)
+        self.get32(header!(records_ready))
+            .clamp(layout::RECORDS_AT_FIRST, layout::RECORDS)
     }
 
     /// The fields of slot `index`, whose place is looked at once.

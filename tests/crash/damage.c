@@ -184,6 +184,12 @@ static bool use(struct actor *actor, job *job, int argument, const char *who, un
 		heard = actor_hear(actor, &answer, 50000);
 	if (heard != HEARD) {
 		hangs++;
+		if (heard == SILENT && verbose) {
+			/* Whoever has asked to see it may look what the process does. */
+			printf("pid %d hangs\n", (int)actor->pid);
+			fflush(stdout);
+			sleep(600);
+		}
 		failed("damage, seed %llu:%s: %s %s (the lock is %#x)", from, done_to, who,
 		       heard == GONE ? "is killed" : "hangs", word);
 		return false;
@@ -278,6 +284,139 @@ static void one_cut(const char *name, long length, bool refuses)
 	place_end();
 }
 
+/* --- at chosen places: what is derived from the rest must be found out and made anew, and nothing be lost */
+
+static volatile unsigned char *victim_table;
+
+static volatile uint32_t *word_at(size_t offset) { return (volatile uint32_t *)(victim_table + offset); }
+static volatile uint32_t *record_word(unsigned record, unsigned field) { return word_at(RECORD_AREA + record * 32 + field); }
+
+static void no_counts(void) { memset((void *)(victim_table + 204), 0, 44); }
+static void all_backed(void) { *word_at(204) = *word_at(208) = *word_at(212) = UINT32_MAX; }
+static void loop_of_attachers(void)
+{
+	all_backed();
+	for (unsigned record = 0; record < 128; record++)
+		*record_word(record, 12) = record + 1;
+}
+static void loop_in_a_slot_being_changed(void)
+{
+	loop_of_attachers();
+	for (unsigned slot = 0; slot < SEGMENTS; slot++)
+		*slot_word(victim_table, slot, 0) |= 1;
+}
+static void slots_said_free(void)
+{
+	memset((void *)(victim_table + 4096), 0, 4096);
+	*word_at(192) = *word_at(200) = 0;
+	*word_at(196) = UINT32_MAX;
+}
+static void nothing_known_of_slots(void) { no_counts(), slots_said_free(); }
+static void free_record_in_use(void) { *word_at(248) = 1; }
+static void free_records_in_a_loop(void)
+{
+	for (unsigned record = 0; record < 128; record++)
+		*record_word(record, 12) = 1;
+	*word_at(248) = 2;
+}
+static void dying_said_live(void) { *word_at(240) = 1, *word_at(244) = 7; }
+static void dying_in_a_loop(void)
+{
+	for (unsigned slot = 0; slot < 64; slot++)
+		*slot_word(victim_table, slot, 108) = slot + 1;
+	*word_at(240) = SEGMENTS, *word_at(244) = 3;
+}
+static void versions_odd(void)
+{
+	*word_at(128) |= 1;
+	for (unsigned slot = 0; slot < 64; slot++)
+		*slot_word(victim_table, slot, 0) |= 1;
+}
+static void lock_of_nobody(void) { *word_at(64) = 1u << 30 | 0x3fff; }
+static void lock_without_owner(void) { *word_at(64) = 0x777; }
+static void journal_of_nonsense(void)
+{
+	for (unsigned entry = 0; entry < 32; entry++)
+		*word_at(432 + entry * 16) = 22290432 - 4 + entry, *word_at(436 + entry * 16) = entry % 2 ? 4 : 8;
+	*word_at(428) = UINT32_MAX;
+	*word_at(424) = 1;
+	lock_of_nobody();
+}
+
+static const struct chosen {
+	const char *name;
+	void (*damage)(void);
+} chosen[] = {
+	{ "counts of zero", no_counts },
+	{ "counts that say that all is backed", all_backed },
+	{ "attachers that lead back into themselves", loop_of_attachers },
+	{ "attachers that do, of slots being changed", loop_in_a_slot_being_changed },
+	{ "slots that are said to be free", slots_said_free },
+	{ "slots that are said to be free and not there", nothing_known_of_slots },
+	{ "a free record that is in use", free_record_in_use },
+	{ "free records that lead back into themselves", free_records_in_a_loop },
+	{ "a live segment among the dying", dying_said_live },
+	{ "dying segments that lead back into themselves", dying_in_a_loop },
+	{ "versions that are odd for ever", versions_odd },
+	{ "the lock held by nobody", lock_of_nobody },
+	{ "a lock word without an owner", lock_without_owner },
+	{ "a journal of nonsense", journal_of_nonsense },
+};
+
+/* How many of the segments can be found by key or id and show what is theirs. */
+static int job_count_whole(int argument)
+{
+	int whole = 0;
+	(void)argument;
+	for (int i = 0; i < SEGMENTS; i++) {
+		bool marked = the->segment[i].is[0].marked;
+		int id = marked ? the->segment[i].id : shmget(FIRST_KEY + i, SIZE, 0);
+		void *at = id != the->segment[i].id ? (void *)-1 : shmat(id, NULL, SHM_RDONLY);
+		if (at == (void *)-1)
+			continue;
+		whole += filled(at, 50 + i, SIZE);
+		shmdt(at);
+	}
+	return whole;
+}
+
+static void one_chosen(const struct chosen *chosen)
+{
+	struct actor holder, other;
+	struct answer answer;
+	size_t size;
+
+	place("user", OWNER, 0700);
+	snprintf(done_to, sizeof done_to, " [%s]", chosen->name);
+	the->zeros_too = false;
+	actor_of(&holder, OWNER);
+	actor_of(&other, OWNER);
+	if (!act(&holder, job_settle_in, 0, &answer, "settling in") || answer.value != 0)
+		fatal("no segments could be made");
+	victim_table = table_open(&size);
+	if (!victim_table)
+		fatal("%s: %s", inside("registry"), strerror(errno));
+	chosen->damage();
+	munmap((void *)victim_table, size);
+	if (use(&other, job_use, 1, "a new process", 0) && use(&holder, job_use, 1, "one that has segments attached", 0) &&
+	    act(&other, job_count_whole, 0, &answer, chosen->name)) {
+		if (answer.value == SEGMENTS)
+			passed();
+		else
+			failed("%s: only %d of %d segments are there", chosen->name, answer.value, SEGMENTS);
+	}
+	actor_kill(&holder);
+	actor_kill(&other);
+	place_end();
+}
+
+/* Everybody at once; what comes of it depends on who is when where. */
+void test_scribbled(int rounds)
+{
+	for (int round = 0; round < rounds && hangs < 4 && locked_out < 20; round++)
+		one_damage(true);
+}
+
 void test_damage(int rounds)
 {
 	for (int round = 0; round < rounds && hangs < 4 && locked_out < 20; round++)
@@ -286,6 +425,8 @@ void test_damage(int rounds)
 		printf("damage: given up after %d programs that hung or were killed\n", hangs);
 	if (locked_out)
 		printf("damage: %d times the lock named a living process, and the others waited for it\n", locked_out);
+	for (size_t i = 0; i < sizeof chosen / sizeof *chosen; i++)
+		one_chosen(&chosen[i]);
 	static const long lengths[] = { 0, 1, 4095, 4096, 8192, 1 << 20, 22290431 };
 	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
 		one_cut("registry", lengths[i], true);

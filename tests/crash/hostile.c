@@ -3,7 +3,7 @@
  *
  *   hostile [--full] [--damage[=ROUNDS]] [--only PART] [--seed N] [-v]
  *
- * PART: places, races, pairs, stopped, damage, neighbours
+ * PART: places, races, pairs, stopped, damage, scribbled, neighbours
  */
 #include "hostile.h"
 
@@ -172,6 +172,8 @@ int main(int count, char **arguments)
 		test_stopped();
 	if (!only || strcmp(only, "damage") == 0)
 		test_damage(rounds ? rounds : full ? 5000 : 250);
+	if (!only || strcmp(only, "scribbled") == 0)
+		test_scribbled(full ? 200 : 10);
 	if (!only || strcmp(only, "neighbours") == 0) {
 		if (is_root)
 			test_neighbours();

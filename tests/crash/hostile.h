@@ -45,6 +45,7 @@ enum { S_STATE = 4, S_ID = 8, S_KEY = 12, S_NAME_KEY = 16, S_UID = 20, S_GID = 2
        S_MODE = 36, S_SIZE = 40, S_FLAGS = 80, S_NATTCH = 96 };
 volatile uint32_t *slot_word(volatile unsigned char *table, unsigned slot, unsigned field);
 
-void test_places(void), test_races(void), test_pairs(void), test_stopped(void), test_damage(int rounds), test_neighbours(void);
+void test_places(void), test_races(void), test_pairs(void), test_stopped(void), test_damage(int rounds), test_scribbled(int rounds),
+	test_neighbours(void);
 
 #endif
