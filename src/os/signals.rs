@@ -1,11 +1,11 @@
 //! Signals held back while one of our locks is held, so that a handler can never interrupt the holder and call us.
 //!
-//! Holding back and letting go are two system calls, a tenth of an attach. In a process that has never installed a
-//! handler nothing can interrupt us but what ends, stops or continues the process, so there they are spared
-//! ([`Blocked::if_handled`]). The shim says here when a handler is about to be installed, before it is.
+//! In a process that has never installed a handler nothing can interrupt us but what ends, stops or continues the
+//! process, so there nothing is held back
+//! ([`Blocked::if_handled_and_there`]). The shim says here when a handler is about to be installed, before it is.
 
-use super::raw;
-use core::sync::atomic::{AtomicBool, Ordering};
+use super::{OsError, raw};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Whether this process may have installed a signal handler. Never cleared; a program that is executed begins without.
 static HANDLED: AtomicBool = AtomicBool::new(false);
@@ -32,6 +32,15 @@ pub fn note_handler() -> bool {
 /// The kernel's signal set: one bit for each of 64 signals.
 pub type Mask = u64;
 
+/// The set of all signals and that of none, in memory that may not be there any more.
+#[derive(Clone, Copy)]
+pub struct Sets<'m> {
+    /// 64 ones.
+    pub all: &'m AtomicU64,
+    /// 64 zeros.
+    pub none: &'m AtomicU64,
+}
+
 /// All signals of the calling thread are blocked while this lives.
 pub struct Blocked {
     /// The mask to be restored; `None`: nothing was blocked, for there are no handlers.
@@ -46,16 +55,6 @@ impl Blocked {
         }
     }
 
-    /// Blocks every signal of the calling thread, if the host may have handlers.
-    #[inline]
-    pub fn if_handled() -> Blocked {
-        if HANDLED.load(Ordering::Relaxed) {
-            Blocked::all()
-        } else {
-            Blocked { before: None }
-        }
-    }
-
     /// Whether it has blocked them.
     #[inline]
     pub fn is_blocking(&self) -> bool {
@@ -66,6 +65,50 @@ impl Blocked {
     #[inline]
     pub fn is_enough(&self) -> bool {
         self.before.is_some() || !are_handled()
+    }
+
+    /// Blocks every signal of the calling thread, if the host may have handlers. The kernel reads the set of signals from
+    /// memory that may have lost its page behind it, because somebody has truncated the file that is mapped there: then
+    /// `None`, and nothing is blocked. Where an access of ours would raise SIGBUS the kernel answers `EFAULT`.
+    pub fn if_handled_and_there(sets: Sets<'_>) -> Option<Blocked> {
+        let handled = HANDLED.load(Ordering::Relaxed);
+        let (set, expected) = if handled {
+            (sets.all, !0)
+        } else {
+            (sets.none, 0)
+        };
+        let mut before: Mask = 0;
+        // SAFETY: the first pointer may lead nowhere by now, which the kernel finds out; the second is to a live local.
+        // Blocking more signals only delays them.
+        let called = unsafe {
+            raw::call(
+                libc::SYS_rt_sigprocmask,
+                [
+                    libc::SIG_BLOCK as usize,
+                    set.as_ptr() as usize,
+                    &raw mut before as usize,
+                    size_of::<Mask>(),
+                    0,
+                    0,
+                ],
+            )
+        };
+        match called {
+            Err(OsError(libc::EFAULT)) => return None,
+            Ok(_) if set.load(Ordering::Relaxed) == expected => {
+                return Some(Blocked {
+                    before: handled.then_some(before),
+                });
+            }
+            // Somebody has written there: the set has to be our own.
+            Ok(_) => restore(before),
+            Err(_) => {}
+        }
+        Some(if handled {
+            Blocked::all()
+        } else {
+            Blocked { before: None }
+        })
     }
 
     /// Leaves the signals blocked and hands out the mask to be restored with [`restore`].
@@ -122,4 +165,29 @@ pub fn restore(mask: Mask) {
             ],
         )
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocked_now() -> Mask {
+        let before = block_all();
+        restore(before);
+        before
+    }
+
+    #[test]
+    fn a_set_that_others_have_written_to_is_not_relied_on() {
+        let before = blocked_now();
+        for word in [!0, 0, 0x777] {
+            let everything = AtomicU64::new(word);
+            let blocked = Blocked::all_if_there(&everything);
+            assert!(blocked.is_some());
+            // SIGKILL and SIGSTOP cannot be blocked.
+            assert_eq!(blocked_now() | 1 << 8 | 1 << 18, !0, "{word:#x}");
+            drop(blocked);
+            assert_eq!(blocked_now(), before);
+        }
+    }
 }

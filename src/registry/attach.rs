@@ -16,6 +16,7 @@ use crate::sysv::{self, AttachRequest, Detach, Errno, Piece, Reason, Refusal, Sh
 pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     let request = sysv::parse_shmat(shmid, addr, shmflg)?;
     let host = host()?;
+    let blocked = host.namespace.block()?;
     host.enforce_forced()?;
     let mut image = SlotImage::EMPTY;
     find(host, request.id, &mut image)?;
@@ -24,7 +25,7 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
         host.settled(&mut image, |image| find(host, request.id, image))?;
     }
     host.settle_order(request.id.slot())?;
-    let mut session = host.enter()?;
+    let mut session = host.enter_blocked(blocked)?;
     sysv::may_attach(&segment(&image), &request, &Thread)?;
     match session.attach(&image, &request) {
         Err(failure) if host.namespace.is_rmid_forced() => {
@@ -190,8 +191,8 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     if !super::attaches::may_touch(addr, u64::MAX) {
         return Err(nothing());
     }
-    // The one errno that shmdt has.
     let enter = || {
+        // The one errno that shmdt may return.
         host.enter().map_err(|failure| Failure {
             errno: Errno::Einval.raw(),
             ..failure

@@ -50,6 +50,7 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
 /// A session, and the segment as it is once the dead are no longer counted in it.
 fn enter_at(id: ShmId) -> Outcome<(Session, Held<'static>, SlotImage)> {
     let host = host()?;
+    let blocked = host.namespace.block()?;
     host.enforce_forced()?;
     let mut image = SlotImage::EMPTY;
     host.settled(&mut image, |image| {
@@ -59,7 +60,7 @@ fn enter_at(id: ShmId) -> Outcome<(Session, Held<'static>, SlotImage)> {
             Err(unknown(id).into())
         }
     })?;
-    let session = host.enter()?;
+    let session = host.enter_blocked(blocked)?;
     let held = session.lock();
     let image = live_locked(&held, id).ok_or(unknown(id))?;
     Ok((session, held, image))
@@ -254,6 +255,7 @@ pub fn usage() -> Outcome<Usage> {
 /// Calls `each` with every segment, by rising index, with its resident and its swapped bytes: `/proc/sysvipc/shm`.
 pub fn list(each: &mut dyn FnMut(&Segment, u64, u64)) -> Outcome<()> {
     let host = host()?;
+    let _blocked = host.namespace.block()?;
     host.enforce_forced()?;
     host.settle_all()?;
     let table = host.namespace.table();
@@ -280,9 +282,10 @@ pub fn may_set_limits() -> bool {
 /// Sets a limit from the text that was written to its file under `/proc/sys/kernel`.
 pub fn set_limit(name: LimitName, text: &[u8]) -> Outcome<()> {
     let host = host()?;
+    let blocked = host.namespace.block()?;
     // With shm_rmid_forced a death counts for more; those from before it was set must not.
     host.settle_all()?;
-    let session = host.enter()?;
+    let session = host.enter_blocked(blocked)?;
     if !may_set_limits() {
         return Err(Obstacle::System {
             doing: "set a limit of",

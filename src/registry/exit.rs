@@ -2,7 +2,6 @@
 
 use super::host::{host_if_open, live_locked};
 use crate::os::process;
-use crate::os::signals::Blocked;
 use crate::storage::layout::FLAG_UNLINKED;
 use crate::storage::slots;
 use crate::sysv::flags::SHM_DEST;
@@ -17,7 +16,9 @@ pub fn at_exit() {
     let Some(host) = host_if_open().filter(|host| host.has_attaches()) else {
         return;
     };
-    let _blocked = Blocked::all();
+    let Ok(_blocked) = host.namespace.block() else {
+        return;
+    };
     // exit() from a signal handler may have interrupted one of our own calls: then let it be.
     let Some(local) = host.local.try_lock() else {
         return;

@@ -67,9 +67,12 @@ fn errno_of(obstacle: &Obstacle) -> i32 {
         | Obstacle::LooseBase { .. }
         | Obstacle::HardLinked { .. }
         | Obstacle::Incoherent { .. }
+        | Obstacle::Missing { .. }
         | Obstacle::OtherVersion { .. }
         | Obstacle::Damaged { .. }
-        | Obstacle::Short { .. }
+        | Obstacle::OtherLength { .. }
+        | Obstacle::OtherCreator { .. }
+        | Obstacle::NotAlone { .. }
         | Obstacle::BadSetting { .. } => Errno::Eacces.raw(),
         Obstacle::NoRoom { .. } | Obstacle::TableFull { .. } => Errno::Enomem.raw(),
         Obstacle::System { error, .. } | Obstacle::Call { error, .. } => errno_of_os(*error),

@@ -49,16 +49,19 @@ pub fn on_fork_prepare(work: fn()) {
 extern "C" fn prepare() {
     BEFORE_FORK.run();
     let Some(host) = host_if_open() else { return };
-    let mask = Blocked::all().into_mask();
+    let whole = host.namespace.block();
+    let is_whole = whole.is_ok();
+    let mask = whole.unwrap_or_else(|_| Blocked::all()).into_mask();
     host.local.hold_over_fork();
     let mut local = host.local.lock();
     local.fork_mask = mask;
     local.fork = None;
-    let inherits = local
-        .attaches
-        .entries()
-        .iter()
-        .any(|entry| !entry.not_inherited);
+    let inherits = is_whole
+        && local
+            .attaches
+            .entries()
+            .iter()
+            .any(|entry| !entry.not_inherited);
     // A child of a raw clone that forks before any call of its own is counted first itself.
     let me = host.me();
     let me = match me {
@@ -106,7 +109,7 @@ extern "C" fn child() {
         errno::set(errno);
     }
     match host.me() {
-        None if !local.attaches.is_empty() => {
+        None if !local.attaches.is_empty() && host.namespace.block().is_ok() => {
             if let Ok(me) = host.namespace.register() {
                 host.local.set_identity(me.packed());
                 host.enter_inherited(me, &mut local);

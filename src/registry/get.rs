@@ -2,7 +2,7 @@
 
 use super::caller::Thread;
 use super::failure::{Failure, Outcome, Why};
-use super::host::{Host, host};
+use super::host::{Host, Session, host};
 use super::segment;
 use crate::os::{credentials, process};
 use crate::storage::index::{self, Lookup};
@@ -19,8 +19,11 @@ use crate::sysv::{
 /// `shmget(2)`: the id of the segment with `key`, made if need be.
 pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
     let host = host()?;
-    host.enforce_forced()?;
     let key = Key(key);
+    // What only looks something up makes no system call, and does not find out whether somebody has cut the table.
+    let makes = key.is_private() || shmflg & flags::IPC_EXCL != 0;
+    let blocked = makes.then(|| host.namespace.block()).transpose()?;
+    host.enforce_forced()?;
     if !key.is_private() {
         match index::find(host.namespace.table(), key.0) {
             Lookup::Found(image) => return open_existing(&image, size, shmflg),
@@ -28,7 +31,12 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
             Lookup::Busy => {}
         }
     }
-    create(host, key, size, shmflg, &super::huge::ask(host, shmflg))
+    let asked = super::huge::ask(host, shmflg);
+    let session = match blocked {
+        Some(blocked) => host.enter_blocked(blocked)?,
+        None => host.enter()?,
+    };
+    create(host, &session, key, size, shmflg, &asked)
 }
 
 fn open_existing(image: &SlotImage, size: u64, shmflg: i32) -> Outcome<i32> {
@@ -39,12 +47,12 @@ fn open_existing(image: &SlotImage, size: u64, shmflg: i32) -> Outcome<i32> {
 #[inline(never)]
 fn create(
     host: &'static Host,
+    session: &Session,
     key: Key,
     size: u64,
     shmflg: i32,
     asked: &Outcome<Option<HugePages>>,
 ) -> Outcome<i32> {
-    let session = host.enter()?;
     // Limits that only the dead still hold are no reason to refuse: look once more without them.
     let mut swept = false;
     let mut collisions = 0;

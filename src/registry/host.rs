@@ -142,7 +142,12 @@ impl Host {
 
     /// Begins a call that may change something.
     pub fn enter(&'static self) -> Outcome<Session> {
-        let mut blocked = Blocked::if_handled();
+        let blocked = self.namespace.block()?;
+        self.enter_blocked(blocked)
+    }
+
+    /// Goes on with a call that has blocked the signals before it looked at the table ([`Namespace::block`]).
+    pub fn enter_blocked(&'static self, mut blocked: Blocked) -> Outcome<Session> {
         if self.local.is_held_below() {
             return Err(reentered().into());
         }

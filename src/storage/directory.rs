@@ -184,8 +184,11 @@ impl Place {
         )?;
         for name in [&b"segments"[..], b"live"] {
             let path = self.inside(name);
-            let status =
-                file::status_of(&path).map_err(|error| Obstacle::system("stat", &path, error))?;
+            let mode = self.directory_mode();
+            let status = file::status_of(&path).map_err(|error| match error {
+                OsError(libc::ENOENT) => Obstacle::Missing { path, mode },
+                error => Obstacle::system("stat", &path, error),
+            })?;
             check(&path, &status, "a directory", owner, self.directory_mode())?;
         }
         Ok(true)

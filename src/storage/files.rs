@@ -174,10 +174,7 @@ impl Namespace {
         let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
         let everybody_writes = self.scope() == Scope::System && huge_page_log2(image).is_none();
         if everybody_writes && !self.is_only_name(image.id) {
-            return Err(Obstacle::Damaged {
-                path,
-                what: "it is not the only file with this id: somebody has put one there",
-            });
+            return Err(Obstacle::NotAlone { path });
         }
         let mut doing = Step::Open;
         let mut found = None;
@@ -387,7 +384,7 @@ fn what_is_wrong(path: &Path, status: &file::Status, image: &SlotImage) -> Obsta
         };
     }
     if owner != image.cuid {
-        return Obstacle::WrongOwner {
+        return Obstacle::OtherCreator {
             path,
             owner,
             wanted: image.cuid,
@@ -396,16 +393,10 @@ fn what_is_wrong(path: &Path, status: &file::Status, image: &SlotImage) -> Obsta
     if status.links > 1 {
         return Obstacle::HardLinked { path, owner };
     }
-    if pages_of(status.len_bytes) < pages_of(file_len(image)) {
-        return Obstacle::Short {
-            path,
-            len_bytes: status.len_bytes,
-            wanted_bytes: image.segsz,
-        };
-    }
-    Obstacle::Damaged {
+    Obstacle::OtherLength {
         path,
-        what: "its length is not that of the segment",
+        len_bytes: status.len_bytes,
+        wanted_bytes: file_len(image),
     }
 }
 

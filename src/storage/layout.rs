@@ -12,6 +12,7 @@
 //!   264 KiB  cells: one per live process                         primary
 //!   1.3 MiB  slots: one per segment                              primary
 //!   5.3 MiB  records: one per (process, segment) attached        primary
+//!   21.3 MiB the last page: missing when somebody has cut the file
 //! ```
 //!
 //! The file is sparse. A part is written only after `fallocate` has made sure of its pages and the header's
@@ -276,8 +277,11 @@ pub const CELL_AREA: u32 = INDEX + INDEX_WORDS * 4;
 pub const SLOT_AREA: u32 = CELL_AREA + CELLS * size_of::<Cell>() as u32;
 /// Offset of the records.
 pub const RECORD_AREA: u32 = SLOT_AREA + SLOTS * size_of::<Slot>() as u32;
+/// Offset of the last page. Its first 64 bits are ones, the next 64 zeros: the set of all signals and that of none. Each
+/// call that changes something has the kernel read one of them from here ([`super::Namespace::block`]).
+pub const LAST_PAGE: u32 = RECORD_AREA + RECORDS * size_of::<Record>() as u32;
 /// Length of the file in bytes.
-pub const FILE_BYTES: u32 = RECORD_AREA + RECORDS * size_of::<Record>() as u32;
+pub const FILE_BYTES: u32 = LAST_PAGE + PAGE;
 
 /// Offset of a header field.
 macro_rules! header {
@@ -335,6 +339,7 @@ pub const SIGNATURE: u32 = {
         CELL_AREA,
         SLOT_AREA,
         RECORD_AREA,
+        LAST_PAGE,
         offset_of!(Header, journal) as u32,
         offset_of!(Header, taken) as u32,
         offset_of!(Record, ended) as u32,
@@ -376,5 +381,5 @@ const _: () = {
     assert!(size_of::<Record>() == 32);
     assert!(offset_of!(Record, prev_of_cell) == 24);
     assert!(CELL_AREA == 264 * 1024);
-    assert!(FILE_BYTES == 0x0154_2000);
+    assert!(FILE_BYTES == 0x0154_3000);
 };

@@ -13,7 +13,7 @@ use super::table::{Journal, SlotImage, Table};
 use crate::os::file::{self, Fd, Lock};
 use crate::os::map::SharedMap;
 use crate::os::path::Path;
-use crate::os::signals::Blocked;
+use crate::os::signals::{Blocked, Sets};
 use crate::os::{OsError, elsewhere, process};
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -82,9 +82,13 @@ impl Namespace {
                     ));
                 }
                 Err(OsError(libc::ENOENT)) => restore_table(&place, first, rounds_files)?,
-                Err(OsError(libc::ELOOP)) => {
+                Err(error) => {
+                    // A link, a directory, somebody's fifo: that says more than how the opening failed.
                     let status = file::status_of(&path)
-                        .map_err(|error| Obstacle::system("stat", &path, error))?;
+                        .map_err(|_| Obstacle::system("open", &path, error))?;
+                    if status.is_file() {
+                        return Err(Obstacle::system("open", &path, error));
+                    }
                     return Err(Obstacle::WrongKind {
                         path,
                         found: status.kind(),
@@ -92,7 +96,6 @@ impl Namespace {
                         owner: status.uid,
                     });
                 }
-                Err(error) => return Err(Obstacle::system("open", &path, error)),
             }
         }
         Err(Obstacle::system(
@@ -164,6 +167,18 @@ impl Namespace {
     pub fn is_reachable(&self) -> bool {
         file::status_of(&self.inside(self.table_name))
             .is_ok_and(|status| status.inode == self.table_inode)
+    }
+
+    /// Blocks all signals before the table is used (if the host may have handlers), and sees that it is all there. A table
+    /// that somebody has cut would raise SIGBUS in the host; this way it is a refusal. Calls that make no system call do
+    /// not find out.
+    pub fn block(&self) -> Stored<Blocked> {
+        let sets = Sets {
+            all: self.table.word64(layout::LAST_PAGE),
+            none: self.table.word64(layout::LAST_PAGE + 8),
+        };
+        Blocked::if_handled_and_there(sets)
+            .ok_or_else(|| self.is_damaged("it was truncated while in use"))
     }
 
     /// Takes the in-table lock. Signals are blocked and the in-process lock is held.
@@ -307,6 +322,8 @@ impl Namespace {
     }
 
     /// That the table is damaged in a way that cannot be repaired from what it says itself.
+    #[cold]
+    #[inline(never)]
     pub fn is_damaged(&self, what: &'static str) -> Obstacle {
         Obstacle::Damaged {
             path: self.inside(self.table_name),
@@ -322,7 +339,9 @@ impl Namespace {
         let _blocked = Blocked::all();
         let backed = elsewhere::with_descriptor(|| {
             let fd = file::open(&path, libc::O_RDWR, 0)?;
-            if file::status(&fd)?.inode != self.table_inode {
+            let status = file::status(&fd)?;
+            let whole = status.len_bytes == u64::from(layout::FILE_BYTES);
+            if status.inode != self.table_inode || !whole {
                 return Err(OsError(libc::ENOENT));
             }
             file::allocate(&fd, u64::from(offset), u64::from(len_bytes))
@@ -539,6 +558,7 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedM
             (layout::CELL_AREA, cells_bytes(layout::CELLS_AT_FIRST)),
             (layout::SLOT_AREA, slots_bytes(layout::SLOTS_AT_FIRST)),
             (layout::RECORD_AREA, records_bytes(layout::RECORDS_AT_FIRST)),
+            (layout::LAST_PAGE, layout::FILE_BYTES - layout::LAST_PAGE),
         ] {
             file::allocate(&fd, u64::from(area), u64::from(len_bytes))?;
         }
@@ -566,6 +586,7 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedM
     table.set64(header!(shmall), first.shmall);
     table.set32(header!(shmmni), first.shmmni);
     table.set32(header!(rmid_forced), first.rmid_forced);
+    table.set64(layout::LAST_PAGE, !0);
     table.set64(header!(magic), layout::MAGIC);
     Ok((table.into_map(), inode))
 }

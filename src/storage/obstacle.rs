@@ -70,6 +70,13 @@ pub enum Obstacle {
         /// Its owner.
         owner: u32,
     },
+    /// A directory in the runtime directory is gone.
+    Missing {
+        /// The directory.
+        path: Path,
+        /// Its mode when there is one.
+        mode: u32,
+    },
     /// Locks or mappings of this file system are not seen by everybody.
     Incoherent {
         /// The base directory.
@@ -93,14 +100,28 @@ pub enum Obstacle {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// A segment's file is shorter than the segment.
-    Short {
+    /// A segment's file has another length than the table says: one of them has been damaged.
+    OtherLength {
         /// The file.
         path: Path,
         /// Its length in bytes.
         len_bytes: u64,
         /// What the table says.
         wanted_bytes: u64,
+    },
+    /// A segment's file has another owner than the table says: one of them has been changed.
+    OtherCreator {
+        /// The file.
+        path: Path,
+        /// Its owner.
+        owner: u32,
+        /// Who has made the segment, as the table says.
+        wanted: u32,
+    },
+    /// There are several files with the id of one segment.
+    NotAlone {
+        /// The one that the table names.
+        path: Path,
     },
     /// SHMSHIM_DIR or SHMSHIM_SCOPE say something that cannot be.
     BadSetting {
@@ -187,8 +208,19 @@ impl fmt::Display for Obstacle {
             ),
             Obstacle::HardLinked { path, owner } => write!(
                 f,
-                "{path} of uid {owner} has a second name (hard link); remove it"
+                "{path} of uid {owner} has a second name (hard link), by which it could be changed; remove the other one, which find -samefile finds"
             ),
+            Obstacle::Missing { path, mode } => {
+                let bytes = path.as_bytes();
+                let parent = bytes.iter().rposition(|&byte| byte == b'/');
+                let parent = parent.and_then(|at| bytes.get(..at)).unwrap_or(bytes);
+                let registry = Path::from_bytes(parent).and_then(|path| path.join(b"registry"));
+                let registry = registry.unwrap_or_default();
+                write!(
+                    f,
+                    "{path} is missing; end the users of the namespace, mkdir -m {mode:04o} {path} and remove {registry}: the segments are found again by their files"
+                )
+            }
             Obstacle::Incoherent { path, magic } => write!(
                 f,
                 "{path} lies on a file system (type {magic:#x}) whose locks or mappings not everybody sees; choose a SHMSHIM_DIR on tmpfs"
@@ -205,13 +237,27 @@ impl fmt::Display for Obstacle {
                 f,
                 "{path} is damaged ({what}); end its users and remove this one file: the segments are found again by their files"
             ),
-            Obstacle::Short {
+            Obstacle::OtherLength {
                 path,
                 len_bytes,
                 wanted_bytes,
             } => write!(
                 f,
-                "{path} is {len_bytes} bytes long, the segment has {wanted_bytes}: it was truncated"
+                "{path} is {len_bytes} bytes long, the table says {wanted_bytes}; if it was truncated or enlarged, truncate -s {wanted_bytes} it, what was cut is lost; {}",
+                IfTableIsWrong(path)
+            ),
+            Obstacle::OtherCreator {
+                path,
+                owner,
+                wanted,
+            } => write!(
+                f,
+                "{path} belongs to uid {owner}, the table says to uid {wanted}; {}",
+                IfTableIsWrong(path)
+            ),
+            Obstacle::NotAlone { path } => write!(
+                f,
+                "{path} is not the only file with this id: somebody has put one there; have the other one removed, or this, if it is not the segment's"
             ),
             Obstacle::BadSetting { name, what } => write!(f, "{name} {what}"),
             Obstacle::NoRoom {
@@ -229,6 +275,34 @@ impl fmt::Display for Obstacle {
     }
 }
 
+/// What to do when a segment's file is right and the table is not.
+struct IfTableIsWrong<'p>(&'p Path);
+
+impl fmt::Display for IfTableIsWrong<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("if the table is wrong, end its users and remove ")?;
+        let bytes = self.0.as_bytes();
+        let directory = bytes
+            .windows(SEGMENTS.len())
+            .rposition(|part| part == SEGMENTS)
+            .and_then(|at| bytes.get(..at))
+            .and_then(Path::from_bytes)
+            .and_then(|directory| directory.join(b"registry"));
+        match directory {
+            // A segment of huge pages lies elsewhere.
+            Some(registry) if !is_huge_home(bytes) => write!(f, "{registry}")?,
+            _ => f.write_str("the namespace's file registry")?,
+        }
+        f.write_str(": the segments are found again by their files")
+    }
+}
+
+const SEGMENTS: &[u8] = b"/segments/";
+
+fn is_huge_home(path: &[u8]) -> bool {
+    path.windows(4).any(|part| part == b"-ino")
+}
+
 fn advice(error: OsError) -> &'static str {
     match error.0 {
         libc::ENOSPC => " (the file system is full)",
@@ -243,3 +317,35 @@ fn advice(error: OsError) -> &'static str {
 
 /// What storage answers.
 pub type Stored<T> = Result<T, Obstacle>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_that_differs_from_the_table_is_never_said_to_be_the_one_to_remove() {
+        let path = Path::from_bytes(b"/dev/shm/.shmshim-uid1/segments/SYSV00000001.7").unwrap();
+        let text = Obstacle::OtherLength {
+            path,
+            len_bytes: 5,
+            wanted_bytes: 4096,
+        }
+        .to_string();
+        assert!(text.contains("truncate -s 4096 it"), "{text}");
+        assert!(
+            text.contains("remove /dev/shm/.shmshim-uid1/registry:"),
+            "{text}"
+        );
+        let huge = b"/dev/hugepages/.shmshim-uid1-dev0.25-ino5/segments/SYSV00000001.7";
+        let text = Obstacle::OtherCreator {
+            path: Path::from_bytes(huge).unwrap(),
+            owner: 1,
+            wanted: 2,
+        }
+        .to_string();
+        assert!(
+            text.contains("remove the namespace's file registry:"),
+            "{text}"
+        );
+    }
+}

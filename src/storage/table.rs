@@ -92,6 +92,11 @@ impl Table {
         self.map.word64(offset).store(value, Ordering::Release);
     }
 
+    /// The word itself, for the kernel to read.
+    pub(super) fn word64(&self, offset: u32) -> &core::sync::atomic::AtomicU64 {
+        self.map.word64(offset)
+    }
+
     /// The word itself, for the lock.
     pub(super) fn word32(&self, offset: u32) -> &core::sync::atomic::AtomicU32 {
         self.map.word32(offset)

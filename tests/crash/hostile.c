@@ -3,7 +3,7 @@
  *
  *   hostile [--full] [--damage[=ROUNDS]] [--only PART] [--seed N] [-v]
  *
- * PART: places, races, pairs, stopped, damage, scribbled, neighbours
+ * PART: places, races, pairs, stopped, damage, scribbled, repairs, neighbours
  */
 #include "hostile.h"
 
@@ -106,7 +106,7 @@ bool trace_says(const char *what)
 	return found;
 }
 
-static int job_become(int uid)
+int job_become_user(int uid)
 {
 	/* As a program that this user has started. */
 	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
@@ -120,7 +120,7 @@ void actor_of(struct actor *actor, uid_t uid)
 	setenv("SHMSHIM_TRACE", trace_path, 1);
 	actor_start(actor);
 	unsetenv("SHMSHIM_TRACE");
-	if (is_root && actor_do(actor, job_become, (int)uid).value != 0)
+	if (is_root && actor_do(actor, job_become_user, (int)uid).value != 0)
 		fatal("cannot become uid %d: %s", (int)uid, strerror(errno));
 }
 
@@ -174,6 +174,8 @@ int main(int count, char **arguments)
 		test_damage(rounds ? rounds : full ? 5000 : 250);
 	if (!only || strcmp(only, "scribbled") == 0)
 		test_scribbled(full ? 200 : 10);
+	if (!only || strcmp(only, "repairs") == 0)
+		test_repairs();
 	if (!only || strcmp(only, "neighbours") == 0) {
 		if (is_root)
 			test_neighbours();

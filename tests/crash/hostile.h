@@ -5,6 +5,7 @@
  *   race.c       processes that make the namespace at once; processes that are stopped
  *   pairs.c      one operation in the middle of another
  *   damage.c     a table that a wild pointer has written to
+ *   repair.c     files that were cut or exchanged, and what the trace says to do about it
  *   neighbour.c  a user of a system-wide namespace who writes to the table on purpose
  */
 #ifndef HOSTILE_H
@@ -34,6 +35,7 @@ void place_end(void);
 /* An actor with this uid and its group; root when the driver is not root. */
 void actor_of(struct actor *, uid_t);
 bool act(struct actor *, job *, int argument, struct answer *, const char *what);
+job job_become_user, job_settle_in;
 char *inside(const char *name); /* a path in the runtime directory */
 bool trace_says(const char *what);
 void trace_clear(void);
@@ -46,6 +48,6 @@ enum { S_STATE = 4, S_ID = 8, S_KEY = 12, S_NAME_KEY = 16, S_UID = 20, S_GID = 2
 volatile uint32_t *slot_word(volatile unsigned char *table, unsigned slot, unsigned field);
 
 void test_places(void), test_races(void), test_pairs(void), test_stopped(void), test_damage(int rounds), test_scribbled(int rounds),
-	test_neighbours(void);
+	test_repairs(void), test_neighbours(void);
 
 #endif
