@@ -218,6 +218,47 @@ pub fn unmap_segment(addr: u64, len_bytes: u64) -> OsResult<()> {
     .map(|_| ())
 }
 
+/// Whether anything is mapped at the page that begins at `addr`.
+pub fn is_mapped(addr: u64) -> bool {
+    let mut resident = 0u8;
+    // SAFETY: asks only; the answer for one page is one byte.
+    let asked = unsafe {
+        raw::call(
+            libc::SYS_mincore,
+            [addr as usize, 1, &raw mut resident as usize, 0, 0, 0],
+        )
+    };
+    asked != Err(super::OsError(libc::ENOMEM))
+}
+
+/// Whether anything is mapped in `start..end`, all of which is user space.
+pub fn is_occupied(start: u64, end: u64) -> bool {
+    let len = end.saturating_sub(start) as usize;
+    let flags =
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    // SAFETY: replaces nothing, and what it maps, nobody else knows of, is unmapped at once.
+    let tried = unsafe {
+        raw::call(
+            libc::SYS_mmap,
+            [
+                start as usize,
+                len,
+                libc::PROT_NONE as usize,
+                flags as usize,
+                usize::MAX,
+                0,
+            ],
+        )
+    };
+    match tried {
+        Ok(got) => {
+            let _ = unmap_segment(got as u64, len as u64);
+            got as u64 != start
+        }
+        Err(error) => error == super::OsError(libc::EEXIST),
+    }
+}
+
 fn map(addr: usize, len: usize, protection: i32, flags: i32, fd: &Fd) -> OsResult<usize> {
     // SAFETY: either the kernel chooses the address, or the host named it and bears what it asked for.
     unsafe {

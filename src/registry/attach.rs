@@ -145,6 +145,16 @@ impl Session {
                 Reason::Other("the address is not aligned to the segment's huge pages"),
             ),
             libc::EEXIST | libc::EINVAL => (Errno::Einval, Reason::RangeOccupied { addr, len }),
+            // The range ends where no mapping can be, and begins where others are: that comes first.
+            libc::ENOMEM
+                if request.fixed
+                    && !request.remap
+                    && addr < USER_SPACE_END
+                    && addr.saturating_add(len) > USER_SPACE_END
+                    && map::is_occupied(addr, USER_SPACE_END) =>
+            {
+                (Errno::Einval, Reason::RangeOccupied { addr, len })
+            }
             libc::ENOMEM if request.fixed && addr.saturating_add(len) > USER_SPACE_END => {
                 (Errno::Enomem, Reason::RangeBeyondUserSpace { addr, len })
             }
@@ -174,7 +184,8 @@ impl Session {
 /// Below this `vm.mmap_min_addr` may forbid a mapping, at its usual value.
 const MMAP_MIN_ADDR: u64 = 65536;
 
-/// Where user space ends on x86-64 with four-level page tables; only the wording of a reason depends on it.
+/// Where user space ends on x86-64 with four-level page tables; only the errno of ranges that reach beyond it, and the
+/// wording of a reason, depend on it.
 const USER_SPACE_END: u64 = 0x7fff_ffff_f000;
 
 /// `shmdt(2)`: detaches what shmat gave at `addr`.

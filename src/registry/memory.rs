@@ -5,7 +5,7 @@
 
 use super::attaches::{self, Entry};
 use super::host::{Host, Session, host_if_open, live_locked};
-use crate::os::{errno, process};
+use crate::os::{errno, map, process};
 use crate::storage::{files, slots};
 use crate::sysv::{
     Cut, Join, Mremap, MremapKind, PAGE_SIZE, Piece, ShmId, cut, join, moved, page_align,
@@ -88,6 +88,13 @@ pub fn mremap(
     let answer = real();
     if answer != u64::MAX && prepared.is_ok() {
         session.follow_mremap(&Mremap::new(old, old_len, new_len, flags, answer));
+    } else if flags & libc::MREMAP_FIXED != 0 && prepared.is_ok() {
+        // The kernel clears the new place before it looks at the old one, and leaves it so when that is no good.
+        let end = new_addr.saturating_add(page_align(new_len));
+        if session.has_lost_pages(new_addr, end) {
+            let pid = Some(session.host.local.pid());
+            session.forget_range(new_addr, end, pid);
+        }
     }
     answer
 }
@@ -135,6 +142,14 @@ impl Session {
             let piece = &entry.piece;
             piece.overlaps(start, end) && (start < piece.start || end > piece.end())
         })
+    }
+
+    /// Whether an attach in `start..end` is not there any more. All of the range is as its first such page is.
+    fn has_lost_pages(&self, start: u64, end: u64) -> bool {
+        let mut pieces = self.local.attaches.entries().iter();
+        pieces
+            .find(|entry| entry.piece.overlaps(start, end))
+            .is_some_and(|entry| !map::is_mapped(entry.piece.start.max(start)))
     }
 
     /// Brings the books in order after `start..end` was unmapped or covered. Without a pid nothing is stamped.

@@ -280,3 +280,36 @@ TEST(the_last_piece_of_a_removed_segment_destroys_it)
 	MUST(munmap(AT + 2 * PAGE, PAGE));
 	CHECK(!exists(id));
 }
+
+/* ------------------------------------------- what fails and still unmaps */
+
+TEST(an_mremap_onto_an_attach_from_where_nothing_is_fails_and_detaches_nothing)
+{
+	int id = new_segment(PAGE);
+	char *p = attach(id);
+	TEST_ERRNO(mremap(UNMAPPED, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p), EFAULT);
+	CHECK_EQ(nattch_of(id), 1);
+	CHECK(READABLE(p));
+	TEST_SUCC(shmdt(p));
+}
+
+TEST(an_mremap_of_nothing_onto_itself_fails_and_detaches)
+{
+	int id = new_segment(PAGE);
+	char *p = attach(id);
+	TEST_ERRNO(mremap(p, 0, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p), EFAULT);
+	CHECK_EQ(nattch_of(id), 0);
+	TEST_ERRNO(shmdt(p), EINVAL);
+}
+
+TEST(an_mremap_that_is_refused_outright_detaches_nothing)
+{
+	int id = new_segment(2 * PAGE);
+	char *p = attach(id);
+	TEST_ERRNO(mremap(p, PAGE, 0, MREMAP_MAYMOVE | MREMAP_FIXED, p + PAGE), EINVAL);
+	TEST_ERRNO(mremap(p, PAGE, PAGE, MREMAP_FIXED, UNMAPPED), EINVAL);
+	TEST_ERRNO(mremap(p, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + PAGE), EINVAL);
+	CHECK_EQ(nattch_of(id), 1);
+	CHECK(WRITABLE(p));
+	TEST_SUCC(shmdt(p));
+}

@@ -324,3 +324,14 @@ TEST_SEVERAL_UIDS(an_attach_outlives_setuid_and_a_new_one_is_judged_anew)
 	CHECK(d.shm_lpid != getpid() && d.shm_lpid != 0);
 	CHECK_EQ(attach(id)[1], 42);
 }
+
+TEST(a_range_that_begins_where_something_is_and_ends_beyond_all_is_occupied)
+{
+	int id = shmget(IPC_PRIVATE, 0x7fffffffffffffff, 0600 | SHM_NORESERVE);
+	if (id == -1)
+		SKIP("no segment of that size: %s", errno_name(errno));
+	TEST_ERRNO(shmat(id, FREE_AREA, 0), EINVAL);
+	TEST_ERRNO(shmat(id, FREE_AREA, SHM_REMAP), ENOMEM);
+	TEST_ERRNO(shmat(id, NULL, 0), ENOMEM);
+	CHECK_EQ(nattch_of(id), 0);
+}
