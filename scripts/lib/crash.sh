@@ -1,10 +1,11 @@
-# Shared by check-crash, check-faults and check-hostile: building tests/crash, a library that no build replaces
-# meanwhile, and adding up. Sourced in the project's directory.
-sources=tests/crash
+# Shared by check-crash, check-faults, check-hostile, check-scale, check-stops and soak: building tests/crash and
+# tests/soak, a library that no build replaces meanwhile, and adding up. Sourced in the project's directory.
+sources=tests/crash # what all share
+programs=$sources   # where the program lies, and what it has for itself
 built=target/tests/crash
 parts='actor tracer table world ops ops_life observe trial'
 
-# build_crash PROGRAM [more sources]: target/tests/crash/PROGRAM from PROGRAM.c and the parts.
+# build_crash PROGRAM [more sources]: $built/PROGRAM from PROGRAM.c and the parts.
 build_crash() {
 	program=$1
 	shift
@@ -13,11 +14,12 @@ build_crash() {
 		exit 2
 	}
 	mkdir -p "$built"
-	if [ ! -e "$built/$program" ] || [ -n "$(find "$sources" -name '*.[ch]' -newer "$built/$program" -print -quit)" ]; then
-		files="$sources/$program.c"
-		for part in $parts "$@"; do files="$files $sources/$part.c"; done
+	if [ ! -e "$built/$program" ] || [ -n "$(find "$sources" "$programs" -name '*.[ch]' -newer "$built/$program" -print -quit)" ]; then
+		files="$programs/$program.c"
+		for part in $parts; do files="$files $sources/$part.c"; done
+		for part; do files="$files $programs/$part.c"; done
 		# shellcheck disable=SC2086
-		"${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -o "$built/$program.new.$$" $files || exit 2
+		"${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -I"$sources" -pthread -o "$built/$program.new.$$" $files || exit 2
 		mv "$built/$program.new.$$" "$built/$program"
 	fi
 }

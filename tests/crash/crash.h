@@ -155,6 +155,13 @@ void mark(long which);
 /* --- table.c */
 void table_forget(void), table_look(void);
 bool table_changed(void), table_is_locked(void), table_holds(char *text, size_t size);
+struct books {
+	unsigned slots, cells, records, free_records, dying; /* in use, but for the free ones */
+	unsigned slots_ready, cells_ready, records_ready; /* backed by pages */
+	uint32_t lock, journal_armed;
+};
+bool table_books(struct books *);
+pid_t table_lock_owner(void);
 
 /* --- world.c */
 struct world {
@@ -176,7 +183,7 @@ void fill(void *, unsigned seed, size_t size);
 bool filled(const void *, unsigned seed, size_t size);
 unsigned long attaches_of(const struct world *, const struct segment *);
 void remove_tree(const char *path);
-long used_blocks(void), tree_blocks(void), tree_files(const char *below);
+long used_blocks(void), tree_blocks(void), blocks_below(const char *path), tree_files(const char *below);
 bool owns_file_system(void);
 bool files_fit(const struct observation *, char *text, size_t size);
 

@@ -6,8 +6,11 @@
 #include <sys/stat.h>
 
 /* Of layout version 1; another version is not looked into. */
-enum { VERSION = 8, LOCK = 64, PROMISED = 232, DYING = 244, JOURNAL_ARMED = 424, SLOTS_READY = 204 };
-enum { SLOT_AREA = 264 * 1024 + 16384 * 64, SLOT_BYTES = 128, SLOT_STATE = 4 };
+enum { VERSION = 8, LOCK = 64, PROMISED = 232, DYING = 244, FREE_RECORD = 248, JOURNAL_ARMED = 424 };
+enum { SLOTS_READY = 204, CELLS_READY = 208, RECORDS_READY = 212 };
+enum { CELLS = 16384, CELL_AREA = 264 * 1024, CELL_BYTES = 64, CELL_STATE = 0, CELL_PID = 8 };
+enum { SLOTS = 32768, SLOT_AREA = CELL_AREA + CELLS * CELL_BYTES, SLOT_BYTES = 128, SLOT_STATE = 4 };
+enum { RECORD_AREA = SLOT_AREA + SLOTS * SLOT_BYTES, RECORD_BYTES = 32, RECORD_CELL = 0, RECORD_NEXT = 12 };
 
 static struct {
 	int fd;
@@ -98,7 +101,6 @@ bool table_is_locked(void)
 	return table.fd >= 0 && *(const volatile uint32_t *)(table.now + LOCK) != 0;
 }
 
-
 static uint32_t word32(size_t offset) { return *(const volatile uint32_t *)(table.now + offset); }
 
 /* Says what a table that describes nothing still holds on to; false when there is nothing to say. */
@@ -116,5 +118,37 @@ bool table_holds(char *text, size_t size)
 		return false;
 	snprintf(text, size, "the table still has %u slots taken, %lu pages promised, %u dying, lock %#x, journal %u",
 		 taken, (unsigned long)promised, word32(DYING), word32(LOCK), word32(JOURNAL_ARMED));
+	return true;
+}
+
+/* The process that the lock word names; 0 when it is free. Of the table as it was looked at last. */
+pid_t table_lock_owner(void)
+{
+	uint32_t word = table.fd < 0 ? 0 : word32(LOCK);
+	return word == 0 ? 0 : (pid_t)word32(CELL_AREA + (word & (CELLS - 1)) * CELL_BYTES + CELL_PID);
+}
+
+/* Counts what is in use; false when there is no table of a kind that is known. */
+bool table_books(struct books *books)
+{
+	*books = (struct books){ .slots = 0 };
+	table_forget();
+	table_look();
+	if (table.fd < 0 || word32(VERSION) != 1)
+		return false;
+	books->slots_ready = word32(SLOTS_READY);
+	books->cells_ready = word32(CELLS_READY);
+	books->records_ready = word32(RECORDS_READY);
+	for (unsigned slot = 0; slot < books->slots_ready; slot++)
+		books->slots += word32(SLOT_AREA + slot * SLOT_BYTES + SLOT_STATE) != 0;
+	for (unsigned cell = 0; cell < books->cells_ready; cell++)
+		books->cells += word32(CELL_AREA + cell * CELL_BYTES + CELL_STATE) != 0;
+	for (unsigned record = 0; record < books->records_ready; record++)
+		books->records += word32(RECORD_AREA + record * RECORD_BYTES + RECORD_CELL) != 0;
+	for (uint32_t next = word32(FREE_RECORD); next != 0 && books->free_records <= books->records_ready; books->free_records++)
+		next = next > books->records_ready ? 0 : word32(RECORD_AREA + (next - 1) * RECORD_BYTES + RECORD_NEXT);
+	books->dying = word32(DYING);
+	books->lock = word32(LOCK);
+	books->journal_armed = word32(JOURNAL_ARMED);
 	return true;
 }

@@ -115,6 +115,8 @@ static long tree(const char *path, bool count_files)
 
 long tree_blocks(void) { return tree(root, false); }
 
+long blocks_below(const char *path) { return tree(path, false); }
+
 long tree_files(const char *below)
 {
 	char path[400];
