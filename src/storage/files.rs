@@ -173,7 +173,7 @@ impl Namespace {
         };
         let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
         let everybody_writes = self.scope() == Scope::System && huge_page_log2(image).is_none();
-        if everybody_writes && !self.is_only_name(image.id) {
+        if everybody_writes && self.has_another_name(image)? {
             return Err(Obstacle::NotAlone { path });
         }
         let mut doing = Step::Open;
@@ -250,21 +250,25 @@ impl Namespace {
         }
     }
 
-    /// Whether the segment's file is the only one with its id. In system scope the table is everybody's word, and one
-    /// who scribbles in it could give a segment's id a file of his own with another key in its name; the real one he
-    /// cannot remove.
-    fn is_only_name(&self, id: i32) -> bool {
-        let mut names = 0;
+    /// Whether there is a file with the segment's id and another key in its name. In system scope the table is
+    /// everybody's word, and one who scribbles in it could give a segment's id a file of his own; the real one he
+    /// cannot remove. A file that is gone altogether is no such case: the segment was removed meanwhile.
+    fn has_another_name(&self, image: &SlotImage) -> Stored<bool> {
+        let mut another = false;
         let directory = self.inside(b"segments");
         let read = elsewhere::with_descriptor(|| {
-            names = 0;
+            another = false;
             let dir = file::open(&directory, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
             file::for_each_entry(&dir, |name| {
-                names += usize::from(parse_name(name).is_some_and(|(_, other)| other == id));
-                names < 2
+                another = parse_name(name)
+                    .is_some_and(|(key, id)| id == image.id && key != image.name_key);
+                !another
             })
         });
-        read.is_ok() && names == 1
+        match read {
+            Ok(()) => Ok(another),
+            Err(error) => Err(Obstacle::system("read", &directory, error)),
+        }
     }
 
     /// Unlinks the file of a segment; one that is gone already is fine.
