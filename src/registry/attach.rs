@@ -64,12 +64,26 @@ impl Session {
             (true, false) => Place::Free(request.addr),
             (true, true) => Place::Replace(request.addr),
         };
-        let start = namespace
-            .map_segment_file(image, place, request.write, request.exec)
-            .map_err(|obstacle| self.why_not_mapped(request, len, huge, obstacle))?;
+        if request.remap {
+            // What is replaced cannot be put back, so the segment is made sure of first.
+            self.count_attach(image, false)?;
+            // Crash here: a count of a dead process, as any other.
+        }
+        let mapped = namespace.map_segment_file(image, place, request.write, request.exec);
+        let start = match mapped {
+            Ok(start) => start,
+            Err(obstacle) => {
+                if request.remap {
+                    self.uncount_attach(image.slot);
+                }
+                return Err(self.why_not_mapped(request, len, huge, obstacle));
+            }
+        };
         // Crash here: the mapping dies with the process, and nothing was counted yet.
-        let counted = self.count_attach(image);
-        if let Err(failure) = counted {
+        if request.remap {
+            let now = Some(process::now_secs());
+            slots::stamp(&self.lock(), image.slot, now, None, process::pid());
+        } else if let Err(failure) = self.count_attach(image, true) {
             let _ = map::unmap_segment(start, len);
             self.forget_range(start, start.saturating_add(len), None);
             return Err(failure);
@@ -97,13 +111,14 @@ impl Session {
         Ok(start)
     }
 
-    /// Enters one more attach into the table, if the segment is still there.
-    fn count_attach(&mut self, image: &SlotImage) -> Outcome<()> {
+    /// Enters one more attach into the table, if the segment is still there: one whose file its last user has unlinked
+    /// at his exit is about to go with him.
+    fn count_attach(&mut self, image: &SlotImage, stamped: bool) -> Outcome<()> {
         let id = ShmId::from_raw(image.id)?;
         let known = self.local.attaches.record_of(image.slot);
-        let stamp = Some((process::pid(), process::now_secs()));
+        let stamp = stamped.then(|| (process::pid(), process::now_secs()));
         let held = self.lock();
-        if !slots::is_live(&held, id.slot(), id.raw()) {
+        if !slots::has_file(&held, id.slot(), id.raw()) {
             return Err(Refusal {
                 errno: Errno::Eidrm,
                 reason: Reason::RemovedMeanwhile(id),
@@ -114,6 +129,19 @@ impl Session {
         drop(held);
         self.local.attaches.set_record(image.slot, record);
         Ok(())
+    }
+
+    /// Takes back what [`Self::count_attach`] has entered.
+    #[cold]
+    fn uncount_attach(&mut self, slot: u32) {
+        if let Some(record) = self.local.attaches.record_of(slot) {
+            let held = self.lock();
+            let ended = slots::detach(&held, record, 1, None, slots::Last::Claim);
+            drop(held);
+            if let Some(image) = ended {
+                self.bury(&image);
+            }
+        }
     }
 
     /// Says in the kernel's words why a segment could not be mapped.

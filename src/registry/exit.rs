@@ -38,12 +38,18 @@ pub fn at_exit() {
             continue;
         }
         slots::announce_end(&held, id.slot(), record, host.local.pid(), now);
-        drop(held);
         let goes = image.mode & SHM_DEST != 0
             && image.sole_cell == me.cell() + 1
             && image.flags & FLAG_UNLINKED == 0;
-        if goes && host.namespace.unlink_segment_file(&image).is_ok() {
-            slots::set_flags(&host.namespace.lock(me), id.slot(), FLAG_UNLINKED);
+        if !goes {
+            continue;
+        }
+        // Said first, in the step that has seen that nobody else has it: from now on nobody attaches it.
+        slots::set_flags(&held, id.slot(), FLAG_UNLINKED);
+        drop(held);
+        // Crash here: the segment goes with this process, and the file then, if it is still there.
+        if host.namespace.unlink_segment_file(&image).is_err() {
+            slots::clear_flags(&host.namespace.lock(me), id.slot(), FLAG_UNLINKED);
         }
     }
 }

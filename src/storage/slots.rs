@@ -14,8 +14,8 @@ use super::books;
 use super::files::pages_of;
 use super::index;
 use super::layout::{
-    FLAG_NORESERVE, FLAG_RIGHTS, FLAG_STUCK, MODE_MARKED, SLOTS, SlotState, cell, header, record,
-    slot,
+    FLAG_NORESERVE, FLAG_RIGHTS, FLAG_STUCK, FLAG_UNLINKED, MODE_MARKED, SLOTS, SlotState, cell,
+    header, record, slot,
 };
 use super::live::Identity;
 use super::lock::Held;
@@ -196,13 +196,13 @@ pub fn attach(
     Ok(record)
 }
 
-/// Whether slot `index` holds the live segment `id`.
+/// Whether slot `index` holds the live segment `id`, and its file is still to be there for others.
 #[inline]
-pub fn is_live(held: &Held<'_>, index: u32, id: i32) -> bool {
+pub fn has_file(held: &Held<'_>, index: u32, id: i32) -> bool {
     let table = held.table();
     let mut image = SlotImage::EMPTY;
     table.image_into(index, &mut image);
-    image.is_live() && image.id == id
+    image.is_live() && image.id == id && image.flags & FLAG_UNLINKED == 0
 }
 
 /// Whether `record` is the one that counts the attaches of segment `id` by `owner`.

@@ -298,37 +298,6 @@ TEST(processes_that_attach_and_detach_a_removed_segment_agree_on_its_end)
 	}
 }
 
-TEST(an_attach_that_meets_a_removal_says_that_the_segment_is_gone)
-{
-	/* Also where all users share the namespace, and an attach looks around before it opens the file. */
-	enum { SECONDS_EACH = 1 };
-	atomic_int *id = shared_memory(sizeof *id);
-	setenv("SHMSHIM_SCOPE", "system", 1);
-	*id = -1;
-	pid_t pid = MUST(fork());
-	if (pid == 0) {
-		for (time_t end = time(NULL) + SECONDS_EACH; time(NULL) <= end;) {
-			*id = MUST(shmget(IPC_PRIVATE, PAGE, 0600));
-			MUST(shmctl(*id, IPC_RMID, NULL));
-		}
-		*id = -2;
-		_exit(0);
-	}
-	long attached = 0, missed = 0;
-	for (int at = *id; at != -2; at = *id) {
-		char *p = at < 0 ? (char *)-1 : shmat(at, NULL, 0);
-		if (p != (char *)-1) {
-			attached++;
-			MUST(shmdt(p));
-		} else if (at >= 0 && ++missed && !gone(errno)) {
-			FATAL("attach: %s", errno_name(errno));
-		}
-	}
-	REAP(pid);
-	CHECK(missed > 0);
-	CHECK_EQ(segments_in_all(), 0);
-}
-
 TEST(processes_that_make_and_remove_at_once_do_not_run_out_of_identifiers)
 {
 	/* With 42 segments the ids of the next ones come from 64 indices: 22 are free, for 32 processes. */
