@@ -9,6 +9,26 @@
 
 enum { WAITERS = 3 };
 
+/* A victim that went on may have forked when nobody followed it any more. */
+static void kill_strays(const struct world *world)
+{
+	char path[64];
+	int child, stray[16], strays = 0;
+	snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+	FILE *children = fopen(path, "re");
+	while (children && strays < 16 && fscanf(children, "%d", &child) == 1) {
+		bool known = child == world->holder.pid;
+		for (int i = 0; i < world->crowded; i++)
+			known |= child == world->crowd[i].pid;
+		if (!known)
+			stray[strays++] = child;
+	}
+	if (children)
+		fclose(children);
+	while (strays > 0)
+		kill_and_wait(stray[--strays]);
+}
+
 /* Stops a victim there, if the table is locked there. */
 static void one(const struct op *op, struct point point, bool kill_it, long *held)
 {
@@ -49,7 +69,7 @@ static void one(const struct op *op, struct point point, bool kill_it, long *hel
 			enum heard heard = actor_hear(&waiter[i], &answer, RELEASE);
 			good = heard == HEARD && answer.value >= 0;
 			if (!good)
-				snprintf(text, sizeof text, "%ld ms later one that waited %s", milliseconds() - began,
+				snprintf(text, sizeof text, "%ld ms later one that waited %.400s", milliseconds() - began,
 					 heard == SILENT ? "waits still" : heard == GONE ? "is dead" : the->text);
 		}
 	}
@@ -63,6 +83,7 @@ static void one(const struct op *op, struct point point, bool kill_it, long *hel
 		kill_and_wait(tracee.other);
 	}
 	actor_kill(&victim);
+	kill_strays(&world);
 	good = good && clean_up(op, &world, text, sizeof text, &tally);
 	world_end(&world);
 	if (good)
