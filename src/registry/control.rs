@@ -6,7 +6,7 @@ use super::host::{Session, host, live_locked, words_of};
 use super::segment;
 use crate::os::process;
 use crate::storage::directory::Scope;
-use crate::storage::layout::FLAG_RIGHTS;
+use crate::storage::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
 use crate::storage::lock::Held;
 use crate::storage::table::SlotImage;
 use crate::storage::{Obstacle, books, index, slots};
@@ -87,6 +87,8 @@ pub fn set(shmid: i32, new: NewPerm) -> Outcome<()> {
         // Whoever may change the segment but not its file, such as an owner who is not the creator, changes the table
         // alone; the flag is for the creator.
         Err(obstacle) if is_not_his(&obstacle) && Thread.euid() != image.cuid => {}
+        // Its last user exits, and has unlinked it already: there is no file to have rights.
+        Err(_) if image.flags & FLAG_UNLINKED != 0 => {}
         Err(obstacle) => {
             slots::set_permissions(&held, &image);
             return Err(obstacle.into());

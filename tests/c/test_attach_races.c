@@ -105,3 +105,41 @@ TEST(what_is_attached_while_its_last_user_exits_stays_usable)
 	CHECK(attached > 0);
 	CHECK_EQ(segments_in_all(), 0);
 }
+
+static struct gate leaving, may_leave;
+static ssize_t written_late(void *cookie, const char *text, size_t size)
+{
+	(void)cookie, (void)text;
+	gate_open(&leaving);
+	gate_wait(&may_leave);
+	return (ssize_t)size;
+}
+
+TEST(a_removed_segment_whose_last_user_exits_can_be_asked_and_changed_until_he_is_gone)
+{
+	atomic_int *id = shared_memory(sizeof *id);
+	struct shmid_ds d;
+	leaving = gate_make();
+	may_leave = gate_make();
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		/* Streams are flushed last of all, behind what libraries do at the exit. */
+		FILE *late = fopencookie(NULL, "w", (cookie_io_functions_t){ .write = written_late });
+		REQUIRE(late && fputs("late", late) >= 0);
+		*id = MUST(shmget(IPC_PRIVATE, PAGE, 0600));
+		attach(*id);
+		MUST(shmctl(*id, IPC_RMID, NULL));
+		exit(0);
+	}
+	gate_wait(&leaving);
+	TEST_SUCC(shmctl(*id, IPC_STAT, &d));
+	CHECK_EQ(d.shm_nattch, 1);
+	d.shm_perm.mode = 0640;
+	TEST_SUCC(shmctl(*id, IPC_SET, &d));
+	CHECK_EQ(stat_of(*id).shm_perm.mode, 0640 | SHM_DEST);
+	TEST_SUCC(shmctl(*id, SHM_LOCK, NULL));
+	TEST_SUCC(shmctl(*id, IPC_RMID, NULL));
+	gate_open(&may_leave);
+	wait_for(pid);
+	CHECK(!exists(*id));
+}
