@@ -180,6 +180,13 @@ impl<T> ForkLock<T> {
         self.forking.load(Ordering::Relaxed) == errno::thread_mark()
     }
 
+    /// In a child that another thread than its parent's forking one has made: that thread is not here.
+    pub fn forget_fork_of_others(&self) {
+        if self.forking.load(Ordering::Relaxed) != 0 {
+            self.forking.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Ends what [`ForkLock::hold_over_fork`] began. In a child the wiped lock is free already.
     pub fn fork_over(&self) {
         self.forking.store(0, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use super::attaches::Entry;
 use super::caller::Thread;
 use super::failure::{Failure, Outcome};
-use super::host::{Session, host, host_if_open, live_locked};
+use super::host::{Session, host, host_if_open, install_handlers, live_locked};
 use super::segment;
 use crate::os::map::{self, Place};
 use crate::os::process;
@@ -59,6 +59,7 @@ impl Session {
         let huge = files::huge_page_log2(image);
         sysv::check_range(request, if huge.is_some() { len } else { image.segsz })?;
         self.local.attaches.reserve(2).map_err(|_| no_room())?;
+        install_handlers()?;
         let place = match (request.fixed, request.remap) {
             (false, _) => Place::Anywhere,
             (true, false) => Place::Free(request.addr),

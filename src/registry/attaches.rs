@@ -18,6 +18,12 @@ pub fn may_touch(start: u64, end: u64) -> bool {
     start < HIGHEST.load(Ordering::Relaxed) && end > LOWEST.load(Ordering::Relaxed)
 }
 
+/// Whether this process has nothing attached. Needs no lock; whatever another thread has detached by then is gone.
+pub fn are_none() -> bool {
+    // Pairs with: the store in `note_range`.
+    HIGHEST.load(Ordering::Acquire) == 0
+}
+
 /// Per slot: the record + 1 in the shared table that counts this process's attaches, and the one that was prepared
 /// for the child that is being forked. In the library's own zeroed memory, which costs nothing until it is written
 /// and which no limit of the host's can refuse later. Guarded by the in-process lock.
@@ -147,7 +153,8 @@ impl Attaches {
         // The highest start need not have the highest end only if pieces overlapped, which mappings never do.
         let highest = self.entries.first().map_or(0, |entry| entry.piece.end());
         LOWEST.store(lowest, Ordering::Relaxed);
-        HIGHEST.store(highest, Ordering::Relaxed);
+        // Pairs with: the load in `are_none`: who sees that there are none sees the books without any.
+        HIGHEST.store(highest, Ordering::Release);
     }
 }
 

@@ -10,7 +10,8 @@
 //! A fork that failed leaves a cell in the state Forking with nobody holding its lock: the parent, or whoever looks
 //! first, undoes it. A child that was killed before its handler ran looks the same, and nobody can tell.
 
-use super::host::{Host, host_if_open, install_handlers, live_locked};
+use super::attaches;
+use super::host::{Host, host, host_if_open, install_handlers, live_locked};
 use crate::os::fork::Handlers;
 use crate::os::signals::{self, Blocked};
 use crate::os::{errno, process};
@@ -49,6 +50,12 @@ pub fn on_fork_prepare(work: fn()) {
 extern "C" fn prepare() {
     BEFORE_FORK.run();
     let Some(host) = host_if_open() else { return };
+    // Nothing is inherited, so nothing is prepared, and nobody waits for a call that another thread is in the middle
+    // of: the child gets a lock that is free. What that call attaches, it attaches for the parent; its address is
+    // known to nobody yet.
+    if attaches::are_none() {
+        return;
+    }
     let whole = host.namespace.block();
     let is_whole = whole.is_ok();
     let mask = whole.unwrap_or_else(|_| Blocked::all()).into_mask();
@@ -98,9 +105,14 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
-    let Some(host) = host_if_open().filter(|host| host.local.is_forking_thread()) else {
+    let Some(open) = host_if_open() else { return };
+    if !open.local.is_forking_thread() {
+        open.local.forget_fork_of_others();
+        // Attached since our preparations, by another library's handler or by another thread.
+        let _ = host();
         return;
-    };
+    }
+    let host = open;
     let mut local = host.local.lock();
     let mask = local.fork_mask;
     let errno = local.fork.map(|plan| plan.errno);

@@ -93,7 +93,10 @@ fn reentered() -> Obstacle {
     }
 }
 
-/// Installs the fork handlers, once.
+/// Installs the fork handlers, once: before the first attach, for without any there is nothing that a child inherits.
+///
+/// A fork that another thread is in the middle of at that moment runs no handler of ours. Its child has no attach, or
+/// one whose address it cannot know yet; if it ever makes a call it counts what it finds, as a child of a raw clone.
 pub fn install_handlers() -> Outcome<()> {
     if HANDLERS_INSTALLED.swap(true, Ordering::Relaxed) {
         return Ok(());
@@ -200,7 +203,6 @@ impl Host {
     /// Takes a cell for this process. A child of a raw clone, whose handlers never ran, enters its inherited
     /// attaches into the table now.
     pub(super) fn register(&'static self, local: &mut Local) -> Outcome<Identity> {
-        install_handlers()?;
         let me = self.namespace.register()?;
         self.local.set_identity(me.packed());
         // Known from now on: a program that confines itself later can still be told from its pid.
