@@ -1,4 +1,7 @@
-//! What a fork does to us: a page that tells a child that it is one, the in-process lock on it, and the handlers.
+//! What a fork does to us: memory that tells a child that it is one, the in-process lock in it, and the handlers.
+//!
+//! A page of ordinary memory that is written on either side of a fork is copied, which takes longer than all else that
+//! the handlers do. What children find wiped is never copied, and so costs its writer nothing.
 
 use super::{OsError, OsResult, errno, pages, process, raw};
 use core::cell::UnsafeCell;
@@ -16,10 +19,32 @@ struct WipedWords {
     lock: SpinMutex<()>,
     identity: AtomicU32,
     pid: AtomicU32,
+    settled: AtomicU32,
     /// The thread that holds the lock over a fork, until the fork is over: it may enter again.
     reentrant: AtomicUsize,
     /// The thread that holds the lock without having blocked signals, because there were no handlers.
     unblocked: AtomicUsize,
+}
+
+/// More words of that kind, for whoever holds the lock.
+#[derive(Clone, Copy)]
+pub struct Wiped {
+    start: NonNull<AtomicU32>,
+    len: usize,
+}
+
+// SAFETY: only atomics are handed out, of memory that is never unmapped.
+unsafe impl Send for Wiped {}
+// SAFETY: as above.
+unsafe impl Sync for Wiped {}
+
+impl Wiped {
+    /// The word at `index`, if there are that many.
+    #[inline]
+    pub fn word(&self, index: usize) -> Option<&AtomicU32> {
+        // SAFETY: in bounds of `ForkLock::new`'s mapping, which stays for ever; any integer is a valid value.
+        (index < self.len).then(|| unsafe { self.start.add(index).as_ref() })
+    }
 }
 
 /// A value guarded by an in-process lock that no fork can leave locked in the child, next to the process's
@@ -41,11 +66,15 @@ unsafe impl<T: Send> Send for ForkLock<T> {}
 unsafe impl<T: Send> Sync for ForkLock<T> {}
 
 impl<T> ForkLock<T> {
-    /// Makes the page and puts `value` under its lock.
-    pub fn new(value: T) -> OsResult<ForkLock<T>> {
-        let len = process::page_size();
+    /// Sets `words` words aside that children find wiped, and puts the value that is made with them under a lock.
+    pub fn new(words: usize, value: impl FnOnce(Wiped) -> T) -> OsResult<ForkLock<T>> {
+        let own = size_of::<WipedWords>().next_multiple_of(64);
+        let len = words
+            .saturating_mul(size_of::<AtomicU32>())
+            .saturating_add(own)
+            .next_multiple_of(process::page_size());
         let start = pages::map_private(len)?;
-        // SAFETY: our own fresh page.
+        // SAFETY: our own fresh pages.
         let wiped = unsafe {
             raw::call(
                 libc::SYS_madvise,
@@ -64,9 +93,14 @@ impl<T> ForkLock<T> {
             pages::unmap(start, len);
             return Err(error);
         }
+        let wiped = Wiped {
+            // SAFETY: there are at least as many bytes.
+            start: unsafe { start.add(own) }.cast(),
+            len: words,
+        };
         Ok(ForkLock {
             words: start.cast(),
-            value: UnsafeCell::new(value),
+            value: UnsafeCell::new(value(wiped)),
             forking: AtomicUsize::new(0),
         })
     }
@@ -86,6 +120,17 @@ impl<T> ForkLock<T> {
     /// Sets the process's identity.
     pub fn set_identity(&self, identity: u32) {
         self.words().identity.store(identity, Ordering::Relaxed);
+    }
+
+    /// Whether [`ForkLock::set_settled`] was called in this very process.
+    #[inline]
+    pub fn is_settled(&self) -> bool {
+        self.words().settled.load(Ordering::Relaxed) != 0
+    }
+
+    /// Says that what is kept in wiped memory is right from now on. A child finds it unsaid.
+    pub fn set_settled(&self) {
+        self.words().settled.store(1, Ordering::Relaxed);
     }
 
     /// The process id, as far as it can be known without a system call after the first time: a child that shares the
@@ -180,14 +225,14 @@ impl<T> ForkLock<T> {
         self.forking.load(Ordering::Relaxed) == errno::thread_mark()
     }
 
-    /// In a child that another thread than its parent's forking one has made: that thread is not here.
-    pub fn forget_fork_of_others(&self) {
+    /// Forgets a fork that is over, or that a thread is in the middle of which this process, a child, has not got.
+    pub fn forget_fork(&self) {
         if self.forking.load(Ordering::Relaxed) != 0 {
             self.forking.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Ends what [`ForkLock::hold_over_fork`] began. In a child the wiped lock is free already.
+    /// Ends what [`ForkLock::hold_over_fork`] began. A child need not call it: the wiped lock is free there already.
     pub fn fork_over(&self) {
         self.forking.store(0, Ordering::Relaxed);
         self.words().reentrant.store(0, Ordering::Relaxed);
@@ -287,7 +332,7 @@ mod tests {
     #[test]
     fn a_zeroed_mutex_is_an_unlocked_one() {
         assert_eq!(size_of::<SpinMutex<()>>(), 1);
-        let lock = ForkLock::new(5).unwrap();
+        let lock = ForkLock::new(0, |_| 5).unwrap();
         let held = lock.lock();
         assert_eq!(*held, 5);
         assert!(lock.try_lock().is_none());
@@ -297,21 +342,27 @@ mod tests {
 
     #[test]
     fn a_raw_child_finds_the_lock_free_and_no_identity() {
-        let lock = ForkLock::new(()).unwrap();
+        let lock = ForkLock::new(10, |wiped| wiped).unwrap();
         lock.set_identity(9);
+        lock.set_settled();
         let held = lock.lock();
+        let last = held.word(9).unwrap();
+        last.store(7, Ordering::Relaxed);
+        assert!(held.word(10).is_none());
         // SAFETY: the child only looks at two words and leaves.
         unsafe {
             let child = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
             if child == 0 {
-                let fine = lock.identity() == 0 && lock.try_lock().is_some();
+                let wiped = lock.identity() == 0 && last.load(Ordering::Relaxed) == 0;
+                let fine = wiped && !lock.is_settled() && lock.try_lock().is_some();
                 libc::_exit(i32::from(!fine));
             }
             let mut status = 0;
             libc::waitpid(child as i32, &mut status, 0);
             assert_eq!(status, 0);
         }
-        assert_eq!(lock.identity(), 9);
+        assert_eq!((lock.identity(), last.load(Ordering::Relaxed)), (9, 7));
+        assert!(lock.is_settled());
         drop(held);
     }
 }

@@ -37,6 +37,28 @@ pub fn leak<T: Send + Sync>(value: T) -> OsResult<&'static T> {
     }
 }
 
+/// Moves `value` into pages that live as long as the process, and hands out what is left of the last one, and of one
+/// more, as an empty array: two things that are written together then share a mapping.
+pub fn leak_with_room<T: Send + Sync, U: Copy>(value: T) -> OsResult<(&'static T, PageVec<U>)> {
+    let used = size_of::<T>().next_multiple_of(align_of::<U>().max(64));
+    let page = super::process::page_size();
+    let len = used.next_multiple_of(page) + page;
+    let start = map_private(len)?;
+    let room = PageVec {
+        // SAFETY: within the mapping, and aligned: the mapping is, and `used` is a multiple of the alignment.
+        start: Some(unsafe { start.add(used) }.cast()),
+        len: 0,
+        capacity: (len - used) / size_of::<U>().max(1),
+        is_lent: true,
+    };
+    let place = start.cast::<T>();
+    // SAFETY: fresh pages, large enough and page-aligned; never unmapped, so the reference holds for ever.
+    unsafe {
+        place.write(value);
+        Ok((place.as_ref(), room))
+    }
+}
+
 /// Gives back what [`leak`] took, for a value that lost a race and was never shown to anyone.
 ///
 pub fn unleak<T>(value: &'static T) {
@@ -51,6 +73,8 @@ pub struct PageVec<T: Copy> {
     start: Option<NonNull<T>>,
     len: usize,
     capacity: usize,
+    /// The memory is part of something larger, which stays.
+    is_lent: bool,
 }
 
 // SAFETY: the array owns its pages as `Vec` owns its heap block.
@@ -63,6 +87,7 @@ impl<T: Copy> PageVec<T> {
             start: None,
             len: 0,
             capacity: 0,
+            is_lent: false,
         }
     }
 
@@ -81,15 +106,22 @@ impl<T: Copy> PageVec<T> {
         if let Some(old) = self.start {
             // SAFETY: both blocks are live and distinct; the new one is larger.
             unsafe { core::ptr::copy_nonoverlapping(old.as_ptr(), new.as_ptr(), self.len) };
-            unmap(old.cast(), self.capacity_bytes());
+            self.give_back(old);
         }
         self.start = Some(new);
         self.capacity = bytes / size_of::<T>();
+        self.is_lent = false;
         Ok(())
     }
 
-    fn capacity_bytes(&self) -> usize {
-        (self.capacity * size_of::<T>()).next_multiple_of(super::process::page_size())
+    fn give_back(&self, start: NonNull<T>) {
+        let bytes = self.capacity * size_of::<T>();
+        if !self.is_lent {
+            unmap(
+                start.cast(),
+                bytes.next_multiple_of(super::process::page_size()),
+            );
+        }
     }
 
     /// Puts `value` at `index`. What stands there and behind moves up. The room must have been
@@ -162,7 +194,7 @@ impl<T: Copy> core::ops::DerefMut for PageVec<T> {
 impl<T: Copy> Drop for PageVec<T> {
     fn drop(&mut self) {
         if let Some(start) = self.start {
-            unmap(start.cast(), self.capacity_bytes());
+            self.give_back(start);
         }
     }
 }
@@ -185,5 +217,22 @@ mod tests {
         assert_eq!((array[0], array[1], array.len()), (2999, 2997, 2999));
         array.remove(5000);
         assert_eq!(array.len(), 2999);
+    }
+
+    #[test]
+    fn an_array_in_the_room_behind_a_value_leaves_the_value_alone() {
+        let (value, mut array) = leak_with_room::<_, u64>([7u8; 100]).unwrap();
+        let start = array.start.unwrap();
+        assert!(array.insert(0, 1), "there is room from the start");
+        while array.start == Some(start) {
+            array.reserve(1).unwrap();
+            assert!(array.insert(array.len(), 5));
+        }
+        assert!(array.len() > super::super::process::page_size() / 8);
+        assert_eq!((array[0], array[array.len() - 1]), (1, 5));
+        drop(array);
+        assert_eq!(value, &[7u8; 100]);
+        // SAFETY: lent memory stays mapped, and held integers.
+        assert_eq!(unsafe { start.read() }, 1);
     }
 }

@@ -107,7 +107,6 @@ impl Session {
                 seg_len: len,
             },
             not_inherited: false,
-            before_fork: None,
         });
         Ok(start)
     }

@@ -4,6 +4,7 @@
 //! the end.
 
 use crate::os::OsResult;
+use crate::os::fork::Wiped;
 use crate::os::pages::PageVec;
 use crate::sysv::{Piece, SLOTS};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -24,11 +25,15 @@ pub fn are_none() -> bool {
     HIGHEST.load(Ordering::Acquire) == 0
 }
 
-/// Per slot: the record + 1 in the shared table that counts this process's attaches, and the one that was prepared
-/// for the child that is being forked. In the library's own zeroed memory, which costs nothing until it is written
-/// and which no limit of the host's can refuse later. Guarded by the in-process lock.
-static RECORDS: [AtomicU32; SLOTS as usize] = [const { AtomicU32::new(0) }; SLOTS as usize];
-static CHILD_RECORDS: [AtomicU32; SLOTS as usize] = [const { AtomicU32::new(0) }; SLOTS as usize];
+const SLOT_COUNT: usize = SLOTS as usize;
+
+/// Words that children find wiped, per slot: the record + 1 in the shared table that counts this process's attaches.
+/// Behind those, four per slot for a child that is being prepared: see [`Attaches::plan`]. Pages of ordinary memory
+/// would be copied at every fork.
+pub const WIPED_WORDS: usize = SLOT_COUNT * (1 + NOTE_WORDS);
+const NOTE_WORDS: usize = 4;
+/// Set in a note's first word when it bears the plan's number, and not a count.
+const NUMBERED: u32 = 1 << 31;
 
 /// One piece and what is known of it beside its place.
 #[derive(Clone, Copy, Debug)]
@@ -37,25 +42,32 @@ pub struct Entry {
     pub piece: Piece,
     /// Children of a fork will not have it (MADV_DONTFORK).
     pub not_inherited: bool,
-    /// The segment's atime and lpid before a fork stamped them, in case the fork fails.
-    pub before_fork: Option<(i64, i32)>,
 }
 
 /// The books.
 pub struct Attaches {
     entries: PageVec<Entry>,
+    wiped: Wiped,
     next_attach: u32,
     changes: u64,
+    plan_number: u32,
 }
 
 impl Attaches {
-    /// Empty books.
-    pub const fn new() -> Attaches {
+    /// Empty books, with [`WIPED_WORDS`] words.
+    pub const fn new(wiped: Wiped) -> Attaches {
         Attaches {
             entries: PageVec::new(),
+            wiped,
             next_attach: 0,
             changes: 0,
+            plan_number: 0,
         }
+    }
+
+    /// Gives room for the first pieces. The books are empty.
+    pub fn use_room(&mut self, room: PageVec<Entry>) {
+        self.entries = room;
     }
 
     /// Makes room for `more` pieces, so that nothing can fail once the mapping is made.
@@ -118,30 +130,86 @@ impl Attaches {
         self.note_range();
     }
 
+    /// Removes what this process, a child, has not inherited.
+    pub fn drop_not_inherited(&mut self) {
+        let mut at = 0;
+        while let Some(entry) = self.entries.get(at) {
+            if entry.not_inherited {
+                self.remove(at)
+            } else {
+                at += 1
+            }
+        }
+    }
+
     /// The record in the shared table that counts this process's attaches of slot `slot`, as far as known.
     pub fn record_of(&self, slot: u32) -> Option<u32> {
-        read(&RECORDS, slot)
+        self.wiped
+            .word(slot as usize)?
+            .load(Ordering::Relaxed)
+            .checked_sub(1)
     }
 
     /// Remembers that record.
     pub fn set_record(&mut self, slot: u32, record: u32) {
-        write(&RECORDS, slot, record);
+        if let Some(word) = self.wiped.word(slot as usize) {
+            word.store(record + 1, Ordering::Relaxed);
+        }
     }
 
-    /// The record that counts what the child that is being forked will have of slot `slot`, as far as known.
-    pub fn child_record_of(&self, slot: u32) -> Option<u32> {
-        read(&CHILD_RECORDS, slot)
+    /// Begins to plan for a child: counts for each slot the pieces that it will inherit.
+    pub fn plan(&mut self) {
+        self.plan_number = self.plan_number.wrapping_add(1) & !NUMBERED;
+        for entry in self.entries.iter() {
+            self.note(entry.piece.id.slot(), 0, 0);
+        }
+        for entry in self.entries.iter().filter(|entry| !entry.not_inherited) {
+            let slot = entry.piece.id.slot();
+            let count = self.noted(slot, 0);
+            self.note(slot, 0, count + 1);
+        }
     }
 
-    /// Remembers that record.
-    pub fn set_child_record(&mut self, slot: u32, record: u32) {
-        write(&CHILD_RECORDS, slot, record);
+    /// How many pieces of slot `slot` the child will inherit; 0 when that has been asked before.
+    pub fn take_planned(&mut self, slot: u32) -> u32 {
+        match self.noted(slot, 0) {
+            count if count & NUMBERED == 0 => {
+                self.note(slot, 0, 0);
+                count
+            }
+            _ => 0,
+        }
     }
 
-    /// In the child: the record that was prepared for it is its own.
-    pub fn adopt_child_record(&mut self, slot: u32) {
-        if let Some(record) = self.child_record_of(slot) {
-            self.set_record(slot, record);
+    /// Remembers a segment's atime and lpid before the planned fork stamps them.
+    pub fn note_stamp(&mut self, slot: u32, atime_secs: i64, lpid: i32) {
+        self.note(slot, 1, lpid as u32);
+        self.note(slot, 2, atime_secs as u32);
+        self.note(slot, 3, (atime_secs >> 32) as u32);
+        self.note(slot, 0, self.plan_number | NUMBERED);
+    }
+
+    /// What [`Attaches::note_stamp`] remembered for this plan.
+    pub fn noted_stamp(&self, slot: u32) -> Option<(i64, i32)> {
+        let low = i64::from(self.noted(slot, 2));
+        let high = i64::from(self.noted(slot, 3)) << 32;
+        (self.noted(slot, 0) == self.plan_number | NUMBERED)
+            .then(|| (high | low, self.noted(slot, 1) as i32))
+    }
+
+    fn note_word(&self, slot: u32, which: usize) -> Option<&AtomicU32> {
+        self.wiped
+            .word(SLOT_COUNT + slot as usize * NOTE_WORDS + which)
+    }
+
+    fn noted(&self, slot: u32, which: usize) -> u32 {
+        self.note_word(slot, which)
+            .map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    fn note(&self, slot: u32, which: usize, value: u32) {
+        if let Some(word) = self.note_word(slot, which) {
+            word.store(value, Ordering::Relaxed);
         }
     }
 
@@ -155,24 +223,5 @@ impl Attaches {
         LOWEST.store(lowest, Ordering::Relaxed);
         // Pairs with: the load in `are_none`: who sees that there are none sees the books without any.
         HIGHEST.store(highest, Ordering::Release);
-    }
-}
-
-fn read(words: &[AtomicU32], slot: u32) -> Option<u32> {
-    words
-        .get(slot as usize)?
-        .load(Ordering::Relaxed)
-        .checked_sub(1)
-}
-
-fn write(words: &[AtomicU32], slot: u32, record: u32) {
-    if let Some(word) = words.get(slot as usize) {
-        word.store(record + 1, Ordering::Relaxed);
-    }
-}
-
-impl Default for Attaches {
-    fn default() -> Attaches {
-        Attaches::new()
     }
 }

@@ -20,10 +20,13 @@ pub fn at_exit() {
         return;
     };
     // exit() from a signal handler may have interrupted one of our own calls: then let it be.
-    let Some(local) = host.local.try_lock() else {
+    let Some(mut local) = host.local.try_lock() else {
         return;
     };
     let Some(me) = host.me() else { return };
+    if !host.local.is_settled() {
+        host.settle_in(me, &mut local);
+    }
     let now = process::now_secs();
     for entry in local.attaches.entries() {
         let id = entry.piece.id;

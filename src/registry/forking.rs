@@ -54,6 +54,10 @@ extern "C" fn prepare() {
     // of: the child gets a lock that is free. What that call attaches, it attaches for the parent; its address is
     // known to nobody yet.
     if attaches::are_none() {
+        if host.local.is_forking_thread() {
+            // Left by the fork that this process is the child of.
+            host.local.forget_fork();
+        }
         return;
     }
     let whole = host.namespace.block();
@@ -63,6 +67,9 @@ extern "C" fn prepare() {
     let mut local = host.local.lock();
     local.fork_mask = mask;
     local.fork = None;
+    if let Some(me) = host.me().filter(|_| is_whole && !host.local.is_settled()) {
+        host.settle_in(me, &mut local);
+    }
     let inherits = is_whole
         && local
             .attaches
@@ -79,7 +86,7 @@ extern "C" fn prepare() {
         // Without a plan the child registers itself, as one of a raw clone does.
         local.fork = host.plan_child(me, &mut local);
     }
-    if local.fork.is_some() {
+    if local.fork.is_some_and(|plan| plan.errno != 0) {
         // A fork that fails says so in errno before the parent's handler runs, one that works leaves it alone.
         errno::set(0);
     }
@@ -93,7 +100,7 @@ extern "C" fn parent() {
     let mask = local.fork_mask;
     if let Some(plan) = local.fork.take() {
         let failed = errno::get() != 0;
-        errno::set(plan.errno);
+        plan.restore_errno();
         host.namespace.parent_lets_go(plan.mapping);
         if let Some(me) = host.me().filter(|_| failed) {
             host.undo_failed(me, &plan, &mut local);
@@ -104,78 +111,51 @@ extern "C" fn parent() {
     signals::restore(mask);
 }
 
+/// Writes to no page but those that the child finds wiped, if it can: what is over is forgotten later.
 extern "C" fn child() {
     let Some(open) = host_if_open() else { return };
     if !open.local.is_forking_thread() {
-        open.local.forget_fork_of_others();
+        open.local.forget_fork();
         // Attached since our preparations, by another library's handler or by another thread.
         let _ = host();
         return;
     }
-    let host = open;
-    let mut local = host.local.lock();
+    let mut local = open.local.lock();
     let mask = local.fork_mask;
-    let errno = local.fork.map(|plan| plan.errno);
-    host.become_planned_child(&mut local);
-    if let Some(errno) = errno {
-        errno::set(errno);
+    if open.me().is_none() {
+        open.become_planned_child(&mut local);
     }
-    match host.me() {
-        None if !local.attaches.is_empty() && host.namespace.block().is_ok() => {
-            if let Ok(me) = host.namespace.register() {
-                host.local.set_identity(me.packed());
-                host.enter_inherited(me, &mut local);
-            }
-        }
-        _ => {}
+    if let Some(plan) = &local.fork {
+        plan.restore_errno();
     }
     drop(local);
-    host.local.fork_over();
+    let _ = host();
     signals::restore(mask);
 }
 
-fn drop_not_inherited(local: &mut super::host::Local) {
-    let mut at = 0;
-    while let Some(entry) = local.attaches.entries().get(at).copied() {
-        if entry.not_inherited {
-            local.attaches.remove(at)
-        } else {
-            at += 1
-        }
-    }
-}
-
-fn adopt_records(local: &mut super::host::Local) {
-    for at in 0..local.attaches.len() {
-        if let Some(slot) = local
-            .attaches
-            .entries()
-            .get(at)
-            .map(|entry| entry.piece.id.slot())
-        {
-            local.attaches.adopt_child_record(slot);
+impl Plan {
+    fn restore_errno(&self) {
+        if errno::get() != self.errno {
+            errno::set(self.errno);
         }
     }
 }
 
 impl Host {
     /// In the child: what the parent has planned becomes its own, at the latest when its handler runs; earlier when
-    /// another library's handler comes first and makes a call. Returns whether there was a plan.
-    pub(super) fn become_planned_child(&self, local: &mut super::host::Local) -> bool {
-        let Some(plan) = local.fork.take() else {
-            drop_not_inherited(local);
-            return false;
-        };
-        let as_planned = local.attaches.changes() == plan.changes;
-        drop_not_inherited(local);
+    /// another library's handler comes first and makes a call. `None`: there is no plan, or it was another child's.
+    pub(super) fn become_planned_child(&self, local: &mut super::host::Local) -> Option<Identity> {
+        let plan = local
+            .fork
+            .filter(|plan| self.namespace.is_prepared(plan.child))?;
         let me = self.namespace.child_adopts(plan.child, plan.mapping);
         self.local.set_identity(me.packed());
         self.local.pid();
-        adopt_records(local);
-        if !as_planned {
+        if local.attaches.changes() != plan.changes {
+            local.attaches.drop_not_inherited();
             self.count_anew(me, local);
         }
-        true
+        Some(me)
     }
 
     /// Another library's fork handler has attached or detached between the plan and the fork: what the child really
@@ -205,31 +185,24 @@ impl Host {
         self.namespace.set_forking_parent(None);
         let (child, mapping) = registered.ok()?;
         self.namespace.tidy(me);
-        let now = process::now_secs();
-        let pid = process::pid();
+        let stamp = Some((self.local.pid(), process::now_secs()));
+        local.attaches.plan();
         let held = self.namespace.lock(me);
         for at in 0..local.attaches.len() {
-            let Some(entry) = local.attaches.entries().get(at).copied() else {
+            let Some(id) = local.attaches.entries().get(at).map(|entry| entry.piece.id) else {
                 continue;
             };
-            let id = entry.piece.id;
-            if entry.not_inherited {
-                continue;
-            }
-            let Some(image) = live_locked(&held, id) else {
+            let count = local.attaches.take_planned(id.slot());
+            let Some(image) = live_locked(&held, id).filter(|_| count != 0) else {
                 continue;
             };
-            let known = local.attaches.child_record_of(id.slot());
-            let first =
-                !known.is_some_and(|record| slots::counts_for(&held, record, child, id.raw()));
-            if let Some(entry) = local.attaches.entries_mut().get_mut(at) {
-                entry.before_fork = first.then_some((image.atime, image.lpid));
-            }
+            local
+                .attaches
+                .note_stamp(id.slot(), image.atime, image.lpid);
             // Crash here: a cell that is Forking and whose lock died with this process is undone by the next look.
-            if let Ok(record) = slots::attach(&held, id.slot(), child, known, 1, Some((pid, now))) {
-                local.attaches.set_child_record(id.slot(), record);
-            }
+            let _ = slots::attach(&held, id.slot(), child, None, count, stamp);
         }
+        drop(held);
         Some(Plan {
             changes: local.attaches.changes(),
             child,
@@ -246,11 +219,12 @@ impl Host {
         if !untouched || !self.namespace.reap_if_dead(me, cell) {
             return;
         }
-        let pid = process::pid();
+        let pid = self.local.pid();
         let held = self.namespace.lock(me);
         for entry in local.attaches.entries() {
             let image = live_locked(&held, entry.piece.id).filter(|image| image.lpid == pid);
-            if let (Some(image), Some((atime, lpid))) = (image, entry.before_fork) {
+            let before = local.attaches.noted_stamp(entry.piece.id.slot());
+            if let (Some(image), Some((atime, lpid))) = (image, before) {
                 slots::stamp(&held, image.slot, Some(atime), None, lpid);
             }
         }

@@ -1,12 +1,12 @@
 //! This process: its namespace, opened at first use, and its own books behind the in-process lock.
 
-use super::attaches::Attaches;
+use super::attaches::{Attaches, WIPED_WORDS};
 use super::failure::Outcome;
 use super::forking;
 use crate::os::fork::{self, ForkLock, Guard};
 use crate::os::signals::{self, Blocked, Mask};
 use crate::os::{OsError, pages, process};
-use crate::storage::live::Identity;
+use crate::storage::live::{self, Identity};
 use crate::storage::lock::Held;
 use crate::storage::table::SlotImage;
 use crate::storage::{LimitWords, Namespace, Obstacle, slots};
@@ -59,13 +59,15 @@ fn open() -> Outcome<&'static Host> {
     let call = |doing| move |error: OsError| Obstacle::Call { doing, error };
     let _blocked = Blocked::all();
     let namespace = Namespace::open(words_of(&Limits::KERNEL_DEFAULTS))?;
-    let local = ForkLock::new(Local {
-        attaches: Attaches::new(),
+    let local = ForkLock::new(WIPED_WORDS, |wiped| Local {
+        attaches: Attaches::new(wiped),
         fork: None,
         fork_mask: 0,
     })
     .map_err(call("set memory aside that children find empty"))?;
-    let host = pages::leak(Host { namespace, local }).map_err(call("set memory aside"))?;
+    let (host, room) =
+        pages::leak_with_room(Host { namespace, local }).map_err(call("set memory aside"))?;
+    host.local.lock().attaches.use_room(room);
     match HOST.set(host) {
         Ok(()) => Ok(host),
         // Another thread was faster. What this one opened stays mapped: a few pages, once.
@@ -167,6 +169,9 @@ impl Host {
             0 => self.begin_as_new(&mut local)?,
             packed => Identity::from_packed(packed),
         };
+        if !self.local.is_settled() {
+            self.settle_in(me, &mut local);
+        }
         Ok(Session {
             host: self,
             me,
@@ -194,10 +199,25 @@ impl Host {
     /// has not run yet.
     #[cold]
     fn begin_as_new(&'static self, local: &mut Local) -> Outcome<Identity> {
-        if self.local.is_forking_thread() && self.become_planned_child(local) {
-            return Ok(self.me().unwrap_or(Identity::from_packed(0)));
+        if self.local.is_forking_thread() {
+            if let Some(me) = self.become_planned_child(local) {
+                return Ok(me);
+            }
         }
         self.register(local)
+    }
+
+    /// In a child whose parent has counted for it: learns which records those are, and forgets what was not inherited.
+    /// At its first call, for many a child never makes one.
+    #[cold]
+    pub(super) fn settle_in(&self, me: Identity, local: &mut Local) {
+        local.attaches.drop_not_inherited();
+        let held = self.namespace.lock(me);
+        live::for_each_record(&held, me, |slot, record| {
+            local.attaches.set_record(slot, record);
+        });
+        drop(held);
+        self.local.set_settled();
     }
 
     /// Takes a cell for this process. A child of a raw clone, whose handlers never ran, enters its inherited
@@ -207,9 +227,11 @@ impl Host {
         self.local.set_identity(me.packed());
         // Known from now on: a program that confines itself later can still be told from its pid.
         self.local.pid();
+        local.attaches.drop_not_inherited();
         if !local.attaches.is_empty() {
             self.enter_inherited(me, local);
         }
+        self.local.set_settled();
         self.namespace.tidy(me);
         Ok(me)
     }

@@ -186,6 +186,11 @@ impl Namespace {
         own
     }
 
+    /// Whether this cell is still as [`Namespace::register_child`] left it.
+    pub fn is_prepared(&self, child: Identity) -> bool {
+        self.cell_state(child.cell) == (CellState::Forking as u32, child.generation)
+    }
+
     /// In the parent: the child holds the lock through its own mapping now, if there is a child.
     pub fn parent_lets_go(&self, mapping: usize) {
         map::unmap_page(mapping);
@@ -357,6 +362,19 @@ pub fn reap(held: &Held<'_>, cell: u32) {
     journal.put32(cell!(cell, work), 0);
     journal.put32(cell!(cell, state), CellState::Free as u32);
     journal.commit();
+}
+
+/// Calls `each` with the slot and the index of every record that counts attaches of `owner`.
+pub fn for_each_record(held: &Held<'_>, owner: Identity, mut each: impl FnMut(u32, u32)) {
+    let table = held.table();
+    let mut link = table.get32(cell!(owner.cell, first_record));
+    for _ in 0..table.records_ready() {
+        let Some(index) = books::in_range(link, table) else {
+            break;
+        };
+        each(table.get32(record!(index, id)) % layout::SLOTS, index);
+        link = table.get32(record!(index, next_of_cell));
+    }
 }
 
 #[cfg(test)]
