@@ -25,6 +25,7 @@ pub mod process;
 pub mod raw;
 pub mod seccomp;
 pub mod signals;
+pub mod threads;
 pub mod usermem;
 
 /// The kernel's error number of a refused system call, as a value.

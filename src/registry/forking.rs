@@ -14,7 +14,7 @@ use super::attaches;
 use super::host::{Host, host, host_if_open, install_handlers, live_locked};
 use crate::os::fork::Handlers;
 use crate::os::signals::{self, Blocked};
-use crate::os::{errno, process};
+use crate::os::{errno, process, threads};
 use crate::storage::layout::CellState;
 use crate::storage::live::Identity;
 use crate::storage::slots;
@@ -24,6 +24,8 @@ use crate::storage::slots;
 pub struct Plan {
     child: Identity,
     mapping: usize,
+    /// The parent had one thread when the plan was made.
+    alone: bool,
     /// How often the books had changed when the plan was made.
     changes: u64,
     /// The host's errno, which a failing fork sets before our handler runs.
@@ -101,7 +103,7 @@ extern "C" fn parent() {
     if let Some(plan) = local.fork.take() {
         let failed = errno::get() != 0;
         plan.restore_errno();
-        host.namespace.parent_lets_go(plan.mapping);
+        host.namespace.parent_lets_go(plan.child, plan.mapping);
         if let Some(me) = host.me().filter(|_| failed) {
             host.undo_failed(me, &plan, &mut local);
         }
@@ -120,7 +122,7 @@ extern "C" fn child() {
         let _ = host();
         return;
     }
-    let mut local = open.local.lock();
+    let mut local = open.local.lock_as_child();
     let mask = local.fork_mask;
     if open.me().is_none() {
         open.become_planned_child(&mut local);
@@ -148,9 +150,12 @@ impl Host {
         let plan = local
             .fork
             .filter(|plan| self.namespace.is_prepared(plan.child))?;
-        let me = self.namespace.child_adopts(plan.child, plan.mapping);
+        // Known from now on, as in any process that registers.
+        let pid = self.local.pid();
+        let me = self
+            .namespace
+            .child_adopts(plan.child, plan.mapping, plan.alone, pid);
         self.local.set_identity(me.packed());
-        self.local.pid();
         if local.attaches.changes() != plan.changes {
             local.attaches.drop_not_inherited();
             self.count_anew(me, local);
@@ -181,10 +186,22 @@ impl Host {
     fn plan_child(&self, me: Identity, local: &mut super::host::Local) -> Option<Plan> {
         let kept = errno::get();
         self.namespace.set_forking_parent(Some(me));
-        let registered = self.namespace.register_child();
+        // Most programs fork again when the child before has ended.
+        let last = local
+            .last_child
+            .filter(|&last| self.namespace.seems_dead(last));
+        let in_place = last.and_then(|last| self.namespace.register_child_in_place_of(last, me));
+        let registered = match in_place {
+            Some(registered) => Ok(registered),
+            None => self.namespace.register_child(),
+        };
         self.namespace.set_forking_parent(None);
         let (child, mapping) = registered.ok()?;
-        self.namespace.tidy(me);
+        local.last_child = Some(child);
+        // Whoever adds a cell looks for dead ones.
+        if in_place.is_none() {
+            self.namespace.tidy(me, Some(child));
+        }
         let stamp = Some((self.local.pid(), process::now_secs()));
         local.attaches.plan();
         let held = self.namespace.lock(me);
@@ -207,6 +224,7 @@ impl Host {
             changes: local.attaches.changes(),
             child,
             mapping,
+            alone: threads::is_alone(),
             errno: kept,
         })
     }

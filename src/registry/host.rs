@@ -30,6 +30,8 @@ pub struct Local {
     pub attaches: Attaches,
     /// A child that is being forked.
     pub fork: Option<forking::Plan>,
+    /// The cell of the child that was forked last.
+    pub last_child: Option<Identity>,
     /// The signal mask to be restored when the fork is over.
     pub fork_mask: Mask,
 }
@@ -62,6 +64,7 @@ fn open() -> Outcome<&'static Host> {
     let local = ForkLock::new(WIPED_WORDS, |wiped| Local {
         attaches: Attaches::new(wiped),
         fork: None,
+        last_child: None,
         fork_mask: 0,
     })
     .map_err(call("set memory aside that children find empty"))?;
@@ -232,7 +235,7 @@ impl Host {
             self.enter_inherited(me, local);
         }
         self.local.set_settled();
-        self.namespace.tidy(me);
+        self.namespace.tidy(me, None);
         Ok(me)
     }
 

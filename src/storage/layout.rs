@@ -200,7 +200,9 @@ pub struct Cell {
     pub work: u32,
     /// Derived. First record + 1 of this process.
     pub first_record: u32,
-    _pad: [u32; 11],
+    /// How far the handing over of a prepared cell has come (`live.rs`); means nothing in any other.
+    pub handover: u32,
+    _pad: [u32; 10],
 }
 
 /// What one process has attached of one segment.
@@ -345,6 +347,7 @@ pub const SIGNATURE: u32 = {
         offset_of!(Record, ended) as u32,
         offset_of!(Slot, next_dying) as u32,
         offset_of!(Cell, first_record) as u32,
+        offset_of!(Cell, handover) as u32,
         offset_of!(Record, prev_of_cell) as u32,
         // Tells a big-endian table from a little-endian one.
         u32::from_ne_bytes([1, 2, 3, 4]),

@@ -17,7 +17,9 @@ use super::obstacle::{Obstacle, Stored};
 use super::table::{self, Journal};
 use crate::os::file::{self, Fd, Lock};
 use crate::os::path::Path;
-use crate::os::{OsError, elsewhere, map, process};
+use crate::os::{OsError, elsewhere, futex, map, process};
+use core::sync::atomic::Ordering;
+use core::time::Duration;
 
 const CELL_BITS: u32 = 14;
 const HELD: u32 = 1 << 30;
@@ -63,6 +65,30 @@ impl Identity {
         Identity::new(word & (layout::CELLS - 1), (word & !HELD) >> CELL_BITS)
     }
 }
+
+/// How far a prepared cell has been handed over from parent to child, as it stands in the cell.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum Handover {
+    /// The parent's mapping holds the lock, too.
+    Begun = 0,
+    /// Likewise, and the child sleeps until that is over.
+    Waited = 1,
+    /// Only the child holds the lock.
+    Done = 2,
+}
+
+impl Handover {
+    /// The word for the cell's present process: another one's means nothing.
+    fn of(self, prepared: Identity) -> u32 {
+        prepared.generation << 2 | self as u32
+    }
+}
+
+/// How often a child looks for its parent to let go before it sleeps, some microseconds; then how often and how long.
+const HANDOVER_SPINS: u32 = 200;
+const HANDOVER_NAPS: u32 = 2;
+const HANDOVER_NAP: Duration = Duration::from_millis(1);
 
 /// What a look at a process found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,9 +153,9 @@ impl Namespace {
     }
 
     /// Looks at two cells in use, in turn, and reaps the dead: each process that comes does it once, so that the dead do
-    /// not pile up.
+    /// not pile up. `child`: one that is being forked.
     #[inline(never)]
-    pub fn tidy(&self, me: Identity) {
+    pub fn tidy(&self, me: Identity, child: Option<Identity>) {
         let ready = self.table().cells_ready();
         let mut looks = 0;
         for _ in 0..ready {
@@ -137,7 +163,8 @@ impl Namespace {
             let next = (hand + 1) % ready.max(1);
             self.table().set32(header!(cell_hand), next);
             let free = self.table().get32(cell!(hand, state)) == CellState::Free as u32;
-            if free || hand == me.cell() {
+            let known = hand == me.cell() || child.is_some_and(|child| hand == child.cell());
+            if free || known {
                 continue;
             }
             self.reap_if_dead(me, hand);
@@ -159,19 +186,95 @@ impl Namespace {
         Ok((identity, taken.mapping))
     }
 
-    /// In the child: what the parent prepared becomes its own. It takes a cell and a lock of its own and moves there,
-    /// for the parent holds the prepared one's lock too until it has left fork, and a child that ends sooner would
-    /// still be counted. Without a descriptor or a cell to be had it stays in the prepared one.
-    pub fn child_adopts(&self, prepared: Identity, mapping: usize) -> Identity {
-        let pid = process::pid();
+    /// Whether a child of this process has ended, as far as a cheap look tells.
+    pub fn seems_dead(&self, child: Identity) -> bool {
+        let (state, generation) = self.cell_state(child.cell);
+        generation == child.generation
+            && state == CellState::Live as u32
+            && !process::exists(self.table().get32(cell!(child.cell, pid)) as i32)
+    }
+
+    /// [`Namespace::register_child`] in the cell of an earlier child, if that one is dead: it is reaped first. One file
+    /// is opened in place of two. `None`: it is not, or something is in the way.
+    pub fn register_child_in_place_of(
+        &self,
+        dead: Identity,
+        me: Identity,
+    ) -> Option<(Identity, usize)> {
+        let taken = self.retake(dead, me);
+        self.sweep(me);
+        let taken = taken?;
+        match self.occupy(taken, CellState::Forking, 0) {
+            Ok(identity) => Some((identity, taken.mapping)),
+            Err(_) => {
+                map::unmap_page(taken.mapping);
+                None
+            }
+        }
+    }
+
+    fn retake(&self, dead: Identity, me: Identity) -> Option<Taken> {
+        let cell = dead.cell;
+        let fd = open_or_make(&self.live_path(cell), self.scope().live_mode()).ok()?;
+        // A look first, which makes nobody look alive. Locked for good it is only when nothing of the dead one's is
+        // counted any more.
+        if file::lock(&fd, Lock::TryShared) != Ok(true) {
+            return None;
+        }
+        let held = lock::lock(self, me);
+        if self.cell_state(cell) == (CellState::Live as u32, dead.generation) {
+            reap(&held, cell);
+        }
+        drop(held);
+        if file::lock(&fd, Lock::TryExclusive) != Ok(true)
+            || self.cell_state(cell).0 != CellState::Free as u32
+        {
+            return None;
+        }
+        let mapping = map::map_page(&fd, true).ok()?;
+        self.begin_generation(cell);
+        Some(Taken { cell, mapping })
+    }
+
+    /// In the child: what the parent prepared becomes its own, in one of three ways.
+    ///
+    /// The parent's mapping holds the prepared cell's lock too until it is gone, and a child that ends sooner would
+    /// still be counted. So the child waits for that, but not for long: the parent may be held up by another library's
+    /// handler or by a debugger. Then it takes a cell and a lock of its own and moves there. Without a descriptor or a
+    /// cell to be had it stays in the prepared one all the same.
+    ///
+    /// `alone`: the parent had one thread when it forked. Another one could have made a child by a raw clone meanwhile,
+    /// which has the mapping too, and keeps it.
+    pub fn child_adopts(
+        &self,
+        prepared: Identity,
+        mapping: usize,
+        alone: bool,
+        pid: i32,
+    ) -> Identity {
+        if alone && self.is_handed_over(prepared) && map::not_inherited(mapping).is_ok() {
+            self.begin_life(prepared, pid);
+            return prepared;
+        }
+        self.move_out(prepared, mapping, pid)
+    }
+
+    /// Enters the child into the prepared cell.
+    fn begin_life(&self, prepared: Identity, pid: i32) {
+        let table = self.table();
+        table.set32(cell!(prepared.cell, pid), pid as u32);
+        // Crash here: a cell that is Forking and not locked is undone as if the fork had failed.
+        table.set32(cell!(prepared.cell, state), CellState::Live as u32);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn move_out(&self, prepared: Identity, mapping: usize, pid: i32) -> Identity {
         let own = self
             .take_cell(false)
             .and_then(|taken| self.occupy(taken, CellState::Live, pid));
         let Ok(own) = own else {
-            let table = self.table();
-            table.set32(cell!(prepared.cell, pid), pid as u32);
-            // Crash here: a cell that is Forking and not locked is undone as if the fork had failed.
-            table.set32(cell!(prepared.cell, state), CellState::Live as u32);
+            self.begin_life(prepared, pid);
             let _ = map::not_inherited(mapping);
             return prepared;
         };
@@ -186,14 +289,60 @@ impl Namespace {
         own
     }
 
+    /// Waits until the parent has let go of the prepared cell's lock, for a millisecond or two at most.
+    fn is_handed_over(&self, prepared: Identity) -> bool {
+        let word = self.table().word32(cell!(prepared.cell, handover));
+        let done = Handover::Done.of(prepared);
+        for _ in 0..HANDOVER_SPINS {
+            // Pairs with: the exchange in `parent_lets_go`.
+            if word.load(Ordering::Acquire) == done {
+                return true;
+            }
+            core::hint::spin_loop();
+        }
+        let waited = Handover::Waited.of(prepared);
+        for _ in 0..HANDOVER_NAPS {
+            match word.compare_exchange(
+                Handover::Begun.of(prepared),
+                waited,
+                Ordering::Acquire,
+                Ordering::Acquire,
+            ) {
+                Err(seen) if seen == done => return true,
+                _ => futex::wait(word, waited, HANDOVER_NAP),
+            }
+        }
+        word.load(Ordering::Acquire) == done
+    }
+
     /// Whether this cell is still as [`Namespace::register_child`] left it.
     pub fn is_prepared(&self, child: Identity) -> bool {
-        self.cell_state(child.cell) == (CellState::Forking as u32, child.generation)
+        // The cell is backed, for it was prepared: no need to touch the header, on a page of its own.
+        let table = self.table();
+        table.get32(cell!(child.cell, state)) == CellState::Forking as u32
+            && table.get32(cell!(child.cell, generation)) == child.generation
     }
 
     /// In the parent: the child holds the lock through its own mapping now, if there is a child.
-    pub fn parent_lets_go(&self, mapping: usize) {
+    pub fn parent_lets_go(&self, prepared: Identity, mapping: usize) {
         map::unmap_page(mapping);
+        // Crash here: the child does not learn of it, and takes a lock of its own.
+        // The cell may be another's by now, if the child has moved out; the generation tells.
+        let word = self.table().word32(cell!(prepared.cell, handover));
+        let done = Handover::Done.of(prepared);
+        let hand_over = |from: Handover| {
+            // Pairs with: the loads in `is_handed_over`.
+            word.compare_exchange(
+                from.of(prepared),
+                done,
+                Ordering::Release,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+        };
+        if !hand_over(Handover::Begun) && hand_over(Handover::Waited) {
+            futex::wake_one(word);
+        }
     }
 
     #[inline(never)]
@@ -282,6 +431,10 @@ impl Namespace {
         self.ensure_cell(&held, taken.cell)?;
         if table.get32(cell!(taken.cell, state)) != CellState::Free as u32 {
             reap(&held, taken.cell);
+        }
+        if state == CellState::Forking {
+            let begun = Handover::Begun.of(identity);
+            table.set32(cell!(taken.cell, handover), begun);
         }
         let mut journal = Journal::begin(&held);
         journal.put32(cell!(taken.cell, generation), identity.generation);

@@ -1,0 +1,41 @@
+//! Whether there are other threads.
+
+use super::errno;
+use core::ffi::c_char;
+use core::sync::atomic::{
+    AtomicPtr,
+    Ordering::{Acquire, Release},
+};
+
+/// What is read where libc does not say: there may be other threads.
+static NOT_ALONE: c_char = 0;
+
+/// libc's word on whether the process has no thread but this one.
+static ALONE: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Whether it is certain that the process has no thread but this one. Costs two loads.
+#[inline(always)]
+pub fn is_alone() -> bool {
+    let mut alone: *const c_char = ALONE.load(Acquire);
+    if alone.is_null() {
+        alone = ask_libc();
+    }
+    // SAFETY: a byte of libc's or ours. libc writes it, but only while there is one thread, or on behalf of it.
+    unsafe { alone.read_volatile() != 0 }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn ask_libc() -> *const c_char {
+    let kept = errno::get();
+    // SAFETY: the name is NUL-terminated.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
+    errno::set(kept);
+    let alone = if found.is_null() {
+        (&raw const NOT_ALONE).cast_mut()
+    } else {
+        found.cast()
+    };
+    ALONE.store(alone, Release);
+    alone
+}
