@@ -1,7 +1,9 @@
 //! Memory of our own: whole pages from the kernel, never the host's heap.
 
 use super::{OsResult, raw};
+use core::cell::UnsafeCell;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Maps `len` bytes of private, zeroed memory.
 pub(super) fn map_private(len: usize) -> OsResult<NonNull<u8>> {
@@ -37,22 +39,41 @@ pub fn leak<T: Send + Sync>(value: T) -> OsResult<&'static T> {
     }
 }
 
-/// Moves `value` into pages that live as long as the process, and hands out what is left of the last one, and of one
-/// more, as an empty array: two things that are written together then share a mapping.
+/// Whole pages in the library's own data: no mapping of their own, which every fork would have to copy. They come from
+/// the file and are nobody's memory until they are written.
+#[repr(C, align(4096))]
+struct Room(UnsafeCell<[u8; ROOM_BYTES]>);
+const ROOM_BYTES: usize = 8192;
+
+// SAFETY: whoever sets `ROOM_IS_TAKEN` is the only one to touch it.
+unsafe impl Sync for Room {}
+
+// Not in .bss: there it would be a mapping again.
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".data.shmshim_room"))]
+static ROOM: Room = Room(UnsafeCell::new([0; ROOM_BYTES]));
+static ROOM_IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Moves `value` into memory that lives as long as the process, and hands out what is left of that as an empty array:
+/// two things that are written together share pages. The first value that is not too large gets the library's own.
 pub fn leak_with_room<T: Send + Sync, U: Copy>(value: T) -> OsResult<(&'static T, PageVec<U>)> {
     let used = size_of::<T>().next_multiple_of(align_of::<U>().max(64));
-    let page = super::process::page_size();
-    let len = used.next_multiple_of(page) + page;
-    let start = map_private(len)?;
+    let small = used <= ROOM_BYTES / 2 && align_of::<T>() <= 4096 && align_of::<U>() <= 4096;
+    let (start, len) = if small && !ROOM_IS_TAKEN.swap(true, Ordering::Relaxed) {
+        (NonNull::from(&ROOM).cast::<u8>(), ROOM_BYTES)
+    } else {
+        let page = super::process::page_size();
+        let len = used.next_multiple_of(page) + page;
+        (map_private(len)?, len)
+    };
     let room = PageVec {
-        // SAFETY: within the mapping, and aligned: the mapping is, and `used` is a multiple of the alignment.
+        // SAFETY: within the memory, and aligned: that is, and `used` is a multiple of the alignment.
         start: Some(unsafe { start.add(used) }.cast()),
         len: 0,
         capacity: (len - used) / size_of::<U>().max(1),
         is_lent: true,
     };
     let place = start.cast::<T>();
-    // SAFETY: fresh pages, large enough and page-aligned; never unmapped, so the reference holds for ever.
+    // SAFETY: nobody else's, large enough and aligned; never unmapped, so the reference holds for ever.
     unsafe {
         place.write(value);
         Ok((place.as_ref(), room))
@@ -221,18 +242,21 @@ mod tests {
 
     #[test]
     fn an_array_in_the_room_behind_a_value_leaves_the_value_alone() {
-        let (value, mut array) = leak_with_room::<_, u64>([7u8; 100]).unwrap();
-        let start = array.start.unwrap();
-        assert!(array.insert(0, 1), "there is room from the start");
-        while array.start == Some(start) {
-            array.reserve(1).unwrap();
-            assert!(array.insert(array.len(), 5));
+        // The first may lie in the library's own data, the second does not.
+        for _ in 0..2 {
+            let (value, mut array) = leak_with_room::<_, u64>([7u8; 100]).unwrap();
+            let start = array.start.unwrap();
+            assert!(array.insert(0, 1), "there is room from the start");
+            while array.start == Some(start) {
+                array.reserve(1).unwrap();
+                assert!(array.insert(array.len(), 5));
+            }
+            assert!(array.len() > 256);
+            assert_eq!((array[0], array[array.len() - 1]), (1, 5));
+            drop(array);
+            assert_eq!(value, &[7u8; 100]);
+            // SAFETY: lent memory stays, and held integers.
+            assert_eq!(unsafe { start.read() }, 1);
         }
-        assert!(array.len() > super::super::process::page_size() / 8);
-        assert_eq!((array[0], array[array.len() - 1]), (1, 5));
-        drop(array);
-        assert_eq!(value, &[7u8; 100]);
-        // SAFETY: lent memory stays mapped, and held integers.
-        assert_eq!(unsafe { start.read() }, 1);
     }
 }

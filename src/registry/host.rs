@@ -36,6 +36,8 @@ pub struct Local {
     pub fork_mask: Mask,
 }
 
+const _: () = assert!(size_of::<Host>() < 2048, "it leaves room for the attaches");
+
 static HOST: OnceRef<'static, Host> = OnceRef::new();
 static HANDLERS_INSTALLED: AtomicBool = AtomicBool::new(false);
 

@@ -9,9 +9,12 @@
 //! A process that never opened a limit for writing pays one load for all this.
 
 use core::ffi::c_int;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 
-use shmshim_core::os::{errno, process, usermem};
+use shmshim_core::os::{errno, pages, process, usermem};
 use shmshim_core::registry;
 use shmshim_core::sysv::LimitName;
 use spin::Mutex;
@@ -72,10 +75,24 @@ struct Table {
     next: usize,
 }
 
-static TABLE: Mutex<Table> = Mutex::new(Table {
-    opened: [None; ROOM],
-    next: 0,
-});
+/// Made when the first limit is opened: most programs never do, and what they never use is not to take up a page of
+/// every process.
+static TABLE: AtomicPtr<Mutex<Table>> = AtomicPtr::new(core::ptr::null_mut());
+
+fn make_table() -> Result<(), c_int> {
+    if !TABLE.load(Acquire).is_null() {
+        return Ok(());
+    }
+    let made = pages::leak(Mutex::new(Table {
+        opened: [None; ROOM],
+        next: 0,
+    }))
+    .map_err(|error| error.0)?;
+    let made = (&raw const *made).cast_mut();
+    // Where another thread was faster, this one's stays mapped: a page, once. Pairs with: the loads.
+    let _ = TABLE.compare_exchange(core::ptr::null_mut(), made, AcqRel, Acquire);
+    Ok(())
+}
 
 /// How many stand in the table. Only grows.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -83,11 +100,13 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Whether the core calls us before a fork.
 static BEFORE_FORK: AtomicBool = AtomicBool::new(false);
 
-/// Does `with` to the table. `None` when it is in use: by another thread for longer than a few lines of code take,
+/// Does `with` to the table. `None` when there is none, or it is in use: by another thread for longer than a few lines of code take,
 /// or by the very code that a signal handler has interrupted.
 fn table<T>(with: impl FnOnce(&mut Table) -> T) -> Option<T> {
+    // SAFETY: null, or what `pages::leak` gave for ever.
+    let table = unsafe { TABLE.load(Acquire).as_ref() }?;
     for _ in 0..100 {
-        if let Some(mut table) = TABLE.try_lock() {
+        if let Some(mut table) = table.try_lock() {
             return Some(with(&mut table));
         }
         process::yield_now();
@@ -178,6 +197,7 @@ fn written_over<'a>(before: &[u8], now: &'a [u8]) -> &'a [u8] {
 /// Remembers that the host has been given `fd`, whose file holds `text`, to write the limit.
 pub fn remember(name: LimitName, fd: c_int, readable: bool, text: &[u8]) -> Result<(), c_int> {
     apply();
+    make_table()?;
     if !BEFORE_FORK.swap(true, Relaxed) {
         registry::on_fork_prepare(apply);
     }
