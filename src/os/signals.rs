@@ -180,14 +180,28 @@ mod tests {
     #[test]
     fn a_set_that_others_have_written_to_is_not_relied_on() {
         let before = blocked_now();
-        for word in [!0, 0, 0x777] {
-            let everything = AtomicU64::new(word);
-            let blocked = Blocked::all_if_there(&everything);
-            assert!(blocked.is_some());
-            // SIGKILL and SIGSTOP cannot be blocked.
-            assert_eq!(blocked_now() | 1 << 8 | 1 << 18, !0, "{word:#x}");
-            drop(blocked);
-            assert_eq!(blocked_now(), before);
+        for handled in [false, true] {
+            HANDLED.store(handled, Ordering::Relaxed);
+            for word in [!0, 0, 0x777] {
+                let (all, none) = (AtomicU64::new(word), AtomicU64::new(word));
+                let sets = Sets {
+                    all: &all,
+                    none: &none,
+                };
+                let blocked = Blocked::if_handled_and_there(sets).unwrap();
+                assert_eq!(blocked.is_blocking(), handled);
+                assert!(blocked.is_enough());
+                // SIGKILL and SIGSTOP cannot be blocked.
+                let expected = if handled { !0 } else { before };
+                let unblockable = 1 << 8 | 1 << 18;
+                assert_eq!(
+                    blocked_now() | unblockable,
+                    expected | unblockable,
+                    "{word:#x}"
+                );
+                drop(blocked);
+                assert_eq!(blocked_now(), before);
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ pub fn copy_out(dst: u64, bytes: &[u8]) -> bool {
     }
     // SAFETY: every page of the range has just been written by the kernel on our behalf; source and target cannot
     // overlap, for the source is ours.
-    unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), dst as *mut u8, bytes.len()) };
+    unsafe { copy(dst, bytes.as_ptr() as usize, bytes.len()) };
     true
 }
 
@@ -39,8 +39,31 @@ pub fn copy_in(src: u64, bytes: &mut [u8]) -> bool {
         return false;
     }
     // SAFETY: every page of the range has just been read by the kernel on our behalf.
-    unsafe { core::ptr::copy_nonoverlapping(src as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+    unsafe { copy(bytes.as_mut_ptr() as usize, src, bytes.len()) };
     true
+}
+
+/// Copies between two places, of which one may be page zero: a program may have mapped that, and then NULL leads to a
+/// buffer like any other. To Rust it never does.
+#[cfg(target_arch = "x86_64")]
+unsafe fn copy(to: usize, from: usize, len: usize) {
+    // SAFETY: the caller has made sure of both places. The direction flag is clear, as the ABI wants it.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rcx") len => _,
+            inout("rdi") to => _,
+            inout("rsi") from => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Copies between two places, neither of which is page zero.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn copy(to: usize, from: usize, len: usize) {
+    // SAFETY: the caller has made sure of both places, and they do not overlap.
+    unsafe { core::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, len) };
 }
 
 /// A place on the stack of the running thread. The page that it lies on can be read and written: we stand on it.
@@ -93,7 +116,7 @@ pub fn copy_in_near(frame: Frame, src: u64, bytes: &mut [u8]) -> bool {
 
 fn user_range(addr: u64, len: usize) -> Option<usize> {
     let addr = usize::try_from(addr).ok()?;
-    if addr == 0 || len < PROBE_BYTES {
+    if len < PROBE_BYTES || (addr == 0 && !cfg!(target_arch = "x86_64")) {
         return None;
     }
     addr.checked_add(len)?;
@@ -104,7 +127,8 @@ fn user_range(addr: u64, len: usize) -> Option<usize> {
 fn each_page(addr: usize, len: usize, probe: fn(usize) -> bool) -> bool {
     let page = super::process::page_size();
     let last = addr + len - PROBE_BYTES;
-    if !probe(addr) {
+    // The kernel takes NULL for "do not", so page zero is tried a byte further on.
+    if !probe(addr.max(1)) {
         return false;
     }
     let mut next = (addr & !(page - 1)) + page;

@@ -253,8 +253,11 @@ impl Session {
                 // Counted in one step, so that a move of the last piece never looks like a detach.
                 let change = Change {
                     pieces,
-                    attached: matches!(what.left, Cut::Two(..))
-                        || mremap.kind == MremapKind::InPlace,
+                    attached: match what.left {
+                        Cut::Two(..) => true,
+                        Cut::One(_) => mremap.kind == MremapKind::InPlace,
+                        Cut::Gone | Cut::Untouched => false,
+                    },
                     detached: left_its_place,
                 };
                 self.enter_change(entry.piece.id, change, pid);

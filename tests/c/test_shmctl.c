@@ -2,6 +2,7 @@
  * shmctl: which error wins for each command, and what a bad pointer does.
  */
 #include "shmtest.h"
+#include <sys/uio.h>
 
 /* Every kind of pointer that a structure cannot be copied through. */
 static struct { const char *what; char *p; bool readable; } bad[6];
@@ -207,4 +208,24 @@ TEST(a_bad_pointer_leaves_errno_and_nothing_else)
 		CHECK_EQ(sigismember(&blocked, sig), 0);
 	sigpending(&blocked);
 	CHECK_EQ(sigismember(&blocked, SIGSEGV), 0);
+}
+
+TEST(null_leads_to_a_buffer_where_page_zero_is_mapped)
+{
+	struct shmid_ds copy;
+	int id = new_segment(PAGE);
+	char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	if (p == MAP_FAILED)
+		SKIP("mapping page zero: %s", errno_name(errno));
+	TEST_SUCC(shmctl(id, IPC_STAT, NULL));
+	REQUIRE(process_vm_readv(getpid(), &(struct iovec){ &copy, sizeof copy }, 1, &(struct iovec){ NULL, sizeof copy }, 1,
+				 0) == sizeof copy);
+	CHECK_EQ(copy.shm_segsz, PAGE);
+	CHECK_EQ(copy.shm_perm.mode, 0600);
+	TEST_SUCC(shmctl(id, IPC_SET, NULL));
+	MUST(mprotect(NULL, PAGE, PROT_READ));
+	TEST_ERRNO(shmctl(id, IPC_STAT, NULL), EFAULT);
+	TEST_SUCC(shmctl(id, IPC_SET, NULL));
+	MUST(munmap(NULL, PAGE));
+	TEST_ERRNO(shmctl(id, IPC_SET, NULL), EFAULT);
 }
