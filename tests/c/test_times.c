@@ -75,6 +75,12 @@ static void move(struct seg *s)
 	MUST(mremap(s->p, 3 * PAGE, 3 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, s->p + ROOM / 2));
 }
 static void shrink(struct seg *s) { MUST(mremap(s->p, 3 * PAGE, PAGE, 0)); }
+static void shrink_what_lies_before(struct seg *s)
+{
+	char *before = mmap(s->p - PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	REQUIRE(before == s->p - PAGE);
+	MUST(mremap(before, 4 * PAGE, PAGE, 0));
+}
 static void second_view(struct seg *s) { MUST(mremap(s->p, 0, 3 * PAGE, MREMAP_MAYMOVE)); }
 static void remap_over_itself(struct seg *s) { MUST(shmat(s->id, s->p, SHM_REMAP)); }
 static void exit_with_it(struct seg *s)
@@ -113,6 +119,7 @@ static const struct op ops[] = {
 	{ "mmap over the middle page", cover_middle, A | D | L, true },
 	{ "mremap that moves", move, A | D | L, true },
 	{ "mremap that shrinks", shrink, A | D | L, true },
+	{ "mremap that shrinks what lies before it", shrink_what_lies_before, D | L, true },
 	{ "mremap from size 0", second_view, A | L, true },
 	{ "SHM_REMAP over itself", remap_over_itself, A | D | L, true },
 	{ "vfork and _exit", exit_with_it, 0, true },
