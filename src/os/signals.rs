@@ -71,7 +71,15 @@ impl Blocked {
     /// memory that may have lost its page behind it, because somebody has truncated the file that is mapped there: then
     /// `None`, and nothing is blocked. Where an access of ours would raise SIGBUS the kernel answers `EFAULT`.
     pub fn if_handled_and_there(sets: Sets<'_>) -> Option<Blocked> {
-        let handled = HANDLED.load(Ordering::Relaxed);
+        Blocked::if_there(sets, HANDLED.load(Ordering::Relaxed))
+    }
+
+    /// The same, and blocks every signal in any case.
+    pub fn all_if_there(sets: Sets<'_>) -> Option<Blocked> {
+        Blocked::if_there(sets, true)
+    }
+
+    fn if_there(sets: Sets<'_>, handled: bool) -> Option<Blocked> {
         let (set, expected) = if handled {
             (sets.all, !0)
         } else {

@@ -14,7 +14,6 @@ use super::table::SlotImage;
 use crate::os::credentials::{self, UmaskTest};
 use crate::os::map::{self, Place};
 use crate::os::path::Path;
-use crate::os::signals::Blocked;
 use crate::os::{OsError, elsewhere, file, huge, process};
 use core::ffi::CStr;
 
@@ -98,8 +97,9 @@ impl Namespace {
         let _ = push_file_name(path, image);
     }
 
-    /// Makes the file of a reserved segment, zeroed and of its exact length and mode. With `promise` the pages of
-    /// one of huge pages are reserved, too; that they are not to be had is an [`Obstacle::Call`].
+    /// Makes the file of a reserved segment, zeroed and of its exact length and mode. With `promise` the pages of one of
+    /// huge pages are reserved, too; that they are not to be had is an [`Obstacle::Call`]. Signals are blocked
+    /// ([`Namespace::block_to_make`]).
     #[inline(never)]
     pub fn make_segment_file(&self, image: &SlotImage, promise: bool) -> Stored<()> {
         let log2 = huge_page_log2(image);
@@ -111,8 +111,6 @@ impl Namespace {
         let len = file_len(image);
         let mode = image.mode & 0o777;
         let mut doing = "make";
-        // A file that grows past the host's limit raises SIGXFSZ, which ends a program that does not handle it.
-        let _blocked = Blocked::all();
         // In a directory that is ours alone the name leads to what was just made, and two calls on it are cheaper than
         // four with a descriptor. It takes a file that its owner may write.
         let by_name = self.scope() == Scope::User

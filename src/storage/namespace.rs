@@ -173,12 +173,25 @@ impl Namespace {
     /// that somebody has cut would raise SIGBUS in the host; this way it is a refusal. Calls that make no system call do
     /// not find out.
     pub fn block(&self) -> Stored<Blocked> {
-        let sets = Sets {
+        Blocked::if_handled_and_there(self.sets()).ok_or_else(|| self.was_cut())
+    }
+
+    /// [`Namespace::block`], and blocks all signals in any case: for what makes a file grow, for past the host's limit that
+    /// raises SIGXFSZ, which ends a program that does not handle it.
+    pub fn block_to_make(&self) -> Stored<Blocked> {
+        Blocked::all_if_there(self.sets()).ok_or_else(|| self.was_cut())
+    }
+
+    fn sets(&self) -> Sets<'_> {
+        Sets {
             all: self.table.word64(layout::LAST_PAGE),
             none: self.table.word64(layout::LAST_PAGE + 8),
-        };
-        Blocked::if_handled_and_there(sets)
-            .ok_or_else(|| self.is_damaged("it was truncated while in use"))
+        }
+    }
+
+    #[cold]
+    fn was_cut(&self) -> Obstacle {
+        self.is_damaged("it was truncated while in use")
     }
 
     /// Takes the in-table lock. Signals are blocked and the in-process lock is held.
