@@ -122,9 +122,16 @@ impl Namespace {
             if by_name {
                 file::make_file(&path, mode)?;
                 doing = "set the length of";
-                return file::set_len_of(&path, len).inspect_err(|_| {
+                let set = file::set_len_of(&path, len);
+                if set.is_err() {
                     let _ = file::unlink(&path);
-                });
+                }
+                if set != Err(OsError(libc::EACCES)) {
+                    return set;
+                }
+                // The umask takes bits after all: it has changed unseen.
+                credentials::forget_umask();
+                doing = "make";
             }
             let umask = UmaskTest::begin();
             let fd = file::open(&path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode)?;
@@ -176,19 +183,29 @@ impl Namespace {
         }
         let mut doing = Step::Open;
         let mut found = None;
-        let mapped = elsewhere::with_descriptor(|| {
-            doing = Step::Open;
-            let fd = file::open(&path, access, 0)?;
-            doing = Step::Look;
-            let status = file::status(&fd)?;
-            if !is_as_expected(&status, image) {
-                doing = Step::Check;
-                found = Some(status);
-                return Err(OsError(libc::EACCES));
-            }
-            doing = Step::Map;
-            map_segment(&fd, len, place, write, exec)
-        });
+        let mut map_it = || {
+            elsewhere::with_descriptor(|| {
+                doing = Step::Open;
+                let fd = file::open(&path, access, 0)?;
+                doing = Step::Look;
+                let status = file::status(&fd)?;
+                if !is_as_expected(&status, image) {
+                    doing = Step::Check;
+                    found = Some(status);
+                    return Err(OsError(libc::EACCES));
+                }
+                doing = Step::Map;
+                map_segment(&fd, len, place, write, exec)
+            })
+        };
+        let mut mapped = map_it();
+        if mapped == Err(OsError(libc::EACCES))
+            && self.scope() == Scope::User
+            && self.set_segment_file_rights(image).is_ok()
+        {
+            // The umask had changed unseen when the file was made by name.
+            mapped = map_it();
+        }
         mapped.map_err(|error| match (doing, found) {
             (Step::Check, Some(status)) => what_is_wrong(&path, &status, image),
             (Step::Map, _) => Obstacle::Call {

@@ -308,3 +308,32 @@ TEST_SEVERAL_UIDS(in_the_user_scope_each_user_has_a_namespace_of_his_own)
 		}
 	CHECK_EQ(entries_of(base), 3);
 }
+
+#ifdef __x86_64__
+/* The system call instruction itself, which no library sees. */
+static long bare_umask(long mask)
+{
+	long before;
+	__asm__ volatile("syscall" : "=a"(before) : "a"(SYS_umask), "D"(mask) : "rcx", "r11", "memory");
+	return before;
+}
+
+TEST_SEVERAL_UIDS(a_umask_that_changed_unseen_keeps_nobody_from_his_segment)
+{
+	SHIM_ONLY();
+	IN_CHILD
+	{
+		setenv("SHMSHIM_SCOPE", "user", 1);
+		drop_to(54001, 54001);
+		umask(0);
+		check_file_of(0600);
+		bare_umask(0777);
+		int id = new_segment(PAGE);
+		char *p = attach(id);
+		CHECK(WRITABLE(p));
+		char name[64];
+		snprintf(name, sizeof name, "segments/SYSV00000000.%d", id);
+		CHECK_MODE(in_runtime_dir(name), S_IFREG | 0600);
+	}
+}
+#endif
