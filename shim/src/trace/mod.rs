@@ -11,6 +11,7 @@
 mod form;
 mod line;
 
+use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 use core::fmt;
 use core::sync::atomic::{
@@ -60,10 +61,31 @@ const VARIABLE: &CStr = c"SHMSHIM_TRACE";
 
 static TRACE: AtomicU8 = AtomicU8::new(UNREAD);
 
-/// The file's path, in pages of its own: few programs have one.
+/// The file's path: in `SHORT`, or in pages of its own, for few programs have a long one.
 ///
 /// Invariant: written once, before `FILE` is in `TRACE`; never freed.
 static DESTINATION: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Room for most paths, which no shortage of memory can refuse: who has a shortage wants to be told most of all.
+///
+/// Invariant: written once, by whoever moved `TRACE` from `UNREAD` to `BEING_READ`; read only after `FILE` was seen.
+struct Short(UnsafeCell<[u8; 256]>);
+
+// SAFETY: by the invariant above, nobody reads while it is written.
+unsafe impl Sync for Short {}
+
+static SHORT: Short = Short(UnsafeCell::new([0; 256]));
+
+/// The path that the variable holds, for ever. `None`: it is too long, or there is no memory.
+fn keep_path() -> Option<&'static CStr> {
+    // SAFETY: called by the one writer.
+    let short = unsafe { &mut *SHORT.0.get() };
+    let (room, _nul) = short.split_at_mut(255);
+    match env::get(VARIABLE, room) {
+        Some(_) => CStr::from_bytes_until_nul(short).ok(),
+        None => env::keep(VARIABLE, libc::PATH_MAX as usize),
+    }
+}
 
 /// Whether lines are asked for.
 #[inline]
@@ -97,7 +119,7 @@ fn read_environment() -> bool {
         match env::get(VARIABLE, &mut short).and_then(|length| short.get(..length)) {
             Some([]) => OFF,
             Some(b"stderr") => STDERR,
-            _ => match env::keep(VARIABLE, libc::PATH_MAX as usize) {
+            _ => match keep_path() {
                 Some(path) => {
                     DESTINATION.store(path.as_ptr().cast_mut(), Relaxed);
                     FILE
