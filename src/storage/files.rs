@@ -183,29 +183,19 @@ impl Namespace {
         }
         let mut doing = Step::Open;
         let mut found = None;
-        let mut map_it = || {
-            elsewhere::with_descriptor(|| {
-                doing = Step::Open;
-                let fd = file::open(&path, access, 0)?;
-                doing = Step::Look;
-                let status = file::status(&fd)?;
-                if !is_as_expected(&status, image) {
-                    doing = Step::Check;
-                    found = Some(status);
-                    return Err(OsError(libc::EACCES));
-                }
-                doing = Step::Map;
-                map_segment(&fd, len, place, write, exec)
-            })
-        };
-        let mut mapped = map_it();
-        if mapped == Err(OsError(libc::EACCES))
-            && self.scope() == Scope::User
-            && self.set_segment_file_rights(image).is_ok()
-        {
-            // The umask had changed unseen when the file was made by name.
-            mapped = map_it();
-        }
+        let mapped = elsewhere::with_descriptor(|| {
+            doing = Step::Open;
+            let fd = file::open(&path, access, 0)?;
+            doing = Step::Look;
+            let status = file::status(&fd)?;
+            if !is_as_expected(&status, image) {
+                doing = Step::Check;
+                found = Some(status);
+                return Err(OsError(libc::EACCES));
+            }
+            doing = Step::Map;
+            map_segment(&fd, len, place, write, exec)
+        });
         mapped.map_err(|error| match (doing, found) {
             (Step::Check, Some(status)) => what_is_wrong(&path, &status, image),
             (Step::Map, _) => Obstacle::Call {
