@@ -475,9 +475,12 @@ pub fn bury(held: &Held<'_>, index: u32) {
 pub fn give_up(held: &Held<'_>, index: u32) {
     let table = held.table();
     change_slot(held, index, || {
+        // In one step: on the list of those that are nobody's work, and stuck, it would be listed twice.
         let flags = table.get32(slot!(index, flags));
-        table.set32(slot!(index, flags), flags | FLAG_STUCK);
-        table.set32(cell!(held.me().cell(), work), 0);
+        let mut journal = Journal::begin(held);
+        journal.put32(slot!(index, flags), flags | FLAG_STUCK);
+        journal.put32(cell!(held.me().cell(), work), 0);
+        journal.commit();
         // Still counted as dying, but off the list, so that a sweep comes to its end.
         books::count(held, header!(dying), 1);
     });

@@ -15,6 +15,8 @@
 #include <time.h>
 
 static struct tally tally;
+static long all_stops, all_changes;
+static int operations, skipped;
 static unsigned long long random_state = 1;
 
 static unsigned pick(unsigned below)
@@ -70,7 +72,7 @@ static bool run(const struct task *task, const struct point *point, struct profi
 	enum reached reached;
 	int allowed = 3;
 
-	world_make(&world, op->flags & EMPTY);
+	world_make(&world, op->flags);
 	if (!task->first && op->arrange)
 		op->arrange(&world);
 	prepare_victim(op, &victim);
@@ -156,6 +158,8 @@ static void all_points(const struct task *task, int sample, struct profile *kept
 		for (int change = 1; change <= profile.changes[stop]; change++)
 			if (chosen(sample, &left, &wanted))
 				run(task, &(struct point){ stop, change }, NULL, false, variant++ % 20);
+	all_stops += points;
+	all_changes += changes;
 	printf("%-24s %4d system call stops, %5d table changes: %5ld tried, %ld failed", task->op->name, points, changes,
 	       tally.tried - before.tried, tally.failed - before.failed);
 	if (task->first)
@@ -207,7 +211,7 @@ static bool run_plain(const struct op *op)
 
 	if (op->flags & (SHIM_ONLY | FORKS))
 		return true;
-	world_make(&world, op->flags & EMPTY);
+	world_make(&world, op->flags);
 	if (op->arrange)
 		op->arrange(&world);
 	actor_start(&victim);
@@ -272,6 +276,12 @@ int main(int count, char **arguments)
 		struct task task = { .op = &ops[i] };
 		if (only && strcmp(only, ops[i].name) != 0)
 			continue;
+		if (ops[i].flags & SYSTEM && geteuid() != 0) {
+			printf("SKIP %s: not root, so there are no other users\n", ops[i].name);
+			skipped++;
+			continue;
+		}
+		operations++;
 		if (after) {
 			char name[64];
 			if (sscanf(after, "%63[^@]@%d,%d", name, &task.first_point.stop, &task.first_point.change) != 3)
@@ -291,6 +301,9 @@ int main(int count, char **arguments)
 		printf("%ld points were not reached: the operation had ended\n", tally.missed);
 	if (tally.late)
 		printf("%ld times a file went only when somebody listed all segments\n", tally.late);
-	printf("%ld passed, %ld failed, 0 skipped\n", tally.tried - tally.failed, tally.failed);
+	if (!kernel)
+		printf("%d operations, %ld system call stops and %ld table changes in them; %ld kills, %ld failures\n", operations,
+		       all_stops, all_changes, tally.tried, tally.failed);
+	printf("%ld passed, %ld failed, %d skipped\n", tally.tried - tally.failed, tally.failed, skipped);
 	return tally.failed != 0;
 }

@@ -81,7 +81,7 @@ struct answer {
 
 struct shared {
 	char base[256], directory[300];
-	bool on_kernel;
+	bool on_kernel, system;
 	int segments;
 	struct segment segment[MAX_SEGMENTS];
 	struct observation first, second;
@@ -173,7 +173,7 @@ struct world {
 const char *base_begin(bool on_kernel);
 void base_end(void);
 void base_mode(unsigned mode);
-void world_make(struct world *, bool empty);
+void world_make(struct world *, unsigned flags);
 void world_end(struct world *);
 struct segment *world_add(int id, key_t key, size_t size, unsigned seed, unsigned mode);
 void crowd_grow(struct world *, int count);
@@ -195,8 +195,10 @@ enum op_flags {
 	HEAVY = 8, /* the world takes long to make: fewer points when sampling */
 	ENDS = 16, /* the victim's process ends by it */
 	FORKS = 32,
+	SYSTEM = 64, /* in system scope, made by root: only root can try it */
 	SHIM_ONLY = 128,
 	NO_DESCRIPTORS = 256, /* nor can the victim write its trace */
+	OTHER_UID = 512, /* nor can one who has become another user */
 };
 struct op {
 	const char *name;

@@ -197,7 +197,7 @@ static bool run(const struct attempt *attempt)
 	long call = -1;
 	int refusals;
 
-	world_make(&world, op->flags & EMPTY);
+	world_make(&world, op->flags);
 	if (op->arrange)
 		op->arrange(&world);
 	unlink(trace_path);
@@ -287,7 +287,7 @@ static int calls_of(const struct op *op, long *calls, long *flags, int room)
 	struct tracing tracing = { false, -1 };
 	int count = 0;
 
-	world_make(&world, op->flags & EMPTY);
+	world_make(&world, op->flags);
 	if (op->arrange)
 		op->arrange(&world);
 	setenv("SHMSHIM_TRACE", trace_path, 1);
@@ -377,6 +377,9 @@ int main(int count, char **arguments)
 	atexit(base_end);
 	for (int i = 0; i < op_count; i++) {
 		if (only && strcmp(only, ops[i].name) != 0)
+			continue;
+		/* Who has become another user writes no trace, and there are others for root alone. */
+		if (ops[i].flags & OTHER_UID || (ops[i].flags & SYSTEM && geteuid() != 0))
 			continue;
 		if (one.stop >= 0) {
 			one.op = &ops[i];

@@ -240,6 +240,10 @@ const struct op *op_named(const char *name)
 
 /* In ops_life.c. */
 extern job fork_here, fork_plain_child, exit_here, exec_here, make_first, clone_raw;
+/* In ops_system.c. */
+extern job system_third, system_third_first_call, system_third_with_roots_marked, system_give_away;
+extern void system_with_corpse(struct world *), system_lone_open_to_all(struct world *),
+	system_lone_given_to_third(struct world *), system_lone_to_be_given(struct world *);
 extern void with_lost_table(struct world *), first_to_be(struct world *);
 
 const struct op ops[] = {
@@ -290,6 +294,15 @@ const struct op ops[] = {
 	{ "exec", NULL, prepare_held, exec_here, ENDS, NULL },
 	{ "make-first", first_to_be, NULL, make_first, EMPTY, "shmget" },
 	{ "make-lost-table", with_lost_table, NULL, attach_lone, SHIM_ONLY, "shmat" },
+	{ "make-first-for-all", first_to_be, NULL, make_first, EMPTY | SYSTEM | SHIM_ONLY, "shmget" },
+	{ "create-as-another-uid", to_be_keyed, system_third_first_call, create_keyed, SYSTEM | OTHER_UID | SHIM_ONLY, "shmget" },
+	{ "attach-another-uids", system_lone_open_to_all, system_third, attach_lone, SYSTEM | OTHER_UID | SHIM_ONLY, "shmat" },
+	{ "give-away", system_lone_to_be_given, warm, system_give_away, SYSTEM | SHIM_ONLY, "shmctl" },
+	{ "remove-what-was-given", system_lone_given_to_third, system_third, remove_lone, SYSTEM | OTHER_UID | SHIM_ONLY,
+	  "shmctl" },
+	{ "detach-another-uids-marked", NULL, system_third_with_roots_marked, detach_first, SYSTEM | OTHER_UID | SHIM_ONLY,
+	  "shmdt" },
+	{ "reap-another-uids", system_with_corpse, system_third, sum_up, SYSTEM | OTHER_UID | SHIM_ONLY, "shmctl" },
 	{ "grow-slots", slots_full, warm, create_keyed, HEAVY, "shmget" },
 	{ "grow-records", records_full, warm, attach_lone, HEAVY, "shmat" },
 	{ "grow-cells", cells_full, NULL, attach_lone, HEAVY, "shmat" },

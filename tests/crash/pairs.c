@@ -136,7 +136,7 @@ static bool pair(const struct op *one, const struct op *two, int stop)
 	}
 	bool held = table_is_locked();
 	actor_send(&second, two->act, 0);
-	enum heard heard = actor_hear(&second, &answers[1], held ? 30 : 2000);
+	enum heard heard = actor_hear(&second, &answers[1], held ? 30 : 20000);
 	if (heard == SILENT && !held) {
 		snprintf(text, sizeof text, "the second waits for the first, which does not hold the lock");
 		goto out;

@@ -144,7 +144,9 @@ bool files_fit(const struct observation *o, char *text, size_t size)
 			return false;
 		}
 		unsigned mode = (sight->mode & 0777) | (sight->mode & SHM_DEST);
-		if ((size_t)status.st_size != sight->size || (status.st_mode & 07777) != mode) {
+		/* In system scope nobody but who sets it gives a file its rights: a death leaves the old ones. */
+		bool other_mode = !the->system && (status.st_mode & 07777) != mode;
+		if ((size_t)status.st_size != sight->size || other_mode) {
 			snprintf(text, size, "segment %d of %zu bytes, mode %o has a file of %ld bytes, mode %o",
 				 sight->id, sight->size, mode, (long)status.st_size, status.st_mode & 07777);
 			return false;
@@ -220,8 +222,9 @@ static int job_base(int argument)
 	return 0;
 }
 
-void world_make(struct world *world, bool empty)
+void world_make(struct world *world, unsigned flags)
 {
+	the->system = flags & SYSTEM;
 	*world = (struct world){ .crowded = 0 };
 	the->segments = 0;
 	memset(the->address, 0, sizeof the->address);
@@ -230,13 +233,17 @@ void world_make(struct world *world, bool empty)
 			fatal("unshare: %s", strerror(errno));
 	} else {
 		snprintf(the->base, sizeof the->base, "%s/%d", root, ++worlds);
-		snprintf(the->directory, sizeof the->directory, "%s/.shmshim-uid%d", the->base, (int)geteuid());
-		if (mkdir(the->base, 0700) < 0)
+		if (the->system)
+			snprintf(the->directory, sizeof the->directory, "%s/.shmshim", the->base);
+		else
+			snprintf(the->directory, sizeof the->directory, "%s/.shmshim-uid%d", the->base, (int)geteuid());
+		if (mkdir(the->base, 0700) < 0 || (the->system && (chmod(root, 0755) < 0 || chmod(the->base, 01777) < 0)))
 			fatal("%s: %s", the->base, strerror(errno));
+		setenv("SHMSHIM_SCOPE", the->system ? "system" : "user", 1);
 		setenv("SHMSHIM_DIR", the->base, 1);
 	}
 	actor_start(&world->holder);
-	if (!empty) {
+	if (!(flags & EMPTY)) {
 		struct answer answer = actor_do(&world->holder, job_base, 0);
 		if (answer.value != 0)
 			fatal("the world could not be made: %s", strerror(answer.error));
