@@ -44,6 +44,11 @@ pub struct Status {
 }
 
 impl Status {
+    /// Which file it is, among all that are there: device and inode.
+    pub fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
     /// Whether it is a regular file.
     pub fn is_file(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFREG

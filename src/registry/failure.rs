@@ -68,6 +68,7 @@ fn errno_of(obstacle: &Obstacle) -> i32 {
         | Obstacle::HardLinked { .. }
         | Obstacle::Incoherent { .. }
         | Obstacle::Missing { .. }
+        | Obstacle::Exchanged { .. }
         | Obstacle::OtherVersion { .. }
         | Obstacle::Damaged { .. }
         | Obstacle::OtherLength { .. }

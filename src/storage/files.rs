@@ -102,6 +102,7 @@ impl Namespace {
     /// ([`Namespace::block_to_make`]).
     #[inline(never)]
     pub fn make_segment_file(&self, image: &SlotImage, promise: bool) -> Stored<()> {
+        self.check_in_place()?;
         let log2 = huge_page_log2(image);
         let mut path = Path::new();
         match log2 {
@@ -169,6 +170,7 @@ impl Namespace {
         write: bool,
         exec: bool,
     ) -> Stored<u64> {
+        self.check_in_place()?;
         let mut path = Path::new();
         self.segment_path(image, &mut path)?;
         let len = mapped_len(image);
@@ -212,6 +214,7 @@ impl Namespace {
     /// does not ask the table, an owner or group other than the creator's gets its own entry in an access list.
     #[inline(never)]
     pub fn set_segment_file_rights(&self, image: &SlotImage) -> Stored<()> {
+        self.check_in_place()?;
         let mut path = Path::new();
         self.segment_path(image, &mut path)?;
         let listed =
@@ -233,6 +236,7 @@ impl Namespace {
 
     /// Sets the sticky bit of the file of a segment that is marked, and leaves the rest of its mode as it is.
     pub fn mark_segment_file(&self, image: &SlotImage) -> Stored<()> {
+        self.check_in_place()?;
         let mut path = Path::new();
         self.segment_path(image, &mut path)?;
         let set = elsewhere::with_descriptor(|| {
@@ -281,6 +285,7 @@ impl Namespace {
         if huge_page_log2(image).is_some_and(|log2| self.unlink_known(image, log2)) {
             return Ok(());
         }
+        self.check_in_place()?;
         let mut path = Path::new();
         self.segment_path(image, &mut path)?;
         match file::unlink(&path) {

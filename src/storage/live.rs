@@ -124,6 +124,10 @@ impl Namespace {
 
     /// Looks whether the process of `cell` is there.
     pub fn probe(&self, cell: u32) -> Liveness {
+        // Another namespace's liveness file says nothing.
+        if self.check_in_place().is_err() {
+            return Liveness::Unknown;
+        }
         let path = self.live_path(cell);
         let looked = elsewhere::with_descriptor(|| {
             let fd = file::open(&path, libc::O_RDONLY, 0)?;
@@ -374,6 +378,7 @@ impl Namespace {
 
     /// Locks and maps the liveness file of `cell`, making it if need be. `None`: somebody has it.
     fn try_take(&self, cell: u32, inherit: bool, only_free: bool) -> Stored<Option<Taken>> {
+        self.check_in_place()?;
         let path = self.live_path(cell);
         let mode = self.scope().live_mode();
         let mut doing = "open";

@@ -15,7 +15,7 @@ use crate::os::map::SharedMap;
 use crate::os::path::Path;
 use crate::os::signals::{Blocked, Sets};
 use crate::os::{OsError, elsewhere, process};
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 const TABLE: &[u8] = b"registry";
 const TMPFS: u64 = 0x0102_1994;
@@ -41,7 +41,10 @@ pub struct Namespace {
     opened_by: u32,
     /// The table's name in the directory.
     table_name: &'static [u8],
-    table_inode: u64,
+    /// Device and inode of the table.
+    table_file: (u64, u64),
+    /// When it was last seen at its place, in nanoseconds of the coarse clock.
+    seen_in_place: AtomicU64,
     rounds_files: bool,
     /// The parent's packed identity while it prepares a child's cell, else 0.
     preparing: AtomicU32,
@@ -72,14 +75,8 @@ impl Namespace {
             });
             match opened {
                 Ok(opened) => {
-                    let (map, table_inode) = opened?;
-                    return Ok(Namespace::new(
-                        &place,
-                        TABLE,
-                        map,
-                        table_inode,
-                        rounds_files,
-                    ));
+                    let (map, table_file) = opened?;
+                    return Ok(Namespace::new(&place, TABLE, map, table_file, rounds_files));
                 }
                 Err(OsError(libc::ENOENT)) => restore_table(&place, first, rounds_files)?,
                 Err(error) => {
@@ -109,7 +106,7 @@ impl Namespace {
         place: &Place,
         table_name: &'static [u8],
         map: SharedMap,
-        table_inode: u64,
+        table_file: (u64, u64),
         rounds_files: bool,
     ) -> Namespace {
         Namespace {
@@ -119,7 +116,8 @@ impl Namespace {
             scope: place.scope,
             opened_by: place.euid,
             table_name,
-            table_inode,
+            table_file,
+            seen_in_place: AtomicU64::new(0),
             rounds_files,
             preparing: AtomicU32::new(0),
         }
@@ -166,7 +164,7 @@ impl Namespace {
     /// Whether the paths still lead here: not after a chroot, nor when somebody has removed the directory.
     pub fn is_reachable(&self) -> bool {
         file::status_of(&self.inside(self.table_name))
-            .is_ok_and(|status| status.inode == self.table_inode)
+            .is_ok_and(|status| status.identity() == self.table_file)
     }
 
     /// Blocks all signals before the table is used (if the host may have handlers), and sees that it is all there. A table
@@ -192,6 +190,34 @@ impl Namespace {
     #[cold]
     fn was_cut(&self) -> Obstacle {
         self.is_damaged("it was truncated while in use")
+    }
+
+    /// Before a file of the namespace is used by its name: whether the directory is still the one that was opened. Where
+    /// somebody has removed it and others have made it anew, or has exchanged it for another, the names lead to others'
+    /// segments. It costs a system call, so once in a while must do; where the look fails, so does what follows.
+    pub(super) fn check_in_place(&self) -> Stored<()> {
+        const FRESH_NANOS: u64 = 20_000_000;
+        let now = process::coarse_nanos();
+        let age = now.wrapping_sub(self.seen_in_place.load(Ordering::Relaxed));
+        if age < FRESH_NANOS {
+            return Ok(());
+        }
+        self.look_in_place(now)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_in_place(&self, now: u64) -> Stored<()> {
+        match file::status_of(&self.inside(self.table_name)) {
+            Ok(status) if status.identity() != self.table_file => Err(Obstacle::Exchanged {
+                path: self.directory,
+            }),
+            Ok(_) => {
+                self.seen_in_place.store(now, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(_) => Ok(()),
+        }
     }
 
     /// Takes the in-table lock. Signals are blocked and the in-process lock is held.
@@ -354,7 +380,7 @@ impl Namespace {
             let fd = file::open(&path, libc::O_RDWR, 0)?;
             let status = file::status(&fd)?;
             let whole = status.len_bytes == u64::from(layout::FILE_BYTES);
-            if status.inode != self.table_inode || !whole {
+            if status.identity() != self.table_file || !whole {
                 return Err(OsError(libc::ENOENT));
             }
             file::allocate(&fd, u64::from(offset), u64::from(len_bytes))
@@ -513,7 +539,7 @@ const fn records_bytes(count: u32) -> u32 {
 }
 
 #[inline(never)]
-fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(SharedMap, u64)> {
+fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(SharedMap, (u64, u64))> {
     let status = place.check_table(path, &fd)?;
     let damaged = |what| Obstacle::Damaged { path: *path, what };
     if status.len_bytes != u64::from(layout::FILE_BYTES) {
@@ -529,7 +555,7 @@ fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(SharedMap, u64)> {
         .map_err(|error| Obstacle::system("map", path, error))?;
     let table = Table::new(map);
     check_header(path, &table)?;
-    Ok((table.into_map(), status.inode))
+    Ok((table.into_map(), status.identity()))
 }
 
 fn check_header(path: &Path, table: &Table) -> Stored<()> {
@@ -556,9 +582,9 @@ fn check_header(path: &Path, table: &Table) -> Stored<()> {
 
 /// Writes a fresh table into the directory of `place`, under the name `name`.
 #[inline(never)]
-fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedMap, u64)> {
+fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedMap, (u64, u64))> {
     let path = place.inside(name);
-    let mut inode = 0;
+    let mut identity = (0, 0);
     let mapped = elsewhere::with_descriptor(|| {
         // What an earlier try has left; the name is ours alone.
         let _ = file::unlink(&path);
@@ -576,7 +602,7 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedM
             file::allocate(&fd, u64::from(area), u64::from(len_bytes))?;
         }
         file::set_permissions(&fd, place.table_mode())?;
-        inode = file::status(&fd)?.inode;
+        identity = file::status(&fd)?.identity();
         SharedMap::new(&fd, layout::FILE_BYTES as usize)
     });
     let table = Table::new(mapped.map_err(|error| Obstacle::system("make", &path, error))?);
@@ -601,7 +627,7 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedM
     table.set32(header!(rmid_forced), first.rmid_forced);
     table.set64(layout::LAST_PAGE, !0);
     table.set64(header!(magic), layout::MAGIC);
-    Ok((table.into_map(), inode))
+    Ok((table.into_map(), identity))
 }
 
 #[inline(never)]
@@ -622,8 +648,8 @@ fn restore_table(place: &Place, first: LimitWords, rounds_files: bool) -> Stored
     }
     // Crash here: a registry.new that the next one, holding the lock, removes.
     let _ = file::unlink(&place.inside(HIDDEN));
-    let (map, inode) = write_table(place, HIDDEN, first)?;
-    let namespace = Namespace::new(place, HIDDEN, map, inode, rounds_files);
+    let (map, identity) = write_table(place, HIDDEN, first)?;
+    let namespace = Namespace::new(place, HIDDEN, map, identity, rounds_files);
     // The hidden table is nobody else's yet, so any identity will do to lock it.
     let held = lock::lock(&namespace, Identity::from_packed(0));
     let rounded = if rounds_files {

@@ -77,6 +77,11 @@ pub enum Obstacle {
         /// Its mode when there is one.
         mode: u32,
     },
+    /// Another directory, or another table in it, has taken the place of the one that this process has opened.
+    Exchanged {
+        /// The runtime directory.
+        path: Path,
+    },
     /// Locks or mappings of this file system are not seen by everybody.
     Incoherent {
         /// The base directory.
@@ -221,6 +226,10 @@ impl fmt::Display for Obstacle {
                     "{path} is missing; end the users of the namespace, mkdir -m {mode:04o} {path} and remove {registry}: the segments are found again by their files"
                 )
             }
+            Obstacle::Exchanged { path } => write!(
+                f,
+                "{path} is not what this program has opened: the directory or its registry was removed and made anew, or exchanged; end this program, or put back what was there"
+            ),
             Obstacle::Incoherent { path, magic } => write!(
                 f,
                 "{path} lies on a file system (type {magic:#x}) whose locks or mappings not everybody sees; choose a SHMSHIM_DIR on tmpfs"

@@ -3,7 +3,7 @@
  *
  *   hostile [--full] [--damage[=ROUNDS]] [--only PART] [--seed N] [-v]
  *
- * PART: places, races, pairs, stopped, damage, scribbled, repairs, neighbours
+ * PART: places, races, pairs, stopped, damage, scribbled, repairs, exchanges, neighbours
  */
 #include "hostile.h"
 
@@ -176,6 +176,8 @@ int main(int count, char **arguments)
 		test_scribbled(full ? 200 : 10);
 	if (!only || strcmp(only, "repairs") == 0)
 		test_repairs();
+	if (!only || strcmp(only, "exchanges") == 0)
+		test_exchanges();
 	if (!only || strcmp(only, "neighbours") == 0) {
 		if (is_root)
 			test_neighbours();
