@@ -41,7 +41,7 @@ fn word_offset(position: u32) -> u32 {
     layout::INDEX + position * 4
 }
 
-fn words(table: &Table) -> u32 {
+pub(super) fn words(table: &Table) -> u32 {
     let words = table.get32(header!(index_words));
     // Whatever the table says, stay inside the first part, which is always backed, or the whole.
     if words.is_power_of_two()
@@ -200,10 +200,18 @@ pub fn bytes_when_grown(held: &Held<'_>) -> u32 {
     (words(held.table()) * 8).min(layout::INDEX_WORDS * 4)
 }
 
-/// Builds the index anew from the slots, with its present number of words.
-pub(super) fn rebuild(held: &Held<'_>) {
+/// How many words are right for the segments that there are: never fewer than at present.
+pub(super) fn words_wanted(held: &Held<'_>) -> u32 {
     let table = held.table();
-    fill(table, words(table));
+    let in_use = table.get32(header!(in_use)).min(layout::SLOTS);
+    (in_use * 2)
+        .next_power_of_two()
+        .clamp(words(table), layout::INDEX_WORDS)
+}
+
+/// Builds the index anew from the slots, with so many words, whose pages must be backed already.
+pub(super) fn rebuild(held: &Held<'_>, words: u32) {
+    fill(held.table(), words);
 }
 
 fn fill(table: &Table, words: u32) {

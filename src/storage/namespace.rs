@@ -429,6 +429,11 @@ impl Namespace {
         );
     }
 
+    /// Backs the key index for so many words.
+    pub(super) fn back_index(&self, words: u32) -> Stored<()> {
+        self.back(layout::INDEX, words * 4)
+    }
+
     /// Takes a free record, backing more of them if need be.
     pub(super) fn take_record(&self, held: &Held<'_>) -> Stored<u32> {
         if let Some(free) = books::pop_free_record(held) {

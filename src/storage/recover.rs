@@ -74,7 +74,13 @@ fn rebuild_all(held: &Held<'_>) {
     for index in (0..table.records_ready()).rev() {
         rebuild_record(held, index);
     }
-    index::rebuild(held);
+    // A table made anew from many files begins with a small index. Where a larger one is not to be had, some keys will
+    // not be found by readers.
+    let mut words = index::words_wanted(held);
+    if words > index::words(table) && held.namespace().back_index(words).is_err() {
+        words = index::words(table);
+    }
+    index::rebuild(held, words);
 }
 
 fn rebuild_slot(held: &Held<'_>, index: u32) {
@@ -153,7 +159,8 @@ pub fn adopt(held: &Held<'_>, namespace: &Namespace, directory: &Path, flags: u3
     .map_err(|error| system("read", error))?;
     adopted?;
     rebuild(held);
-    Ok(())
+    // Better no table than one that has forgotten keys.
+    namespace.back_index(index::words_wanted(held))
 }
 
 fn adopt_one(

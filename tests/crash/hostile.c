@@ -3,7 +3,7 @@
  *
  *   hostile [--full] [--damage[=ROUNDS]] [--only PART] [--seed N] [-v]
  *
- * PART: places, races, pairs, stopped, damage, scribbled, repairs, exchanges, neighbours
+ * PART: places, races, pairs, stopped, damage, scribbled, repairs, exchanges, wear, neighbours
  */
 #include "hostile.h"
 
@@ -178,6 +178,8 @@ int main(int count, char **arguments)
 		test_repairs();
 	if (!only || strcmp(only, "exchanges") == 0)
 		test_exchanges();
+	if (!only || strcmp(only, "wear") == 0)
+		test_wear();
 	if (!only || strcmp(only, "neighbours") == 0) {
 		if (is_root)
 			test_neighbours();
