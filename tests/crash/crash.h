@@ -137,7 +137,7 @@ struct tracee {
 	int first; /* the first stop of the one that is to be killed */
 	enum follow follow;
 	int stop;
-	bool entering;
+	bool entering, looks_around;
 	long number, arguments[6], result;
 };
 bool trace_attach(struct tracee *, pid_t, enum follow);
@@ -199,6 +199,7 @@ enum op_flags {
 	SHIM_ONLY = 128,
 	NO_DESCRIPTORS = 256, /* nor can the victim write its trace */
 	OTHER_UID = 512, /* nor can one who has become another user */
+	FORCED = 1024, /* with shm_rmid_forced, which the holder sets, and takes back before others look */
 };
 struct op {
 	const char *name;
@@ -223,7 +224,7 @@ bool begin_victim(const struct op *, struct actor *, struct tracee *);
 struct tally {
 	long tried, failed, missed, late;
 };
-job job_settle;
+job job_settle, job_force;
 extern bool verbose;
 extern int shown_failures;
 bool look_after(const struct op *, struct world *, int variant, int allowed, char *text, size_t size);

@@ -173,6 +173,18 @@ static void with_corpse(struct world *world)
 	actor_kill(&dead);
 	memset(the->address, 0, sizeof the->address);
 }
+/* What nobody has attached goes, when its creator is gone or its last user leaves. */
+static void lone_forced_away(struct world *world)
+{
+	if (actor_do(&world->holder, job_force, 1).value != 0)
+		fatal("shm_rmid_forced: %s", strerror(errno));
+	the->segment[LONE].is[0].exists = the->segment[LONE].is[1].exists = false;
+}
+static void lone_attached_and_forced_away(struct world *world)
+{
+	lone_forced_away(world);
+	the->segment[LONE].is[0].exists = true;
+}
 static void with_corpse_and_removal(struct world *world)
 {
 	with_corpse(world);
@@ -294,6 +306,9 @@ const struct op ops[] = {
 	{ "exec", NULL, prepare_held, exec_here, ENDS, NULL },
 	{ "make-first", first_to_be, NULL, make_first, EMPTY, "shmget" },
 	{ "make-lost-table", with_lost_table, NULL, attach_lone, SHIM_ONLY, "shmat" },
+	{ "detach-last-forced", lone_forced_away, prepare_lone, detach_first, FORCED | SHIM_ONLY, "shmdt" },
+	{ "exit-forced", lone_forced_away, prepare_lone, exit_here, FORCED | ENDS | SHIM_ONLY, NULL },
+	{ "attach-forced", lone_attached_and_forced_away, warm, attach_lone, FORCED | SHIM_ONLY, "shmat" },
 	{ "make-first-for-all", first_to_be, NULL, make_first, EMPTY | SYSTEM | SHIM_ONLY, "shmget" },
 	{ "create-as-another-uid", to_be_keyed, system_third_first_call, create_keyed, SYSTEM | OTHER_UID | SHIM_ONLY, "shmget" },
 	{ "attach-another-uids", system_lone_open_to_all, system_third, attach_lone, SYSTEM | OTHER_UID | SHIM_ONLY, "shmat" },

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 
@@ -118,6 +119,26 @@ static void part(struct tracee *tracee)
 	}
 }
 
+/*
+ * A look whether the table is still in its place, which a process takes once in a while: nothing comes of it here, and
+ * it would shift the numbers of the stops behind it from one run to the next.
+ */
+static bool looks_around(struct tracee *tracee)
+{
+	static const char name[] = "/registry";
+	char path[300];
+	if (tracee->number != SYS_newfstatat)
+		return false;
+	if (!tracee->entering)
+		return tracee->looks_around;
+	struct iovec here = { path, sizeof path - 1 }, there = { (void *)tracee->arguments[1], sizeof path - 1 };
+	ssize_t size = process_vm_readv(tracee->pid, &here, 1, &there, 1, 0);
+	path[size < 0 ? 0 : size] = 0;
+	size_t length = strlen(path);
+	tracee->looks_around = length > sizeof name && strcmp(path + length - (sizeof name - 1), name) == 0;
+	return tracee->looks_around;
+}
+
 /* To the next beginning or end of a system call; ENDED at the end mark or behind an exec. */
 enum reached trace_next_stop(struct tracee *tracee)
 {
@@ -125,6 +146,8 @@ enum reached trace_next_stop(struct tracee *tracee)
 		switch (resume(tracee, PTRACE_SYSCALL)) {
 		case AT_CALL:
 			look_at_call(tracee);
+			if (looks_around(tracee))
+				break;
 			table_look();
 			if (tracee->entering && tracee->number == END_MARK)
 				return ENDED;

@@ -1,6 +1,7 @@
 /* trial.c - a victim begins; what is asked of the survivors when a victim is gone, and of the directory when everything is removed. */
 #include "crash.h"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 
 bool verbose;
@@ -67,6 +68,8 @@ bool look_after(const struct op *op, struct world *world, int variant, int allow
 	bool good = false;
 
 	the->text[0] = 0;
+	if (op->flags & FORCED && !look(&world->holder, job_force, 0, "unsetting shm_rmid_forced", text, size))
+		return false;
 	if (!by_holder)
 		actor_start(&observer);
 	struct actor *first = by_holder ? &world->holder : &observer;
@@ -102,6 +105,16 @@ int job_settle(int argument)
 	while (list && fgets(line, sizeof line, list))
 		;
 	return list ? fclose(list) : -1;
+}
+
+/* Sets shm_rmid_forced. */
+int job_force(int value)
+{
+	int limit = open("/proc/sys/kernel/shm_rmid_forced", O_WRONLY | O_CLOEXEC);
+	ssize_t written = limit < 0 ? -1 : write(limit, value ? "1\n" : "0\n", 2);
+	if (limit >= 0)
+		close(limit);
+	return written == 2 ? 0 : -1;
 }
 
 /* Everything is removed by its owners; nothing may be left of it. */
