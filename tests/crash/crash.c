@@ -276,9 +276,16 @@ int main(int count, char **arguments)
 		struct task task = { .op = &ops[i] };
 		if (only && strcmp(only, ops[i].name) != 0)
 			continue;
-		if (ops[i].flags & SYSTEM && geteuid() != 0) {
+		if (ops[i].flags & SYSTEM && !kernel && geteuid() != 0) {
 			printf("SKIP %s: not root, so there are no other users\n", ops[i].name);
 			skipped++;
+			continue;
+		}
+		if (ops[i].flags & HUGE && !has_huge_pages()) {
+			if (!kernel) {
+				printf("SKIP %s: no hugetlbfs can be mounted\n", ops[i].name);
+				skipped++;
+			}
 			continue;
 		}
 		operations++;

@@ -37,7 +37,7 @@
 #define SHM_STAT_ANY 15
 #endif
 
-enum { PAGE = 4096, MAX_SEGMENTS = 640, MAX_CROWD = 80, MAX_TEXT = 4096 };
+enum { HUGE_BYTES = 2 << 20, PAGE = 4096, MAX_SEGMENTS = 640, MAX_CROWD = 80, MAX_TEXT = 4096 };
 
 /* What a segment is to be before the operation and after it. */
 struct state {
@@ -184,7 +184,8 @@ bool filled(const void *, unsigned seed, size_t size);
 unsigned long attaches_of(const struct world *, const struct segment *);
 void remove_tree(const char *path);
 long used_blocks(void), tree_blocks(void), blocks_below(const char *path), tree_files(const char *below);
-bool owns_file_system(void);
+bool owns_file_system(void), has_huge_pages(void);
+long huge_files(void);
 bool files_fit(const struct observation *, char *text, size_t size);
 
 /* --- ops.c */
@@ -199,6 +200,7 @@ enum op_flags {
 	SHIM_ONLY = 128,
 	NO_DESCRIPTORS = 256, /* nor can the victim write its trace */
 	OTHER_UID = 512, /* nor can one who has become another user */
+	HUGE = 2048, /* with a hugetlbfs: only root can mount one */
 	FORCED = 1024, /* with shm_rmid_forced, which the holder sets, and takes back before others look */
 };
 struct op {

@@ -379,7 +379,8 @@ int main(int count, char **arguments)
 		if (only && strcmp(only, ops[i].name) != 0)
 			continue;
 		/* Who has become another user writes no trace, and there are others for root alone. */
-		if (ops[i].flags & OTHER_UID || (ops[i].flags & SYSTEM && geteuid() != 0))
+		if (ops[i].flags & OTHER_UID || (ops[i].flags & SYSTEM && geteuid() != 0) ||
+		    (ops[i].flags & HUGE && !has_huge_pages()))
 			continue;
 		if (one.stop >= 0) {
 			one.op = &ops[i];

@@ -280,6 +280,8 @@ int job_contents(int argument)
 		int id = the->second.list[i].id;
 		size_t size = the->second.list[i].size;
 		unsigned seed = 0;
+		if (size == HUGE_BYTES)
+			continue;
 		for (int k = 0; k < the->segments; k++)
 			if (the->segment[k].id == id)
 				seed = the->segment[k].seed;

@@ -252,6 +252,10 @@ const struct op *op_named(const char *name)
 
 /* In ops_life.c. */
 extern job fork_here, fork_plain_child, exit_here, exec_here, make_first, clone_raw;
+/* In ops_huge.c. */
+extern job create_huge, attach_huge, remove_huge, detach_huge, prepare_huge_marked;
+extern void huge_to_be(struct world *), with_huge(struct world *), huge_goes(struct world *),
+	with_lost_table_and_huge(struct world *);
 /* In ops_system.c. */
 extern job system_third, system_third_first_call, system_third_with_roots_marked, system_give_away;
 extern void system_with_corpse(struct world *), system_lone_open_to_all(struct world *),
@@ -309,6 +313,11 @@ const struct op ops[] = {
 	{ "detach-last-forced", lone_forced_away, prepare_lone, detach_first, FORCED | SHIM_ONLY, "shmdt" },
 	{ "exit-forced", lone_forced_away, prepare_lone, exit_here, FORCED | ENDS | SHIM_ONLY, NULL },
 	{ "attach-forced", lone_attached_and_forced_away, warm, attach_lone, FORCED | SHIM_ONLY, "shmat" },
+	{ "create-huge", huge_to_be, warm, create_huge, HUGE | SHIM_ONLY, "shmget" },
+	{ "attach-huge", with_huge, warm, attach_huge, HUGE | SHIM_ONLY, "shmat" },
+	{ "remove-huge", huge_goes, warm, remove_huge, HUGE | SHIM_ONLY, "shmctl" },
+	{ "detach-last-of-huge-marked", NULL, prepare_huge_marked, detach_huge, HUGE | SHIM_ONLY, "shmdt" },
+	{ "make-lost-table-with-huge", with_lost_table_and_huge, NULL, attach_huge, HUGE | SHIM_ONLY, "shmat" },
 	{ "make-first-for-all", first_to_be, NULL, make_first, EMPTY | SYSTEM | SHIM_ONLY, "shmget" },
 	{ "create-as-another-uid", to_be_keyed, system_third_first_call, create_keyed, SYSTEM | OTHER_UID | SHIM_ONLY, "shmget" },
 	{ "attach-another-uids", system_lone_open_to_all, system_third, attach_lone, SYSTEM | OTHER_UID | SHIM_ONLY, "shmat" },

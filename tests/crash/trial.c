@@ -148,6 +148,10 @@ bool clean_up(const struct op *op, struct world *world, char *text, size_t size,
 		snprintf(text, size, "%ld segment files are left", files);
 		goto out;
 	}
+	if (huge_files() != 0) {
+		snprintf(text, size, "%ld files of huge pages are left", huge_files());
+		goto out;
+	}
 	if (table_holds(text, size))
 		goto out;
 	table_forget();

@@ -12,7 +12,8 @@
 #include <sys/wait.h>
 
 static char root[200];
-static bool mounted;
+static bool mounted, huge_mounted;
+static char huge_root[220];
 static int worlds;
 static pid_t driver;
 
@@ -47,6 +48,10 @@ const char *base_begin(bool on_kernel)
 	if (geteuid() == 0 && unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) == 0 &&
 	    mount("check-crash", root, "tmpfs", 0, "size=256m,mode=0700") == 0)
 		mounted = true;
+	/* A page of two megabytes is what every x86-64 has. */
+	snprintf(huge_root, sizeof huge_root, "%s/huge", root);
+	if (mounted && mkdir(huge_root, 0700) == 0)
+		huge_mounted = mount("check-crash", huge_root, "hugetlbfs", 0, "pagesize=2M,mode=0700") == 0;
 	return root;
 }
 
@@ -58,6 +63,8 @@ void base_end(void)
 		umount2(root, MNT_DETACH);
 	remove_tree(root);
 }
+
+bool has_huge_pages(void) { return huge_mounted; }
 
 void base_mode(unsigned mode) { chmod(root, mode); }
 
@@ -90,8 +97,11 @@ long used_blocks(void)
 	return (status.f_blocks - status.f_bfree) * (status.f_bsize / 512);
 }
 
+/* Only what is counted as ours: the mount is not. */
 static long tree(const char *path, bool count_files)
 {
+	if (strcmp(path, huge_root) == 0)
+		return 0;
 	long sum = 0;
 	DIR *directory = opendir(path);
 	struct dirent *entry;
@@ -124,15 +134,37 @@ long tree_files(const char *below)
 	return tree(path, true);
 }
 
+/* Segments' files on the hugetlbfs, of this world alone: each leaves nothing there. */
+long huge_files(void)
+{
+	long count = 0;
+	DIR *directory = huge_mounted ? opendir(huge_root) : NULL;
+	struct dirent *entry;
+	while (directory && (entry = readdir(directory)) != NULL) {
+		char below[600];
+		snprintf(below, sizeof below, "%s/%s/segments", huge_root, entry->d_name);
+		if (entry->d_name[0] == '.' && entry->d_name[1] == 's')
+			count += tree(below, true);
+	}
+	if (directory)
+		closedir(directory);
+	return count;
+}
+
 /* Whether each segment that was listed has its file, of its size and mode, and no other file is there. */
 bool files_fit(const struct observation *o, char *text, size_t size)
 {
+	int elsewhere = 0;
 	if (the->on_kernel)
 		return true;
 	for (int i = 0; i < o->listed; i++) {
 		char path[600];
 		struct stat status;
 		const struct sight *sight = &o->list[i];
+		if (sight->size == HUGE_BYTES) {
+			elsewhere++;
+			continue;
+		}
 		/* The file keeps the key that the segment was made with. */
 		key_t key = sight->key;
 		for (int k = 0; k < the->segments; k++)
@@ -152,10 +184,12 @@ bool files_fit(const struct observation *o, char *text, size_t size)
 			return false;
 		}
 	}
-	long files = tree_files("segments");
-	if (files != o->listed)
-		snprintf(text, size, "%ld files for %d segments", files, o->listed);
-	return files == o->listed;
+	long files = tree_files("segments"), huge = huge_files();
+	bool fit = files == o->listed - elsewhere && huge == elsewhere;
+	if (!fit)
+		snprintf(text, size, "%ld files for %d segments, %ld for %d of huge pages", files, o->listed - elsewhere,
+			 huge, elsewhere);
+	return fit;
 }
 
 /* --- contents */
@@ -284,6 +318,9 @@ void world_end(struct world *world)
 	table_forget();
 	if (!the->on_kernel)
 		remove_tree(the->base);
+	/* The mount point itself stays. */
+	if (huge_mounted)
+		remove_tree(huge_root);
 }
 
 /* --- the truth about attaches */
@@ -296,7 +333,9 @@ static unsigned long mappings_of(pid_t pid, const struct segment *segment)
 	FILE *maps = fopen(path, "re");
 	if (!maps)
 		return 0;
-	snprintf(name, sizeof name, "%s/segments/SYSV%08x.%d", the->directory, (unsigned)segment->key, segment->id);
+	bool huge = segment->size == HUGE_BYTES;
+	snprintf(name, sizeof name, "%s/segments/SYSV%08x.%d", huge ? "" : the->directory, (unsigned)segment->key,
+		 segment->id);
 	while (fgets(line, sizeof line, maps)) {
 		unsigned long inode;
 		int at = 0;
@@ -305,6 +344,8 @@ static unsigned long mappings_of(pid_t pid, const struct segment *segment)
 		size_t length = strlen(name);
 		if (the->on_kernel)
 			count += strncmp(line + at, "/SYSV", 5) == 0 && inode == (unsigned long)segment->id;
+		else if (huge)
+			count += strstr(line + at, name) != NULL;
 		else
 			count += strncmp(line + at, name, length) == 0 &&
 				 (line[at + length] == '\n' || line[at + length] == ' ');
