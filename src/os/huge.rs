@@ -77,6 +77,14 @@ pub fn allowed_group() -> OsResult<Option<u32>> {
     Ok(group)
 }
 
+/// Whether an error says that something is not there for this process, now or later.
+pub fn is_out_of_reach(error: OsError) -> bool {
+    matches!(
+        error.0,
+        libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ELOOP
+    )
+}
+
 /// A hugetlbfs that is mounted somewhere.
 #[derive(Default)]
 pub struct Mount {
@@ -87,8 +95,15 @@ pub struct Mount {
 }
 
 /// Finds the `nth` hugetlbfs with pages of that size. `Ok(false)`: there are not so many. One whose path is longer
-/// than ours can be is left out, and so is one that another file system has been mounted over.
-pub fn nth_hugetlbfs(size_log2: u32, nth: usize, mount: &mut Mount) -> OsResult<bool> {
+/// than ours can be is left out, and so is one that another file system has been mounted over, or that is
+/// [out of reach](is_out_of_reach). One that could not be looked at for another reason is left out, too, with the reason
+/// in `unseen`.
+pub fn nth_hugetlbfs(
+    size_log2: u32,
+    nth: usize,
+    mount: &mut Mount,
+    unseen: &mut Option<OsError>,
+) -> OsResult<bool> {
     let mut before = 0;
     let mut found = false;
     for_each_line(MOUNTS, &mut |line| {
@@ -96,9 +111,15 @@ pub fn nth_hugetlbfs(size_log2: u32, nth: usize, mount: &mut Mount) -> OsResult<
             Some(log2) if log2 == size_log2 => file::file_system_of(&mount.point),
             _ => return true,
         };
-        if system.is_ok_and(|system| system.magic == HUGETLBFS) {
-            found = before == nth;
-            before += 1;
+        match system {
+            Ok(system) if system.magic == HUGETLBFS => {
+                found = before == nth;
+                before += 1;
+            }
+            Err(error) if !is_out_of_reach(error) => {
+                unseen.get_or_insert(error);
+            }
+            _ => {}
         }
         !found
     })?;

@@ -155,13 +155,29 @@ impl Namespace {
         each: &mut dyn FnMut(&Path, u32) -> Stored<()>,
     ) -> Stored<()> {
         let mut sizes = [0u32; 16];
-        // Without huge pages there are no files of such.
-        let count = huge::page_sizes_log2(&mut sizes).unwrap_or(0);
+        let count = match huge::page_sizes_log2(&mut sizes) {
+            Ok(count) => count,
+            // Without huge pages there are no files of such.
+            Err(error) if huge::is_out_of_reach(error) => 0,
+            Err(error) => {
+                let doing = "find out which huge pages there are";
+                return Err(Obstacle::Call { doing, error });
+            }
+        };
         let mut segments = Path::new();
         for &log2 in sizes.get(..count).unwrap_or(&[]) {
             for nth in 0.. {
                 let mut met = None;
-                match self.look_at(log2, nth, Wanted::Any, &mut segments, &mut met) {
+                let found = self.look_at(log2, nth, Wanted::Any, &mut segments, &mut met);
+                // A mount that is not for us is passed over. One that could not be looked at must not be: without a slot
+                // its segments would be lost for good.
+                let failed = met.and_then(|obstacle| obstacle.os_error());
+                if let Some(obstacle) =
+                    met.filter(|_| failed.is_some_and(|error| !huge::is_out_of_reach(error)))
+                {
+                    return Err(obstacle);
+                }
+                match found {
                     Found::NoMount => break,
                     Found::Nothing => {}
                     Found::Home | Found::OtherHome => each(&segments, log2)?,
@@ -194,7 +210,9 @@ impl Namespace {
                 if let Some(nth) = other {
                     // The mounts may have changed meanwhile; then there is nothing.
                     let found = self.look_at(size_log2, nth, wanted, segments, &mut met);
-                    return Ok(matches!(found, Found::Home | Found::OtherHome));
+                    if matches!(found, Found::Home | Found::OtherHome) {
+                        return Ok(true);
+                    }
                 }
                 met.map_or(Ok(false), Err)
             },
@@ -213,7 +231,13 @@ impl Namespace {
         met: &mut Option<Obstacle>,
     ) -> Found {
         let mut mount = Mount::default();
-        match huge::nth_hugetlbfs(size_log2, nth, &mut mount) {
+        let mut unseen = None;
+        let there = huge::nth_hugetlbfs(size_log2, nth, &mut mount, &mut unseen);
+        if let Some(error) = unseen {
+            let doing = "look at a mounted hugetlbfs";
+            note(met, Obstacle::Call { doing, error });
+        }
+        match there {
             Ok(true) => {}
             Ok(false) => return Found::NoMount,
             Err(error) => {

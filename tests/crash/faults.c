@@ -327,6 +327,10 @@ static void all_faults(const struct op *op, int sample)
 			for (int ever = 0; ever < (*error == EINTR ? 1 : 2); ever++) {
 				if (!sensible(calls[stop], *error, flags[stop]))
 					continue;
+				/* A mount that one may not look at is as none. */
+				if (op->flags & HUGE && *error == EACCES &&
+				    (calls[stop] == SYS_statfs || calls[stop] == SYS_newfstatat || calls[stop] == SYS_openat))
+					continue;
 				attempts = realloc(attempts, (count + 1) * sizeof *attempts);
 				attempts[count++] = (struct attempt){ op, stop, *error, ever };
 			}
