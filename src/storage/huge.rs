@@ -292,7 +292,7 @@ impl Namespace {
         let directory = self.directory();
         let obstacle = |error| Obstacle::system("stat", directory, error);
         let status = file::status_of(directory).map_err(obstacle)?;
-        if !self.is_reachable() {
+        if !self.reaches().map_err(obstacle)? {
             // Somebody else's namespace may lie there now.
             return Err(obstacle(OsError(libc::ENOENT)));
         }

@@ -14,7 +14,7 @@ use crate::os::file::{self, Fd, Lock};
 use crate::os::map::SharedMap;
 use crate::os::path::Path;
 use crate::os::signals::{Blocked, Sets};
-use crate::os::{OsError, elsewhere, process};
+use crate::os::{OsError, OsResult, elsewhere, process};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 const TABLE: &[u8] = b"registry";
@@ -163,8 +163,13 @@ impl Namespace {
 
     /// Whether the paths still lead here: not after a chroot, nor when somebody has removed the directory.
     pub fn is_reachable(&self) -> bool {
+        self.reaches().unwrap_or(false)
+    }
+
+    /// The same, or why that could not be found out.
+    pub(super) fn reaches(&self) -> OsResult<bool> {
         file::status_of(&self.inside(self.table_name))
-            .is_ok_and(|status| status.identity() == self.table_file)
+            .map(|status| status.identity() == self.table_file)
     }
 
     /// Blocks all signals before the table is used (if the host may have handlers), and sees that it is all there. A table
