@@ -232,13 +232,13 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     }
     let enter = || {
         // The one errno that shmdt may return.
-        host.enter().map_err(|failure| Failure {
+        host.enter_to_let_go().map_err(|failure| Failure {
             errno: Errno::Einval.raw(),
             ..failure
         })
     };
     let mut session = enter()?;
-    let slot = session.slot_attached_at(addr);
+    let slot = session.slot_attached_at(addr).filter(|_| session.counted);
     if let Some(slot) = slot.filter(|&slot| host.has_lost_attachers(slot)) {
         drop(session);
         host.settle_order(slot)?;
@@ -265,13 +265,11 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     }
     let id = walk.outcome()?;
     // Crash here: what is unmapped already is still counted, until this process's cell is reaped.
-    if let Some(record) = session
-        .local
-        .attaches
-        .record_of(id.slot())
-        .filter(|_| gone > 0)
-    {
+    if gone > 0 && session.counted {
         let held = session.lock();
+        let Some(record) = session.record_of(&held, id) else {
+            return Ok(());
+        };
         let stamp = Some((host.local.pid(), process::now_secs()));
         let ended = slots::detach(&held, record, gone, stamp, slots::Last::Claim);
         drop(held);

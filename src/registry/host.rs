@@ -132,6 +132,8 @@ pub struct Session {
     pub host: &'static Host,
     /// Its cell.
     pub me: Identity,
+    /// Whether it has one: see [`Host::enter_to_let_go`].
+    pub counted: bool,
     /// What the lock guards.
     pub local: Guard<'static, Local>,
     // Dropped last: signals stay blocked until the lock is free.
@@ -157,7 +159,19 @@ impl Host {
     }
 
     /// Goes on with a call that has blocked the signals before it looked at the table ([`Namespace::block`]).
-    pub fn enter_blocked(&'static self, mut blocked: Blocked) -> Outcome<Session> {
+    pub fn enter_blocked(&'static self, blocked: Blocked) -> Outcome<Session> {
+        self.enter_as(blocked, true)
+    }
+
+    /// Begins a call that lets go of something, which must work in a process that cannot be registered, for want of
+    /// room: in a child that has inherited what it lets go of. Then it is counted nowhere, the table is not touched,
+    /// and its own books are all there is to change.
+    pub fn enter_to_let_go(&'static self) -> Outcome<Session> {
+        let blocked = self.namespace.block()?;
+        self.enter_as(blocked, false)
+    }
+
+    fn enter_as(&'static self, mut blocked: Blocked, to_be_counted: bool) -> Outcome<Session> {
         if self.local.is_held_below() {
             return Err(reentered().into());
         }
@@ -171,15 +185,20 @@ impl Host {
             self.local.note_unblocked();
         }
         let me = match self.local.identity() {
-            0 => self.begin_as_new(&mut local)?,
-            packed => Identity::from_packed(packed),
+            0 => match self.begin_as_new(&mut local) {
+                Ok(me) => Some(me),
+                Err(failure) if to_be_counted => return Err(failure),
+                Err(_) => None,
+            },
+            packed => Some(Identity::from_packed(packed)),
         };
-        if !self.local.is_settled() {
+        if let Some(me) = me.filter(|_| !self.local.is_settled()) {
             self.settle_in(me, &mut local);
         }
         Ok(Session {
             host: self,
-            me,
+            me: me.unwrap_or(Identity::from_packed(0)),
+            counted: me.is_some(),
             local,
             _blocked: blocked,
         })
@@ -188,7 +207,7 @@ impl Host {
     /// A child of a raw clone, at its first call: what it has inherited is to be counted.
     #[cold]
     fn notice_child(&'static self) -> Outcome<&'static Host> {
-        self.enter().map(|_| self)
+        self.enter_to_let_go().map(|_| self)
     }
 
     /// This process's cell, if it has one.
@@ -287,6 +306,13 @@ impl Session {
     /// Takes the in-table lock.
     pub fn lock(&self) -> Held<'static> {
         self.host.namespace.lock(self.me)
+    }
+
+    /// The record that counts this process's attaches of segment `id`. What the books remember may be the parent's, or
+    /// an earlier child's, in a child for whose own there was no room.
+    pub fn record_of(&self, held: &Held<'_>, id: ShmId) -> Option<u32> {
+        let record = self.local.attaches.record_of(id.slot())?;
+        (self.counted && slots::counts_for(held, record, self.me, id.raw())).then_some(record)
     }
 
     /// Unlinks the files of segments that are gone.

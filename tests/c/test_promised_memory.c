@@ -3,32 +3,9 @@
  * cannot be promised is refused by shmget. On a file system of 64 MiB, the size
  * containers give /dev/shm.
  */
-#include "proctest.h"
-#include <sys/mount.h>
-#include <sys/statvfs.h>
+#include "smalltmpfs.h"
 
 enum { MIB = 1 << 20, ROOM = 64 };
-static char base[PATH_MAX];
-
-/* A tmpfs of its own for this test, which vanishes with it; the namespace lies on it. */
-static void small_tmpfs(const char *options)
-{
-	SHIM_ONLY();
-	if (unshare_as_self(CLONE_NEWNS) < 0)
-		SKIP("no right to mount: %s", errno_name(errno));
-	snprintf(base, sizeof base, "%s/ns.small", getenv("SHMSHIM_DIR"));
-	MUST(mkdir(base, 0700));
-	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("shmtest", base, "tmpfs", 0, options) < 0)
-		SKIP("no right to mount a tmpfs: %s", errno_name(errno));
-	setenv("SHMSHIM_DIR", base, 1);
-}
-
-static unsigned long long used(void)
-{
-	struct statvfs v;
-	MUST(statvfs(base, &v));
-	return (unsigned long long)(v.f_blocks - v.f_bfree) * v.f_frsize;
-}
 
 static void fill(char *p, size_t size) { memset(p, 0x5a, size); }
 static bool filled(const char *p, size_t size)
@@ -208,13 +185,9 @@ TEST(a_file_system_that_somebody_else_has_filled_is_refused_and_does_no_damage)
 {
 	small_tmpfs("size=64m,mode=0700");
 	int id = MUST(shmget(0x1b4, 8 * MIB, IPC_CREAT | 0600));
-	char *p = attach(id), file[PATH_MAX + 16], block[PAGE];
+	char *p = attach(id);
 	fill(p, 8 * MIB);
-	snprintf(file, sizeof file, "%s/filler", base);
-	int fd = MUST(open(file, O_CREAT | O_EXCL | O_WRONLY, 0600));
-	memset(block, 1, sizeof block);
-	while (write(fd, block, sizeof block) > 0)
-		;
+	int fd = fill_up();
 	CHECK_EQ(errno, ENOSPC);
 	/* Not a small one: that may be granted from what was known a moment ago. */
 	TEST_ERRNO(shmget(0x1b5, 8 * MIB, IPC_CREAT | 0600), ENOMEM);
@@ -231,8 +204,7 @@ TEST(a_file_system_that_somebody_else_has_filled_is_refused_and_does_no_damage)
 	}
 	CHECK_EQ(nattch_of(id), 2);
 	TEST_SUCC(shmdt(q));
-	close(fd);
-	MUST(unlink(file));
+	give_back(fd);
 	TEST_SUCC(shmget(0x1b5, 8 * MIB, IPC_CREAT | 0600));
 	CHECK(filled(p, 8 * MIB));
 	TEST_SUCC(shmctl(id, IPC_RMID, NULL));
@@ -244,19 +216,13 @@ TEST(a_process_that_arrives_when_the_file_system_is_full_is_refused_or_served)
 {
 	small_tmpfs("size=64m,mode=0700");
 	EXPECT_STEPS("get 0\nat 0\n", "get,0x1b6,4096,01600", "at", "put,kept");
-	char file[PATH_MAX + 16], block[PAGE];
-	snprintf(file, sizeof file, "%s/filler", base);
-	int fd = MUST(open(file, O_CREAT | O_EXCL | O_WRONLY, 0600));
-	memset(block, 1, sizeof block);
-	while (write(fd, block, sizeof block) > 0)
-		;
+	int fd = fill_up();
 	static struct run r;
 	STEPS(&r, "get,0x1b6,0,0", "at", "say,alive");
 	CHECK_EQ(r.status, 0);
 	CHECK(strstr(r.out, "alive") != NULL);
 	CHECK(strstr(r.out, "get 0\nat 0\n") || strstr(r.out, "ENOMEM"));
-	close(fd);
-	MUST(unlink(file));
+	give_back(fd);
 	EXPECT_STEPS("get 0\nat 0\nshow kept\ncount 1\n", "get,0x1b6,0,0", "at", "show", "count");
 }
 
