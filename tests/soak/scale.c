@@ -28,7 +28,6 @@ int wrong(const char *format, ...)
 bool well(struct actor *actor, job *job, int argument, const char *what)
 {
 	struct answer answer;
-	common->text[0] = 0;
 	enum heard heard = SILENT;
 	if (actor_send(actor, job, argument))
 		heard = actor_hear(actor, &answer, 240000);

@@ -205,10 +205,17 @@ static int job_struggle(int from)
 	return 0;
 }
 
+/* A new process: it may be refused, and it does not die of it. It touches nothing, for the reason above. */
 static int job_arrive(int key)
 {
-	int value = job_life(key);
-	return value < 0 && errno != ENOMEM && errno != ENOSPC ? -1 : 0;
+	struct shmid_ds d;
+	int id = shmget(key, 2 * PAGE, IPC_CREAT | 0600);
+	if (id < 0)
+		return is_refused() ? 0 : wrong("shmget: %s", strerror(errno));
+	void *at = shmat(id, NULL, 0);
+	if (at == (void *)-1 ? !is_refused() : shmctl(id, IPC_STAT, &d) < 0 || d.shm_nattch != 1 || shmdt(at) < 0)
+		return wrong("shmat, IPC_STAT, shmdt: %s", strerror(errno));
+	return shmctl(id, IPC_RMID, NULL) < 0 ? wrong("IPC_RMID: %s", strerror(errno)) : 0;
 }
 
 /* The rest of the file system, taken or given back. */
@@ -268,8 +275,9 @@ static void struggle(int rounds, bool inodes, const char *what)
 		for (int half = 0; half < 2 && good; half++) {
 			struct actor *victim = &worker[pick(&random, WORKERS)];
 			if (actor_hear(victim, &answer, 0) != SILENT) {
-				failed("%s: a program %s", what, common->text[0] ? common->text : "is killed by it");
+				failed("%s: a program: %s", what, common->text[0] ? common->text : "it is killed by it");
 				good = false;
+				break;
 			}
 			actor_kill(victim);
 			actor_start(victim);
@@ -283,7 +291,7 @@ static void struggle(int rounds, bool inodes, const char *what)
 	common->go = 1;
 	for (int i = 0; i < WORKERS; i++) {
 		if (good && (actor_hear(&worker[i], &answer, 20000) != HEARD || answer.value < 0)) {
-			failed("%s: a program %s", what, common->text[0] ? common->text : "is killed or hangs");
+			failed("%s: a program: %s", what, common->text[0] ? common->text : "it is killed or hangs");
 			good = false;
 		}
 		actor_kill(&worker[i]);
@@ -314,8 +322,11 @@ static int job_without_descriptors(int number)
 		return wrong("before: %s", the->text);
 	while (open("/dev/null", O_RDONLY) >= 0)
 		;
-	if (number % 3 == 0)
-		setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 0, 0 });
+	/* The hard limit stays: who may not open a file ever again attaches nothing, and is told so. */
+	struct rlimit limit;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = number % 3 ? limit.rlim_cur : 0;
+	setrlimit(RLIMIT_NOFILE, &limit);
 	int shared = shmget(0x6300, PAGE, IPC_CREAT | 0600);
 	if (shared < 0)
 		return wrong("the shared segment: %s", strerror(errno));
