@@ -9,7 +9,7 @@ MINUTES ?= 30
 
 LIBRARY := target/release/libshmshim.so
 
-.PHONY: all build check demo install uninstall crash faults hostile bench clean
+.PHONY: all build check demo install uninstall crash faults hostile scale stops soak bench clean
 
 all: build
 
@@ -32,6 +32,16 @@ faults: build
 
 hostile: build
 	@scripts/check-hostile --full
+
+scale: build
+	@scripts/check-scale --full
+
+stops: build
+	@scripts/check-stops --full
+
+# make soak MINUTES=5
+soak: build
+	@scripts/soak --full --minutes $(MINUTES)
 
 bench: build
 	@scripts/bench

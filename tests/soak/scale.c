@@ -70,7 +70,7 @@ static const struct scene {
 	{ "attaches", many_attaches, 5000, 5000, NULL },
 	{ "fork-bomb", fork_bomb, 150, 500, NULL },
 	{ "fork-tree", fork_tree, 10, 24, NULL },
-	{ "address-space", address_space, 64, 512, NULL },
+	{ "address-space", address_space, 32, 512, NULL },
 	{ "maps", maps, 0, 1, NULL },
 	{ "full", full, 3, 25, "16m" },
 	{ "no-inodes", no_inodes, 3, 25, "16m,nr_inodes=48" },
