@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -384,7 +385,39 @@ static void op_life(void)
 		complain("detaching one's own: %s", strerror(errno));
 }
 
-/* --- processes */
+/* --- threads and processes */
+
+static void *live_a_few_lives(void *times)
+{
+	for (long i = (long)times; i > 0; i--)
+		op_life();
+	return NULL;
+}
+
+static void *fork_a_few_times(void *times)
+{
+	for (long i = (long)times; i > 0; i--) {
+		int status;
+		pid_t child = fork();
+		if (child == 0)
+			_exit(0);
+		if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
+			complain("a child that a thread has forked: %s", strerror(errno));
+	}
+	return NULL;
+}
+
+/* One thread forks in the middle of another's operations. */
+static void op_threads(void)
+{
+	pthread_t thread[2];
+	if (pthread_create(&thread[0], NULL, live_a_few_lives, (void *)6l) != 0 ||
+	    pthread_create(&thread[1], NULL, fork_a_few_times, (void *)2l) != 0)
+		fatal("pthread_create");
+	op_life();
+	pthread_join(thread[0], NULL);
+	pthread_join(thread[1], NULL);
+}
 
 static void run_again(void)
 {
@@ -468,7 +501,7 @@ static void op_fork(void)
 #define OPERATIONS(X)                                                                                                  \
 	X(private, 8) X(keyed, 10) X(find, 6) X(attach, 16) X(attach_readonly, 6) X(attach_fixed, 6) X(attach_over, 2) \
 	X(detach, 22) X(unmap_page, 5) X(move, 2) X(ask, 8) X(set, 4) X(lock, 3) X(remove, 10) X(list, 2) X(life, 6)   \
-	X(fork, 3) X(exec, 1) X(leave, 1)
+	X(threads, 1) X(fork, 3) X(exec, 1) X(leave, 1)
 static const struct { void (*act)(void); unsigned weight; } operations[] = {
 #define ROW(name, weight) { op_##name, weight },
 	OPERATIONS(ROW)

@@ -1,6 +1,7 @@
 /* quiet.c - all members rest between two operations: what there is must be what there should be. By the observer. */
 #include "soak.h"
 
+#include <signal.h>
 #include <sys/stat.h>
 
 static uint32_t mapped_id[SLOTS];
@@ -37,6 +38,15 @@ static bool same_sight(const struct sight *sight, int id, const struct shmid_ds 
 	       sight->mode == d->shm_perm.mode && sight->nattch == d->shm_nattch;
 }
 
+static bool is_there(pid_t pid)
+{
+	for (int i = 0; i < soak->processes; i++)
+		if (soak->process[i] == pid)
+			return true;
+	/* A number that somebody else has got, such as one of the children that have ended but are not buried. */
+	return kill(pid, 0) == 0;
+}
+
 static void look_at_segment(const struct sight *sight)
 {
 	struct shmid_ds d;
@@ -56,6 +66,8 @@ static void look_at_segment(const struct sight *sight)
 		complain("segment %d is marked, and nobody has it", sight->id);
 	if (sight->mode & SHM_DEST && sight->key != 0)
 		complain("segment %d is marked and has its key", sight->id);
+	if (soak->forced && sight->nattch == 0 && !is_there(d.shm_cpid))
+		complain("segment %d is attached by nobody, and its maker, %d, is gone", sight->id, (int)d.shm_cpid);
 	if (state == REMOVED && !(sight->mode & SHM_DEST))
 		complain("segment %d was removed and is there", sight->id);
 	if (sight->key != 0 && shmget(sight->key, 0, 0) != sight->id)
@@ -120,7 +132,7 @@ int job_quiet(int argument)
 		bool there = false;
 		for (int i = 0; listed[slot] && i < count; i++)
 			there |= list[i].id == (int)(known >> 8);
-		if ((known & 0xff) == GIVEN && !there)
+		if ((known & 0xff) == GIVEN && !there && !soak->forced)
 			complain("segment %d was removed by nobody and is not there", (int)(known >> 8));
 		if (mapped[slot] && !listed[slot])
 			complain("segment %u is mapped and not listed", mapped_id[slot]);
@@ -136,9 +148,20 @@ int job_quiet(int argument)
 		complain("%ld segments of which nobody knows, and %ld that were killed", soak->unknown, soak->kills);
 	if (shmctl(0, SHM_INFO, (struct shmid_ds *)&info) < 0 || info.used_ids != count || (long)info.shm_tot != pages)
 		complain("%d segments of %ld pages; SHM_INFO says %d of %lu", count, pages, info.used_ids, info.shm_tot);
+	/* With shm_rmid_forced the look would be the last use of those that nobody has. */
 	for (int i = 0; i < count; i++)
-		look_into_segment(&list[i]);
+		if (!soak->forced || list[i].nattch > 0)
+			look_into_segment(&list[i]);
 	return count;
+}
+
+/* From now on a segment goes with its last user. */
+int job_force(int argument)
+{
+	FILE *file = fopen("/proc/sys/kernel/shm_rmid_forced", "we");
+	if (!file || fprintf(file, "%d\n", argument) < 0 || fclose(file) != 0)
+		return -1;
+	return 0;
 }
 
 /* Removes everything. */

@@ -1,7 +1,7 @@
 /*
  * soak.c - all operations at once, over processes that are killed and stopped at random, for as long as one likes.
  *
- *   soak [--minutes N | --seconds N] [--system] [--seed N] [-v]
+ *   soak [--minutes N | --seconds N] [--system] [--forced] [--seed N] [-v]
  *
  * Now and then everybody is called to rest, and what there is is held against what there should be: quiet.c. At the
  * end everything is removed, and nothing may be left.
@@ -328,6 +328,8 @@ static void end(bool hangs)
 	actor_kill(&observer);
 	actor_start(&observer);
 	actor_do(&observer, job_sweep_all, 0);
+	if (soak->forced && actor_do(&observer, job_force, 0).value != 0)
+		complain("shm_rmid_forced cannot be taken back");
 	int before = soak->complaints;
 	if (before == 0)
 		ground_is_empty(&observer, 1, "at the end");
@@ -337,11 +339,11 @@ static void end(bool hangs)
 int main(int count, char **arguments)
 {
 	static const struct option options[] = {
-		{ "minutes", 1, 0, 'm' }, { "seconds", 1, 0, 's' }, { "system", 0, 0, 'y' }, { "seed", 1, 0, 'r' },
-		{ "member", 1, 0, 'e' },  { 0 },
+		{ "minutes", 1, 0, 'm' }, { "seconds", 1, 0, 's' }, { "system", 0, 0, 'y' }, { "forced", 0, 0, 'f' },
+		{ "seed", 1, 0, 'r' },	  { "member", 1, 0, 'e' },  { 0 },
 	};
 	long seconds = 20, next_rest, next_line;
-	bool system = false, hangs = false;
+	bool system = false, forced = false, hangs = false;
 	int option;
 
 	while ((option = getopt_long(count, arguments, "v", options, NULL)) >= 0)
@@ -349,6 +351,7 @@ int main(int count, char **arguments)
 		case 'm': seconds = atol(optarg) * 60; break;
 		case 's': seconds = atol(optarg); break;
 		case 'y': system = true; break;
+		case 'f': forced = true; break;
 		case 'r': seed = strtoull(optarg, NULL, 0); break;
 		case 'v': verbose = true; break;
 		case 'e':
@@ -360,13 +363,17 @@ int main(int count, char **arguments)
 			member_run(atoi(optarg));
 		default: return 2;
 		}
-	printf("soak: %ld s, %s scope, seed %llu\n", seconds, system ? "system" : "user", seed);
+	printf("soak: %ld s, %s scope%s, seed %llu\n", seconds, system ? "system" : "user",
+	       forced ? ", shm_rmid_forced" : "", seed);
 	if (system && geteuid() != 0) {
 		skipped("system scope: not root, so there is one user only");
 		return count_up();
 	}
 	begin(system);
 	actor_start(&observer);
+	soak->forced = forced;
+	if (forced && actor_do(&observer, job_force, 1).value != 0)
+		fatal("shm_rmid_forced cannot be set");
 	for (int i = 0; i < WORKERS; i++)
 		start_worker(i);
 	long began = milliseconds();

@@ -27,7 +27,7 @@ struct member {
 
 struct soak {
 	char base[256], directory[300];
-	bool system;
+	bool system, forced; /* several users; shm_rmid_forced */
 	pid_t conductor;
 	_Atomic unsigned pause; /* odd: rest */
 	_Atomic bool over;
@@ -65,6 +65,6 @@ extern const int operation_count;
 void member_run(int place) __attribute__((noreturn));
 uid_t uid_of(int worker);
 
-job job_quiet, job_sweep_all;
+job job_quiet, job_sweep_all, job_force;
 
 #endif
