@@ -1,0 +1,300 @@
+//! Takes the sources of `src/storage` and `src/os` as they are, and puts another ground under them.
+//!
+//! What is changed is written down below, and nothing else is: where atomics come from, how often a reader or a
+//! waiter tries, how large the table is. Each change must be found as often as it says; a source that has moved on
+//! fails here and not silently.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+/// File, what stands there, what is put in its place, how often it is found there (0: as often as it is).
+const CHANGES: &[(&str, &str, &str, usize)] = &[
+    // A table that a model checker can walk through.
+    (
+        "layout.rs",
+        "pub const SLOTS: u32 = 32768;",
+        "pub const SLOTS: u32 = 64;",
+        1,
+    ),
+    (
+        "layout.rs",
+        "pub const CELLS: u32 = 16384;",
+        "pub const CELLS: u32 = 16;",
+        1,
+    ),
+    (
+        "layout.rs",
+        "pub const RECORDS: u32 = 524_288;",
+        "pub const RECORDS: u32 = 16;",
+        1,
+    ),
+    (
+        "layout.rs",
+        "pub const INDEX_WORDS: u32 = 65536;",
+        "pub const INDEX_WORDS: u32 = 8;",
+        1,
+    ),
+    (
+        "layout.rs",
+        "pub const INDEX_WORDS_AT_FIRST: u32 = 1024;",
+        "pub const INDEX_WORDS_AT_FIRST: u32 = 4;",
+        1,
+    ),
+    ("layout.rs", "pub(super) use ", "pub(crate) use ", 4),
+    (
+        "layout.rs",
+        "\nconst _: () = {\n",
+        "\n#[cfg(any())]\nconst _: () = {\n",
+        1,
+    ),
+    // Trying a hundred times shows nothing that trying twice does not.
+    (
+        "lock.rs",
+        "const SPINS: u32 = 2000;",
+        "const SPINS: u32 = 1;",
+        1,
+    ),
+    ("table.rs", "for _ in 0..100 {", "for _ in 0..2 {", 1),
+    ("index.rs", "for _ in 0..100 {", "for _ in 0..2 {", 2),
+    (
+        "*",
+        "use crate::os::futex;",
+        "use crate::os::atomic::futex;",
+        1,
+    ),
+    ("*", "core::sync::atomic", "crate::os::atomic", 0),
+    (
+        "*",
+        "core::hint::spin_loop",
+        "crate::os::atomic::spin_loop",
+        0,
+    ),
+];
+
+/// A name, and per change the file, what stands there, what is put in its place.
+type Break = (
+    &'static str,
+    &'static [(&'static str, &'static str, &'static str)],
+);
+/// The code, broken on purpose: what the model must find. `SHMSHIM_BREAK` names one.
+const BREAKS: [Break; 13] = [
+    (
+        "the-version-becomes-odd-after-the-change",
+        &[(
+            "table.rs",
+            "    table.set32(slot!(index, version), before | 1);\n    fence(Ordering::SeqCst);\n    let answer = change();\n",
+            "    let answer = change();\n    table.set32(slot!(index, version), before | 1);\n",
+        )],
+    ),
+    (
+        "the-version-is-not-looked-at-again",
+        &[(
+            "table.rs",
+            "if self.get32(slot!(index, version)) == before {",
+            "if true {",
+        )],
+    ),
+    (
+        "stores-are-relaxed-and-the-fence-is-gone",
+        &[
+            (
+                "table.rs",
+                "store(value, Ordering::Release)",
+                "store(value, Ordering::Relaxed)",
+            ),
+            ("table.rs", "    fence(Ordering::SeqCst);\n", ""),
+        ],
+    ),
+    (
+        "loads-are-relaxed-and-the-fence-is-gone",
+        &[
+            (
+                "table.rs",
+                "load(Ordering::Acquire)",
+                "load(Ordering::Relaxed)",
+            ),
+            (
+                "table.rs",
+                "                fence(Ordering::Acquire);\n",
+                "",
+            ),
+        ],
+    ),
+    (
+        "the-index-does-not-look-busy",
+        &[(
+            "index.rs",
+            "    table.set32(header!(index_version), before | 1);\n",
+            "",
+        )],
+    ),
+    (
+        "the-journal-is-armed-early",
+        &[(
+            "table.rs",
+            "        Journal {\n",
+            "        held.table().set32(header!(journal_armed), 1);\n        Journal {\n",
+        )],
+    ),
+    (
+        "there-is-no-journal",
+        &[(
+            "table.rs",
+            "        self.table.set32(header!(journal_armed), 1);\n",
+            "",
+        )],
+    ),
+    (
+        "a-repair-forgets-the-journal",
+        &[("recover.rs", "    table::finish_journal(held);\n", "")],
+    ),
+    (
+        "a-repair-does-not-look-busy",
+        &[(
+            "recover.rs",
+            "            table.get32(slot!(index, version)) | 1,\n",
+            "            table.get32(slot!(index, version)),\n",
+        )],
+    ),
+    (
+        "take-over-does-not-look-at-the-word-again",
+        &[(
+            "lock.rs",
+            "            {\n                recover::recover(&held);",
+            "                || true\n            {\n                recover::recover(&held);",
+        )],
+    ),
+    (
+        "the-lock-orders-nothing",
+        &[("lock.rs", "Ordering::Acquire", "Ordering::Relaxed")],
+    ),
+    (
+        "a-take-over-is-not-repaired",
+        &[("lock.rs", "recover::recover(&held);", "")],
+    ),
+    (
+        "the-file-is-given-up-in-two-steps",
+        &[(
+            "slots.rs",
+            "        journal.put32(slot!(index, flags), flags | FLAG_STUCK);\n",
+            "        table.set32(slot!(index, flags), flags | FLAG_STUCK);\n",
+        )],
+    ),
+];
+
+/// Put behind `namespace.rs`: a namespace that has no directory.
+const NAMESPACE_OVER_A_TABLE: &str = r#"
+impl Namespace {
+    /// A namespace over words that are there already.
+    pub fn over(map: SharedMap) -> Namespace {
+        Namespace {
+            table: Table::new(map),
+            directory: Path::from_bytes(b"/nowhere").unwrap_or_default(),
+            scope: Scope::User,
+            opened_by: process::euid(),
+            table_name: TABLE,
+            table_inode: 0,
+            rounds_files: false,
+            preparing: AtomicU32::new(0),
+        }
+    }
+}
+"#;
+
+/// Modules of `os` that are replaced by those of `src/os`; each can still reach the real one as `real_NAME`.
+const REPLACED: &[&str] = &["map", "file", "process"];
+
+fn main() {
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap());
+    let out = PathBuf::from(env::var("OUT_DIR").unwrap());
+    let sources = here.join("../../src").canonicalize().unwrap();
+    println!("cargo::rerun-if-changed={}", sources.display());
+    println!("cargo::rerun-if-changed=build.rs");
+
+    fs::create_dir_all(out.join("storage")).unwrap();
+    fs::write(out.join("storage/mod.rs"), storage(&sources, &out)).unwrap();
+    fs::create_dir_all(out.join("os")).unwrap();
+    fs::write(out.join("os/mod.rs"), os(&sources, &here)).unwrap();
+    let mut top = String::new();
+    for (name, lints) in [
+        ("os", "unused_imports"),
+        ("storage", "unused_qualifications"),
+    ] {
+        let path = out.join(name).join("mod.rs");
+        writeln!(
+            top,
+            "#[allow(dead_code, {lints})]\n#[path = {path:?}]\npub mod {name};"
+        )
+        .unwrap();
+    }
+    fs::write(out.join("core.rs"), top).unwrap();
+}
+
+fn storage(sources: &Path, out: &Path) -> String {
+    println!("cargo::rerun-if-env-changed=SHMSHIM_BREAK");
+    let broken = env::var("SHMSHIM_BREAK").unwrap_or_default();
+    let breaks = match BREAKS.iter().find(|(name, _)| *name == broken) {
+        Some((_, breaks)) => *breaks,
+        None if broken.is_empty() => &[],
+        None => panic!("SHMSHIM_BREAK: {:?}", BREAKS.map(|(name, _)| name)),
+    };
+    let mut used = vec![0; CHANGES.len()];
+    let room = sources.join("storage");
+    for entry in fs::read_dir(&room).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let mut text = fs::read_to_string(&path).unwrap();
+        for (_, from, to) in breaks.iter().filter(|one| one.0 == name) {
+            assert!(text.contains(from), "{name}: not found: {from:?}");
+            text = text.replace(from, to);
+        }
+        for (change, used) in CHANGES.iter().zip(&mut used) {
+            if change.0 == "*" || change.0 == name {
+                *used += text.matches(change.1).count();
+                text = text.replace(change.1, change.2);
+            }
+        }
+        if name == "namespace.rs" {
+            text.push_str(NAMESPACE_OVER_A_TABLE);
+        }
+        if name != "mod.rs" {
+            fs::write(out.join("storage").join(&name), text).unwrap();
+        }
+    }
+    for (change, used) in CHANGES.iter().zip(used) {
+        let fits = if change.3 == 0 {
+            used > 0
+        } else {
+            used == change.3
+        };
+        assert!(fits, "{}: found {used} times: {:?}", change.0, change.1);
+    }
+    // Inner documentation may only stand first.
+    fs::read_to_string(room.join("mod.rs")).unwrap()
+}
+
+fn os(sources: &Path, here: &Path) -> String {
+    let room = sources.join("os");
+    let mut text = String::new();
+    for line in fs::read_to_string(room.join("mod.rs")).unwrap().lines() {
+        let module = line
+            .strip_prefix("pub mod ")
+            .and_then(|rest| rest.strip_suffix(';'));
+        let Some(module) = module else {
+            writeln!(text, "{line}").unwrap();
+            continue;
+        };
+        let real = room.join(format!("{module}.rs"));
+        if REPLACED.contains(&module) {
+            let ours = here.join(format!("src/os/{module}.rs"));
+            writeln!(text, "#[path = {real:?}]\nmod real_{module};").unwrap();
+            writeln!(text, "#[path = {ours:?}]\npub mod {module};").unwrap();
+        } else {
+            writeln!(text, "#[path = {real:?}]\npub mod {module};").unwrap();
+        }
+    }
+    let ours = here.join("src/os/atomic.rs");
+    writeln!(text, "#[path = {ours:?}]\npub mod atomic;").unwrap();
+    text
+}

@@ -1,0 +1,132 @@
+//! The model checker's atomics, in front of each write of which a process can die.
+
+use crate::checker::atomic as model;
+use crate::mortal;
+
+pub use crate::checker::atomic::{Ordering, fence};
+
+/// A turn of a loop that waits for somebody: there are two at most here, so nobody has to be let through.
+pub fn spin_loop() {}
+
+macro_rules! word {
+    ($name:ident, $value:ty) => {
+        /// A word of shared memory.
+        pub struct $name {
+            word: model::$name,
+            looks: Looks,
+        }
+
+        impl $name {
+            pub fn new(value: $value) -> $name {
+                $name {
+                    word: model::$name::new(value),
+                    looks: Looks::new(),
+                }
+            }
+
+            pub fn load(&self, order: Ordering) -> $value {
+                if mortal::is_dead() {
+                    return 0;
+                }
+                self.looks.look();
+                self.word.load(order)
+            }
+
+            pub fn store(&self, value: $value, order: Ordering) {
+                if mortal::lives_to_write() {
+                    self.looks.meet();
+                    self.word.store(value, order);
+                }
+            }
+
+            pub fn swap(&self, value: $value, order: Ordering) -> $value {
+                if mortal::lives_to_write() {
+                    self.looks.meet();
+                    self.word.swap(value, order)
+                } else {
+                    0
+                }
+            }
+
+            pub fn compare_exchange(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                if mortal::lives_to_write() {
+                    self.looks.meet();
+                    self.word.compare_exchange(current, new, success, failure)
+                } else {
+                    Ok(current)
+                }
+            }
+        }
+    };
+}
+
+word!(AtomicU32, u32);
+word!(AtomicU64, u64);
+
+/// Who has looked at a word.
+///
+/// Loom keeps the last access to a word and no other. A writer that looks at the word before it writes to it (as with
+/// every version here) would hide that somebody else has looked at it meanwhile, and the order in which the store
+/// comes before that look would never be tried. So each thread's looks leave a mark of their own, which each writer
+/// meets. The marks are relaxed: they order nothing.
+struct Looks {
+    #[cfg(not(feature = "shuttle"))]
+    marks: [(std::sync::atomic::AtomicBool, model::AtomicBool); mortal::THREADS],
+}
+
+#[cfg(feature = "shuttle")]
+impl Looks {
+    fn new() -> Looks {
+        Looks {}
+    }
+
+    fn look(&self) {}
+
+    fn meet(&self) {}
+}
+
+#[cfg(not(feature = "shuttle"))]
+impl Looks {
+    fn new() -> Looks {
+        Looks {
+            marks: std::array::from_fn(|_| (false.into(), model::AtomicBool::new(false))),
+        }
+    }
+
+    fn look(&self) {
+        let (used, mark) = &self.marks[mortal::thread_number()];
+        used.store(true, Ordering::Relaxed);
+        mark.store(true, Ordering::Relaxed);
+    }
+
+    fn meet(&self) {
+        let me = mortal::thread_number();
+        for (number, (used, mark)) in self.marks.iter().enumerate() {
+            if number != me && used.load(Ordering::Relaxed) {
+                mark.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Sleeping on a word: others run meanwhile. Every sleep may end early, so this one always does.
+pub mod futex {
+    use super::{AtomicU32, Ordering};
+    use core::time::Duration;
+
+    /// Lets others run, if `word` still holds `seen`.
+    pub fn wait(word: &AtomicU32, seen: u32, _: Duration) {
+        if word.load(Ordering::Relaxed) == seen {
+            crate::checker::thread::yield_now();
+        }
+    }
+
+    /// Nobody sleeps for longer than a turn.
+    pub fn wake_one(_: &AtomicU32) {}
+}

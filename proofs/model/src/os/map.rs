@@ -1,0 +1,79 @@
+//! Shared memory of the model checker's words, made when they are first looked at.
+
+pub use super::real_map::{
+    Place, map_page, map_segment, not_inherited, unmap_page, unmap_segment,
+};
+
+use super::atomic::{AtomicU32, AtomicU64};
+use super::file::Fd;
+use super::{OsError, OsResult};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+
+enum Word {
+    Narrow(Box<AtomicU32>),
+    Wide(Box<AtomicU64>),
+}
+
+/// Every word that any story has used so far, and whether it is a wide one. A word must be there before the threads
+/// of a story are, or its making would be a race of its own: so each story is told once before it is explored.
+static KNOWN: Mutex<BTreeMap<u32, bool>> = Mutex::new(BTreeMap::new());
+
+fn make(offset: u32, wide: bool) -> Word {
+    KNOWN.lock().unwrap().insert(offset, wide);
+    if wide {
+        Word::Wide(Box::new(AtomicU64::new(0)))
+    } else {
+        Word::Narrow(Box::new(AtomicU32::new(0)))
+    }
+}
+
+/// A file's worth of words, all 0 at first.
+pub struct SharedMap {
+    words: Mutex<HashMap<u32, Word>>,
+}
+
+impl Default for SharedMap {
+    fn default() -> SharedMap {
+        let known = KNOWN.lock().unwrap().clone();
+        let words = known.into_iter().map(|(offset, wide)| (offset, make(offset, wide)));
+        SharedMap {
+            words: Mutex::new(words.collect()),
+        }
+    }
+}
+
+impl SharedMap {
+    /// There are no files here.
+    pub fn new(_: &Fd, _: usize) -> OsResult<SharedMap> {
+        Err(OsError(libc::ENODEV))
+    }
+
+    /// The 32-bit word at byte `offset`.
+    pub fn word32(&self, offset: u32) -> &AtomicU32 {
+        assert!(offset % 4 == 0 && offset < crate::storage::layout::FILE_BYTES);
+        let mut words = self.words.lock().unwrap();
+        let word = words
+            .entry(offset)
+            .or_insert_with(|| make(offset, false));
+        match word {
+            // SAFETY: the box lives as long as the map, and is never moved out of or replaced.
+            Word::Narrow(word) => unsafe { &*core::ptr::from_ref(word.as_ref()) },
+            Word::Wide(_) => panic!("the word at {offset} has 64 bits"),
+        }
+    }
+
+    /// The 64-bit word at byte `offset`.
+    pub fn word64(&self, offset: u32) -> &AtomicU64 {
+        assert!(offset % 8 == 0 && offset < crate::storage::layout::FILE_BYTES);
+        let mut words = self.words.lock().unwrap();
+        let word = words
+            .entry(offset)
+            .or_insert_with(|| make(offset, true));
+        match word {
+            // SAFETY: the box lives as long as the map, and is never moved out of or replaced.
+            Word::Wide(word) => unsafe { &*core::ptr::from_ref(word.as_ref()) },
+            Word::Narrow(_) => panic!("the word at {offset} has 32 bits"),
+        }
+    }
+}

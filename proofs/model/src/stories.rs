@@ -1,0 +1,368 @@
+//! What happens to segment 0 in the stories, one run of the journal after the other, and all that may be seen of it.
+
+use crate::audit::audit;
+use crate::scene::{self, colliding_keys, create, primary, process};
+use crate::storage::Namespace;
+use crate::storage::index::{self, Lookup};
+use crate::storage::layout::{MODE_MARKED, cell};
+use crate::storage::live;
+use crate::storage::lock::Held;
+use crate::storage::recover;
+use crate::storage::slots::{self, Cursor};
+use crate::storage::table::SlotImage;
+
+/// One change, in one run of the journal.
+pub type Step = fn(&Held<'_>);
+
+/// What was there before, and what process 0 does to it.
+pub struct Story {
+    /// Its name.
+    pub name: &'static str,
+    /// Done by process 0 before the story begins.
+    pub before: Step,
+    /// What process 0 does, taking the lock for each.
+    pub steps: &'static [Step],
+    /// It writes so many words that a reader could see more mixtures of old and new ones than can be tried.
+    pub is_long: bool,
+}
+
+/// The key of segment 0. Those of the others would like to stand at the same place of the index.
+pub fn key(slot: usize) -> i32 {
+    colliding_keys().nth(slot).unwrap()
+}
+
+fn image(held: &Held<'_>) -> SlotImage {
+    held.table().image(0)
+}
+
+fn attach_by(held: &Held<'_>, cell: u32, known: Option<u32>) {
+    slots::attach(held, 0, process(cell), known, 1, Some((70, 700))).unwrap();
+}
+
+fn one_segment(held: &Held<'_>) {
+    create(held, 0, key(0));
+}
+
+fn three_segments(held: &Held<'_>) {
+    for slot in 0..3 {
+        create(held, slot, key(slot as usize));
+    }
+}
+
+fn two_others(held: &Held<'_>) {
+    create(held, 1, key(1));
+    create(held, 2, key(2));
+}
+
+fn attached(held: &Held<'_>) {
+    one_segment(held);
+    attach_by(held, 0, None);
+}
+
+fn attached_and_marked(held: &Held<'_>) {
+    attached(held);
+    slots::mark(held, &image(held));
+}
+
+fn attached_by_two(held: &Held<'_>) {
+    attached(held);
+    attach_by(held, 2, None);
+}
+
+const AT_FIRST: Cursor = Cursor {
+    next: 0,
+    last: -1,
+    seq: 0,
+};
+
+fn reserve(held: &Held<'_>) {
+    slots::reserve(
+        held,
+        &scene::new_segment(0, key(0)),
+        scene::cursor_behind(0),
+    );
+}
+
+fn two_others_and_reserved(held: &Held<'_>) {
+    two_others(held);
+    reserve(held);
+}
+
+/// All changes there are.
+pub const STORIES: &[Story] = &[
+    Story {
+        name: "reserve a slot",
+        before: two_others,
+        steps: &[reserve],
+        is_long: true,
+    },
+    Story {
+        name: "publish a segment",
+        before: two_others_and_reserved,
+        steps: &[|held| slots::publish(held, 0, 900)],
+        is_long: false,
+    },
+    Story {
+        name: "give up making a segment",
+        before: reserve,
+        steps: &[|held| slots::abandon(held, 0, AT_FIRST, scene::cursor_behind(0))],
+        is_long: false,
+    },
+    Story {
+        name: "attach",
+        before: one_segment,
+        steps: &[|held| attach_by(held, 0, None)],
+        is_long: false,
+    },
+    Story {
+        name: "attach once more",
+        before: attached_by_two,
+        steps: &[|held| attach_by(held, 0, Some(0))],
+        is_long: false,
+    },
+    Story {
+        name: "detach",
+        before: attached_by_two,
+        steps: &[|held| {
+            slots::detach(held, 0, 1, Some((71, 701)));
+        }],
+        is_long: false,
+    },
+    Story {
+        name: "detach the last of a removed one",
+        before: attached_and_marked,
+        steps: &[|held| {
+            slots::detach(held, 0, 1, Some((71, 701)));
+        }],
+        is_long: false,
+    },
+    Story {
+        name: "hand attaches to a child",
+        before: attached_by_two,
+        steps: &[|held| slots::move_all(held, 0, 3)],
+        is_long: false,
+    },
+    Story {
+        name: "remove while attached",
+        before: attached_by_two,
+        steps: &[|held| slots::mark(held, &image(held))],
+        is_long: false,
+    },
+    Story {
+        name: "remove and unlink",
+        before: three_segments,
+        steps: &[
+            |held| slots::destroy(held, 0),
+            |held| assert!(slots::claim_dying(held).is_some()),
+            |held| slots::bury(held, 0),
+        ],
+        is_long: false,
+    },
+    Story {
+        name: "remove and fail to unlink",
+        before: three_segments,
+        steps: &[
+            |held| slots::destroy(held, 0),
+            |held| assert!(slots::claim_dying(held).is_some()),
+            |held| slots::give_up(held, 0),
+        ],
+        is_long: false,
+    },
+    Story {
+        name: "set owner and mode",
+        before: one_segment,
+        steps: &[|held| {
+            let mut image = image(held);
+            (image.uid, image.gid, image.mode, image.ctime) = (8, 9, 0o644, 901);
+            slots::set_permissions(held, &image);
+        }],
+        is_long: false,
+    },
+    Story {
+        name: "lock in memory",
+        before: one_segment,
+        steps: &[|held| slots::set_locked(held, 0, 0o2600, 8)],
+        is_long: false,
+    },
+    Story {
+        name: "stamp",
+        before: one_segment,
+        steps: &[|held| slots::stamp(held, 0, Some(801), Some(802), 72)],
+        is_long: false,
+    },
+    Story {
+        name: "announce the end",
+        before: attached_by_two,
+        steps: &[|held| slots::announce_end(held, 0, 0, 73, 803)],
+        is_long: false,
+    },
+];
+
+/// Everything that may be seen: what is there before the story, and behind each of its steps.
+#[derive(Default, Clone)]
+pub struct Seen {
+    primaries: Vec<Vec<u64>>,
+    images: Vec<SlotImage>,
+    totals: Vec<(u32, u32, u64)>,
+    attachers: Vec<Vec<u32>>,
+    found: Vec<bool>,
+    has_third: bool,
+}
+
+impl Seen {
+    /// Lets the story happen undisturbed, and writes down what there is to see.
+    pub fn of(story: &Story) -> Seen {
+        let namespace = scene::empty();
+        let held = namespace.lock(process(0));
+        (story.before)(&held);
+        let mut seen = Seen::default();
+        seen.note(&held);
+        for step in story.steps {
+            step(&held);
+            seen.note(&held);
+        }
+        // Whatever others do meanwhile is done once, so that all words are there: see `os/map.rs`.
+        for look in Look::ALL {
+            seen.check_as_reader(&namespace, look);
+        }
+        recover::recover(&held);
+        seen.check_primary(&held);
+        live::reap(&held, 0);
+        check_reaped(&held);
+        seen
+    }
+
+    /// Writes down what there is to see at this moment.
+    pub fn note(&mut self, held: &Held<'_>) {
+        audit(held);
+        self.primaries.push(primary(held));
+        self.images.push(held.table().image(0));
+        self.totals.push(totals(held.namespace()));
+        self.attachers.push(attachers(held.namespace()).unwrap());
+        self.found.push(index::find_locked(held, key(0)).is_some());
+        self.has_third = index::find_locked(held, key(2)).is_some();
+    }
+
+    /// Whether the table is in one of the states that may be.
+    pub fn check_primary(&self, held: &Held<'_>) {
+        let now = primary(held);
+        assert!(
+            self.primaries.contains(&now),
+            "neither before nor after: {now:?}\nof {:?}",
+            self.primaries
+        );
+    }
+
+    /// What a reader without the lock sees must have been there at one moment.
+    pub fn check_as_reader(&self, namespace: &Namespace, look: Look) {
+        let table = namespace.table();
+        match look {
+            Look::Snapshot => {
+                if let Some(image) = table.snapshot(0) {
+                    self.check_image(&image);
+                }
+            }
+            Look::Find => match index::find(table, key(0)) {
+                Lookup::Found(image) => {
+                    assert!(
+                        image.is_live() && image.key == key(0),
+                        "not asked for: {image:?}"
+                    );
+                    self.check_image(&image);
+                }
+                Lookup::Absent => assert!(self.found.contains(&false), "it was never absent"),
+                Lookup::Busy => {}
+            },
+            Look::FindAnother => match index::find(table, key(2)) {
+                Lookup::Found(image) => assert_eq!((image.slot, image.key), (2, key(2))),
+                Lookup::Absent => assert!(!self.has_third, "the third one was always there"),
+                Lookup::Busy => {}
+            },
+            Look::Totals => {
+                if let Some(totals) = index::consistently(table, || totals(namespace)) {
+                    assert!(self.totals.contains(&totals), "never there: {totals:?}");
+                }
+            }
+            Look::Attachers => {
+                if let Some(attachers) = attachers(namespace) {
+                    assert!(
+                        self.attachers.contains(&attachers),
+                        "never there: {attachers:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn check_image(&self, image: &SlotImage) {
+        assert!(
+            self.images.contains(image),
+            "never there: {image:?}\nof {:?}",
+            self.images
+        );
+    }
+}
+
+/// What a reader without the lock looks at.
+#[derive(Clone, Copy, Debug)]
+pub enum Look {
+    /// Segment 0.
+    Snapshot,
+    /// Key 0.
+    Find,
+    /// A key that stands, or stood, behind key 0.
+    FindAnother,
+    /// Numbers of segments and pages.
+    Totals,
+    /// Who has segment 0 attached.
+    Attachers,
+}
+
+impl Look {
+    /// All there are.
+    pub const ALL: [Look; 5] = [
+        Look::Snapshot,
+        Look::Find,
+        Look::FindAnother,
+        Look::Totals,
+        Look::Attachers,
+    ];
+}
+
+/// Segments, those that are marked, pages.
+fn totals(namespace: &Namespace) -> (u32, u32, u64) {
+    (namespace.segments(), namespace.marked(), namespace.pages())
+}
+
+/// Who has segment 0 attached.
+fn attachers(namespace: &Namespace) -> Option<Vec<u32>> {
+    let mut cells = [0; 8];
+    let found = namespace.attachers(0, 0, &mut cells)?;
+    let mut cells = cells[..found].to_vec();
+    cells.sort_unstable();
+    Some(cells)
+}
+
+/// What the death of process 0 must leave behind once somebody has reaped it: nothing of it.
+pub fn check_reaped(held: &Held<'_>) {
+    audit(held);
+    let table = held.table();
+    assert_eq!(
+        table.get32(cell!(0, state)),
+        0,
+        "the dead one's cell is in use"
+    );
+    assert_eq!(
+        table.get32(cell!(0, work)),
+        0,
+        "the dead one is still at work"
+    );
+    assert_eq!(
+        table.get32(cell!(0, first_record)),
+        0,
+        "the dead one has something attached"
+    );
+    let image = table.image(0);
+    let gone = image.mode & MODE_MARKED != 0 && image.nattch == 0 && image.is_live();
+    assert!(!gone, "a removed segment has outlived its last user");
+}

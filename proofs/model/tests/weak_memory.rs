@@ -1,0 +1,259 @@
+//! Under loom: every interleaving with so many preemptions, and every value that a load may see in C11's memory model.
+#![cfg(all(feature = "loom", not(feature = "shuttle")))]
+
+use loom::cell::UnsafeCell;
+use loom::model::Builder;
+use loom::thread;
+use shmshim_model::audit::audit;
+use shmshim_model::mortal;
+use shmshim_model::scene::{self, SLOTS, create, process};
+use shmshim_model::storage::live;
+use shmshim_model::storage::{Namespace, books, index, slots};
+use shmshim_model::stories::{Look, STORIES, Seen, Story, check_reaped};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Runs `run` in every way that there is with at most `preemptions` of a thread in favour of another. Returns how
+/// many those were.
+fn explore(preemptions: usize, run: impl Fn() + Send + Sync + 'static) -> usize {
+    let ways = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&ways);
+    let mut builder = Builder::new();
+    builder.max_branches = 1_000_000;
+    builder.preemption_bound = Some(preemptions);
+    builder.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        run();
+    });
+    ways.load(Ordering::Relaxed)
+}
+
+fn seen_of(story: &'static Story) -> Seen {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let out = Arc::clone(&seen);
+    explore(0, move || *out.lock().unwrap() = Seen::of(story));
+    let seen = seen.lock().unwrap().clone();
+    seen
+}
+
+/// How thorough: `SHMSHIM_PREEMPTIONS`, or what is said here.
+fn preemptions(or: usize) -> usize {
+    match std::env::var("SHMSHIM_PREEMPTIONS") {
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => or,
+    }
+}
+
+#[test]
+fn a_reader_without_a_lock_sees_a_segment_as_it_was_at_one_moment() {
+    for story in STORIES.iter().filter(|story| !story.is_long) {
+        let seen = seen_of(story);
+        let ways: Vec<_> = Look::ALL.map(|look| read_during(story, &seen, look)).into();
+        println!("read while others {}: {ways:?} ways", story.name);
+    }
+}
+
+fn read_during(story: &'static Story, seen: &Seen, look: Look) -> usize {
+    let seen = seen.clone();
+    explore(preemptions(2), move || {
+        let namespace = scene::empty();
+        (story.before)(&namespace.lock(process(0)));
+        let writer = {
+            let namespace = Arc::clone(&namespace);
+            thread::spawn(move || {
+                for step in story.steps {
+                    step(&namespace.lock(process(0)));
+                }
+            })
+        };
+        seen.check_as_reader(&namespace, look);
+        writer.join().unwrap();
+        audit(&namespace.lock(process(1)));
+    })
+}
+
+#[test]
+fn after_a_death_at_any_store_the_segment_is_as_before_or_as_after() {
+    for story in STORIES {
+        let seen = seen_of(story);
+        let (mut deaths, mut ways) = (0, 0);
+        loop {
+            let lived = Arc::new(AtomicBool::new(false));
+            let (said, seen) = (Arc::clone(&lived), seen.clone());
+            ways += explore(preemptions(2), move || {
+                let namespace = scene::empty();
+                (story.before)(&namespace.lock(process(0)));
+                let mortal = {
+                    let (namespace, said) = (Arc::clone(&namespace), Arc::clone(&said));
+                    thread::spawn(move || {
+                        let lived = mortal::live(0, Some(deaths), || {
+                            for step in story.steps {
+                                step(&namespace.lock(process(0)));
+                            }
+                        });
+                        if lived {
+                            said.store(true, Ordering::Relaxed);
+                        }
+                    })
+                };
+                {
+                    let held = namespace.lock(process(1));
+                    audit(&held);
+                    seen.check_primary(&held);
+                }
+                mortal.join().unwrap();
+                mortal::bury(0);
+                let held = namespace.lock(process(1));
+                audit(&held);
+                seen.check_primary(&held);
+                live::reap(&held, 0);
+                check_reaped(&held);
+            });
+            if lived.load(Ordering::Relaxed) {
+                break;
+            }
+            deaths += 1;
+        }
+        println!("die at {} stores of: {}: {ways} ways", deaths, story.name);
+    }
+}
+
+#[test]
+fn a_reader_in_the_middle_of_a_death_and_a_repair_sees_one_moment() {
+    for name in [
+        "publish a segment",
+        "detach the last of a removed one",
+        "remove while attached",
+    ] {
+        let story = STORIES.iter().find(|story| story.name == name).unwrap();
+        let seen = seen_of(story);
+        let (mut deaths, mut ways) = (0, 0);
+        loop {
+            let lived = Arc::new(AtomicBool::new(false));
+            for look in [Look::Snapshot, Look::Totals] {
+                let (said, seen) = (Arc::clone(&lived), seen.clone());
+                ways += explore(preemptions(1), move || {
+                    let namespace = scene::empty();
+                    (story.before)(&namespace.lock(process(0)));
+                    // Dead before the others begin: the deaths among the living are the test before.
+                    let alive = mortal::live(0, Some(deaths), || {
+                        for step in story.steps {
+                            step(&namespace.lock(process(0)));
+                        }
+                    });
+                    said.store(alive, Ordering::Relaxed);
+                    mortal::bury(0);
+                    let taker = {
+                        let namespace = Arc::clone(&namespace);
+                        // As the cell's next process, which need not wait to know that the lock is a dead one's.
+                        thread::spawn(move || audit(&namespace.lock(process(0))))
+                    };
+                    seen.check_as_reader(&namespace, look);
+                    taker.join().unwrap();
+                });
+            }
+            if lived.load(Ordering::Relaxed) {
+                break;
+            }
+            deaths += 1;
+        }
+        println!("read while a death is repaired at {deaths} stores of: {name}: {ways} ways");
+    }
+}
+
+/// Two processes at once in something that only one may be in at a time.
+fn exclusively(inside: &AtomicBool, work: impl FnOnce()) {
+    assert!(!inside.swap(true, Ordering::Relaxed), "two hold the lock");
+    work();
+    inside.store(false, Ordering::Relaxed);
+}
+
+#[test]
+fn two_takers_never_both_hold_the_lock() {
+    // The lock is free; held by one who died with it; held by the previous process of the cell of one of the takers.
+    for (name, left_by) in [
+        ("free", None),
+        ("left by a dead process", Some(process(2))),
+        ("left in a taker's own cell", Some(process(1))),
+    ] {
+        let ways = explore(preemptions(3), move || {
+            let namespace = scene::empty();
+            create(&namespace.lock(process(0)), 0, 5);
+            if let Some(owner) = left_by {
+                mortal::bury(2);
+                namespace.table().set32(scene::LOCK, owner.packed());
+            }
+            // Words that are no atomics: loom sees when one's look at them is not behind the other's store.
+            let inside = Arc::new((AtomicBool::new(false), UnsafeCell::new(0)));
+            let take = {
+                let namespace = Arc::clone(&namespace);
+                move |cell: u32| {
+                    let held = namespace.lock(process(cell));
+                    exclusively(&inside.0, || {
+                        inside.1.with_mut(|count| {
+                            // SAFETY: nobody else has the lock; that is what is tried here.
+                            unsafe { *count += 1 }
+                        });
+                        // A switch of threads, whatever it may be good for.
+                        slots::stamp(&held, 0, None, None, cell as i32);
+                    });
+                }
+            };
+            let other = {
+                let take = take.clone();
+                thread::spawn(move || take(1))
+            };
+            take(3);
+            other.join().unwrap();
+            assert_eq!(namespace.table().get32(scene::LOCK), 0);
+            audit(&namespace.lock(process(0)));
+        });
+        println!("two take a lock that is {name}: {ways} ways");
+    }
+}
+
+/// What `shmget` does, as `registry/get.rs` has it: the file is made without the lock, and the key looked for again.
+fn make(namespace: &Namespace, cell: u32, key: i32) -> Option<u32> {
+    let me = process(cell);
+    let held = namespace.lock(me);
+    if index::find_locked(&held, key).is_some() {
+        return None;
+    }
+    let before = slots::cursor(&held);
+    let slot = books::next_free_slot(&held, 0, SLOTS).unwrap();
+    let after = scene::cursor_behind(slot);
+    slots::reserve(&held, &scene::new_segment(slot, key), after);
+    drop(held);
+    let held = namespace.lock(me);
+    if index::find_locked(&held, key).is_some() {
+        slots::abandon(&held, slot, before, after);
+        return None;
+    }
+    slots::publish(&held, slot, 900);
+    Some(slot)
+}
+
+#[test]
+fn two_makers_of_a_key_leave_one_segment() {
+    explore(0, || {
+        let namespace = scene::empty();
+        make(&namespace, 0, 5);
+        make(&namespace, 1, 6);
+    });
+    let ways = explore(preemptions(2), || {
+        let namespace = scene::empty();
+        let other = {
+            let namespace = Arc::clone(&namespace);
+            thread::spawn(move || make(&namespace, 0, 5))
+        };
+        let made = [make(&namespace, 1, 5), other.join().unwrap()];
+        assert_eq!(made.iter().flatten().count(), 1, "{made:?}");
+        let held = namespace.lock(process(2));
+        audit(&held);
+        assert_eq!(
+            index::find_locked(&held, 5).map(|found| found.slot),
+            made[0].or(made[1])
+        );
+    });
+    println!("two make the same key: {ways} ways");
+}
