@@ -140,12 +140,10 @@ impl Namespace {
         }
     }
 
-    /// Whether nobody can be the process of `cell`: it is not in use, and has no liveness file.
+    /// Whether nobody can be the process of `cell`: it has no liveness file, and those are never removed. Whatever the
+    /// cell says: a table that was damaged may call it somebody's, and whoever waits for him would wait for ever.
     pub(super) fn is_nobody(&self, cell: u32) -> bool {
-        let (state, _) = self.cell_state(cell);
-        state == CellState::Free as u32
-            && file::status_of(&self.live_path(cell)) == Err(OsError(libc::ENOENT))
-            && self.is_reachable()
+        file::status_of(&self.live_path(cell)) == Err(OsError(libc::ENOENT)) && self.is_reachable()
     }
 
     /// Registers this process: takes a cell of its own. Signals are blocked and the in-process lock is held.
