@@ -14,6 +14,9 @@
 //!
 //! ARCHITECTURE.md tells the theory behind them.
 #![deny(unsafe_code)]
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[allow(unsafe_code)]
 pub mod os;
 pub mod registry;

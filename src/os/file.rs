@@ -535,20 +535,28 @@ pub fn for_each_entry(dir: &Fd, mut each: impl FnMut(&[u8]) -> bool) -> OsResult
         if filled == 0 {
             return Ok(());
         }
-        // struct linux_dirent64: u64 inode, i64 offset, u16 length of this entry, u8 type, name with NUL.
-        let mut rest = buffer.0.get(..filled).unwrap_or(&[]);
-        while let (Some(&[low, high]), Some(tail)) = (rest.get(16..18), rest.get(19..)) {
-            let entry_len = usize::from(u16::from_ne_bytes([low, high]));
-            let name = tail.split(|&byte| byte == 0).next().unwrap_or(&[]);
-            if name != b"." && name != b".." && !each(name) {
-                return Ok(());
-            }
-            match rest.get(entry_len..) {
-                Some(next) if entry_len > 0 => rest = next,
-                _ => break,
-            }
+        if !each_in(buffer.0.get(..filled).unwrap_or(&[]), &mut each) {
+            return Ok(());
         }
     }
+}
+
+/// Calls `each` with the names in what getdents64 has filled in, until it answers `false`. Returns the last answer.
+pub(crate) fn each_in(filled: &[u8], each: &mut impl FnMut(&[u8]) -> bool) -> bool {
+    // struct linux_dirent64: u64 inode, i64 offset, u16 length of this entry, u8 type, name with NUL.
+    let mut rest = filled;
+    while let (Some(&[low, high]), Some(tail)) = (rest.get(16..18), rest.get(19..)) {
+        let entry_len = usize::from(u16::from_ne_bytes([low, high]));
+        let name = tail.split(|&byte| byte == 0).next().unwrap_or(&[]);
+        if name != b"." && name != b".." && !each(name) {
+            return false;
+        }
+        match rest.get(entry_len..) {
+            Some(next) if entry_len > 0 => rest = next,
+            _ => break,
+        }
+    }
+    true
 }
 
 /// The current working directory, absolute.

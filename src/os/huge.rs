@@ -127,7 +127,7 @@ pub fn nth_hugetlbfs(
 }
 
 /// Reads a line of mountinfo. Returns the log2 of the page size if it is about a hugetlbfs.
-fn parse_mount(line: &[u8], mount: &mut Mount) -> Option<u32> {
+pub(crate) fn parse_mount(line: &[u8], mount: &mut Mount) -> Option<u32> {
     // "101 80 0:51 / /dev/hugepages rw,relatime shared:1 - hugetlbfs none rw,pagesize=2M"
     let mut fields = line.split(|&byte| byte == b' ');
     let point = fields.nth(4)?;

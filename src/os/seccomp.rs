@@ -267,6 +267,24 @@ fn run(program: &[Instruction], data: &Data) -> u32 {
     DEADLY
 }
 
+/// What a filter of these bytes (instructions of 8) answers to a call.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn answer(program: &[u8], number: libc::c_long, args: &[usize; 6]) -> u32 {
+    let instructions: Vec<Instruction> = program
+        .chunks_exact(8)
+        .filter_map(|bytes| <[u8; 8]>::try_from(bytes).ok())
+        .map(
+            |[c0, c1, jump_true, jump_false, k0, k1, k2, k3]| Instruction {
+                code: u16::from_ne_bytes([c0, c1]),
+                jump_true,
+                jump_false,
+                k: u32::from_ne_bytes([k0, k1, k2, k3]),
+            },
+        )
+        .collect();
+    run(&instructions, &Data::new(number, args))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

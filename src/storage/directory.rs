@@ -456,7 +456,7 @@ fn scope_setting() -> Stored<(Scope, bool)> {
     })
 }
 
-fn parse_scope(text: &[u8]) -> Option<(Scope, bool)> {
+pub(crate) fn parse_scope(text: &[u8]) -> Option<(Scope, bool)> {
     let (scope, session) = match text.strip_suffix(b",session") {
         Some(scope) => (scope, true),
         None => (text, false),

@@ -1,0 +1,29 @@
+//! What is fuzzed: everything that reads what somebody else has written.
+//!
+//! Each target takes bytes and panics when something is wrong that is more than a refusal. They are shared by
+//! cargo-fuzz (`fuzz_targets/`) and by `replay.rs`, which needs a stable compiler and nothing else.
+
+mod parsers;
+mod table;
+
+// The one parser that lies in the shim, which is no library that another program could link.
+#[path = "../../../shim/src/procfs/name.rs"]
+mod name;
+
+pub use parsers::{directories, environment, filters, limits, mounts, names, proc_paths};
+pub use table::table;
+
+/// A target's name, and the target.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 8] = [
+    ("table", table),
+    ("names", names),
+    ("environment", environment),
+    ("limits", limits),
+    ("proc_paths", proc_paths),
+    ("mounts", mounts),
+    ("filters", filters),
+    ("directories", directories),
+];
