@@ -22,6 +22,41 @@ impl Drop for Fd {
     }
 }
 
+/// A descriptor that stays open while nobody owns it: over a fork, after which parent and child have one each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lent {
+    number: i32,
+    device: u64,
+    inode: u64,
+}
+
+impl Fd {
+    /// Gives it out of hand. `status` is that of its file.
+    pub fn lend(self, status: &Status) -> Lent {
+        let number = self.0;
+        core::mem::forget(self);
+        Lent {
+            number,
+            device: status.device,
+            inode: status.inode,
+        }
+    }
+}
+
+impl Lent {
+    /// Takes it back. `None`: somebody has closed it meanwhile, and that number may be another file by now.
+    pub fn reclaim(self) -> Option<Fd> {
+        let fd = Fd(self.number);
+        match status(&fd) {
+            Ok(found) if (found.device, found.inode) == (self.device, self.inode) => Some(fd),
+            _ => {
+                core::mem::forget(fd);
+                None
+            }
+        }
+    }
+}
+
 /// What `fstat` says of a file, as far as we ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {

@@ -55,8 +55,7 @@ impl Wiped {
 pub struct ForkLock<T> {
     words: NonNull<WipedWords>,
     value: UnsafeCell<T>,
-    /// The thread whose `prepare` handler ran and whose `parent` or `child` handler is still to come. Not wiped: the
-    /// child's handler must know it.
+    /// The thread whose `prepare` handler took the lock last. Not wiped: the child's handler must know it.
     forking: AtomicUsize,
 }
 
@@ -230,7 +229,8 @@ impl<T> ForkLock<T> {
             .store(errno::thread_mark(), Ordering::Relaxed);
     }
 
-    /// Whether the calling thread is between [`ForkLock::hold_over_fork`] and [`ForkLock::fork_over`].
+    /// Whether the calling thread was the last to call [`ForkLock::hold_over_fork`], in this process or as the forking
+    /// one of its parent: in a fork handler, whether the fork is one that was prepared.
     pub fn is_forking_thread(&self) -> bool {
         self.forking.load(Ordering::Relaxed) == errno::thread_mark()
     }
@@ -243,8 +243,8 @@ impl<T> ForkLock<T> {
     }
 
     /// Ends what [`ForkLock::hold_over_fork`] began. A child need not call it: the wiped lock is free there already.
+    /// Which thread it was stays written down until [`ForkLock::forget_fork`], for that is on a page that both have.
     pub fn fork_over(&self) {
-        self.forking.store(0, Ordering::Relaxed);
         self.words().reentrant.store(0, Ordering::Relaxed);
         self.release();
     }

@@ -117,7 +117,9 @@ impl Drop for SharedMap {
 }
 
 /// Maps the one page of an open liveness file, so that its lock lives as long as the mapping, and says whether
-/// children inherit it. The mapping stays until [`unmap_page`] or the end of the address space.
+/// children inherit it. The mapping stays until [`unmap_page`] or the end of the address space. Inlined, for a child
+/// of a fork pays for each part of the library that it runs through.
+#[inline(always)]
 pub fn map_page(fd: &Fd, inherit: bool) -> OsResult<usize> {
     let addr = map(
         0,
@@ -139,6 +141,7 @@ pub fn map_page(fd: &Fd, inherit: bool) -> OsResult<usize> {
 }
 
 /// Children of a fork will not have the page at `addr`, which [`map_page`] mapped.
+#[inline(always)]
 pub fn not_inherited(addr: usize) -> OsResult<()> {
     // SAFETY: a page that we mapped for this purpose alone.
     unsafe {
@@ -259,6 +262,7 @@ pub fn is_occupied(start: u64, end: u64) -> bool {
     }
 }
 
+#[inline(always)]
 fn map(addr: usize, len: usize, protection: i32, flags: i32, fd: &Fd) -> OsResult<usize> {
     // SAFETY: either the kernel chooses the address, or the host named it and bears what it asked for.
     unsafe {

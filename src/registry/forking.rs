@@ -1,31 +1,33 @@
 //! fork: the child's cell and records are there before the child is, so that nattch is right when fork returns.
 //!
 //! ```text
-//!   prepare (parent)   in-process lock taken and kept; if anything is attached: a cell for the child, its liveness
-//!                      file locked and mapped so that the child inherits the mapping; a record per segment
-//!   child              the cell and the records become its own; the lock was wiped, so it is free
-//!   parent             unmaps its copy of the child's liveness mapping: from now on only the child holds the lock
+//!   prepare (parent)   nothing at all while nothing is attached. Else the in-process lock is taken and kept; a cell
+//!                      for the child is prepared, its liveness file locked; a record per segment counts for it
+//!   child              the cell becomes its own (`storage/prepared.rs`); the lock was wiped, so it is free
+//!   parent             lets go of the child's lock
 //! ```
 //!
 //! A fork that failed leaves a cell in the state Forking with nobody holding its lock: the parent, or whoever looks
 //! first, undoes it. A child that was killed before its handler ran looks the same, and nobody can tell.
+//!
+//! What the handlers write costs more than what they do: a page that is written on one side of a fork while the other
+//! has it too is copied. The parent writes one ordinary page, before the fork, and none after; the child writes none,
+//! but the one that it has found wiped. So the plan stays where it is when it is over, and whoever finds it looks
+//! whether it is still a plan.
 
 use super::attaches;
 use super::host::{Host, host, host_if_open, install_handlers, live_locked};
 use crate::os::fork::Handlers;
 use crate::os::signals::{self, Blocked};
 use crate::os::{errno, process, threads};
-use crate::storage::layout::CellState;
 use crate::storage::live::Identity;
+use crate::storage::prepared::Prepared;
 use crate::storage::slots;
 
 /// What was prepared for a child.
 #[derive(Clone, Copy)]
 pub struct Plan {
-    child: Identity,
-    mapping: usize,
-    /// The parent had one thread when the plan was made.
-    alone: bool,
+    prepared: Prepared,
     /// How often the books had changed when the plan was made.
     changes: u64,
     /// The host's errno, which a failing fork sets before our handler runs.
@@ -100,12 +102,16 @@ extern "C" fn parent() {
     };
     let mut local = host.local.lock();
     let mask = local.fork_mask;
-    if let Some(plan) = local.fork.take() {
+    if let Some(plan) = local.fork {
         let failed = errno::get() != 0;
         plan.restore_errno();
-        host.namespace.parent_lets_go(plan.child, plan.mapping);
+        host.namespace.parent_lets_go(&plan.prepared);
         if let Some(me) = host.me().filter(|_| failed) {
             host.undo_failed(me, &plan, &mut local);
+        }
+        if !plan.prepared.tells_itself() {
+            // A child of a raw clone must not take it for its own.
+            local.fork = None;
         }
     }
     drop(local);
@@ -125,7 +131,7 @@ extern "C" fn child() {
     let mut local = open.local.lock_as_child();
     let mask = local.fork_mask;
     if open.me().is_none() {
-        open.become_planned_child(&mut local);
+        open.become_planned_child(&mut local, true);
     }
     if let Some(plan) = &local.fork {
         plan.restore_errno();
@@ -146,15 +152,18 @@ impl Plan {
 impl Host {
     /// In the child: what the parent has planned becomes its own, at the latest when its handler runs; earlier when
     /// another library's handler comes first and makes a call. `None`: there is no plan, or it was another child's.
-    pub(super) fn become_planned_child(&self, local: &mut super::host::Local) -> Option<Identity> {
+    /// `certain`: this is the child that was planned.
+    pub(super) fn become_planned_child(
+        &self,
+        local: &mut super::host::Local,
+        certain: bool,
+    ) -> Option<Identity> {
         let plan = local
             .fork
-            .filter(|plan| self.namespace.is_prepared(plan.child))?;
+            .filter(|plan| self.namespace.is_prepared(&plan.prepared))?;
         // Known from now on, as in any process that registers.
         let pid = self.local.pid();
-        let me = self
-            .namespace
-            .child_adopts(plan.child, plan.mapping, plan.alone, pid);
+        let me = self.namespace.child_adopts(&plan.prepared, pid, certain)?;
         self.local.set_identity(me.packed());
         if local.attaches.changes() != plan.changes {
             local.attaches.drop_not_inherited();
@@ -185,21 +194,15 @@ impl Host {
     /// Takes a cell for the child and counts in it what the child will inherit.
     fn plan_child(&self, me: Identity, local: &mut super::host::Local) -> Option<Plan> {
         let kept = errno::get();
-        self.namespace.set_forking_parent(Some(me));
-        // Most programs fork again when the child before has ended.
-        let last = local
-            .last_child
-            .filter(|&last| self.namespace.seems_dead(last));
-        let in_place = last.and_then(|last| self.namespace.register_child_in_place_of(last, me));
-        let registered = match in_place {
-            Some(registered) => Ok(registered),
-            None => self.namespace.register_child(),
-        };
-        self.namespace.set_forking_parent(None);
-        let (child, mapping) = registered.ok()?;
+        let alone = threads::is_alone();
+        let (prepared, again) = self
+            .namespace
+            .prepare_child(me, local.last_child, alone)
+            .ok()?;
+        let child = prepared.child();
         local.last_child = Some(child);
         // Whoever adds a cell looks for dead ones.
-        if in_place.is_none() {
+        if !again {
             self.namespace.tidy(me, Some(child));
         }
         let stamp = Some((self.local.pid(), process::now_secs()));
@@ -222,19 +225,15 @@ impl Host {
         drop(held);
         Some(Plan {
             changes: local.attaches.changes(),
-            child,
-            mapping,
-            alone: threads::is_alone(),
+            prepared,
             errno: kept,
         })
     }
 
     /// The fork failed, if the child's cell is still as it was prepared and nobody holds its lock: takes it all back.
     fn undo_failed(&self, me: Identity, plan: &Plan, local: &mut super::host::Local) {
-        let cell = plan.child.cell();
-        let (state, generation) = self.namespace.cell_state(cell);
-        let untouched = state == CellState::Forking as u32 && generation == plan.child.generation();
-        if !untouched || !self.namespace.reap_if_dead(me, cell) {
+        let cell = plan.prepared.child().cell();
+        if !self.namespace.is_prepared(&plan.prepared) || !self.namespace.reap_if_dead(me, cell) {
             return;
         }
         let pid = self.local.pid();

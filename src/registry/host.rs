@@ -224,7 +224,7 @@ impl Host {
     #[cold]
     fn begin_as_new(&'static self, local: &mut Local) -> Outcome<Identity> {
         if self.local.is_forking_thread() {
-            if let Some(me) = self.become_planned_child(local) {
+            if let Some(me) = self.become_planned_child(local, false) {
                 return Ok(me);
             }
         }

@@ -3,7 +3,7 @@
 //! A process owns cell N as long as it holds `live/N` locked, and it holds it without a descriptor: the file is
 //! opened, locked (LOCK_EX), mapped, and closed; the lock belongs to the open file, and the mapping keeps that
 //! open. It goes away with the address space: at exit, at exec, at SIGKILL, before `waitpid` returns. The mapping
-//! is not inherited by children (MADV_DONTFORK), except the one that a parent makes for a child.
+//! is not inherited by children (MADV_DONTFORK). What a parent prepares for a child is in `prepared.rs`.
 //!
 //! A look at another process is a shared lock, asked for without waiting: two who look at once do not disturb
 //! each other. Liveness files are never removed while the namespace exists, so a lock is always on the file that
@@ -14,12 +14,11 @@ use super::layout::{self, CellState, SlotState, cell, header, record, slot};
 use super::lock::{self, Held};
 use super::namespace::Namespace;
 use super::obstacle::{Obstacle, Stored};
+use super::prepared;
 use super::table::{self, Journal};
-use crate::os::file::{self, Fd, Lock};
+use crate::os::file::{self, Fd, Lent, Lock, Status};
 use crate::os::path::Path;
-use crate::os::{OsError, elsewhere, futex, map, process};
-use core::sync::atomic::Ordering;
-use core::time::Duration;
+use crate::os::{OsError, elsewhere, map, process};
 
 const CELL_BITS: u32 = 14;
 const HELD: u32 = 1 << 30;
@@ -66,30 +65,6 @@ impl Identity {
     }
 }
 
-/// How far a prepared cell has been handed over from parent to child, as it stands in the cell.
-#[derive(Clone, Copy)]
-#[repr(u32)]
-enum Handover {
-    /// The parent's mapping holds the lock, too.
-    Begun = 0,
-    /// Likewise, and the child sleeps until that is over.
-    Waited = 1,
-    /// Only the child holds the lock.
-    Done = 2,
-}
-
-impl Handover {
-    /// The word for the cell's present process: another one's means nothing.
-    fn of(self, prepared: Identity) -> u32 {
-        prepared.generation << 2 | self as u32
-    }
-}
-
-/// How often a child looks for its parent to let go before it sleeps, some microseconds; then how often and how long.
-const HANDOVER_SPINS: u32 = 200;
-const HANDOVER_NAPS: u32 = 2;
-const HANDOVER_NAP: Duration = Duration::from_millis(1);
-
 /// What a look at a process found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Liveness {
@@ -108,15 +83,44 @@ impl Liveness {
     }
 }
 
-/// A cell whose liveness file this process has locked and mapped.
+/// What a cell's lock is to be held by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keep {
+    /// A mapping that no child has.
+    ToOneself,
+    /// A mapping that children have as well.
+    Shared,
+    /// A descriptor, which children have as well.
+    Open,
+}
+
+/// What holds a cell's lock.
 #[derive(Clone, Copy, Debug)]
-struct Taken {
-    cell: u32,
-    mapping: usize,
+pub(super) enum Hold {
+    Mapping(usize),
+    Descriptor(Lent),
+}
+
+impl Hold {
+    /// Ends it: the lock is free, or its other holder's alone.
+    pub(super) fn let_go(self) {
+        match self {
+            Hold::Mapping(mapping) => map::unmap_page(mapping),
+            // One that somebody has closed meanwhile holds nothing any more.
+            Hold::Descriptor(lent) => drop(lent.reclaim()),
+        }
+    }
+}
+
+/// A cell whose liveness file this process has locked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub(super) cell: u32,
+    pub(super) hold: Hold,
 }
 
 impl Namespace {
-    fn live_path(&self, cell: u32) -> Path {
+    pub(super) fn live_path(&self, cell: u32) -> Path {
         let mut path = self.inside(b"live/");
         let _ = path.push_decimal(cell);
         path
@@ -149,9 +153,14 @@ impl Namespace {
     /// Registers this process: takes a cell of its own. Signals are blocked and the in-process lock is held.
     #[inline(never)]
     pub fn register(&self) -> Stored<Identity> {
-        let taken = self.take_cell(false)?;
-        self.occupy(taken, CellState::Live, process::pid())
-            .inspect_err(|_| map::unmap_page(taken.mapping))
+        self.take_own(process::pid())
+    }
+
+    /// Takes a cell for the process with this id, which is the calling one.
+    pub(super) fn take_own(&self, pid: i32) -> Stored<Identity> {
+        let taken = self.take_cell(Keep::ToOneself)?;
+        self.occupy(taken, CellState::Live, pid)
+            .inspect_err(|_| taken.hold.let_go())
     }
 
     /// Looks at two cells in use, in turn, and reaps the dead: each process that comes does it once, so that the dead do
@@ -178,193 +187,24 @@ impl Namespace {
         self.sweep(me);
     }
 
-    /// Prepares a cell for a child that is about to be forked. The mapping that carries the lock is inherited by
-    /// the child; both addresses are needed later: [`Namespace::child_adopts`], [`Namespace::parent_lets_go`].
-    pub fn register_child(&self) -> Stored<(Identity, usize)> {
-        let taken = self.take_cell(true)?;
-        let identity = self
-            .occupy(taken, CellState::Forking, 0)
-            .inspect_err(|_| map::unmap_page(taken.mapping))?;
-        Ok((identity, taken.mapping))
-    }
-
-    /// Whether a child of this process has ended, as far as a cheap look tells.
-    pub fn seems_dead(&self, child: Identity) -> bool {
-        let (state, generation) = self.cell_state(child.cell);
-        generation == child.generation
-            && state == CellState::Live as u32
-            && !process::exists(self.table().get32(cell!(child.cell, pid)) as i32)
-    }
-
-    /// [`Namespace::register_child`] in the cell of an earlier child, if that one is dead: it is reaped first. One file
-    /// is opened in place of two. `None`: it is not, or something is in the way.
-    pub fn register_child_in_place_of(
-        &self,
-        dead: Identity,
-        me: Identity,
-    ) -> Option<(Identity, usize)> {
-        let taken = self.retake(dead, me);
-        self.sweep(me);
-        let taken = taken?;
-        match self.occupy(taken, CellState::Forking, 0) {
-            Ok(identity) => Some((identity, taken.mapping)),
-            Err(_) => {
-                map::unmap_page(taken.mapping);
-                None
-            }
-        }
-    }
-
-    fn retake(&self, dead: Identity, me: Identity) -> Option<Taken> {
-        let cell = dead.cell;
-        let fd = open_or_make(&self.live_path(cell), self.scope().live_mode()).ok()?;
-        // A look first, which makes nobody look alive. Locked for good it is only when nothing of the dead one's is
-        // counted any more.
-        if file::lock(&fd, Lock::TryShared) != Ok(true) {
-            return None;
-        }
-        let held = lock::lock(self, me);
-        if self.cell_state(cell) == (CellState::Live as u32, dead.generation) {
-            reap(&held, cell);
-        }
-        drop(held);
-        if file::lock(&fd, Lock::TryExclusive) != Ok(true)
-            || self.cell_state(cell).0 != CellState::Free as u32
-        {
-            return None;
-        }
-        let mapping = map::map_page(&fd, true).ok()?;
-        self.begin_generation(cell);
-        Some(Taken { cell, mapping })
-    }
-
-    /// In the child: what the parent prepared becomes its own, in one of three ways.
-    ///
-    /// The parent's mapping holds the prepared cell's lock too until it is gone, and a child that ends sooner would
-    /// still be counted. So the child waits for that, but not for long: the parent may be held up by another library's
-    /// handler or by a debugger. Then it takes a cell and a lock of its own and moves there. Without a descriptor or a
-    /// cell to be had it stays in the prepared one all the same.
-    ///
-    /// `alone`: the parent had one thread when it forked. Another one could have made a child by a raw clone meanwhile,
-    /// which has the mapping too, and keeps it.
-    pub fn child_adopts(
-        &self,
-        prepared: Identity,
-        mapping: usize,
-        alone: bool,
-        pid: i32,
-    ) -> Identity {
-        if alone && self.is_handed_over(prepared) && map::not_inherited(mapping).is_ok() {
-            self.begin_life(prepared, pid);
-            return prepared;
-        }
-        self.move_out(prepared, mapping, pid)
-    }
-
-    /// Enters the child into the prepared cell.
-    fn begin_life(&self, prepared: Identity, pid: i32) {
-        let table = self.table();
-        table.set32(cell!(prepared.cell, pid), pid as u32);
-        // Crash here: a cell that is Forking and not locked is undone as if the fork had failed.
-        table.set32(cell!(prepared.cell, state), CellState::Live as u32);
-    }
-
-    #[cold]
     #[inline(never)]
-    fn move_out(&self, prepared: Identity, mapping: usize, pid: i32) -> Identity {
-        let own = self
-            .take_cell(false)
-            .and_then(|taken| self.occupy(taken, CellState::Live, pid));
-        let Ok(own) = own else {
-            self.begin_life(prepared, pid);
-            let _ = map::not_inherited(mapping);
-            return prepared;
-        };
-        let held = lock::lock(self, own);
-        super::slots::move_all(&held, prepared.cell, own.cell);
-        // Crash here: what has moved is reaped with this process, what has not is undone with the prepared cell.
-        let mut journal = Journal::begin(&held);
-        journal.put32(cell!(prepared.cell, state), CellState::Free as u32);
-        journal.commit();
-        drop(held);
-        map::unmap_page(mapping);
-        own
-    }
-
-    /// Waits until the parent has let go of the prepared cell's lock, for a millisecond or two at most.
-    fn is_handed_over(&self, prepared: Identity) -> bool {
-        let word = self.table().word32(cell!(prepared.cell, handover));
-        let done = Handover::Done.of(prepared);
-        for _ in 0..HANDOVER_SPINS {
-            // Pairs with: the exchange in `parent_lets_go`.
-            if word.load(Ordering::Acquire) == done {
-                return true;
-            }
-            core::hint::spin_loop();
-        }
-        let waited = Handover::Waited.of(prepared);
-        for _ in 0..HANDOVER_NAPS {
-            match word.compare_exchange(
-                Handover::Begun.of(prepared),
-                waited,
-                Ordering::Acquire,
-                Ordering::Acquire,
-            ) {
-                Err(seen) if seen == done => return true,
-                _ => futex::wait(word, waited, HANDOVER_NAP),
-            }
-        }
-        word.load(Ordering::Acquire) == done
-    }
-
-    /// Whether this cell is still as [`Namespace::register_child`] left it.
-    pub fn is_prepared(&self, child: Identity) -> bool {
-        // The cell is backed, for it was prepared: no need to touch the header, on a page of its own.
-        let table = self.table();
-        table.get32(cell!(child.cell, state)) == CellState::Forking as u32
-            && table.get32(cell!(child.cell, generation)) == child.generation
-    }
-
-    /// In the parent: the child holds the lock through its own mapping now, if there is a child.
-    pub fn parent_lets_go(&self, prepared: Identity, mapping: usize) {
-        map::unmap_page(mapping);
-        // Crash here: the child does not learn of it, and takes a lock of its own.
-        // The cell may be another's by now, if the child has moved out; the generation tells.
-        let word = self.table().word32(cell!(prepared.cell, handover));
-        let done = Handover::Done.of(prepared);
-        let hand_over = |from: Handover| {
-            // Pairs with: the loads in `is_handed_over`.
-            word.compare_exchange(
-                from.of(prepared),
-                done,
-                Ordering::Release,
-                Ordering::Relaxed,
-            )
-            .is_ok()
-        };
-        if !hand_over(Handover::Begun) && hand_over(Handover::Waited) {
-            futex::wake_one(word);
-        }
-    }
-
-    #[inline(never)]
-    fn take_cell(&self, inherit: bool) -> Stored<Taken> {
+    pub(super) fn take_cell(&self, keep: Keep) -> Stored<Taken> {
         let ready = self.table().cells_ready();
         for cell in 0..ready {
             if self.table().get32(cell!(cell, state)) == CellState::Free as u32 {
-                if let Some(taken) = self.try_take(cell, inherit, true)? {
+                if let Some(taken) = self.try_take(cell, keep, true)? {
                     return Ok(taken);
                 }
             }
         }
         for cell in ready..layout::CELLS {
-            if let Some(taken) = self.try_take(cell, inherit, true)? {
+            if let Some(taken) = self.try_take(cell, keep, true)? {
                 return Ok(taken);
             }
         }
         // A dead one's, only now: while its file is locked again and its attaches are still counted, it would look alive.
         for cell in 0..ready {
-            if let Some(taken) = self.try_take(cell, inherit, false)? {
+            if let Some(taken) = self.try_take(cell, keep, false)? {
                 return Ok(taken);
             }
         }
@@ -374,15 +214,15 @@ impl Namespace {
         })
     }
 
-    /// Locks and maps the liveness file of `cell`, making it if need be. `None`: somebody has it.
-    fn try_take(&self, cell: u32, inherit: bool, only_free: bool) -> Stored<Option<Taken>> {
+    /// Locks the liveness file of `cell`, making it if need be. `None`: somebody has it.
+    fn try_take(&self, cell: u32, keep: Keep, only_free: bool) -> Stored<Option<Taken>> {
         self.check_in_place()?;
         let path = self.live_path(cell);
         let mode = self.scope().live_mode();
         let mut doing = "open";
-        let took = elsewhere::with_descriptor(|| {
+        let mut work = || {
             doing = "open";
-            let fd = open_or_make(&path, mode)?;
+            let (fd, status) = open_or_make(&path, mode)?;
             if !file::lock(&fd, Lock::TryExclusive)? {
                 return Ok(None);
             }
@@ -392,13 +232,18 @@ impl Namespace {
                 return Ok(None);
             }
             doing = "map";
-            map::map_page(&fd, inherit).map(Some)
-        });
+            keep_lock(fd, &status, keep).map(Some)
+        };
+        // A helper's descriptor would be no use.
+        let took = match keep {
+            Keep::Open => work(),
+            Keep::ToOneself | Keep::Shared => elsewhere::with_descriptor(work),
+        };
         match took {
             Ok(None) => Ok(None),
-            Ok(Some(mapping)) => {
+            Ok(Some(hold)) => {
                 self.begin_generation(cell);
-                Ok(Some(Taken { cell, mapping }))
+                Ok(Some(Taken { cell, hold }))
             }
             Err(error) => Err(Obstacle::system(doing, &path, error)),
         }
@@ -406,7 +251,7 @@ impl Namespace {
 
     /// Whoever holds the file's lock owns the generation: from now on an in-table lock in the name of the cell's
     /// previous process is known to be a dead one's, though the file is locked.
-    fn begin_generation(&self, cell: u32) {
+    pub(super) fn begin_generation(&self, cell: u32) {
         if cell < self.table().cells_ready() {
             let before = self.table().get32(cell!(cell, generation));
             let next = Identity::new(cell, before.wrapping_add(1)).generation;
@@ -416,7 +261,7 @@ impl Namespace {
 
     /// Makes a cell whose file is locked this process's (or its child's) in the table.
     #[inline(never)]
-    fn occupy(&self, taken: Taken, state: CellState, pid: i32) -> Stored<Identity> {
+    pub(super) fn occupy(&self, taken: Taken, state: CellState, pid: i32) -> Stored<Identity> {
         let table = self.table();
         let known = taken.cell < table.cells_ready();
         let generation = if known {
@@ -436,8 +281,7 @@ impl Namespace {
             reap(&held, taken.cell);
         }
         if state == CellState::Forking {
-            let begun = Handover::Begun.of(identity);
-            table.set32(cell!(taken.cell, handover), begun);
+            prepared::begin(table, identity);
         }
         let mut journal = Journal::begin(&held);
         journal.put32(cell!(taken.cell, generation), identity.generation);
@@ -449,12 +293,21 @@ impl Namespace {
     }
 }
 
+/// Has the lock on `fd` held in the way that is asked for.
+pub(super) fn keep_lock(fd: Fd, status: &Status, keep: Keep) -> Result<Hold, OsError> {
+    match keep {
+        Keep::ToOneself => map::map_page(&fd, false).map(Hold::Mapping),
+        Keep::Shared => map::map_page(&fd, true).map(Hold::Mapping),
+        Keep::Open => Ok(Hold::Descriptor(fd.lend(status))),
+    }
+}
+
 /// Opens a liveness file, making it if need be. Anything but a plain file is refused: it is not one of ours.
-fn open_or_make(path: &Path, mode: u32) -> Result<Fd, OsError> {
+pub(super) fn open_or_make(path: &Path, mode: u32) -> Result<(Fd, Status), OsError> {
     let fd = open_or_make_any(path, mode)?;
     let status = file::status(&fd)?;
     if status.is_file() && status.links == 1 {
-        Ok(fd)
+        Ok((fd, status))
     } else {
         Err(OsError(libc::EPERM))
     }

@@ -29,6 +29,7 @@ pub mod live;
 pub mod lock;
 pub mod namespace;
 pub mod obstacle;
+pub mod prepared;
 pub mod recover;
 pub mod slots;
 pub mod table;
