@@ -287,6 +287,57 @@ TEST(a_fork_of_a_fork_counts_each_generation)
 	CHECK_EQ(stat_of(id).shm_lpid, *grandchild);
 }
 
+TEST(a_child_that_has_detached_everything_forks_and_attaches_as_any_other)
+{
+	int id = new_segment(PAGE);
+	char *p = attach(id);
+	IN_CHILD
+	{
+		TEST_SUCC(shmdt(p));
+		struct gate go = gate_make();
+		pid_t plain = waiting_child(&go);
+		CHECK_EQ(nattch_of(id), 1);
+		attach(id);
+		pid_t pid = waiting_child(&go);
+		CHECK_EQ(nattch_of(id), 3);
+		CHECK_EQ((pid_t)stat_of(id).shm_lpid, getpid());
+		gate_open(&go);
+		gate_open(&go);
+		REAP(plain);
+		REAP(pid);
+		CHECK_EQ(nattch_of(id), 2);
+	}
+	CHECK_EQ(nattch_of(id), 1);
+}
+
+TEST(a_child_that_never_asked_passes_on_what_it_has)
+{
+	int id = new_segment(PAGE), other = new_segment(PAGE);
+	attach(id);
+	attach(id);
+	attach(other);
+	struct gate go = gate_make(), up = gate_make();
+	pid_t child = MUST(fork());
+	if (child == 0) {
+		/* Its first call of any kind is a fork. */
+		pid_t grandchild = MUST(fork());
+		if (grandchild == 0) {
+			gate_open(&up);
+			gate_wait(&go);
+			_exit(0);
+		}
+		REAP(grandchild);
+		_exit(0);
+	}
+	gate_wait(&up);
+	CHECK_EQ(nattch_of(id), 6);
+	CHECK_EQ(nattch_of(other), 3);
+	gate_open(&go);
+	REAP(child);
+	CHECK_EQ(nattch_of(id), 2);
+	CHECK_EQ(nattch_of(other), 1);
+}
+
 TEST(a_fork_after_removal_keeps_the_segment_alive)
 {
 	int id = MUST(shmget(0x52, PAGE, IPC_CREAT | 0600));

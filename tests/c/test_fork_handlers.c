@@ -152,3 +152,91 @@ TEST(a_child_that_ends_before_the_parents_handlers_have_run_no_longer_counts)
 {
 	check_held_up(BEFORE_THE_FIRST_CALL);
 }
+
+/*
+ * A handler of the program closes every descriptor that is none of its own and
+ * opens a file, which may get the number of one that somebody else had open.
+ */
+static int mine[2]; /* in the parent, in the child */
+static int first_foreign;
+static pid_t forker;
+static void close_all_and_open(void)
+{
+	for (int fd = first_foreign; fd < 64; fd++)
+		close(fd);
+	mine[getpid() != forker] = open("/proc/self/status", O_RDONLY);
+}
+static void check_mine(int fd)
+{
+	char line[6];
+	CHECK_EQ(read(fd, line, sizeof line), sizeof line);
+	CHECK(!memcmp(line, "Name:\t", 6));
+	MUST(close(fd));
+}
+static void check_closing(enum when when)
+{
+	forker = getpid();
+	set_up(when, NULL, close_all_and_open, close_all_and_open);
+	struct gate go = gate_make();
+	first_foreign = MUST(dup(0));
+	MUST(close(first_foreign));
+	for (int i = 0; i < 5; i++) {
+		pid_t pid = MUST(fork());
+		if (pid == 0) {
+			CHECK_EQ(nattch_of(id), 2);
+			check_mine(mine[1]);
+			gate_wait(&go);
+			CHECK_EQ(nattch_of(id), 2);
+			_exit(0);
+		}
+		CHECK_EQ(nattch_of(id), 2);
+		check_mine(mine[0]);
+		gate_open(&go);
+		REAP(pid);
+		CHECK_EQ(nattch_of(id), 1);
+		CHECK_EQ(stat_of(id).shm_lpid, pid);
+	}
+}
+TEST(handlers_registered_before_the_first_call_may_close_all_descriptors) { check_closing(BEFORE_THE_FIRST_CALL); }
+TEST(handlers_registered_after_the_first_call_may_close_all_descriptors) { check_closing(AFTER_IT); }
+
+/*
+ * The child of a fork is held up in a handler of the program while its parent
+ * makes another one without any handler: neither is taken for the other.
+ */
+static struct gate held_up;
+static void wait_in_the_child(void) { gate_wait(&held_up); }
+TEST(a_raw_child_made_after_a_fork_is_not_taken_for_the_forks_child)
+{
+	held_up = gate_make();
+	set_up(BEFORE_THE_FIRST_CALL, NULL, NULL, wait_in_the_child);
+	struct gate go_first = gate_make(), go_second = gate_make(), up = gate_make();
+	for (int i = 0; i < 5; i++) {
+		pid_t first = MUST(fork());
+		if (first == 0) {
+			CHECK_EQ(nattch_of(id), 3);
+			gate_open(&up);
+			gate_wait(&go_first);
+			_exit(0);
+		}
+		CHECK_EQ(nattch_of(id), 2);
+		pid_t second = (pid_t)MUST(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+		if (second == 0) {
+			CHECK_EQ(nattch_of(id), 3);
+			gate_open(&up);
+			gate_wait(&go_second);
+			_exit(0);
+		}
+		gate_wait(&up);
+		gate_open(&held_up);
+		gate_wait(&up);
+		CHECK_EQ(nattch_of(id), 3);
+		gate_open(i % 2 ? &go_first : &go_second);
+		REAP(i % 2 ? first : second);
+		CHECK_EQ(nattch_of(id), 2);
+		CHECK_EQ(stat_of(id).shm_lpid, i % 2 ? first : second);
+		gate_open(i % 2 ? &go_second : &go_first);
+		REAP(i % 2 ? second : first);
+		CHECK_EQ(nattch_of(id), 1);
+	}
+}
