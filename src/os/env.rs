@@ -1,6 +1,5 @@
 //! The environment, read and never written.
 
-use super::pages;
 use core::ffi::CStr;
 
 /// Copies the value of the environment variable `name` into `out`. `None`: not set, or it does not fit.
@@ -16,25 +15,6 @@ pub fn get(name: &CStr, out: &mut [u8]) -> Option<usize> {
     };
     out.get_mut(..value.len())?.copy_from_slice(value);
     Some(value.len())
-}
-
-/// The value of the environment variable `name`, in pages that stay for ever. `None`: not set, longer than `most`
-/// bytes, or there is no memory.
-pub fn keep(name: &CStr, most: usize) -> Option<&'static CStr> {
-    // SAFETY: as above.
-    unsafe {
-        let found = libc::getenv(name.as_ptr());
-        if found.is_null() {
-            return None;
-        }
-        let value = CStr::from_ptr(found).to_bytes_with_nul();
-        if value.len() > most {
-            return None;
-        }
-        let kept = pages::map_private(value.len()).ok()?;
-        core::ptr::copy_nonoverlapping(value.as_ptr(), kept.as_ptr(), value.len());
-        Some(CStr::from_ptr(kept.as_ptr().cast()))
-    }
 }
 
 /// Whether the variable is set at all.

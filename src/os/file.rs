@@ -47,13 +47,16 @@ impl Lent {
     /// Takes it back. `None`: somebody has closed it meanwhile, and that number may be another file by now.
     pub fn reclaim(self) -> Option<Fd> {
         let fd = Fd(self.number);
-        match status(&fd) {
-            Ok(found) if (found.device, found.inode) == (self.device, self.inode) => Some(fd),
-            _ => {
-                core::mem::forget(fd);
-                None
-            }
+        let is_ours = match status(&fd) {
+            Ok(found) => (found.device, found.inode) == (self.device, self.inode),
+            // One that is open and cannot be asked: nobody is known to have closed it.
+            Err(error) => error != OsError(libc::EBADF),
+        };
+        if is_ours {
+            return Some(fd);
         }
+        core::mem::forget(fd);
+        None
     }
 }
 

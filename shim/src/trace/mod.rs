@@ -12,10 +12,10 @@ mod form;
 mod line;
 
 use core::cell::UnsafeCell;
-use core::ffi::{CStr, c_char};
+use core::ffi::CStr;
 use core::fmt;
 use core::sync::atomic::{
-    AtomicPtr, AtomicU8,
+    AtomicU8,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -57,35 +57,22 @@ const OFF: u8 = 2;
 const STDERR: u8 = 3;
 const FILE: u8 = 4;
 
-const VARIABLE: &CStr = c"SHMSHIM_TRACE";
-
 static TRACE: AtomicU8 = AtomicU8::new(UNREAD);
 
-/// The file's path: in `SHORT`, or in pages of its own, for few programs have a long one.
+/// The file's path, NUL-terminated.
 ///
-/// Invariant: written once, before `FILE` is in `TRACE`; never freed.
-static DESTINATION: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
-
-/// Room for most paths, which no shortage of memory can refuse: who has a shortage wants to be told most of all.
+/// Invariant: written once, by whoever moved `TRACE` from `UNREAD` to `BEING_READ`; read only after `FILE` was
+/// seen in `TRACE`.
 ///
-/// Invariant: written once, by whoever moved `TRACE` from `UNREAD` to `BEING_READ`; read only after `FILE` was seen.
-struct Short(UnsafeCell<[u8; 256]>);
+/// A page of its own in the library's data, not in .bss: that would be one mapping more in every process.
+#[repr(C, align(4096))]
+struct Destination(UnsafeCell<[u8; libc::PATH_MAX as usize]>);
 
 // SAFETY: by the invariant above, nobody reads while it is written.
-unsafe impl Sync for Short {}
+unsafe impl Sync for Destination {}
 
-static SHORT: Short = Short(UnsafeCell::new([0; 256]));
-
-/// The path that the variable holds, for ever. `None`: it is too long, or there is no memory.
-fn keep_path() -> Option<&'static CStr> {
-    // SAFETY: called by the one writer.
-    let short = unsafe { &mut *SHORT.0.get() };
-    let (room, _nul) = short.split_at_mut(255);
-    match env::get(VARIABLE, room) {
-        Some(_) => CStr::from_bytes_until_nul(short).ok(),
-        None => env::keep(VARIABLE, libc::PATH_MAX as usize),
-    }
-}
+#[unsafe(link_section = ".data.shmshim_trace")]
+static DESTINATION: Destination = Destination(UnsafeCell::new([0; libc::PATH_MAX as usize]));
 
 /// Whether lines are asked for.
 #[inline]
@@ -112,21 +99,18 @@ fn read_environment() -> bool {
     {
         return false;
     }
-    let mut short = [0; b"stderr".len()];
-    let state = if env::is_secure() || !env::is_set(VARIABLE) {
-        OFF
+    // SAFETY: this thread has just become the one writer.
+    let path = unsafe { &mut *DESTINATION.0.get() };
+    let (room, _nul) = path.split_at_mut(libc::PATH_MAX as usize - 1);
+    let length = if env::is_secure() {
+        None
     } else {
-        match env::get(VARIABLE, &mut short).and_then(|length| short.get(..length)) {
-            Some([]) => OFF,
-            Some(b"stderr") => STDERR,
-            _ => match keep_path() {
-                Some(path) => {
-                    DESTINATION.store(path.as_ptr().cast_mut(), Relaxed);
-                    FILE
-                }
-                None => OFF,
-            },
-        }
+        env::get(c"SHMSHIM_TRACE", room)
+    };
+    let state = match length.and_then(|length| room.get(..length)) {
+        None | Some([]) => OFF,
+        Some(b"stderr") => STDERR,
+        Some(_) => FILE,
     };
     // Pairs with: the load in `line`.
     TRACE.store(state, Release);
@@ -142,10 +126,12 @@ pub fn line(call: &Call, told: &Told, answer: &Answer<'_>) {
     if TRACE.load(Acquire) == FILE {
         line.put(format_args!("{:<5} ", process::pid()));
         form::call(&mut line, call, told, answer);
-        // SAFETY: `FILE` was seen, so this is a string that stays for ever.
-        let path = unsafe { CStr::from_ptr(DESTINATION.load(Relaxed)) };
-        // A trace that cannot be written is not the host's business.
-        let _ = file::append_line(path, line.end());
+        // SAFETY: `FILE` was seen, so the path is written and nobody writes it any more.
+        let path = unsafe { &*DESTINATION.0.get() };
+        if let Ok(path) = CStr::from_bytes_until_nul(path) {
+            // A trace that cannot be written is not the host's business.
+            let _ = file::append_line(path, line.end());
+        }
     } else {
         form::call(&mut line, call, told, answer);
         file::write_fd(libc::STDERR_FILENO, line.end());
