@@ -83,7 +83,7 @@ extern "C" fn prepare() {
     // A child of a raw clone that forks before any call of its own is counted first itself.
     let me = host.me();
     let me = match me {
-        None if inherits => host.register(&mut local).ok(),
+        None if inherits => register_first(host, &mut local),
         me => me.filter(|_| inherits),
     };
     if let Some(me) = me {
@@ -125,7 +125,9 @@ extern "C" fn child() {
     if !open.local.is_forking_thread() {
         open.local.forget_fork();
         // Attached since our preparations, by another library's handler or by another thread.
-        let _ = host();
+        if open.me().is_none() && open.has_attaches() {
+            count_unplanned();
+        }
         return;
     }
     let mut local = open.local.lock_as_child();
@@ -137,8 +139,25 @@ extern "C" fn child() {
         plan.restore_errno();
     }
     drop(local);
-    let _ = host();
+    if open.me().is_none() {
+        count_unplanned();
+    }
     signals::restore(mask);
+}
+
+// What seldom happens stands in functions of its own, for its room on the stack may be a page that both must copy.
+
+/// A child without a plan registers and counts itself, if it has inherited anything.
+#[cold]
+#[inline(never)]
+fn count_unplanned() {
+    let _ = host();
+}
+
+#[cold]
+#[inline(never)]
+fn register_first(host: &'static Host, local: &mut super::host::Local) -> Option<Identity> {
+    host.register(local).ok()
 }
 
 impl Plan {
@@ -174,6 +193,8 @@ impl Host {
 
     /// Another library's fork handler has attached or detached between the plan and the fork: what the child really
     /// has is counted.
+    #[cold]
+    #[inline(never)]
     fn count_anew(&self, me: Identity, local: &mut super::host::Local) {
         let held = self.namespace.lock(me);
         slots::forget_all(&held, me);
@@ -231,6 +252,8 @@ impl Host {
     }
 
     /// The fork failed, if the child's cell is still as it was prepared and nobody holds its lock: takes it all back.
+    #[cold]
+    #[inline(never)]
     fn undo_failed(&self, me: Identity, plan: &Plan, local: &mut super::host::Local) {
         let cell = plan.prepared.child().cell();
         if !self.namespace.is_prepared(&plan.prepared) || !self.namespace.reap_if_dead(me, cell) {
