@@ -625,3 +625,29 @@ fn retry(number: libc::c_long, args: [usize; 6]) -> OsResult<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lent_descriptor_comes_back_unless_somebody_closed_it() {
+        let open = || open_following(c"/proc/self/exe", libc::O_RDONLY).unwrap();
+        let lend = |fd: Fd| {
+            let of = status(&fd).unwrap();
+            fd.lend(&of)
+        };
+        let lent = lend(open());
+        let back = lent.reclaim().unwrap();
+        assert_eq!(back.number(), lent.number);
+        // Closed, and the number another file's.
+        let lent = lend(back);
+        let other = open_following(c"/proc/self/status", libc::O_RDONLY).unwrap();
+        // SAFETY: puts one descriptor of this test's in the place of another.
+        assert!(unsafe { libc::dup2(other.number(), lent.number) } >= 0);
+        assert!(lent.reclaim().is_none());
+        // SAFETY: the other one's copy, which is nobody else's.
+        unsafe { libc::close(lent.number) };
+        assert!(lent.reclaim().is_none());
+    }
+}
