@@ -314,7 +314,7 @@ fn is_huge_home(path: &[u8]) -> bool {
 
 fn advice(error: OsError) -> &'static str {
     match error.0 {
-        libc::ENOSPC => " (the file system is full)",
+        libc::ENOSPC => " (the file system has no room left, or no inode)",
         libc::EDQUOT => " (the quota is used up)",
         libc::EROFS => " (the file system is read-only)",
         libc::EMFILE => " (the process has no descriptor left)",
