@@ -281,7 +281,7 @@ int main(int count, char **arguments)
 			skipped++;
 			continue;
 		}
-		if (ops[i].flags & HUGE && !has_huge_pages()) {
+		if (ops[i].flags & HUGE_PAGES && !has_huge_pages()) {
 			if (!kernel) {
 				printf("SKIP %s: no hugetlbfs can be mounted\n", ops[i].name);
 				skipped++;

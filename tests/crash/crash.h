@@ -200,7 +200,7 @@ enum op_flags {
 	SHIM_ONLY = 128,
 	NO_DESCRIPTORS = 256, /* nor can the victim write its trace */
 	OTHER_UID = 512, /* nor can one who has become another user */
-	HUGE = 2048, /* with a hugetlbfs: only root can mount one */
+	HUGE_PAGES = 2048, /* with a hugetlbfs: only root can mount one */
 	FORCED = 1024, /* with shm_rmid_forced, which the holder sets, and takes back before others look */
 };
 struct op {

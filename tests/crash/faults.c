@@ -328,7 +328,7 @@ static void all_faults(const struct op *op, int sample)
 				if (!sensible(calls[stop], *error, flags[stop]))
 					continue;
 				/* A mount that one may not look at is as none. */
-				if (op->flags & HUGE && *error == EACCES &&
+				if (op->flags & HUGE_PAGES && *error == EACCES &&
 				    (calls[stop] == SYS_statfs || calls[stop] == SYS_newfstatat || calls[stop] == SYS_openat))
 					continue;
 				attempts = realloc(attempts, (count + 1) * sizeof *attempts);
@@ -384,7 +384,7 @@ int main(int count, char **arguments)
 			continue;
 		/* Who has become another user writes no trace, and there are others for root alone. */
 		if (ops[i].flags & OTHER_UID || (ops[i].flags & SYSTEM && geteuid() != 0) ||
-		    (ops[i].flags & HUGE && !has_huge_pages()))
+		    (ops[i].flags & HUGE_PAGES && !has_huge_pages()))
 			continue;
 		if (one.stop >= 0) {
 			one.op = &ops[i];

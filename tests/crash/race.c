@@ -168,7 +168,7 @@ void test_stopped(void)
 		const struct op *op = &ops[i];
 		bool more = true;
 		/* Who makes a lost table again has it for himself. */
-		if (op->flags & (HEAVY | EMPTY | CHILD | SYSTEM | HUGE | FORCED) || strcmp(op->name, "make-lost-table") == 0)
+		if (op->flags & (HEAVY | EMPTY | CHILD | SYSTEM | HUGE_PAGES | FORCED) || strcmp(op->name, "make-lost-table") == 0)
 			continue;
 		for (int stop = 0; more; stop += full ? 1 : 4) {
 			struct world world;
