@@ -383,7 +383,8 @@ int main(int count, char **arguments)
 		if (only && strcmp(only, ops[i].name) != 0)
 			continue;
 		/* Who has become another user writes no trace, and there are others for root alone. */
-		if (ops[i].flags & OTHER_UID || (ops[i].flags & SYSTEM && geteuid() != 0) ||
+		/* And where what fails may end a segment, what is to be is not one of two states. */
+		if (ops[i].flags & (OTHER_UID | FORCED) || (ops[i].flags & SYSTEM && geteuid() != 0) ||
 		    (ops[i].flags & HUGE_PAGES && !has_huge_pages()))
 			continue;
 		if (one.stop >= 0) {
