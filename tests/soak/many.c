@@ -1,4 +1,4 @@
-/* many.c - many segments, attaches and processes: every count is right while they are there, and when they are gone. */
+/* many.c - many segments and processes: every count is right while they are there, and when they are gone. */
 #include "scale.h"
 
 #include <fcntl.h>
@@ -8,9 +8,9 @@
 
 /* --- segments */
 
-enum { FIRST_KEY = 0x200000, AGAIN_KEY = 0x300000, SLOTS = 32768 };
+enum { FIRST_KEY = 0x200000, AGAIN_KEY = 0x300000 };
 
-static int set_shmmni(int count)
+int set_shmmni(int count)
 {
 	char text[20];
 	struct shminfo limits;
@@ -223,145 +223,6 @@ void many_processes(int count)
 	}
 	actor_kill(&first);
 	actor_kill(&parent);
-}
-
-/* --- attaches of one process */
-
-enum { KINDS = 50 };
-
-static long lines_of_maps(void)
-{
-	char line[600];
-	long lines = 0;
-	FILE *file = fopen("/proc/self/maps", "re");
-	while (file && fgets(line, sizeof line, file))
-		lines += strchr(line, '\n') != NULL;
-	if (file)
-		fclose(file);
-	return lines;
-}
-
-static long resident_pages(void)
-{
-	long resident = 0;
-	FILE *file = fopen("/proc/self/statm", "re");
-	if (file && fscanf(file, "%*d %ld", &resident) != 1)
-		resident = -1;
-	if (file)
-		fclose(file);
-	return resident;
-}
-
-static void **places;
-static long lines_before, resident_before;
-
-static int job_attach_all(int count)
-{
-	lines_before = lines_of_maps();
-	resident_before = resident_pages();
-	places = malloc(count * sizeof *places);
-	for (int k = 0; k < KINDS; k++) {
-		common->id[k] = shmget(k % 2 ? IPC_PRIVATE : 0x5000 + k, (1 + k % 3) * PAGE, IPC_CREAT | 0600);
-		if (common->id[k] < 0)
-			return wrong("shmget: %s", strerror(errno));
-	}
-	for (int i = 0; i < count; i++) {
-		/* Half of them of the first one. */
-		int k = i % 2 ? 0 : i / 2 % KINDS;
-		places[i] = shmat(common->id[k], NULL, i % 3 == 0 ? SHM_RDONLY : 0);
-		if (places[i] == (void *)-1)
-			return wrong("attach %d: %s", i, strerror(errno));
-		if (i % 3)
-			*(volatile int *)places[i] = k + 1;
-	}
-	return 0;
-}
-
-static long attaches_of_kind(int kind, int count)
-{
-	long all = 0;
-	for (int i = 0; i < count; i++)
-		all += (i % 2 ? 0 : i / 2 % KINDS) == kind;
-	return all;
-}
-
-static int job_fork_once(int argument)
-{
-	(void)argument;
-	common->arrived = common->go = 0;
-	pid_t pid = fork();
-	if (pid == 0) {
-		common->arrived = 1;
-		while (!common->go)
-			usleep(500);
-		_exit(0);
-	}
-	common->pid[0] = pid;
-	return pid < 0 ? wrong("fork: %s", strerror(errno)) : 0;
-}
-
-static int job_end_child(int argument)
-{
-	(void)argument;
-	common->go = 1;
-	return waitpid(common->pid[0], NULL, 0) == common->pid[0] ? 0 : wrong("waitpid: %s", strerror(errno));
-}
-
-static int job_detach_all(int count)
-{
-	for (int i = 0; i < count; i++) {
-		int at = (int)((long)i * 7 % count); /* count and 7 have no common divisor */
-		if (shmdt(places[at]) < 0)
-			return wrong("detaching %d: %s", at, strerror(errno));
-	}
-	free(places);
-	long lines = lines_of_maps(), resident = resident_pages();
-	/* The pages that the C library and the shim's own books have touched meanwhile stay. */
-	if (lines > lines_before + 8)
-		return wrong("%ld mappings before, %ld after", lines_before, lines);
-	if (resident > resident_before + 512)
-		return wrong("%ld resident pages before, %ld after", resident_before, resident);
-	return 0;
-}
-
-static int job_remove_kinds(int count)
-{
-	(void)count;
-	for (int k = 0; k < KINDS; k++)
-		if (shmctl(common->id[k], IPC_RMID, NULL) < 0)
-			return wrong("removing %d: %s", k, strerror(errno));
-	return 0;
-}
-
-static bool counts_are(int count, int times, const char *when)
-{
-	for (int k = 0; k < KINDS; k++) {
-		long expected = attaches_of_kind(k, count) * times, seen = nattch_seen(common->id[k]);
-		if (seen != expected) {
-			failed("%s: segment %d has nattch %ld, not %ld", when, k, seen, expected);
-			return false;
-		}
-	}
-	return true;
-}
-
-void many_attaches(int count)
-{
-	struct actor holder;
-	struct books books;
-	actor_start(&holder);
-	if (well(&holder, job_attach_all, count, "many attaches") && counts_are(count, 1, "many attaches") &&
-	    well(&holder, job_fork_once, 0, "forking with many attaches") &&
-	    (wait_until(&common->arrived, 1), counts_are(count, 2, "with a child")) &&
-	    well(&holder, job_end_child, 0, "a child with many attaches") && counts_are(count, 1, "without the child") &&
-	    well(&holder, job_detach_all, count, "detaching all") && counts_are(count, 0, "all detached")) {
-		/* While it still lives. */
-		if (table_books(&books) && books.records != 0)
-			failed("many attaches: %u records are in use after all are detached", books.records);
-		table_forget();
-		well(&holder, job_remove_kinds, 0, "removing them");
-	}
-	actor_kill(&holder);
 }
 
 /* --- many children */

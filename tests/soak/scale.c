@@ -72,6 +72,7 @@ static const struct scene {
 	{ "fork-tree", fork_tree, 10, 24, NULL },
 	{ "address-space", address_space, 32, 512, NULL },
 	{ "maps", maps, 0, 1, NULL },
+	{ "all-records", all_records, 0, 524288, NULL },
 	{ "full", full, 3, 25, "16m" },
 	{ "no-inodes", no_inodes, 3, 25, "16m,nr_inodes=48" },
 	{ "no-descriptors", no_descriptors, 8, 24, NULL },

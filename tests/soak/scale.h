@@ -2,7 +2,8 @@
  * scale.h - what the parts of scale.c share.
  *
  *   scale.c       runs each case twice, and asks what is left
- *   many.c        many segments, attaches, processes
+ *   many.c        many segments, processes, children
+ *   attaches.c    many attaches
  *   scarce.c      no memory, no descriptors, no addresses
  */
 #ifndef SCALE_H
@@ -10,11 +11,13 @@
 
 #include "ground.h"
 
+enum { SLOTS = 32768 };
+
 /* What the processes of a case tell each other. */
 struct common {
 	_Atomic int arrived, go, rounds, killed;
 	_Atomic long steps, refused;
-	int id[64];
+	int id[64], all[SLOTS];
 	pid_t pid[4096];
 	long figure[8];
 	char text[300];
@@ -30,6 +33,8 @@ bool well(struct actor *, job *, int argument, const char *what);
 long nattch_seen(int id);
 void wait_until(_Atomic int *, int value);
 
+int set_shmmni(int count);
+void all_records(int count);
 void many_segments(int count), many_processes(int count), many_attaches(int count), fork_bomb(int count), fork_tree(int count);
 void address_space(int count), maps(int count), full(int rounds), no_inodes(int rounds), no_descriptors(int count);
 
