@@ -3,6 +3,7 @@
  * an exec as well, and is written without locks: a member can be killed at any instruction.
  *
  *   soak.c     the conductor: starts, kills, stops and continues members, calls them to rest
+ *   ledger.c   what is known of the segments
  *   member.c   random operations, each answer held against what may be
  *   quiet.c    while all rest: what there is against what there should be
  */
