@@ -94,6 +94,21 @@ void place_end(void)
 	remove_tree(the->base);
 }
 
+void kill_strays(pid_t spared)
+{
+	char path[64];
+	int child, stray[64], strays = 0;
+	snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+	FILE *children = fopen(path, "re");
+	while (children && strays < 64 && fscanf(children, "%d", &child) == 1)
+		if (child != spared)
+			stray[strays++] = child;
+	if (children)
+		fclose(children);
+	while (strays > 0)
+		kill_and_wait(stray[--strays]);
+}
+
 long place_blocks(void)
 {
 	struct statfs status;

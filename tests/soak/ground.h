@@ -30,6 +30,8 @@ void ground_begin(void);
 bool place(bool system, const char *size);
 void place_end(void);
 long place_blocks(void); /* in use on that tmpfs, in 512 bytes; -1 without one */
+/* All children but one: such as those whose parent was killed before it knew of them. */
+void kill_strays(pid_t spared);
 long milliseconds(void);
 unsigned pick(unsigned long long *seed, unsigned below);
 

@@ -155,15 +155,6 @@ int job_quiet(int argument)
 	return count;
 }
 
-/* From now on a segment goes with its last user. */
-int job_force(int argument)
-{
-	FILE *file = fopen("/proc/sys/kernel/shm_rmid_forced", "we");
-	if (!file || fprintf(file, "%d\n", argument) < 0 || fclose(file) != 0)
-		return -1;
-	return 0;
-}
-
 /* Removes everything. */
 int job_sweep_all(int argument)
 {

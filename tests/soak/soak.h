@@ -66,6 +66,6 @@ extern const int operation_count;
 void member_run(int place) __attribute__((noreturn));
 uid_t uid_of(int worker);
 
-job job_quiet, job_sweep_all, job_force;
+job job_quiet, job_sweep_all;
 
 #endif

@@ -251,6 +251,7 @@ static void random_stops(long count)
 		}
 	}
 	actor_kill(&busy);
+	kill_strays(neighbour.pid);
 	if (good) {
 		passed();
 		if (actor_do(&neighbour, job_remove_all, 0).value != 0)
