@@ -47,6 +47,25 @@ static bool is_there(pid_t pid)
 	return kill(pid, 0) == 0;
 }
 
+/* After an IPC_STAT, which mends what somebody was killed in the middle of. */
+static void look_at_file(const struct sight *sight)
+{
+	char path[400];
+	struct stat status;
+	snprintf(path, sizeof path, "%s/segments/SYSV%08x.%d", soak->directory, (unsigned)sight->key, sight->id);
+	if (lstat(path, &status) < 0) {
+		/* The name of one that is marked has its former key. */
+		if (!(sight->mode & SHM_DEST))
+			complain("%s: %s", path, strerror(errno));
+		return;
+	}
+	/* With several users the file may keep the mode that its creator has given it last. */
+	if ((size_t)status.st_size != sight->size ||
+	    (!soak->system && (status.st_mode & 01777) != (sight->mode & (0777 | SHM_DEST))))
+		complain("%s has %ld bytes and mode %o, the segment %zu and %o", path, (long)status.st_size,
+			 status.st_mode & 07777, sight->size, sight->mode);
+}
+
 static void look_at_segment(const struct sight *sight)
 {
 	struct shmid_ds d;
@@ -57,6 +76,7 @@ static void look_at_segment(const struct sight *sight)
 
 	if (shmctl(sight->id, IPC_STAT, &d) < 0 || !same_sight(sight, sight->id, &d))
 		complain("segment %d: IPC_STAT does not show it as the list does: %s", sight->id, strerror(errno));
+	look_at_file(sight);
 	int id = shmctl(slot, SHM_STAT, &d);
 	if (id < 0 || !same_sight(sight, id, &d))
 		complain("index %d: SHM_STAT does not show it as the list does: %s", slot, strerror(errno));
