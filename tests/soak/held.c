@@ -120,6 +120,6 @@ void test_held(int points_each, unsigned long long *seed)
 		free(profile.locked);
 	}
 	printf("stopped at chosen places: %ld times with the table locked\n", held);
-	if (held == 0)
+	if (held == 0 && points_each > 0)
 		failed("at none of the chosen places the table was locked");
 }
