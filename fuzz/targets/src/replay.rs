@@ -15,7 +15,7 @@ use std::{fs, process};
 /// Longest input that is made.
 const LONGEST: usize = 400;
 /// A target that takes longer than twice this for one input does not come back.
-const PATIENCE_SECS: u64 = 10;
+const PATIENCE_SECS: u64 = 30;
 
 struct Rng(u64);
 
