@@ -9,7 +9,7 @@ MINUTES ?= 30
 
 LIBRARY := target/release/libshmshim.so
 
-.PHONY: all build check demo install uninstall crash faults hostile scale stops soak bench clean
+.PHONY: all build check demo install uninstall crash faults hostile scale stops soak proofs bench clean
 
 all: build
 
@@ -42,6 +42,10 @@ stops: build
 # make soak MINUTES=5
 soak: build
 	@scripts/soak --full --minutes $(MINUTES)
+
+# What model checking, fuzzing, sanitizers and valgrind say, as far as the machine has them.
+proofs: build
+	@scripts/check-proofs --full
 
 bench: build
 	@scripts/bench
