@@ -177,6 +177,7 @@ pub fn unlock(shmid: i32) -> Outcome<()> {
 /// IPC_INFO: the limits, and the highest index in use (0 when there is none).
 pub fn limits() -> Outcome<(Limits, i32)> {
     let host = host()?;
+    let _blocked = host.namespace.block()?;
     host.enforce_forced()?;
     settle_marked(host)?;
     let table = host.namespace.table();

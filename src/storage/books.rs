@@ -195,14 +195,22 @@ pub(super) fn push_dying(held: &Held<'_>, index: u32) {
     add32(table, header!(dying), 1);
 }
 
-/// Takes a slot from that list.
-pub(super) fn pop_dying(held: &Held<'_>) -> Option<u32> {
+/// Takes the first slot from that list that is `wanted`.
+pub(super) fn take_dying(held: &Held<'_>, wanted: impl Fn(u32) -> bool) -> Option<u32> {
     let table = held.table();
-    let index = table
-        .get32(header!(dying_head))
-        .checked_sub(1)
-        .filter(|&index| index < table.slots_ready())?;
-    table.set32(header!(dying_head), table.get32(slot!(index, next_dying)));
-    add32(table, header!(dying), -1);
-    Some(index)
+    let mut link = header!(dying_head);
+    for _ in 0..layout::SLOTS {
+        let index = table
+            .get32(link)
+            .checked_sub(1)
+            .filter(|&index| index < table.slots_ready())?;
+        let next = slot!(index, next_dying);
+        if wanted(index) {
+            table.set32(link, table.get32(next));
+            add32(table, header!(dying), -1);
+            return Some(index);
+        }
+        link = next;
+    }
+    None
 }

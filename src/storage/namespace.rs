@@ -10,11 +10,11 @@ use super::obstacle::{Obstacle, Stored};
 use super::recover;
 use super::slots;
 use super::table::{Journal, SlotImage, Table};
-use crate::os::file::{self, Fd, Lock};
+use crate::os::file::{self, Fd, Lock, Status};
 use crate::os::map::SharedMap;
 use crate::os::path::Path;
 use crate::os::signals::{Blocked, Sets};
-use crate::os::{OsError, OsResult, elsewhere, process};
+use crate::os::{OsError, OsResult, credentials, elsewhere, process};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 const TABLE: &[u8] = b"registry";
@@ -39,6 +39,8 @@ pub struct Namespace {
     segments: Path,
     scope: Scope,
     opened_by: u32,
+    /// Whose the directory is, and so the table.
+    owner: u32,
     /// The table's name in the directory.
     table_name: &'static [u8],
     /// Device and inode of the table.
@@ -75,8 +77,8 @@ impl Namespace {
             });
             match opened {
                 Ok(opened) => {
-                    let (map, table_file) = opened?;
-                    return Ok(Namespace::new(&place, TABLE, map, table_file, rounds_files));
+                    let (map, status) = opened?;
+                    return Ok(Namespace::new(&place, TABLE, map, &status, rounds_files));
                 }
                 Err(OsError(libc::ENOENT)) => restore_table(&place, first, rounds_files)?,
                 Err(error) => {
@@ -106,7 +108,7 @@ impl Namespace {
         place: &Place,
         table_name: &'static [u8],
         map: SharedMap,
-        table_file: (u64, u64),
+        table: &Status,
         rounds_files: bool,
     ) -> Namespace {
         Namespace {
@@ -116,7 +118,8 @@ impl Namespace {
             scope: place.scope,
             opened_by: place.euid,
             table_name,
-            table_file,
+            table_file: table.identity(),
+            owner: table.uid,
             seen_in_place: AtomicU64::new(0),
             rounds_files,
             preparing: AtomicU32::new(0),
@@ -480,12 +483,19 @@ impl Namespace {
                 return;
             }
             let held = self.lock(me);
-            let Some(image) = slots::claim_dying(&held) else {
+            let Some(image) = slots::claim_dying(&held, |cuid| self.may_unlink(cuid)) else {
                 return;
             };
             drop(held);
             self.unlink_claimed(me, &image);
         }
+    }
+
+    /// Whether this process may unlink the files of that creator: in a sticky directory its own, as root or as the
+    /// directory's owner all. In user scope it is worth a try.
+    fn may_unlink(&self, cuid: u32) -> bool {
+        let euid = credentials::euid();
+        self.scope == Scope::User || euid == 0 || euid == cuid || euid == self.owner
     }
 
     /// Unlinks the file of a segment that this process has claimed, and frees its slot. The lock must not be held.
@@ -507,9 +517,8 @@ impl Namespace {
             }
         }
         if self.table.get32(header!(dying)) != 0 {
-            let euid = process::euid();
             let held = self.lock(me);
-            slots::list_stuck_again(&held, |cuid| euid == 0 || euid == cuid);
+            slots::list_stuck_again(&held, |cuid| self.may_unlink(cuid));
         }
         self.sweep(me);
     }
@@ -549,7 +558,7 @@ const fn records_bytes(count: u32) -> u32 {
 }
 
 #[inline(never)]
-fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(SharedMap, (u64, u64))> {
+fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(SharedMap, Status)> {
     let status = place.check_table(path, &fd)?;
     let damaged = |what| Obstacle::Damaged { path: *path, what };
     if status.len_bytes != u64::from(layout::FILE_BYTES) {
@@ -565,7 +574,7 @@ fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(SharedMap, (u64, u64
         .map_err(|error| Obstacle::system("map", path, error))?;
     let table = Table::new(map);
     check_header(path, &table)?;
-    Ok((table.into_map(), status.identity()))
+    Ok((table.into_map(), status))
 }
 
 fn check_header(path: &Path, table: &Table) -> Stored<()> {
@@ -592,10 +601,9 @@ fn check_header(path: &Path, table: &Table) -> Stored<()> {
 
 /// Writes a fresh table into the directory of `place`, under the name `name`.
 #[inline(never)]
-fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedMap, (u64, u64))> {
+fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedMap, Status)> {
     let path = place.inside(name);
-    let mut identity = (0, 0);
-    let mapped = elsewhere::with_descriptor(|| {
+    let made = elsewhere::with_descriptor(|| {
         // What an earlier try has left; the name is ours alone.
         let _ = file::unlink(&path);
         let fd = file::open(&path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600)?;
@@ -612,10 +620,11 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedM
             file::allocate(&fd, u64::from(area), u64::from(len_bytes))?;
         }
         file::set_permissions(&fd, place.table_mode())?;
-        identity = file::status(&fd)?.identity();
-        SharedMap::new(&fd, layout::FILE_BYTES as usize)
+        let status = file::status(&fd)?;
+        SharedMap::new(&fd, layout::FILE_BYTES as usize).map(|map| (map, status))
     });
-    let table = Table::new(mapped.map_err(|error| Obstacle::system("make", &path, error))?);
+    let (map, status) = made.map_err(|error| Obstacle::system("make", &path, error))?;
+    let table = Table::new(map);
     table.set32(header!(version), layout::VERSION);
     table.set32(header!(signature), layout::SIGNATURE);
     table.set32(header!(page_bytes), process::page_size() as u32);
@@ -637,7 +646,7 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedM
     table.set32(header!(rmid_forced), first.rmid_forced);
     table.set64(layout::LAST_PAGE, !0);
     table.set64(header!(magic), layout::MAGIC);
-    Ok((table.into_map(), identity))
+    Ok((table.into_map(), status))
 }
 
 #[inline(never)]
@@ -658,8 +667,8 @@ fn restore_table(place: &Place, first: LimitWords, rounds_files: bool) -> Stored
     }
     // Crash here: a registry.new that the next one, holding the lock, removes.
     let _ = file::unlink(&place.inside(HIDDEN));
-    let (map, identity) = write_table(place, HIDDEN, first)?;
-    let namespace = Namespace::new(place, HIDDEN, map, identity, rounds_files);
+    let (map, status) = write_table(place, HIDDEN, first)?;
+    let namespace = Namespace::new(place, HIDDEN, map, &status, rounds_files);
     // The hidden table is nobody else's yet, so any identity will do to lock it.
     let held = lock::lock(&namespace, Identity::from_packed(0));
     let rounded = if rounds_files {

@@ -455,10 +455,11 @@ fn end(held: &Held<'_>, image: &SlotImage, last: Last) {
     });
 }
 
-/// Takes one dying segment to unlink its file. `None`: there is none.
-pub fn claim_dying(held: &Held<'_>) -> Option<SlotImage> {
+/// Takes one dying segment to unlink its file: one of a creator whose files this process `may_unlink`. The others stay for
+/// who may. `None`: there is none.
+pub fn claim_dying(held: &Held<'_>, may_unlink: impl Fn(u32) -> bool) -> Option<SlotImage> {
     let table = held.table();
-    let index = books::pop_dying(held)?;
+    let index = books::take_dying(held, |index| may_unlink(table.get32(slot!(index, cuid))))?;
     if table.get32(slot!(index, state)) != SlotState::Dying as u32 {
         return None;
     }

@@ -209,7 +209,6 @@ static bool refused(long value)
 static int job_go_on(int argument)
 {
 	struct shmid_ds d = { .shm_perm.mode = 0600 };
-	struct shm_info info;
 	char text[64];
 	int status = 0;
 	(void)argument;
@@ -220,7 +219,6 @@ static int job_go_on(int argument)
 	refused(shmctl(the->segment[1].id, IPC_SET, &d));
 	refused(shmctl(the->segment[1].id, IPC_RMID, NULL));
 	refused(shmctl(the->segment[1].id, SHM_LOCK, NULL));
-	refused(shmctl(0, SHM_INFO, (struct shmid_ds *)&info));
 	refused(shmdt(the->address[0]));
 	FILE *list = fopen("/proc/sysvipc/shm", "re");
 	while (list && fgets(text, sizeof text, list))

@@ -107,7 +107,7 @@ void test_held(int points_each, unsigned long long *seed)
 	for (int i = 0; i < op_count; i++) {
 		const struct op *op = &ops[i];
 		/* Who makes a lost table again has it for himself. The neighbour is of the same user, and keeps its segments. */
-		if (op->flags & (HEAVY | EMPTY | SYSTEM | HUGE | FORCED) || strcmp(op->name, "make-lost-table") == 0)
+		if (op->flags & (HEAVY | EMPTY | SYSTEM | HUGE_PAGES | FORCED) || strcmp(op->name, "make-lost-table") == 0)
 			continue;
 		struct profile profile = profile_of(op);
 		for (int k = 0; k < points_each && profile.total_changes > 0; k++) {
