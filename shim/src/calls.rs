@@ -141,15 +141,19 @@ fn is_plain() -> bool {
 /// shmget(2).
 #[inline]
 pub fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int {
-    if is_plain()
-        && let Some(answer) = quick::shmget(key, size as u64, shmflg)
-    {
-        return answer.unwrap_or_else(|refused| {
+    let at_once = if is_plain() {
+        quick::shmget(key, size as u64, shmflg)
+    } else {
+        None
+    };
+    match at_once {
+        Some(Ok(id)) => id,
+        Some(Err(refused)) => {
             errno::set(refused.raw());
             -1
-        });
+        }
+        None => uncancelled(|| shmget_in_full(key, size, shmflg)),
     }
-    uncancelled(|| shmget_in_full(key, size, shmflg))
 }
 
 #[inline(never)]

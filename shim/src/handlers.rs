@@ -18,9 +18,10 @@ pub extern "C" fn expect(action: usize) {
     }
     let mut word = [0; size_of::<u64>()];
     let at = action.wrapping_add(core::mem::offset_of!(Action, sa_sigaction));
-    if usermem::copy_in(at as u64, &mut word)
-        && let Some((handler, _)) = word.split_first_chunk()
-    {
+    if !usermem::copy_in(at as u64, &mut word) {
+        return;
+    }
+    if let Some((handler, _)) = word.split_first_chunk() {
         expect_if_handler(usize::from_ne_bytes(*handler));
     }
 }

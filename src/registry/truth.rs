@@ -69,9 +69,7 @@ impl Host {
             return Ok(false);
         }
         let me = self.me().map(|me| me.cell());
-        if let Some(me) = me
-            && image.sole_cell == me + 1
-        {
+        if me.is_some_and(|me| image.sole_cell == me + 1) {
             return Ok(false);
         }
         let _blocked = Blocked::all();
