@@ -27,10 +27,12 @@ pub mod index;
 pub mod layout;
 pub mod live;
 pub mod lock;
+mod making;
 pub mod namespace;
 pub mod obstacle;
 pub mod prepared;
 pub mod recover;
+mod room;
 pub mod slots;
 pub mod table;
 

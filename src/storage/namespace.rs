@@ -2,24 +2,18 @@
 
 use super::books;
 use super::directory::{Place, Scope};
-use super::index;
-use super::layout::{self, Cell, Record, Slot, cell, header, record, slot};
+use super::layout::{self, cell, header, record, slot};
 use super::live::{self, Identity};
 use super::lock::{self, Held};
 use super::obstacle::{Obstacle, Stored};
-use super::recover;
 use super::slots;
 use super::table::{Journal, SlotImage, Table};
-use crate::os::file::{self, Fd, Lock, Status};
+use crate::os::file::{self, Status};
 use crate::os::map::SharedMap;
 use crate::os::path::Path;
 use crate::os::signals::{Blocked, Sets};
 use crate::os::{OsError, OsResult, credentials, elsewhere, process};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-
-const TABLE: &[u8] = b"registry";
-const TMPFS: u64 = 0x0102_1994;
-const RAMFS: u64 = 0x8584_58f6;
 
 /// The limits, as the header holds them. What they mean is the rules' business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,58 +47,8 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Opens the namespace that the settings name, making it if there is none. Signals are blocked.
-    pub fn open(first: LimitWords) -> Stored<Namespace> {
-        elsewhere::perform(
-            || Namespace::open_here(first),
-            |answer| answer.as_ref().err().and_then(Obstacle::os_error),
-        )
-    }
-
-    #[inline(never)]
-    fn open_here(first: LimitWords) -> Stored<Namespace> {
-        let place = Place::choose()?;
-        let magic = place.check_base()?;
-        let rounds_files = magic != TMPFS && magic != RAMFS;
-        for _ in 0..10 {
-            if !place.check_directory()? {
-                place.make(|hidden| make_table(hidden, first))?;
-                continue;
-            }
-            let path = place.inside(TABLE);
-            let opened = elsewhere::with_descriptor(|| {
-                file::open(&path, libc::O_RDWR, 0).map(|fd| map_table(&place, &path, fd))
-            });
-            match opened {
-                Ok(opened) => {
-                    let (map, status) = opened?;
-                    return Ok(Namespace::new(&place, TABLE, map, &status, rounds_files));
-                }
-                Err(OsError(libc::ENOENT)) => restore_table(&place, first, rounds_files)?,
-                Err(error) => {
-                    // A link, a directory, somebody's fifo: that says more than how the opening failed.
-                    let status = file::status_of(&path)
-                        .map_err(|_| Obstacle::system("open", &path, error))?;
-                    if status.is_file() {
-                        return Err(Obstacle::system("open", &path, error));
-                    }
-                    return Err(Obstacle::WrongKind {
-                        path,
-                        found: status.kind(),
-                        wanted: "a regular file",
-                        owner: status.uid,
-                    });
-                }
-            }
-        }
-        Err(Obstacle::system(
-            "settle in",
-            &place.directory,
-            OsError(libc::EAGAIN),
-        ))
-    }
-
-    fn new(
+    /// A namespace whose table is mapped and found good.
+    pub(super) fn new(
         place: &Place,
         table_name: &'static [u8],
         map: SharedMap,
@@ -380,7 +324,7 @@ impl Namespace {
 
     /// Backs bytes of the table with memory, so that writing them cannot fail.
     #[inline(never)]
-    fn back(&self, offset: u32, len_bytes: u32) -> Stored<()> {
+    pub(super) fn back(&self, offset: u32, len_bytes: u32) -> Stored<()> {
         let path = self.inside(self.table_name);
         // As for a segment's file: SIGXFSZ.
         let _blocked = Blocked::all();
@@ -394,86 +338,6 @@ impl Namespace {
             file::allocate(&fd, u64::from(offset), u64::from(len_bytes))
         });
         backed.map_err(|error| Obstacle::system("enlarge", &path, error))
-    }
-
-    /// Makes sure that slot `index` is backed.
-    pub fn ensure_slot(&self, held: &Held<'_>, index: u32) -> Stored<()> {
-        let ready = self.table.slots_ready();
-        if index < ready {
-            return Ok(());
-        }
-        let wanted = (index + 1)
-            .max(ready + ready.min(512))
-            .next_multiple_of(64)
-            .min(layout::SLOTS);
-        self.back(slot!(ready, version), slots_bytes(wanted - ready))?;
-        held.table().set32(header!(slots_ready), wanted);
-        Ok(())
-    }
-
-    /// Makes sure that cell `index` is backed.
-    pub(super) fn ensure_cell(&self, held: &Held<'_>, index: u32) -> Stored<()> {
-        let ready = self.table.cells_ready();
-        if index < ready {
-            return Ok(());
-        }
-        let wanted = (index + 1)
-            .max(ready + ready.min(512))
-            .next_multiple_of(64)
-            .min(layout::CELLS);
-        self.back(cell!(ready, state), cells_bytes(wanted - ready))?;
-        held.table().set32(header!(cells_ready), wanted);
-        Ok(())
-    }
-
-    /// Before a repair, which touches all of the table that is said to be backed: makes it true where a damaged count says
-    /// more than there is. Nothing happens where it is true already; what cannot be had now may be had by the next one.
-    pub(super) fn back_all(&self) {
-        let _ = self.back(layout::CELL_AREA, cells_bytes(self.table.cells_ready()));
-        let _ = self.back(layout::SLOT_AREA, slots_bytes(self.table.slots_ready()));
-        let _ = self.back(
-            layout::RECORD_AREA,
-            records_bytes(self.table.records_ready()),
-        );
-    }
-
-    /// Backs the key index for so many words.
-    pub(super) fn back_index(&self, words: u32) -> Stored<()> {
-        self.back(layout::INDEX, words * 4)
-    }
-
-    /// Takes a free record, backing more of them if need be.
-    pub(super) fn take_record(&self, held: &Held<'_>) -> Stored<u32> {
-        if let Some(free) = books::pop_free_record(held) {
-            if self.table.get32(record!(free, cell)) == 0 {
-                return Ok(free);
-            }
-            // The list has been damaged: what it leads to is in use.
-            recover::rebuild(held);
-            if let Some(free) = books::pop_free_record(held) {
-                return Ok(free);
-            }
-        }
-        let ready = self.table.records_ready();
-        let more = ready.clamp(128, 2048).min(layout::RECORDS - ready);
-        if more == 0 {
-            return Err(slots::no_record());
-        }
-        self.back(record!(ready, cell), records_bytes(more))?;
-        held.table().set32(header!(records_ready), ready + more);
-        for index in (ready..ready + more).rev() {
-            books::push_free_record(held, index);
-        }
-        books::pop_free_record(held).ok_or(slots::no_record())
-    }
-
-    /// Makes the key index large enough for one more key.
-    pub fn ensure_index(&self, held: &Held<'_>) -> Stored<()> {
-        if index::is_crowded(held) {
-            self.back(layout::INDEX, index::bytes_when_grown(held))?;
-            index::grow(held);
-        }
-        Ok(())
     }
 
     /// Unlinks the files of all dying segments that this process may unlink. The lock must not be held.
@@ -542,154 +406,5 @@ impl Namespace {
             live::reap(&held, cell);
         }
         same
-    }
-}
-
-const fn cells_bytes(count: u32) -> u32 {
-    count * size_of::<Cell>() as u32
-}
-
-const fn slots_bytes(count: u32) -> u32 {
-    count * size_of::<Slot>() as u32
-}
-
-const fn records_bytes(count: u32) -> u32 {
-    count * size_of::<Record>() as u32
-}
-
-#[inline(never)]
-fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(SharedMap, Status)> {
-    let status = place.check_table(path, &fd)?;
-    let damaged = |what| Obstacle::Damaged { path: *path, what };
-    if status.len_bytes != u64::from(layout::FILE_BYTES) {
-        // A table of another version may well have another length: say the better reason.
-        if status.len_bytes >= 4096 {
-            if let Ok(map) = SharedMap::new(&fd, 4096) {
-                check_header(path, &Table::new(map))?;
-            }
-        }
-        return Err(damaged("its length is not that of a table"));
-    }
-    let map = SharedMap::new(&fd, layout::FILE_BYTES as usize)
-        .map_err(|error| Obstacle::system("map", path, error))?;
-    let table = Table::new(map);
-    check_header(path, &table)?;
-    Ok((table.into_map(), status))
-}
-
-fn check_header(path: &Path, table: &Table) -> Stored<()> {
-    let damaged = |what| Obstacle::Damaged { path: *path, what };
-    if table.get64(header!(magic)) != layout::MAGIC {
-        return Err(damaged("it does not begin as a table does"));
-    }
-    let version = table.get32(header!(version));
-    if version != layout::VERSION {
-        return Err(Obstacle::OtherVersion {
-            path: *path,
-            version,
-            ours: layout::VERSION,
-        });
-    }
-    if table.get32(header!(signature)) != layout::SIGNATURE {
-        return Err(damaged("its layout has another signature"));
-    }
-    if table.get32(header!(page_bytes)) as usize != process::page_size() {
-        return Err(damaged("it was made with another page size"));
-    }
-    Ok(())
-}
-
-/// Writes a fresh table into the directory of `place`, under the name `name`.
-#[inline(never)]
-fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedMap, Status)> {
-    let path = place.inside(name);
-    let made = elsewhere::with_descriptor(|| {
-        // What an earlier try has left; the name is ours alone.
-        let _ = file::unlink(&path);
-        let fd = file::open(&path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600)?;
-        file::set_len(&fd, u64::from(layout::FILE_BYTES))?;
-        // The header, the bitmap, the smallest index; the first page of each area behind.
-        let front = layout::INDEX + layout::INDEX_WORDS_AT_FIRST * 4;
-        file::allocate(&fd, 0, u64::from(front))?;
-        for (area, len_bytes) in [
-            (layout::CELL_AREA, cells_bytes(layout::CELLS_AT_FIRST)),
-            (layout::SLOT_AREA, slots_bytes(layout::SLOTS_AT_FIRST)),
-            (layout::RECORD_AREA, records_bytes(layout::RECORDS_AT_FIRST)),
-            (layout::LAST_PAGE, layout::FILE_BYTES - layout::LAST_PAGE),
-        ] {
-            file::allocate(&fd, u64::from(area), u64::from(len_bytes))?;
-        }
-        file::set_permissions(&fd, place.table_mode())?;
-        let status = file::status(&fd)?;
-        SharedMap::new(&fd, layout::FILE_BYTES as usize).map(|map| (map, status))
-    });
-    let (map, status) = made.map_err(|error| Obstacle::system("make", &path, error))?;
-    let table = Table::new(map);
-    table.set32(header!(version), layout::VERSION);
-    table.set32(header!(signature), layout::SIGNATURE);
-    table.set32(header!(page_bytes), process::page_size() as u32);
-    table.set32(header!(index_words), layout::INDEX_WORDS_AT_FIRST);
-    table.set32(header!(cursor_last), u32::MAX);
-    table.set32(header!(cells_ready), layout::CELLS_AT_FIRST);
-    table.set32(header!(slots_ready), layout::SLOTS_AT_FIRST);
-    let records = layout::RECORDS_AT_FIRST;
-    table.set32(header!(records_ready), records);
-    for index in 0..records {
-        // The list of free records, lowest first.
-        let next = if index + 1 < records { index + 2 } else { 0 };
-        table.set32(record!(index, next_of_segment), next);
-    }
-    table.set32(header!(free_record), 1);
-    table.set64(header!(shmmax), first.shmmax);
-    table.set64(header!(shmall), first.shmall);
-    table.set32(header!(shmmni), first.shmmni);
-    table.set32(header!(rmid_forced), first.rmid_forced);
-    table.set64(layout::LAST_PAGE, !0);
-    table.set64(header!(magic), layout::MAGIC);
-    Ok((table.into_map(), status))
-}
-
-#[inline(never)]
-fn make_table(hidden: &Place, first: LimitWords) -> Stored<()> {
-    write_table(hidden, TABLE, first).map(|_| ())
-}
-
-/// The directory is there and its table is not: somebody removed it. Makes a new one from the segments' files.
-#[inline(never)]
-fn restore_table(place: &Place, first: LimitWords, rounds_files: bool) -> Stored<()> {
-    const HIDDEN: &[u8] = b"registry.new";
-    let system = |doing, error| Obstacle::system(doing, &place.directory, error);
-    let lock = file::open(&place.directory, libc::O_RDONLY | libc::O_DIRECTORY, 0)
-        .map_err(|error| system("open", error))?;
-    file::lock(&lock, Lock::Exclusive).map_err(|error| system("lock", error))?;
-    if file::status_of(&place.inside(TABLE)).is_ok() {
-        return Ok(());
-    }
-    // Crash here: a registry.new that the next one, holding the lock, removes.
-    let _ = file::unlink(&place.inside(HIDDEN));
-    let (map, status) = write_table(place, HIDDEN, first)?;
-    let namespace = Namespace::new(place, HIDDEN, map, &status, rounds_files);
-    // The hidden table is nobody else's yet, so any identity will do to lock it.
-    let held = lock::lock(&namespace, Identity::from_packed(0));
-    let rounded = if rounds_files {
-        layout::FLAG_ROUNDED
-    } else {
-        0
-    };
-    let adopted =
-        recover::adopt(&held, &namespace, &place.inside(b"segments"), rounded).and_then(|()| {
-            namespace.for_each_huge_home(&mut |segments, log2| {
-                let flags = layout::FLAG_NORESERVE | log2 << layout::FLAG_HUGE_SHIFT;
-                recover::adopt(&held, &namespace, segments, flags)
-            })
-        });
-    drop(held);
-    if let Err(obstacle) = adopted {
-        let _ = file::unlink(&place.inside(HIDDEN));
-        return Err(obstacle);
-    }
-    match file::rename_new(&place.inside(HIDDEN), &place.inside(TABLE)) {
-        Ok(()) | Err(OsError(libc::EEXIST)) => Ok(()),
-        Err(error) => Err(system("put a new table into", error)),
     }
 }
