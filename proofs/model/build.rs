@@ -41,6 +41,24 @@ const CHANGES: &[(&str, &str, &str, usize)] = &[
         "pub const INDEX_WORDS_AT_FIRST: u32 = 4;",
         1,
     ),
+    (
+        "layout.rs",
+        "pub const SLOTS_AT_FIRST: u32 = 64;",
+        "pub const SLOTS_AT_FIRST: u32 = 3;",
+        1,
+    ),
+    (
+        "layout.rs",
+        "pub const CELLS_AT_FIRST: u32 = 64;",
+        "pub const CELLS_AT_FIRST: u32 = 4;",
+        1,
+    ),
+    (
+        "layout.rs",
+        "pub const RECORDS_AT_FIRST: u32 = 128;",
+        "pub const RECORDS_AT_FIRST: u32 = 5;",
+        1,
+    ),
     ("layout.rs", "pub(super) use ", "pub(crate) use ", 4),
     (
         "layout.rs",
@@ -61,6 +79,12 @@ const CHANGES: &[(&str, &str, &str, usize)] = &[
         "*",
         "use crate::os::futex;",
         "use crate::os::atomic::futex;",
+        1,
+    ),
+    (
+        "*",
+        "use crate::os::{futex, map, process};",
+        "use crate::os::atomic::futex;\nuse crate::os::{map, process};",
         1,
     ),
     ("*", "core::sync::atomic", "crate::os::atomic", 0),
@@ -183,10 +207,12 @@ impl Namespace {
         Namespace {
             table: Table::new(map),
             directory: Path::from_bytes(b"/nowhere").unwrap_or_default(),
+            segments: Path::from_bytes(b"/nowhere/segments").unwrap_or_default(),
             scope: Scope::User,
             opened_by: process::euid(),
             table_name: TABLE,
-            table_inode: 0,
+            table_file: (0, 0),
+            seen_in_place: AtomicU64::new(0),
             rounds_files: false,
             preparing: AtomicU32::new(0),
         }
@@ -195,7 +221,7 @@ impl Namespace {
 "#;
 
 /// Modules of `os` that are replaced by those of `src/os`; each can still reach the real one as `real_NAME`.
-const REPLACED: &[&str] = &["map", "file", "process"];
+const REPLACED: &[&str] = &["map", "file", "process", "signals"];
 
 fn main() {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap());

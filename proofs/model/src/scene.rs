@@ -10,11 +10,11 @@ use crate::storage::slots::{self, Cursor, NewSegment};
 use std::sync::Arc;
 
 /// Slots, processes and records of the small table.
-pub const SLOTS: u32 = 3;
+pub const SLOTS: u32 = layout::SLOTS_AT_FIRST;
 /// See [`SLOTS`].
-pub const PROCESSES: u32 = 4;
+pub const PROCESSES: u32 = layout::CELLS_AT_FIRST;
 /// See [`SLOTS`].
-pub const RECORDS: u32 = 5;
+pub const RECORDS: u32 = layout::RECORDS_AT_FIRST;
 
 /// Where the lock's word lies.
 pub const LOCK: u32 = header!(lock);
@@ -94,12 +94,11 @@ pub fn primary(held: &Held<'_>) -> Vec<u64> {
     ];
     for slot in 0..SLOTS {
         let image = table.image(slot);
-        // What state a free slot remembers is nobody's business, but for its id's sake.
-        words.extend([u64::from(image.state), image.id as u64]);
+        // Nothing that a free slot holds means anything.
+        words.push(image.state.into());
         if image.state != layout::SlotState::Free as u32 {
-            words.extend(
-                [image.key, image.name_key, image.cpid, image.lpid].map(|word| word as u64),
-            );
+            let numbers = [image.id, image.key, image.name_key, image.cpid, image.lpid];
+            words.extend(numbers.map(|word| word as u64));
             words.extend([image.atime, image.dtime, image.ctime].map(|word| word as u64));
             words.extend([image.uid, image.gid, image.cuid, image.cgid].map(u64::from));
             words

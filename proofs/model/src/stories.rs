@@ -8,7 +8,7 @@ use crate::storage::layout::{MODE_MARKED, cell};
 use crate::storage::live;
 use crate::storage::lock::Held;
 use crate::storage::recover;
-use crate::storage::slots::{self, Cursor};
+use crate::storage::slots::{self, Cursor, Last};
 use crate::storage::table::SlotImage;
 
 /// One change, in one run of the journal.
@@ -124,7 +124,7 @@ pub const STORIES: &[Story] = &[
         name: "detach",
         before: attached_by_two,
         steps: &[|held| {
-            slots::detach(held, 0, 1, Some((71, 701)));
+            slots::detach(held, 0, 1, Some((71, 701)), Last::List);
         }],
         is_long: false,
     },
@@ -132,7 +132,7 @@ pub const STORIES: &[Story] = &[
         name: "detach the last of a removed one",
         before: attached_and_marked,
         steps: &[|held| {
-            slots::detach(held, 0, 1, Some((71, 701)));
+            slots::detach(held, 0, 1, Some((71, 701)), Last::List);
         }],
         is_long: false,
     },

@@ -63,6 +63,11 @@ impl SharedMap {
         }
     }
 
+    /// The `LEN` bytes from byte `offset` on.
+    pub fn block<const LEN: usize>(&self, offset: u32) -> Block<'_, LEN> {
+        Block { map: self, offset }
+    }
+
     /// The 64-bit word at byte `offset`.
     pub fn word64(&self, offset: u32) -> &AtomicU64 {
         assert!(offset % 8 == 0 && offset < crate::storage::layout::FILE_BYTES);
@@ -75,5 +80,26 @@ impl SharedMap {
             Word::Wide(word) => unsafe { &*core::ptr::from_ref(word.as_ref()) },
             Word::Narrow(_) => panic!("the word at {offset} has 32 bits"),
         }
+    }
+}
+
+/// `LEN` bytes of a [`SharedMap`].
+#[derive(Clone, Copy)]
+pub struct Block<'m, const LEN: usize> {
+    map: &'m SharedMap,
+    offset: u32,
+}
+
+impl<'m, const LEN: usize> Block<'m, LEN> {
+    /// The 32-bit word at byte `AT` of the block.
+    pub fn word32<const AT: usize>(self) -> &'m AtomicU32 {
+        const { assert!(AT + 4 <= LEN) };
+        self.map.word32(self.offset + AT as u32)
+    }
+
+    /// The 64-bit word at byte `AT` of the block.
+    pub fn word64<const AT: usize>(self) -> &'m AtomicU64 {
+        const { assert!(AT + 8 <= LEN) };
+        self.map.word64(self.offset + AT as u32)
     }
 }

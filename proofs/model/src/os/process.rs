@@ -6,3 +6,8 @@ pub use super::real_process::*;
 pub fn now_secs() -> i64 {
     1_000
 }
+
+/// Likewise: whatever was seen a moment ago is seen still.
+pub fn coarse_nanos() -> u64 {
+    0
+}
