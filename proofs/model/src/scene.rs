@@ -101,8 +101,9 @@ pub fn primary(held: &Held<'_>) -> Vec<u64> {
             words.extend(numbers.map(|word| word as u64));
             words.extend([image.atime, image.dtime, image.ctime].map(|word| word as u64));
             words.extend([image.uid, image.gid, image.cuid, image.cgid].map(u64::from));
-            words
-                .extend([image.mode, image.flags, image.creator_cell, image.locker].map(u64::from));
+            // That nobody could unlink a file is forgotten by a repair.
+            let flags = image.flags & !layout::FLAG_STUCK;
+            words.extend([image.mode, flags, image.creator_cell, image.locker].map(u64::from));
             words.push(image.segsz);
         }
     }

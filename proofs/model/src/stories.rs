@@ -3,8 +3,8 @@
 use crate::audit::audit;
 use crate::scene::{self, colliding_keys, create, primary, process};
 use crate::storage::Namespace;
-use crate::storage::index::{self, Lookup};
-use crate::storage::layout::{MODE_MARKED, cell};
+use crate::storage::index::{self, Glance, Known, Lookup};
+use crate::storage::layout::{FLAG_RIGHTS, MODE_MARKED, SlotState, cell, slot};
 use crate::storage::live;
 use crate::storage::lock::Held;
 use crate::storage::recover;
@@ -22,8 +22,9 @@ pub struct Story {
     pub before: Step,
     /// What process 0 does, taking the lock for each.
     pub steps: &'static [Step],
-    /// It writes so many words that a reader could see more mixtures of old and new ones than can be tried.
-    pub is_long: bool,
+    /// It writes so many words that a reader could see more mixtures of old and new ones than can be tried: these are
+    /// not looked at.
+    pub plain: &'static [u32],
 }
 
 /// The key of segment 0. Those of the others would like to stand at the same place of the index.
@@ -69,6 +70,12 @@ fn attached_by_two(held: &Held<'_>) {
     attach_by(held, 2, None);
 }
 
+fn given_up(held: &Held<'_>) {
+    three_segments(held);
+    slots::destroy_and_claim(held, &image(held));
+    slots::give_up(held, 0);
+}
+
 const AT_FIRST: Cursor = Cursor {
     next: 0,
     last: -1,
@@ -88,37 +95,56 @@ fn two_others_and_reserved(held: &Held<'_>) {
     reserve(held);
 }
 
+/// Of what [`slots::reserve`] writes, all but the version, the state, the id, the mode and the size.
+const OF_A_NEW_SLOT: &[u32] = &[
+    slot!(0, key),
+    slot!(0, name_key),
+    slot!(0, uid),
+    slot!(0, gid),
+    slot!(0, cuid),
+    slot!(0, cgid),
+    slot!(0, atime),
+    slot!(0, dtime),
+    slot!(0, ctime),
+    slot!(0, cpid),
+    slot!(0, lpid),
+    slot!(0, flags),
+    slot!(0, creator_cell),
+    slot!(0, creator_gen),
+    slot!(0, locker),
+];
+
 /// All changes there are.
 pub const STORIES: &[Story] = &[
     Story {
         name: "reserve a slot",
         before: two_others,
         steps: &[reserve],
-        is_long: true,
+        plain: OF_A_NEW_SLOT,
     },
     Story {
         name: "publish a segment",
         before: two_others_and_reserved,
         steps: &[|held| slots::publish(held, 0, 900)],
-        is_long: false,
+        plain: &[],
     },
     Story {
         name: "give up making a segment",
         before: reserve,
         steps: &[|held| slots::abandon(held, 0, AT_FIRST, scene::cursor_behind(0))],
-        is_long: false,
+        plain: &[],
     },
     Story {
         name: "attach",
         before: one_segment,
         steps: &[|held| attach_by(held, 0, None)],
-        is_long: false,
+        plain: &[],
     },
     Story {
         name: "attach once more",
         before: attached_by_two,
         steps: &[|held| attach_by(held, 0, Some(0))],
-        is_long: false,
+        plain: &[],
     },
     Story {
         name: "detach",
@@ -126,7 +152,7 @@ pub const STORIES: &[Story] = &[
         steps: &[|held| {
             slots::detach(held, 0, 1, Some((71, 701)), Last::List);
         }],
-        is_long: false,
+        plain: &[],
     },
     Story {
         name: "detach the last of a removed one",
@@ -134,19 +160,43 @@ pub const STORIES: &[Story] = &[
         steps: &[|held| {
             slots::detach(held, 0, 1, Some((71, 701)), Last::List);
         }],
-        is_long: false,
+        plain: &[],
+    },
+    Story {
+        name: "detach the last of a removed one and unlink",
+        before: attached_and_marked,
+        steps: &[
+            |held| {
+                let ended = slots::detach(held, 0, 1, Some((71, 701)), Last::Claim);
+                assert!(ended.is_some());
+            },
+            |held| slots::bury(held, 0),
+        ],
+        plain: &[],
+    },
+    Story {
+        name: "detach the last of a removed one and fail to unlink",
+        before: attached_and_marked,
+        steps: &[
+            |held| {
+                let ended = slots::detach(held, 0, 1, Some((71, 701)), Last::Claim);
+                assert!(ended.is_some());
+            },
+            |held| slots::give_up(held, 0),
+        ],
+        plain: &[],
     },
     Story {
         name: "hand attaches to a child",
         before: attached_by_two,
         steps: &[|held| slots::move_all(held, 0, 3)],
-        is_long: false,
+        plain: &[],
     },
     Story {
         name: "remove while attached",
         before: attached_by_two,
         steps: &[|held| slots::mark(held, &image(held))],
-        is_long: false,
+        plain: &[],
     },
     Story {
         name: "remove and unlink",
@@ -156,7 +206,7 @@ pub const STORIES: &[Story] = &[
             |held| assert!(slots::claim_dying(held).is_some()),
             |held| slots::bury(held, 0),
         ],
-        is_long: false,
+        plain: &[],
     },
     Story {
         name: "remove and fail to unlink",
@@ -166,7 +216,50 @@ pub const STORIES: &[Story] = &[
             |held| assert!(slots::claim_dying(held).is_some()),
             |held| slots::give_up(held, 0),
         ],
-        is_long: false,
+        plain: &[],
+    },
+    Story {
+        name: "remove, claim and unlink",
+        before: three_segments,
+        steps: &[
+            |held| slots::destroy_and_claim(held, &image(held)),
+            |held| slots::bury(held, 0),
+        ],
+        plain: &[],
+    },
+    Story {
+        name: "remove, claim and fail to unlink",
+        before: three_segments,
+        steps: &[
+            |held| slots::destroy_and_claim(held, &image(held)),
+            |held| slots::give_up(held, 0),
+        ],
+        plain: &[],
+    },
+    Story {
+        name: "try again to unlink",
+        before: given_up,
+        steps: &[
+            |held| slots::list_stuck_again(held, |_| true),
+            |held| assert!(slots::claim_dying(held).is_some()),
+            |held| slots::bury(held, 0),
+        ],
+        plain: &[],
+    },
+    Story {
+        name: "set and clear a flag",
+        before: one_segment,
+        steps: &[
+            |held| slots::set_flags(held, 0, FLAG_RIGHTS),
+            |held| slots::clear_flags(held, 0, FLAG_RIGHTS),
+        ],
+        plain: &[],
+    },
+    Story {
+        name: "make the index larger",
+        before: three_segments,
+        steps: &[index::grow],
+        plain: &[],
     },
     Story {
         name: "set owner and mode",
@@ -176,25 +269,25 @@ pub const STORIES: &[Story] = &[
             (image.uid, image.gid, image.mode, image.ctime) = (8, 9, 0o644, 901);
             slots::set_permissions(held, &image);
         }],
-        is_long: false,
+        plain: &[],
     },
     Story {
         name: "lock in memory",
         before: one_segment,
         steps: &[|held| slots::set_locked(held, 0, 0o2600, 8)],
-        is_long: false,
+        plain: &[],
     },
     Story {
         name: "stamp",
         before: one_segment,
         steps: &[|held| slots::stamp(held, 0, Some(801), Some(802), 72)],
-        is_long: false,
+        plain: &[],
     },
     Story {
         name: "announce the end",
         before: attached_by_two,
         steps: &[|held| slots::announce_end(held, 0, 0, 73, 803)],
-        is_long: false,
+        plain: &[],
     },
 ];
 
@@ -207,6 +300,7 @@ pub struct Seen {
     attachers: Vec<Vec<u32>>,
     found: Vec<bool>,
     has_third: bool,
+    plain: bool,
 }
 
 impl Seen {
@@ -215,7 +309,10 @@ impl Seen {
         let namespace = scene::empty();
         let held = namespace.lock(process(0));
         (story.before)(&held);
-        let mut seen = Seen::default();
+        let mut seen = Seen {
+            plain: !story.plain.is_empty(),
+            ..Seen::default()
+        };
         seen.note(&held);
         for step in story.steps {
             step(&held);
@@ -278,6 +375,23 @@ impl Seen {
                 Lookup::Absent => assert!(!self.has_third, "the third one was always there"),
                 Lookup::Busy => {}
             },
+            Look::Glance => match index::find_at_once(table, key(0)) {
+                Glance::Found(known) => {
+                    let mut there = self.images.iter().filter(|image| image.key == key(0));
+                    assert!(
+                        there.any(|image| image.is_live() && is_of(&known, image)),
+                        "never there: {known:?}\nof {:?}",
+                        self.images
+                    );
+                }
+                Glance::Absent => assert!(self.found.contains(&false), "it was never absent"),
+                Glance::Unsure => {}
+            },
+            Look::GlanceAtAnother => match index::find_at_once(table, key(2)) {
+                Glance::Found(known) => assert_eq!(known.id, 2),
+                Glance::Absent => assert!(!self.has_third, "the third one was always there"),
+                Glance::Unsure => {}
+            },
             Look::Totals => {
                 if let Some(totals) = index::consistently(table, || totals(namespace)) {
                     assert!(self.totals.contains(&totals), "never there: {totals:?}");
@@ -294,9 +408,22 @@ impl Seen {
         }
     }
 
+    /// The story's words that are `plain` are not among those that are compared.
     fn check_image(&self, image: &SlotImage) {
+        let compared = |image: &SlotImage| match self.plain {
+            false => *image,
+            true => SlotImage {
+                slot: image.slot,
+                state: image.state,
+                id: image.id,
+                mode: image.mode,
+                segsz: image.segsz,
+                ..SlotImage::EMPTY
+            },
+        };
+        let seen = compared(image);
         assert!(
-            self.images.contains(image),
+            self.images.iter().any(|image| compared(image) == seen),
             "never there: {image:?}\nof {:?}",
             self.images
         );
@@ -312,6 +439,10 @@ pub enum Look {
     Find,
     /// A key that stands, or stood, behind key 0.
     FindAnother,
+    /// Key 0, at a single look.
+    Glance,
+    /// The other key, at a single look.
+    GlanceAtAnother,
     /// Numbers of segments and pages.
     Totals,
     /// Who has segment 0 attached.
@@ -320,13 +451,26 @@ pub enum Look {
 
 impl Look {
     /// All there are.
-    pub const ALL: [Look; 5] = [
+    pub const ALL: [Look; 7] = [
         Look::Snapshot,
         Look::Find,
         Look::FindAnother,
+        Look::Glance,
+        Look::GlanceAtAnother,
         Look::Totals,
         Look::Attachers,
     ];
+}
+
+fn is_of(known: &Known, image: &SlotImage) -> bool {
+    let of_image = Known {
+        id: image.id,
+        uid: image.uid,
+        cuid: image.cuid,
+        mode: image.mode,
+        segsz: image.segsz,
+    };
+    *known == of_image
 }
 
 /// Segments, those that are marked, pages.
@@ -365,4 +509,18 @@ pub fn check_reaped(held: &Held<'_>) {
     let image = table.image(0);
     let gone = image.mode & MODE_MARKED != 0 && image.nattch == 0 && image.is_live();
     assert!(!gone, "a removed segment has outlived its last user");
+
+    // Whatever was being made or unlinked is found by whoever sweeps next, and no slot is lost.
+    slots::list_stuck_again(held, |_| true);
+    while let Some(image) = slots::claim_dying(held) {
+        slots::bury(held, image.slot);
+    }
+    audit(held);
+    for slot in 0..scene::SLOTS {
+        let state = table.image(slot).state;
+        assert!(
+            state == SlotState::Free as u32 || state == SlotState::Live as u32,
+            "nobody unlinks the file of slot {slot}"
+        );
+    }
 }

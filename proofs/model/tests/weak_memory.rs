@@ -6,6 +6,7 @@ use loom::model::Builder;
 use loom::thread;
 use shmshim_model::audit::audit;
 use shmshim_model::mortal;
+use shmshim_model::os::map::leave_plain;
 use shmshim_model::scene::{self, SLOTS, create, process};
 use shmshim_model::storage::live;
 use shmshim_model::storage::{Namespace, books, index, slots};
@@ -46,7 +47,7 @@ fn preemptions(or: usize) -> usize {
 
 #[test]
 fn a_reader_without_a_lock_sees_a_segment_as_it_was_at_one_moment() {
-    for story in STORIES.iter().filter(|story| !story.is_long) {
+    for story in STORIES {
         let seen = seen_of(story);
         let ways: Vec<_> = Look::ALL.map(|look| read_during(story, &seen, look)).into();
         println!("read while others {}: {ways:?} ways", story.name);
@@ -55,7 +56,8 @@ fn a_reader_without_a_lock_sees_a_segment_as_it_was_at_one_moment() {
 
 fn read_during(story: &'static Story, seen: &Seen, look: Look) -> usize {
     let seen = seen.clone();
-    explore(preemptions(2), move || {
+    leave_plain(story.plain);
+    let ways = explore(preemptions(2), move || {
         let namespace = scene::empty();
         (story.before)(&namespace.lock(process(0)));
         let writer = {
@@ -69,7 +71,9 @@ fn read_during(story: &'static Story, seen: &Seen, look: Look) -> usize {
         seen.check_as_reader(&namespace, look);
         writer.join().unwrap();
         audit(&namespace.lock(process(1)));
-    })
+    });
+    leave_plain(&[]);
+    ways
 }
 
 #[test]
@@ -256,4 +260,42 @@ fn two_makers_of_a_key_leave_one_segment() {
         );
     });
     println!("two make the same key: {ways} ways");
+}
+
+/// What `IPC_RMID` does, and whoever sweeps: each time a file is unlinked, `unlinked` counts it.
+fn remove(namespace: &Namespace, cell: u32, key: i32, unlinked: &AtomicUsize) {
+    let me = process(cell);
+    let held = namespace.lock(me);
+    if let Some(image) = index::find_locked(&held, key) {
+        slots::destroy_and_claim(&held, &image);
+        drop(held);
+        unlinked.fetch_add(1, Ordering::Relaxed);
+        slots::bury(&namespace.lock(me), image.slot);
+    } else if let Some(image) = slots::claim_dying(&held) {
+        drop(held);
+        unlinked.fetch_add(1, Ordering::Relaxed);
+        slots::bury(&namespace.lock(me), image.slot);
+    }
+}
+
+#[test]
+fn nobody_else_unlinks_what_is_claimed() {
+    let run = |cells: [u32; 2]| {
+        let namespace = scene::empty();
+        create(&namespace.lock(process(0)), 0, 5);
+        let unlinked = Arc::new(AtomicUsize::new(0));
+        let other = {
+            let (namespace, unlinked) = (Arc::clone(&namespace), Arc::clone(&unlinked));
+            thread::spawn(move || remove(&namespace, cells[0], 5, &unlinked))
+        };
+        remove(&namespace, cells[1], 5, &unlinked);
+        other.join().unwrap();
+        assert_eq!(unlinked.load(Ordering::Relaxed), 1, "unlinkings");
+        let held = namespace.lock(process(2));
+        audit(&held);
+        assert!(!namespace.table().image(0).is_live());
+    };
+    explore(0, move || run([0, 1]));
+    let ways = explore(preemptions(2), move || run([0, 1]));
+    println!("two remove the same segment: {ways} ways");
 }

@@ -11,40 +11,58 @@ pub fn spin_loop() {}
 macro_rules! word {
     ($name:ident, $value:ty) => {
         /// A word of shared memory.
-        pub struct $name {
-            word: model::$name,
-            looks: Looks,
+        pub enum $name {
+            /// Every value that a load may see is tried.
+            Explored(model::$name, Looks),
+            /// A load sees what was stored last: see [`super::map::leave_plain`].
+            Plain(core::sync::atomic::$name),
         }
 
         impl $name {
             pub fn new(value: $value) -> $name {
-                $name {
-                    word: model::$name::new(value),
-                    looks: Looks::new(),
-                }
+                $name::Explored(model::$name::new(value), Looks::new())
+            }
+
+            pub fn plain(value: $value) -> $name {
+                $name::Plain(value.into())
             }
 
             pub fn load(&self, order: Ordering) -> $value {
                 if mortal::is_dead() {
                     return 0;
                 }
-                self.looks.look();
-                self.word.load(order)
+                match self {
+                    $name::Explored(word, looks) => {
+                        looks.look();
+                        word.load(order)
+                    }
+                    $name::Plain(word) => word.load(order),
+                }
             }
 
             pub fn store(&self, value: $value, order: Ordering) {
-                if mortal::lives_to_write() {
-                    self.looks.meet();
-                    self.word.store(value, order);
+                if !mortal::lives_to_write() {
+                    return;
+                }
+                match self {
+                    $name::Explored(word, looks) => {
+                        looks.meet();
+                        word.store(value, order);
+                    }
+                    $name::Plain(word) => word.store(value, order),
                 }
             }
 
             pub fn swap(&self, value: $value, order: Ordering) -> $value {
-                if mortal::lives_to_write() {
-                    self.looks.meet();
-                    self.word.swap(value, order)
-                } else {
-                    0
+                if !mortal::lives_to_write() {
+                    return 0;
+                }
+                match self {
+                    $name::Explored(word, looks) => {
+                        looks.meet();
+                        word.swap(value, order)
+                    }
+                    $name::Plain(word) => word.swap(value, order),
                 }
             }
 
@@ -55,11 +73,15 @@ macro_rules! word {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$value, $value> {
-                if mortal::lives_to_write() {
-                    self.looks.meet();
-                    self.word.compare_exchange(current, new, success, failure)
-                } else {
-                    Ok(current)
+                if !mortal::lives_to_write() {
+                    return Ok(current);
+                }
+                match self {
+                    $name::Explored(word, looks) => {
+                        looks.meet();
+                        word.compare_exchange(current, new, success, failure)
+                    }
+                    $name::Plain(word) => word.compare_exchange(current, new, success, failure),
                 }
             }
         }
@@ -75,7 +97,7 @@ word!(AtomicU64, u64);
 /// every version here) would hide that somebody else has looked at it meanwhile, and the order in which the store
 /// comes before that look would never be tried. So each thread's looks leave a mark of their own, which each writer
 /// meets. The marks are relaxed: they order nothing.
-struct Looks {
+pub struct Looks {
     #[cfg(not(feature = "shuttle"))]
     marks: [(std::sync::atomic::AtomicBool, model::AtomicBool); mortal::THREADS],
 }
