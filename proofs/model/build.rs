@@ -102,47 +102,99 @@ type Break = (
     &'static [(&'static str, &'static str, &'static str)],
 );
 /// The code, broken on purpose: what the model must find. `SHMSHIM_BREAK` names one.
-const BREAKS: [Break; 12] = [
+const BREAKS: &[Break] = &[
     (
         "the-version-becomes-odd-after-the-change",
         &[(
             "table.rs",
-            "    table.set32(slot!(index, version), before | 1);\n    fence(Ordering::SeqCst);\n    let answer = change();\n",
-            "    let answer = change();\n    table.set32(slot!(index, version), before | 1);\n",
+            "    version.store(before | 1, Ordering::Relaxed);\n    fence(Ordering::Release);\n    let answer = change();\n",
+            "    let answer = change();\n    version.store(before | 1, Ordering::Relaxed);\n",
+        )],
+    ),
+    (
+        "the-fence-behind-the-odd-version-is-gone",
+        &[("table.rs", "    fence(Ordering::Release);\n", "")],
+    ),
+    (
+        "the-version-becomes-even-in-no-order",
+        &[(
+            "table.rs",
+            "before.wrapping_add(2), Ordering::Release",
+            "before.wrapping_add(2), Ordering::Relaxed",
+        )],
+    ),
+    (
+        "a-reserved-slot-is-filled-before-its-version-is-odd",
+        &[
+            (
+                "slots.rs",
+                "    change_slot(held, index, || {\n        macro_rules! set {\n",
+                "    {\n        macro_rules! set {\n",
+            ),
+            (
+                "slots.rs",
+                "        // Crash here: a free slot.\n",
+                "    }\n    change_slot(held, index, || {\n",
+            ),
+        ],
+    ),
+    (
+        "the-first-look-at-the-version-orders-nothing",
+        &[(
+            "table.rs",
+            "version).load(Ordering::Acquire)",
+            "version).load(Ordering::Relaxed)",
+        )],
+    ),
+    (
+        "the-fence-behind-a-look-is-gone",
+        &[(
+            "table.rs",
+            "                fence(Ordering::Acquire);\n",
+            "",
         )],
     ),
     (
         "the-version-is-not-looked-at-again",
         &[(
             "table.rs",
-            "if self.get32(slot!(index, version)) == before {",
+            "if word!(words, Slot, version).load(Ordering::Relaxed) == before {",
             "if true {",
         )],
     ),
     (
-        "stores-are-relaxed-and-the-fence-is-gone",
+        "a-glance-does-not-look-at-the-version-again",
+        &[(
+            "index.rs",
+            "before & 1 == 0 && get!(version) == before",
+            "before & 1 == 0",
+        )],
+    ),
+    (
+        "a-glance-has-no-fence",
+        &[(
+            "index.rs",
+            "    fence(Ordering::Acquire);\n    let unchanged = before",
+            "    let unchanged = before",
+        )],
+    ),
+    (
+        "a-glance-does-not-ask-whether-the-index-is-busy",
+        &[(
+            "index.rs",
+            "            index_before & 1 == 0 && table.get32(header!(index_version)) == index_before;",
+            "            true;",
+        )],
+    ),
+    (
+        "stores-to-the-index-are-in-no-order",
         &[
             (
                 "table.rs",
                 "store(value, Ordering::Release)",
                 "store(value, Ordering::Relaxed)",
             ),
-            ("table.rs", "    fence(Ordering::SeqCst);\n", ""),
-        ],
-    ),
-    (
-        "loads-are-relaxed-and-the-fence-is-gone",
-        &[
-            (
-                "table.rs",
-                "load(Ordering::Acquire)",
-                "load(Ordering::Relaxed)",
-            ),
-            (
-                "table.rs",
-                "                fence(Ordering::Acquire);\n",
-                "",
-            ),
+            ("index.rs", "    fence(Ordering::Release);\n", ""),
         ],
     ),
     (
@@ -166,6 +218,34 @@ const BREAKS: [Break; 12] = [
         &[(
             "table.rs",
             "        self.table.set32(header!(journal_armed), 1);\n",
+            "",
+        )],
+    ),
+    (
+        "a-slot-is-taken-before-it-is-filled",
+        &[(
+            "slots.rs",
+            "        // Nothing that a free slot holds means anything, so only the step that makes it another needs the journal.\n",
+            "        held.table().set32(slot!(index, state), SlotState::Creating as u32);\n",
+        )],
+    ),
+    (
+        "a-claim-is-not-in-the-journal",
+        &[(
+            "slots.rs",
+            "        journal.put32(cell!(held.me().cell(), work), index + 1);\n    }\n",
+            "        held.table().set32(cell!(held.me().cell(), work), index + 1);\n    }\n",
+        )],
+    ),
+    (
+        "what-is-claimed-is-listed-as-well",
+        &[("slots.rs", "    if last == Last::List {\n", "    {\n")],
+    ),
+    (
+        "reaping-forgets-what-was-being-unlinked",
+        &[(
+            "live.rs",
+            "                books::push_dying(held, slot);\n",
             "",
         )],
     ),
@@ -255,7 +335,10 @@ fn storage(sources: &Path, out: &Path) -> String {
     let breaks = match BREAKS.iter().find(|(name, _)| *name == broken) {
         Some((_, breaks)) => *breaks,
         None if broken.is_empty() => &[],
-        None => panic!("SHMSHIM_BREAK: {:?}", BREAKS.map(|(name, _)| name)),
+        None => {
+            let names: Vec<_> = BREAKS.iter().map(|one| one.0).collect();
+            panic!("SHMSHIM_BREAK: {names:?}")
+        }
     };
     let mut used = vec![0; CHANGES.len()];
     let room = sources.join("storage");

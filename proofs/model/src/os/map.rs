@@ -9,7 +9,7 @@ use super::file::Fd;
 use super::{OsError, OsResult};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 enum Word {
     Narrow(Box<AtomicU32>),
@@ -65,7 +65,7 @@ impl SharedMap {
     /// The 32-bit word at byte `offset`.
     pub fn word32(&self, offset: u32) -> &AtomicU32 {
         assert!(offset % 4 == 0 && offset < crate::storage::layout::FILE_BYTES);
-        let mut words = self.words.lock().unwrap();
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
         let word = words
             .entry(offset)
             .or_insert_with(|| make(offset, false));
@@ -84,7 +84,7 @@ impl SharedMap {
     /// The 64-bit word at byte `offset`.
     pub fn word64(&self, offset: u32) -> &AtomicU64 {
         assert!(offset % 8 == 0 && offset < crate::storage::layout::FILE_BYTES);
-        let mut words = self.words.lock().unwrap();
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
         let word = words
             .entry(offset)
             .or_insert_with(|| make(offset, true));
