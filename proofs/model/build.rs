@@ -283,15 +283,16 @@ const BREAKS: &[Break] = &[
 const NAMESPACE_OVER_A_TABLE: &str = r#"
 impl Namespace {
     /// A namespace over words that are there already.
-    pub fn over(map: SharedMap) -> Namespace {
+    pub fn over(map: crate::os::map::SharedMap) -> Namespace {
         Namespace {
             table: Table::new(map),
             directory: Path::from_bytes(b"/nowhere").unwrap_or_default(),
             segments: Path::from_bytes(b"/nowhere/segments").unwrap_or_default(),
             scope: Scope::User,
             opened_by: process::euid(),
-            table_name: TABLE,
+            table_name: b"registry",
             table_file: (0, 0),
+            owner: process::euid(),
             seen_in_place: AtomicU64::new(0),
             rounds_files: false,
             preparing: AtomicU32::new(0),

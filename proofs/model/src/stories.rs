@@ -203,7 +203,7 @@ pub const STORIES: &[Story] = &[
         before: three_segments,
         steps: &[
             |held| slots::destroy(held, 0),
-            |held| assert!(slots::claim_dying(held).is_some()),
+            |held| assert!(slots::claim_dying(held, |_| true).is_some()),
             |held| slots::bury(held, 0),
         ],
         plain: &[],
@@ -213,7 +213,7 @@ pub const STORIES: &[Story] = &[
         before: three_segments,
         steps: &[
             |held| slots::destroy(held, 0),
-            |held| assert!(slots::claim_dying(held).is_some()),
+            |held| assert!(slots::claim_dying(held, |_| true).is_some()),
             |held| slots::give_up(held, 0),
         ],
         plain: &[],
@@ -241,7 +241,7 @@ pub const STORIES: &[Story] = &[
         before: given_up,
         steps: &[
             |held| slots::list_stuck_again(held, |_| true),
-            |held| assert!(slots::claim_dying(held).is_some()),
+            |held| assert!(slots::claim_dying(held, |_| true).is_some()),
             |held| slots::bury(held, 0),
         ],
         plain: &[],
@@ -512,7 +512,7 @@ pub fn check_reaped(held: &Held<'_>) {
 
     // Whatever was being made or unlinked is found by whoever sweeps next, and no slot is lost.
     slots::list_stuck_again(held, |_| true);
-    while let Some(image) = slots::claim_dying(held) {
+    while let Some(image) = slots::claim_dying(held, |_| true) {
         slots::bury(held, image.slot);
     }
     audit(held);

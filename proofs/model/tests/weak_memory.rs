@@ -271,7 +271,7 @@ fn remove(namespace: &Namespace, cell: u32, key: i32, unlinked: &AtomicUsize) {
         drop(held);
         unlinked.fetch_add(1, Ordering::Relaxed);
         slots::bury(&namespace.lock(me), image.slot);
-    } else if let Some(image) = slots::claim_dying(&held) {
+    } else if let Some(image) = slots::claim_dying(&held, |_| true) {
         drop(held);
         unlinked.fetch_add(1, Ordering::Relaxed);
         slots::bury(&namespace.lock(me), image.slot);
