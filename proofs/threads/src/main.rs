@@ -46,7 +46,7 @@ fn at_once(work: impl Fn(i32) + Sync) {
 }
 
 fn the_lock_guards_its_value() {
-    let lock = ForkLock::new((0usize, PageVec::new())).unwrap();
+    let lock = ForkLock::new(0, |_| (0usize, PageVec::new())).unwrap();
     at_once(|number| {
         for _ in 0..ROUNDS {
             let mut held = match number {
@@ -71,13 +71,14 @@ fn the_lock_guards_its_value() {
 }
 
 fn the_uid_is_remembered_and_forgotten() {
-    let euid = credentials::euid();
+    let (euid, egid) = (credentials::euid(), credentials::egid());
     at_once(|number| {
         for _ in 0..ROUNDS {
             if number == 0 {
                 credentials::forget();
             }
             assert_eq!(credentials::euid(), euid);
+            assert_eq!(credentials::egid(), egid);
         }
     });
 }
