@@ -46,6 +46,11 @@ impl Prepared {
     }
 }
 
+/// Whether a parent with one thread leaves the descriptor open. Not as long as handlers of the program that close it, in
+/// the parent and in the child, leave the lock held by nobody for a moment, in which whoever looks takes the child for
+/// dead.
+const LENDS_DESCRIPTORS: bool = false;
+
 /// How far a prepared cell has been handed over from parent to child, as it stands in the cell.
 #[derive(Clone, Copy)]
 #[repr(u32)]
@@ -84,7 +89,11 @@ impl Namespace {
         last: Option<Identity>,
         alone: bool,
     ) -> Stored<(Prepared, bool)> {
-        let keep = if alone { Keep::Open } else { Keep::Shared };
+        let keep = if alone && LENDS_DESCRIPTORS {
+            Keep::Open
+        } else {
+            Keep::Shared
+        };
         self.set_forking_parent(Some(me));
         // Most programs fork again when the child before has ended.
         let again = last.filter(|&last| self.seems_dead(last));
