@@ -279,19 +279,31 @@ static enum verdict minimises(void)
 	return left >= 1 && left <= 4 ? SAME : DIFFERENT;
 }
 
-/* A library that intercepts nothing: the traces agree, but the segments are the kernel's. */
+/*
+ * A library that intercepts nothing: the traces agree, but the segments are the kernel's. What a run is disturbed by
+ * (see check_seed) comes earlier in the trace than the leak, so another is made.
+ */
 static enum verdict finds_a_leak(void)
 {
-	struct pair pair;
-	struct program *program = prepare(&pair, 1);
-	struct comparison c;
-	enum verdict verdict;
+	enum verdict verdict = DIFFERENT;
 
-	pair.sides[1].library = "libc.so.6";
-	c = run_pair(&pair);
-	verdict = c.verdict == SKIPPED ? SKIPPED : c.verdict == DIFFERENT && c.traces[0].records[c.first].name == TRACE_END ? SAME : DIFFERENT;
-	release(&c);
-	free(program);
+	for (int tries = 0; tries < 3 && verdict == DIFFERENT; tries++) {
+		struct pair pair;
+		struct program *program = prepare(&pair, 1);
+		struct comparison c;
+
+		pair.sides[1].library = "libc.so.6";
+		leave_out_ticks(&pair);
+		c = run_pair(&pair);
+		if (c.verdict == SKIPPED)
+			verdict = SKIPPED;
+		else if (c.verdict == DIFFERENT && c.traces[0].records[c.first].name == TRACE_END)
+			verdict = SAME;
+		else
+			report(stdout, &pair, &c, 3);
+		release(&c);
+		free(program);
+	}
 	return verdict;
 }
 
