@@ -17,6 +17,10 @@ fn main() {
     // alike is worth more than the moment that another one saves.
     if links_with("bfd") {
         println!("cargo:rustc-cdylib-link-arg=-fuse-ld=bfd");
+        if let Ok(here) = env::var("CARGO_MANIFEST_DIR") {
+            println!("cargo:rerun-if-changed=fork.ld");
+            println!("cargo:rustc-cdylib-link-arg=-Wl,-T,{here}/fork.ld");
+        }
     }
     // The smaller of the two symbol tables is the one that every loader of today reads.
     println!("cargo:rustc-cdylib-link-arg=-Wl,--hash-style=gnu");

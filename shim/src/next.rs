@@ -11,7 +11,7 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use shmshim_core::os::errno;
+use shmshim_core::os::{errno, threads};
 
 /// One function behind one of ours.
 pub struct Next {
@@ -58,7 +58,7 @@ impl Next {
 #[cold]
 #[inline(never)]
 extern "C" fn look_up(next: &Next) -> *mut c_void {
-    let me = errno::thread_mark();
+    let me = threads::mark();
     if LOOKING.compare_exchange(0, me, Acquire, Relaxed).is_err() {
         return core::ptr::null_mut();
     }

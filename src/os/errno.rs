@@ -12,8 +12,12 @@ pub fn set(value: i32) {
     unsafe { *libc::__errno_location() = value }
 }
 
-/// A number that no other living thread of this process has: the address of its `errno`. Costs no system call.
-pub fn thread_mark() -> usize {
+/// Where the calling thread's `errno` is.
+#[cfg(not(any(
+    all(target_arch = "x86_64", target_pointer_width = "64"),
+    target_arch = "aarch64"
+)))]
+pub fn address() -> usize {
     // SAFETY: only the address is used.
     unsafe { libc::__errno_location() as usize }
 }

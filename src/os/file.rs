@@ -22,44 +22,6 @@ impl Drop for Fd {
     }
 }
 
-/// A descriptor that stays open while nobody owns it: over a fork, after which parent and child have one each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Lent {
-    number: i32,
-    device: u64,
-    inode: u64,
-}
-
-impl Fd {
-    /// Gives it out of hand. `status` is that of its file.
-    pub fn lend(self, status: &Status) -> Lent {
-        let number = self.0;
-        core::mem::forget(self);
-        Lent {
-            number,
-            device: status.device,
-            inode: status.inode,
-        }
-    }
-}
-
-impl Lent {
-    /// Takes it back. `None`: somebody has closed it meanwhile, and that number may be another file by now.
-    pub fn reclaim(self) -> Option<Fd> {
-        let fd = Fd(self.number);
-        let is_ours = match status(&fd) {
-            Ok(found) => (found.device, found.inode) == (self.device, self.inode),
-            // One that is open and cannot be asked: nobody is known to have closed it.
-            Err(error) => error != OsError(libc::EBADF),
-        };
-        if is_ours {
-            return Some(fd);
-        }
-        core::mem::forget(fd);
-        None
-    }
-}
-
 /// What `fstat` says of a file, as far as we ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -623,31 +585,5 @@ fn retry(number: libc::c_long, args: [usize; 6]) -> OsResult<()> {
             Err(OsError(libc::EINTR)) => {}
             Err(error) => return Err(error),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lent_descriptor_comes_back_unless_somebody_closed_it() {
-        let open = || open_following(c"/proc/self/exe", libc::O_RDONLY).unwrap();
-        let lend = |fd: Fd| {
-            let of = status(&fd).unwrap();
-            fd.lend(&of)
-        };
-        let lent = lend(open());
-        let back = lent.reclaim().unwrap();
-        assert_eq!(back.number(), lent.number);
-        // Closed, and the number another file's.
-        let lent = lend(back);
-        let other = open_following(c"/proc/self/status", libc::O_RDONLY).unwrap();
-        // SAFETY: puts one descriptor of this test's in the place of another.
-        assert!(unsafe { libc::dup2(other.number(), lent.number) } >= 0);
-        assert!(lent.reclaim().is_none());
-        // SAFETY: the other one's copy, which is nobody else's.
-        unsafe { libc::close(lent.number) };
-        assert!(lent.reclaim().is_none());
     }
 }

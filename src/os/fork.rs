@@ -3,7 +3,7 @@
 //! A page of ordinary memory that is written on either side of a fork is copied, which takes longer than all else that
 //! the handlers do. What children find wiped is never copied, and so costs its writer nothing.
 
-use super::{OsError, OsResult, errno, pages, process, raw};
+use super::{OsError, OsResult, pages, process, raw, threads};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
@@ -117,6 +117,7 @@ impl<T> ForkLock<T> {
     }
 
     /// Sets the process's identity.
+    #[inline]
     pub fn set_identity(&self, identity: u32) {
         self.words().identity.store(identity, Ordering::Relaxed);
     }
@@ -134,6 +135,7 @@ impl<T> ForkLock<T> {
 
     /// The process id, as far as it can be known without a system call after the first time: a child that shares the
     /// address space but is no thread is taken for its parent.
+    #[inline(always)]
     pub fn pid(&self) -> i32 {
         match self.words().pid.load(Ordering::Relaxed) {
             0 => {
@@ -147,7 +149,7 @@ impl<T> ForkLock<T> {
 
     /// Takes the lock. Signals must be blocked, unless the host has no handlers.
     pub fn lock(&self) -> Guard<'_, T> {
-        if self.words().reentrant.load(Ordering::Relaxed) == errno::thread_mark() {
+        if self.words().reentrant.load(Ordering::Relaxed) == threads::mark() {
             // Another library's fork handler calls us between our own: this thread holds the lock already.
             return Guard {
                 lock: self,
@@ -163,6 +165,7 @@ impl<T> ForkLock<T> {
 
     /// Takes the lock in a child, at once: it is free, and nobody else is there. Writes to the wiped page first, which
     /// costs one fault where looking before writing costs two.
+    #[inline(always)]
     pub fn lock_as_child(&self) -> Guard<'_, T> {
         self.acquire();
         Guard {
@@ -171,7 +174,16 @@ impl<T> ForkLock<T> {
         }
     }
 
+    #[inline(always)]
     fn acquire(&self) {
+        if !self.try_acquire() {
+            self.acquire_slowly();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn acquire_slowly(&self) {
         let mut tries = 0u32;
         while !self.try_acquire() {
             // The holder may be waiting for the processor (or have a lower priority), so do not spin for long.
@@ -184,6 +196,7 @@ impl<T> ForkLock<T> {
         }
     }
 
+    #[inline(always)]
     fn try_acquire(&self) -> bool {
         match self.words().lock.try_lock() {
             Some(held) => {
@@ -194,6 +207,7 @@ impl<T> ForkLock<T> {
         }
     }
 
+    #[inline(always)]
     fn release(&self) {
         self.words().unblocked.store(0, Ordering::Relaxed);
         // SAFETY: called by the holder only, whose guard was forgotten.
@@ -202,14 +216,14 @@ impl<T> ForkLock<T> {
 
     /// Says that the calling thread, which holds the lock, has not blocked signals.
     pub fn note_unblocked(&self) {
-        let me = errno::thread_mark();
+        let me = threads::mark();
         self.words().unblocked.store(me, Ordering::Relaxed);
     }
 
     /// Whether the calling thread is a signal handler that has interrupted its own thread with the lock held: one that was
     /// installed past us, by a system call of the program's own.
     pub fn is_held_below(&self) -> bool {
-        self.words().unblocked.load(Ordering::Relaxed) == errno::thread_mark()
+        self.words().unblocked.load(Ordering::Relaxed) == threads::mark()
     }
 
     /// Takes the lock if it is free at this moment.
@@ -223,16 +237,17 @@ impl<T> ForkLock<T> {
     /// Takes the lock and keeps it over a fork, until [`ForkLock::fork_over`] in the parent and in the child.
     pub fn hold_over_fork(&self) {
         self.acquire();
-        self.forking.store(errno::thread_mark(), Ordering::Relaxed);
+        self.forking.store(threads::mark(), Ordering::Relaxed);
         self.words()
             .reentrant
-            .store(errno::thread_mark(), Ordering::Relaxed);
+            .store(threads::mark(), Ordering::Relaxed);
     }
 
     /// Whether the calling thread was the last to call [`ForkLock::hold_over_fork`], in this process or as the forking
     /// one of its parent: in a fork handler, whether the fork is one that was prepared.
+    #[inline(always)]
     pub fn is_forking_thread(&self) -> bool {
-        self.forking.load(Ordering::Relaxed) == errno::thread_mark()
+        self.forking.load(Ordering::Relaxed) == threads::mark()
     }
 
     /// Forgets a fork that is over, or that a thread is in the middle of which this process, a child, has not got.
@@ -306,18 +321,20 @@ impl Work {
 }
 
 /// The three handlers of `pthread_atfork`.
-#[derive(Clone, Copy)]
-pub struct Handlers {
+pub trait Handlers {
     /// In the parent, before.
-    pub prepare: extern "C" fn(),
+    fn prepare();
     /// In the parent, after, whether it worked or not.
-    pub parent: extern "C" fn(),
-    /// In the child.
-    pub child: extern "C" fn(),
+    fn parent();
+    /// In the child. To be inlined: see [`install`].
+    fn child();
 }
 
-/// Installs `handlers` for every `fork` from now on.
-pub fn install(handlers: Handlers) -> OsResult<()> {
+/// Installs `H`'s handlers for every `fork` from now on.
+///
+/// What runs in the child lies at the beginning of the library's code, beside what the dynamic linker looks names up
+/// in: a child has none of it in its page tables yet, and one page fault brings both.
+pub fn install<H: Handlers>() -> OsResult<()> {
     unsafe extern "C" {
         safe fn pthread_atfork(
             prepare: Option<extern "C" fn()>,
@@ -325,11 +342,17 @@ pub fn install(handlers: Handlers) -> OsResult<()> {
             child: Option<extern "C" fn()>,
         ) -> i32;
     }
-    match pthread_atfork(
-        Some(handlers.prepare),
-        Some(handlers.parent),
-        Some(handlers.child),
-    ) {
+    extern "C" fn prepare<H: Handlers>() {
+        H::prepare();
+    }
+    extern "C" fn parent<H: Handlers>() {
+        H::parent();
+    }
+    #[cfg_attr(target_os = "linux", unsafe(link_section = ".text.hot.fork"))]
+    extern "C" fn child<H: Handlers>() {
+        H::child();
+    }
+    match pthread_atfork(Some(prepare::<H>), Some(parent::<H>), Some(child::<H>)) {
         0 => Ok(()),
         error => Err(OsError(error)),
     }

@@ -5,12 +5,14 @@ use super::{OsResult, raw};
 use super::{file, pages};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+#[inline(always)]
 fn simple(number: libc::c_long) -> u32 {
     // SAFETY: these calls take no arguments and cannot fail.
     unsafe { raw::call(number, [0; 6]) }.unwrap_or(0) as u32
 }
 
 /// The process id (that of the thread group).
+#[inline(always)]
 pub fn pid() -> i32 {
     simple(libc::SYS_getpid) as i32
 }

@@ -10,7 +10,7 @@ use super::{OsError, OsResult};
 /// # Safety
 /// The arguments must be what that system call takes: pointers among them must be valid for what the call does
 /// with them, and the call must not break what the rest of the program relies on.
-#[inline]
+#[inline(always)]
 pub unsafe fn call(number: libc::c_long, args: [usize; 6]) -> OsResult<usize> {
     if super::seccomp::forbids(number, &args) {
         return Err(OsError(libc::EPERM));

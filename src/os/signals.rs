@@ -158,6 +158,7 @@ fn block_all() -> Mask {
 }
 
 /// Sets the calling thread's mask to `mask`, one that [`Blocked::into_mask`] gave.
+#[inline(always)]
 pub fn restore(mask: Mask) {
     // SAFETY: the pointer is to a live local of the size passed.
     let _ = unsafe {

@@ -13,6 +13,34 @@ static NOT_ALONE: c_char = 0;
 /// libc's word on whether the process has no thread but this one.
 static ALONE: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
 
+/// A number that no other living thread of this process has. Costs one load.
+#[inline(always)]
+pub fn mark() -> usize {
+    #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+    {
+        let mark: usize;
+        // SAFETY: the thread pointer, which by the ABI of thread-local storage stands in the first word that it points to.
+        unsafe {
+            core::arch::asm!("mov {}, fs:0", out(reg) mark, options(nostack, preserves_flags, readonly));
+        }
+        mark
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        let mark: usize;
+        // SAFETY: reads the thread pointer's register.
+        unsafe {
+            core::arch::asm!("mrs {}, tpidr_el0", out(reg) mark, options(nostack, preserves_flags, nomem));
+        }
+        mark
+    }
+    #[cfg(not(any(
+        all(target_arch = "x86_64", target_pointer_width = "64"),
+        target_arch = "aarch64"
+    )))]
+    errno::address()
+}
+
 /// Whether it is certain that the process has no thread but this one. Costs two loads.
 #[inline(always)]
 pub fn is_alone() -> bool {

@@ -4,7 +4,7 @@
 //!   prepare (parent)   nothing at all while nothing is attached. Else the in-process lock is taken and kept; a cell
 //!                      for the child is prepared, its liveness file locked; a record per segment counts for it
 //!   child              the cell becomes its own (`storage/prepared.rs`); the lock was wiped, so it is free
-//!   parent             lets go of the child's lock
+//!   parent             lets go of the child's lock, of which it has a mapping, too
 //! ```
 //!
 //! A fork that failed leaves a cell in the state Forking with nobody holding its lock: the parent, or whoever looks
@@ -16,7 +16,7 @@
 //! whether it is still a plan.
 
 use super::attaches;
-use super::host::{Host, host, host_if_open, install_handlers, live_locked};
+use super::host::{Host, Local, host, host_if_open, install_handlers, live_locked};
 use crate::os::fork::Handlers;
 use crate::os::signals::{self, Blocked};
 use crate::os::{errno, process, threads};
@@ -24,7 +24,8 @@ use crate::storage::live::Identity;
 use crate::storage::prepared::Prepared;
 use crate::storage::slots;
 
-/// What was prepared for a child.
+/// What was prepared for a child. As long as a process has one, outside of a fork of its own, it is a child that has the
+/// mapping that holds the lock of the prepared cell, and that its own children inherit.
 #[derive(Clone, Copy)]
 pub struct Plan {
     prepared: Prepared,
@@ -35,11 +36,22 @@ pub struct Plan {
 }
 
 /// For `pthread_atfork`.
-pub const HANDLERS: Handlers = Handlers {
-    prepare,
-    parent,
-    child,
-};
+pub struct Forks;
+
+impl Handlers for Forks {
+    fn prepare() {
+        prepare();
+    }
+
+    fn parent() {
+        parent();
+    }
+
+    #[inline(always)]
+    fn child() {
+        child();
+    }
+}
 
 static BEFORE_FORK: crate::os::fork::Work = crate::os::fork::Work::none();
 
@@ -51,7 +63,7 @@ pub fn on_fork_prepare(work: fn()) {
     let _ = install_handlers();
 }
 
-extern "C" fn prepare() {
+fn prepare() {
     BEFORE_FORK.run();
     let Some(host) = host_if_open() else { return };
     // Nothing is inherited, so nothing is prepared, and nobody waits for a call that another thread is in the middle
@@ -64,29 +76,29 @@ extern "C" fn prepare() {
         }
         return;
     }
-    let whole = host.namespace.block();
+    let whole = host.namespace.block_all();
     let is_whole = whole.is_ok();
     let mask = whole.unwrap_or_else(|_| Blocked::all()).into_mask();
     host.local.hold_over_fork();
     let mut local = host.local.lock();
     local.fork_mask = mask;
-    local.fork = None;
-    if let Some(me) = host.me().filter(|_| is_whole && !host.local.is_settled()) {
+    let inherits = local
+        .attaches
+        .entries()
+        .iter()
+        .any(|entry| !entry.not_inherited);
+    let me = match host.me() {
+        // A child of a raw clone that forks before any call of its own is counted first itself.
+        None if is_whole && (inherits || local.fork.is_some()) => begin_first(host, &mut local),
+        me => me,
+    };
+    if let Some(me) = me.filter(|_| is_whole && !host.local.is_settled()) {
         host.settle_in(me, &mut local);
     }
-    let inherits = is_whole
-        && local
-            .attaches
-            .entries()
-            .iter()
-            .any(|entry| !entry.not_inherited);
-    // A child of a raw clone that forks before any call of its own is counted first itself.
-    let me = host.me();
-    let me = match me {
-        None if inherits => register_first(host, &mut local),
-        me => me.filter(|_| inherits),
-    };
-    if let Some(me) = me {
+    if let Some(left) = local.fork.take() {
+        left.keep_to_oneself();
+    }
+    if let Some(me) = me.filter(|_| is_whole && inherits) {
         // Without a plan the child registers itself, as one of a raw clone does.
         local.fork = host.plan_child(me, &mut local);
     }
@@ -96,7 +108,7 @@ extern "C" fn prepare() {
     }
 }
 
-extern "C" fn parent() {
+fn parent() {
     let Some(host) = host_if_open().filter(|host| host.local.is_forking_thread()) else {
         return;
     };
@@ -109,37 +121,36 @@ extern "C" fn parent() {
         if let Some(me) = host.me().filter(|_| failed) {
             host.undo_failed(me, &plan, &mut local);
         }
-        if !plan.prepared.tells_itself() {
-            // A child of a raw clone must not take it for its own.
-            local.fork = None;
-        }
+        // A child of a raw clone must not take it for its own.
+        local.fork = None;
     }
     drop(local);
     host.local.fork_over();
     signals::restore(mask);
 }
 
-/// Writes to no page but those that the child finds wiped, if it can: what is over is forgotten later.
-extern "C" fn child() {
+/// Writes to no page but those that the child finds wiped, if it can: what is over is forgotten later. What nearly every
+/// child does is one piece of code, for each part of the library that it runs through is a page fault.
+#[inline(always)]
+fn child() {
     let Some(open) = host_if_open() else { return };
     if !open.local.is_forking_thread() {
-        open.local.forget_fork();
-        // Attached since our preparations, by another library's handler or by another thread.
-        if open.me().is_none() && open.has_attaches() {
-            count_unplanned();
-        }
+        not_planned(open);
         return;
     }
     let mut local = open.local.lock_as_child();
     let mask = local.fork_mask;
-    if open.me().is_none() {
-        open.become_planned_child(&mut local, true);
-    }
-    if let Some(plan) = &local.fork {
-        plan.restore_errno();
+    let mut counted = open.me().is_some();
+    if let Some(plan) = local.fork {
+        if !counted {
+            counted = open.become_planned_child(&mut local, &plan);
+        }
+        if plan.errno != 0 {
+            errno::set(plan.errno);
+        }
     }
     drop(local);
-    if open.me().is_none() {
+    if !counted {
         count_unplanned();
     }
     signals::restore(mask);
@@ -147,7 +158,18 @@ extern "C" fn child() {
 
 // What seldom happens stands in functions of its own, for its room on the stack may be a page that both must copy.
 
-/// A child without a plan registers and counts itself, if it has inherited anything.
+/// The child of a fork that nothing was prepared for.
+#[cold]
+#[inline(never)]
+fn not_planned(open: &'static Host) {
+    open.local.forget_fork();
+    // Attached since our preparations, by another library's handler or by another thread.
+    if open.me().is_none() && open.has_attaches() {
+        count_unplanned();
+    }
+}
+
+/// A child without a plan, or with one that is not as it was, registers and counts itself, if it has inherited anything.
 #[cold]
 #[inline(never)]
 fn count_unplanned() {
@@ -156,11 +178,16 @@ fn count_unplanned() {
 
 #[cold]
 #[inline(never)]
-fn register_first(host: &'static Host, local: &mut super::host::Local) -> Option<Identity> {
-    host.register(local).ok()
+fn begin_first(host: &'static Host, local: &mut Local) -> Option<Identity> {
+    host.begin_as_new(local).ok()
 }
 
 impl Plan {
+    /// In a child that lives in the prepared cell: has its own children not inherit what holds its lock.
+    pub fn keep_to_oneself(&self) {
+        self.prepared.keep_to_oneself();
+    }
+
     fn restore_errno(&self) {
         if errno::get() != self.errno {
             errno::set(self.errno);
@@ -169,33 +196,49 @@ impl Plan {
 }
 
 impl Host {
-    /// In the child: what the parent has planned becomes its own, at the latest when its handler runs; earlier when
-    /// another library's handler comes first and makes a call. `None`: there is no plan, or it was another child's.
-    /// `certain`: this is the child that was planned.
-    pub(super) fn become_planned_child(
-        &self,
-        local: &mut super::host::Local,
-        certain: bool,
-    ) -> Option<Identity> {
-        let plan = local
-            .fork
-            .filter(|plan| self.namespace.is_prepared(&plan.prepared))?;
+    /// In the child: what the parent has planned becomes its own. `false`: its cell is not as it was prepared.
+    #[inline(always)]
+    fn become_planned_child(&self, local: &mut Local, plan: &Plan) -> bool {
+        if !self.namespace.is_prepared(&plan.prepared) {
+            return false;
+        }
         // Known from now on, as in any process that registers.
         let pid = self.local.pid();
-        let me = self.namespace.child_adopts(&plan.prepared, pid, certain)?;
+        let me = self.namespace.child_adopts(&plan.prepared, pid);
         self.local.set_identity(me.packed());
+        if me != plan.prepared.child() {
+            local.fork = None;
+        }
         if local.attaches.changes() != plan.changes {
             local.attaches.drop_not_inherited();
             self.count_anew(me, local);
         }
-        Some(me)
+        true
+    }
+
+    /// In a child that has no identity: the same, if it is one that was planned for. That is so when its call comes before
+    /// our handler, from another library's.
+    #[cold]
+    pub(super) fn become_planned_child_early(&self, local: &mut Local) -> Option<Identity> {
+        let plan = local.fork?;
+        if self.become_planned_child(local, &plan) {
+            if plan.errno != 0 {
+                errno::set(plan.errno);
+            }
+            return self.me();
+        }
+        // It has inherited a hold on the lock of another: of its parent, which is a child itself and has made no call yet,
+        // or of a sibling, when it was made in the middle of a fork.
+        plan.prepared.drop_mapping();
+        local.fork = None;
+        None
     }
 
     /// Another library's fork handler has attached or detached between the plan and the fork: what the child really
     /// has is counted.
     #[cold]
     #[inline(never)]
-    fn count_anew(&self, me: Identity, local: &mut super::host::Local) {
+    fn count_anew(&self, me: Identity, local: &mut Local) {
         let held = self.namespace.lock(me);
         slots::forget_all(&held, me);
         for at in 0..local.attaches.len() {
@@ -213,7 +256,7 @@ impl Host {
     }
 
     /// Takes a cell for the child and counts in it what the child will inherit.
-    fn plan_child(&self, me: Identity, local: &mut super::host::Local) -> Option<Plan> {
+    fn plan_child(&self, me: Identity, local: &mut Local) -> Option<Plan> {
         let kept = errno::get();
         let alone = threads::is_alone();
         let (prepared, again) = self
@@ -254,7 +297,7 @@ impl Host {
     /// The fork failed, if the child's cell is still as it was prepared and nobody holds its lock: takes it all back.
     #[cold]
     #[inline(never)]
-    fn undo_failed(&self, me: Identity, plan: &Plan, local: &mut super::host::Local) {
+    fn undo_failed(&self, me: Identity, plan: &Plan, local: &mut Local) {
         let cell = plan.prepared.child().cell();
         if !self.namespace.is_prepared(&plan.prepared) || !self.namespace.reap_if_dead(me, cell) {
             return;

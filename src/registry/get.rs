@@ -22,7 +22,7 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
     let key = Key(key);
     // What only looks something up makes no system call, and does not find out whether somebody has cut the table.
     let makes = key.is_private() || shmflg & flags::IPC_EXCL != 0;
-    let blocked = makes.then(|| host.namespace.block_to_make()).transpose()?;
+    let blocked = makes.then(|| host.namespace.block_all()).transpose()?;
     host.enforce_forced()?;
     if !key.is_private() {
         match index::find(host.namespace.table(), key.0) {
@@ -34,7 +34,7 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
     let asked = super::huge::ask(host, shmflg);
     let blocked = match blocked {
         Some(blocked) => blocked,
-        None => host.namespace.block_to_make()?,
+        None => host.namespace.block_all()?,
     };
     let session = host.enter_blocked(blocked)?;
     create(host, &session, key, size, shmflg, &asked)

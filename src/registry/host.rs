@@ -108,7 +108,7 @@ pub fn install_handlers() -> Outcome<()> {
     if HANDLERS_INSTALLED.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
-    fork::install(forking::HANDLERS).map_err(|error| {
+    fork::install::<forking::Forks>().map_err(|error| {
         HANDLERS_INSTALLED.store(false, Ordering::Relaxed);
         let doing = "install fork handlers";
         Obstacle::Call { doing, error }.into()
@@ -222,19 +222,20 @@ impl Host {
     /// A process without an identity: a new one, a child of a raw clone, or the child of a fork whose handler of ours
     /// has not run yet.
     #[cold]
-    fn begin_as_new(&'static self, local: &mut Local) -> Outcome<Identity> {
-        if self.local.is_forking_thread() {
-            if let Some(me) = self.become_planned_child(local, false) {
-                return Ok(me);
-            }
+    pub(super) fn begin_as_new(&'static self, local: &mut Local) -> Outcome<Identity> {
+        match self.become_planned_child_early(local) {
+            Some(me) => Ok(me),
+            None => self.register(local),
         }
-        self.register(local)
     }
 
     /// In a child whose parent has counted for it: learns which records those are, and forgets what was not inherited.
     /// At its first call, for many a child never makes one.
     #[cold]
     pub(super) fn settle_in(&self, me: Identity, local: &mut Local) {
+        if let Some(plan) = local.fork.take() {
+            plan.keep_to_oneself();
+        }
         local.attaches.drop_not_inherited();
         let held = self.namespace.lock(me);
         live::for_each_record(&held, me, |slot, record| {
@@ -246,7 +247,7 @@ impl Host {
 
     /// Takes a cell for this process. A child of a raw clone, whose handlers never ran, enters its inherited
     /// attaches into the table now.
-    pub(super) fn register(&'static self, local: &mut Local) -> Outcome<Identity> {
+    fn register(&'static self, local: &mut Local) -> Outcome<Identity> {
         let me = self.namespace.register()?;
         self.local.set_identity(me.packed());
         // Known from now on: a program that confines itself later can still be told from its pid.

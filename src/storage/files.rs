@@ -99,7 +99,7 @@ impl Namespace {
 
     /// Makes the file of a reserved segment, zeroed and of its exact length and mode. With `promise` the pages of one of
     /// huge pages are reserved, too; that they are not to be had is an [`Obstacle::Call`]. Signals are blocked
-    /// ([`Namespace::block_to_make`]).
+    /// ([`Namespace::block_all`]).
     #[inline(never)]
     pub fn make_segment_file(&self, image: &SlotImage, promise: bool) -> Stored<()> {
         self.check_in_place()?;

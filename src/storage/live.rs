@@ -16,7 +16,7 @@ use super::namespace::Namespace;
 use super::obstacle::{Obstacle, Stored};
 use super::prepared;
 use super::table::{self, Journal};
-use crate::os::file::{self, Fd, Lent, Lock, Status};
+use crate::os::file::{self, Fd, Lock};
 use crate::os::path::Path;
 use crate::os::{OsError, elsewhere, map, process};
 
@@ -83,40 +83,28 @@ impl Liveness {
     }
 }
 
-/// What a cell's lock is to be held by.
+/// Who is to have the mapping that holds a cell's lock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Keep {
-    /// A mapping that no child has.
+    /// This process alone.
     ToOneself,
-    /// A mapping that children have as well.
+    /// Its children as well.
     Shared,
-    /// A descriptor, which children have as well.
-    Open,
-}
-
-/// What holds a cell's lock.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Hold {
-    Mapping(usize),
-    Descriptor(Lent),
-}
-
-impl Hold {
-    /// Ends it: the lock is free, or its other holder's alone.
-    pub(super) fn let_go(self) {
-        match self {
-            Hold::Mapping(mapping) => map::unmap_page(mapping),
-            // One that somebody has closed meanwhile holds nothing any more.
-            Hold::Descriptor(lent) => drop(lent.reclaim()),
-        }
-    }
 }
 
 /// A cell whose liveness file this process has locked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
     pub(super) cell: u32,
-    pub(super) hold: Hold,
+    /// The mapping that holds the lock.
+    pub(super) mapping: usize,
+}
+
+impl Taken {
+    /// Ends it: the lock is free.
+    pub(super) fn let_go(self) {
+        map::unmap_page(self.mapping);
+    }
 }
 
 impl Namespace {
@@ -160,7 +148,7 @@ impl Namespace {
     pub(super) fn take_own(&self, pid: i32) -> Stored<Identity> {
         let taken = self.take_cell(Keep::ToOneself)?;
         self.occupy(taken, CellState::Live, pid)
-            .inspect_err(|_| taken.hold.let_go())
+            .inspect_err(|_| taken.let_go())
     }
 
     /// Looks at two cells in use, in turn, and reaps the dead: each process that comes does it once, so that the dead do
@@ -220,9 +208,9 @@ impl Namespace {
         let path = self.live_path(cell);
         let mode = self.scope().live_mode();
         let mut doing = "open";
-        let mut work = || {
+        let took = elsewhere::with_descriptor(|| {
             doing = "open";
-            let (fd, status) = open_or_make(&path, mode)?;
+            let fd = open_or_make(&path, mode)?;
             if !file::lock(&fd, Lock::TryExclusive)? {
                 return Ok(None);
             }
@@ -232,18 +220,13 @@ impl Namespace {
                 return Ok(None);
             }
             doing = "map";
-            keep_lock(fd, &status, keep).map(Some)
-        };
-        // A helper's descriptor would be no use.
-        let took = match keep {
-            Keep::Open => work(),
-            Keep::ToOneself | Keep::Shared => elsewhere::with_descriptor(work),
-        };
+            keep_lock(&fd, keep).map(Some)
+        });
         match took {
             Ok(None) => Ok(None),
-            Ok(Some(hold)) => {
+            Ok(Some(mapping)) => {
                 self.begin_generation(cell);
-                Ok(Some(Taken { cell, hold }))
+                Ok(Some(Taken { cell, mapping }))
             }
             Err(error) => Err(Obstacle::system(doing, &path, error)),
         }
@@ -293,21 +276,17 @@ impl Namespace {
     }
 }
 
-/// Has the lock on `fd` held in the way that is asked for.
-pub(super) fn keep_lock(fd: Fd, status: &Status, keep: Keep) -> Result<Hold, OsError> {
-    match keep {
-        Keep::ToOneself => map::map_page(&fd, false).map(Hold::Mapping),
-        Keep::Shared => map::map_page(&fd, true).map(Hold::Mapping),
-        Keep::Open => Ok(Hold::Descriptor(fd.lend(status))),
-    }
+/// Has the lock on `fd` held by a mapping.
+pub(super) fn keep_lock(fd: &Fd, keep: Keep) -> Result<usize, OsError> {
+    map::map_page(fd, keep == Keep::Shared)
 }
 
 /// Opens a liveness file, making it if need be. Anything but a plain file is refused: it is not one of ours.
-pub(super) fn open_or_make(path: &Path, mode: u32) -> Result<(Fd, Status), OsError> {
+pub(super) fn open_or_make(path: &Path, mode: u32) -> Result<Fd, OsError> {
     let fd = open_or_make_any(path, mode)?;
     let status = file::status(&fd)?;
     if status.is_file() && status.links == 1 {
-        Ok((fd, status))
+        Ok(fd)
     } else {
         Err(OsError(libc::EPERM))
     }

@@ -128,7 +128,7 @@ impl Namespace {
 
     /// [`Namespace::block`], and blocks all signals in any case: for what makes a file grow, for past the host's limit that
     /// raises SIGXFSZ, which ends a program that does not handle it.
-    pub fn block_to_make(&self) -> Stored<Blocked> {
+    pub fn block_all(&self) -> Stored<Blocked> {
         Blocked::all_if_there(self.sets()).ok_or_else(|| self.was_cut())
     }
 

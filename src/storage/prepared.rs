@@ -2,21 +2,21 @@
 //! handed over to the child after it.
 //!
 //! ```text
-//!   parent   opens the cell's liveness file, locks it, and leaves the descriptor open over the fork
-//!     ├── child    maps the file and closes the descriptor; waits until its parent has closed its own
-//!     └── parent   closes the descriptor, says so in the cell: only the child holds the lock now
+//!   parent   locks the cell's liveness file and maps it; the mapping goes through the fork and holds the lock for both
+//!     ├── child    keeps the mapping, and has its own children not inherit it as soon as it calls us or forks; waits
+//!     │            until its parent has ended its own
+//!     └── parent   unmaps, says so in the cell: only the child holds the lock now
 //! ```
 //!
-//! Why the child waits: as long as the parent's descriptor is open, a child that ends would still be counted. Nearly
+//! Why the child waits: as long as its parent has the mapping, a child that ends would still be counted. Nearly
 //! always the parent was faster. If it does not come (another library's handler holds it up, or a debugger), the child
 //! takes a cell and a lock of its own and moves there.
 //!
-//! A parent with several threads maps the file in place of leaving it open, for another thread could close the
-//! descriptor; and its child always moves out, for another thread could have made a child by a raw clone meanwhile,
-//! which has the lock too, and keeps it. So does a parent that has no descriptor left.
+//! The child of a parent with several threads always moves out, for another thread could have made a child by a raw clone
+//! meanwhile, which has the mapping too, and keeps it.
 
 use super::layout::{CellState, cell};
-use super::live::{self, Hold, Identity, Keep, Taken};
+use super::live::{self, Identity, Keep, Taken};
 use super::lock;
 use super::namespace::Namespace;
 use super::obstacle::Stored;
@@ -31,7 +31,10 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub struct Prepared {
     child: Identity,
-    hold: Hold,
+    /// What holds the lock, in the parent and in its child.
+    mapping: usize,
+    /// Nobody can have the mapping but these two.
+    between_two: bool,
 }
 
 impl Prepared {
@@ -40,16 +43,16 @@ impl Prepared {
         self.child
     }
 
-    /// Whether a child can tell that it is not the one it was prepared for: the descriptor is closed.
-    pub fn tells_itself(&self) -> bool {
-        matches!(self.hold, Hold::Descriptor(_))
+    /// In the child: has its own children not inherit its hold on the lock.
+    pub fn keep_to_oneself(&self) {
+        let _ = map::not_inherited(self.mapping);
+    }
+
+    /// In a child that does not live in this cell: ends its hold on the lock.
+    pub fn drop_mapping(&self) {
+        map::unmap_page(self.mapping);
     }
 }
-
-/// Whether a parent with one thread leaves the descriptor open. Not as long as handlers of the program that close it, in
-/// the parent and in the child, leave the lock held by nobody for a moment, in which whoever looks takes the child for
-/// dead.
-const LENDS_DESCRIPTORS: bool = false;
 
 /// How far a prepared cell has been handed over from parent to child, as it stands in the cell.
 #[derive(Clone, Copy)]
@@ -89,40 +92,31 @@ impl Namespace {
         last: Option<Identity>,
         alone: bool,
     ) -> Stored<(Prepared, bool)> {
-        let keep = if alone && LENDS_DESCRIPTORS {
-            Keep::Open
-        } else {
-            Keep::Shared
-        };
         self.set_forking_parent(Some(me));
         // Most programs fork again when the child before has ended.
-        let again = last.filter(|&last| self.seems_dead(last));
-        let prepared = match again.and_then(|last| self.prepare_in_place_of(last, me, keep)) {
+        let again = last
+            .filter(|&last| self.seems_dead(last))
+            .and_then(|last| self.prepare_in_place_of(last, me, alone));
+        let prepared = match again {
             Some(prepared) => Ok((prepared, true)),
             None => self
-                .prepare_new(keep)
-                .or_else(|obstacle| match keep {
-                    Keep::Open => self.prepare_new(Keep::Shared),
-                    Keep::Shared | Keep::ToOneself => Err(obstacle),
-                })
+                .take_cell(Keep::Shared)
+                .and_then(|taken| self.prepare_taken(taken, alone))
                 .map(|prepared| (prepared, false)),
         };
         self.set_forking_parent(None);
         prepared
     }
 
-    fn prepare_new(&self, keep: Keep) -> Stored<Prepared> {
-        self.prepare_taken(self.take_cell(keep)?)
-    }
-
-    fn prepare_taken(&self, taken: Taken) -> Stored<Prepared> {
+    fn prepare_taken(&self, taken: Taken, alone: bool) -> Stored<Prepared> {
         match self.occupy(taken, CellState::Forking, 0) {
             Ok(child) => Ok(Prepared {
                 child,
-                hold: taken.hold,
+                mapping: taken.mapping,
+                between_two: alone,
             }),
             Err(obstacle) => {
-                taken.hold.let_go();
+                taken.let_go();
                 Err(obstacle)
             }
         }
@@ -136,16 +130,15 @@ impl Namespace {
 
     /// One file is opened, where reaping and taking another cell would open two. `None`: it is not dead, or something is
     /// in the way.
-    fn prepare_in_place_of(&self, dead: Identity, me: Identity, keep: Keep) -> Option<Prepared> {
-        let taken = self.retake(dead, me, keep);
+    fn prepare_in_place_of(&self, dead: Identity, me: Identity, alone: bool) -> Option<Prepared> {
+        let taken = self.retake(dead, me);
         self.sweep(me);
-        self.prepare_taken(taken?).ok()
+        self.prepare_taken(taken?, alone).ok()
     }
 
-    fn retake(&self, dead: Identity, me: Identity, keep: Keep) -> Option<Taken> {
+    fn retake(&self, dead: Identity, me: Identity) -> Option<Taken> {
         let cell = dead.cell();
-        let (fd, status) =
-            live::open_or_make(&self.live_path(cell), self.scope().live_mode()).ok()?;
+        let fd = live::open_or_make(&self.live_path(cell), self.scope().live_mode()).ok()?;
         // A look first, which makes nobody look alive. Locked for good it is only when nothing of the dead one's is
         // counted any more.
         if file::lock(&fd, Lock::TryShared) != Ok(true) {
@@ -161,12 +154,13 @@ impl Namespace {
         {
             return None;
         }
-        let hold = live::keep_lock(fd, &status, keep).ok()?;
+        let mapping = live::keep_lock(&fd, Keep::Shared).ok()?;
         self.begin_generation(cell);
-        Some(Taken { cell, hold })
+        Some(Taken { cell, mapping })
     }
 
     /// Whether this cell is still as [`Namespace::prepare_child`] left it.
+    #[inline(always)]
     pub fn is_prepared(&self, prepared: &Prepared) -> bool {
         // The cell is backed, for it was prepared: no need to touch the header, on a page of its own.
         let (table, child) = (self.table(), prepared.child);
@@ -174,27 +168,23 @@ impl Namespace {
             && table.get32(cell!(child.cell(), generation)) == child.generation()
     }
 
-    /// In the child: what the parent prepared becomes its own. `None`: it is another's, or cannot be held.
-    ///
-    /// `certain`: this is the child that it was prepared for. Without that a descriptor that is not there any more tells
-    /// of a child that the parent made later, without a handler.
-    pub fn child_adopts(&self, prepared: &Prepared, pid: i32, certain: bool) -> Option<Identity> {
-        let mapping = match prepared.hold {
-            Hold::Mapping(mapping) => Some(mapping),
-            Hold::Descriptor(lent) => match lent.reclaim() {
-                Some(fd) => map::map_page(&fd, false).ok(),
-                None if certain => None,
-                None => return None,
-            },
-        };
-        if prepared.tells_itself() && mapping.is_some() && self.is_handed_over(prepared.child) {
+    /// In the child: what the parent prepared, and nobody has taken yet, becomes its own. The mapping is still one that
+    /// children inherit: saying otherwise takes longer than all else here, and most children have none. If it is another
+    /// cell that is returned, the mapping is gone. Inlined, for a child pays for each part of the library that it runs
+    /// through.
+    #[inline(always)]
+    pub fn child_adopts(&self, prepared: &Prepared, pid: i32) -> Identity {
+        if prepared.between_two
+            && (self.is_let_go(prepared.child) || self.is_let_go_soon(prepared.child))
+        {
             self.begin_life(prepared.child, pid);
-            return Some(prepared.child);
+            return prepared.child;
         }
-        self.move_out(prepared.child, mapping, pid)
+        self.move_out(prepared, pid)
     }
 
     /// Enters the child into the prepared cell.
+    #[inline(always)]
     fn begin_life(&self, child: Identity, pid: i32) {
         let table = self.table();
         table.set32(cell!(child.cell(), pid), pid as u32);
@@ -203,15 +193,14 @@ impl Namespace {
     }
 
     /// Takes a cell and a lock of the child's own and moves there. Without a cell or a descriptor to be had it stays in
-    /// the prepared one, if it holds that.
+    /// the prepared one.
     #[cold]
     #[inline(never)]
-    fn move_out(&self, child: Identity, mapping: Option<usize>, pid: i32) -> Option<Identity> {
+    fn move_out(&self, prepared: &Prepared, pid: i32) -> Identity {
+        let child = prepared.child;
         let Ok(own) = self.take_own(pid) else {
-            let mapping = mapping?;
             self.begin_life(child, pid);
-            let _ = map::not_inherited(mapping);
-            return Some(child);
+            return child;
         };
         let held = lock::lock(self, own);
         slots::move_all(&held, child.cell(), own.cell());
@@ -220,23 +209,29 @@ impl Namespace {
         journal.put32(cell!(child.cell(), state), CellState::Free as u32);
         journal.commit();
         drop(held);
-        if let Some(mapping) = mapping {
-            map::unmap_page(mapping);
-        }
-        Some(own)
+        map::unmap_page(prepared.mapping);
+        own
+    }
+
+    /// Whether the parent has let go of the prepared cell's lock.
+    #[inline(always)]
+    fn is_let_go(&self, child: Identity) -> bool {
+        let word = self.table().word32(cell!(child.cell(), handover));
+        // Pairs with: the exchange in `parent_lets_go`.
+        word.load(Ordering::Acquire) == Handover::Done.of(child)
     }
 
     /// Waits until the parent has let go of the prepared cell's lock, for a millisecond or two at most.
-    fn is_handed_over(&self, child: Identity) -> bool {
-        let word = self.table().word32(cell!(child.cell(), handover));
-        let done = Handover::Done.of(child);
+    #[cold]
+    #[inline(never)]
+    fn is_let_go_soon(&self, child: Identity) -> bool {
         for _ in 0..HANDOVER_SPINS {
-            // Pairs with: the exchange in `parent_lets_go`.
-            if word.load(Ordering::Acquire) == done {
+            if self.is_let_go(child) {
                 return true;
             }
             core::hint::spin_loop();
         }
+        let word = self.table().word32(cell!(child.cell(), handover));
         let waited = Handover::Waited.of(child);
         for _ in 0..HANDOVER_NAPS {
             match word.compare_exchange(
@@ -245,22 +240,22 @@ impl Namespace {
                 Ordering::Acquire,
                 Ordering::Acquire,
             ) {
-                Err(seen) if seen == done => return true,
+                Err(seen) if seen == Handover::Done.of(child) => return true,
                 _ => futex::wait(word, waited, HANDOVER_NAP),
             }
         }
-        word.load(Ordering::Acquire) == done
+        self.is_let_go(child)
     }
 
     /// In the parent: from now on only the child holds the lock, if there is a child.
     pub fn parent_lets_go(&self, prepared: &Prepared) {
-        prepared.hold.let_go();
+        map::unmap_page(prepared.mapping);
         // Crash here: the child does not learn of it, and takes a lock of its own.
         // The cell may be another's by now, if the child has moved out; the generation tells.
         let word = self.table().word32(cell!(prepared.child.cell(), handover));
         let done = Handover::Done.of(prepared.child);
         let hand_over = |from: Handover| {
-            // Pairs with: the loads in `is_handed_over`.
+            // Pairs with: the load in `is_let_go`.
             word.compare_exchange(
                 from.of(prepared.child),
                 done,

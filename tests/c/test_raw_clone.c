@@ -203,6 +203,113 @@ TEST(a_child_of_such_a_child_is_counted_too)
 	}
 }
 
+/*
+ * A child that fork has made, and that has made no call yet, makes one without a handler and ends before it.
+ */
+TEST(a_bare_child_of_a_forked_one_outlives_it)
+{
+	for (int w = 0; w < WAYS; w++) {
+		int id = new_segment(PAGE);
+		char *p = attach(id);
+		struct gate orphaned = gate_make(), up = gate_make(), go = gate_make();
+		pid_t pid = MUST(fork());
+		if (pid == 0) {
+			pid_t inner = MUST(ways[w]());
+			if (inner == 0) {
+				gate_wait(&orphaned);
+				CHECK_EQ(nattch_of(id), 2);
+				p[0] = 'i';
+				gate_open(&up);
+				gate_wait(&go);
+				TEST_SUCC(shmdt(p));
+				gate_open(&up);
+				_exit(0);
+			}
+			_exit(0);
+		}
+		REAP(pid);
+		gate_open(&orphaned);
+		gate_wait(&up);
+		CHECK_EQ(nattch_of(id), 2);
+		CHECK_EQ(p[0], 'i');
+		gate_open(&go);
+		gate_wait(&up);
+		CHECK_EQ(nattch_of(id), 1);
+		TEST_SUCC(shmdt(p));
+		MUST(shmctl(id, IPC_RMID, NULL));
+		CHECK_EQ(segments_in_all(), 0);
+	}
+}
+
+/* The same, and the forked one lives on and calls after it, in each order. */
+TEST(a_bare_child_and_the_forked_one_that_made_it_are_counted_apart)
+{
+	for (int w = 0; w < WAYS; w++) {
+		for (int inner_first = 0; inner_first < 2; inner_first++) {
+			int id = new_segment(PAGE);
+			char *p = attach(id);
+			struct gate inner_go = gate_make(), inner_up = gate_make(), go = gate_make(), up = gate_make();
+			pid_t pid = MUST(fork());
+			if (pid == 0) {
+				pid_t inner = MUST(ways[w]());
+				struct gate *mine = inner ? &go : &inner_go, *told = inner ? &up : &inner_up;
+				gate_wait(mine);
+				CHECK(nattch_of(id) >= 2);
+				gate_open(told);
+				gate_wait(mine);
+				if (inner)
+					REAP(inner);
+				_exit(0);
+			}
+			gate_open(inner_first ? &inner_go : &go);
+			gate_wait(inner_first ? &inner_up : &up);
+			gate_open(inner_first ? &go : &inner_go);
+			gate_wait(inner_first ? &up : &inner_up);
+			CHECK_EQ(nattch_of(id), 3);
+			gate_open(&inner_go);
+			gate_open(&go);
+			REAP(pid);
+			CHECK_EQ(nattch_of(id), 1);
+			CHECK_EQ(stat_of(id).shm_lpid, pid);
+			TEST_SUCC(shmdt(p));
+			MUST(shmctl(id, IPC_RMID, NULL));
+			CHECK_EQ(segments_in_all(), 0);
+		}
+	}
+}
+
+/* One that makes no call at all, and forks with handlers. */
+TEST(a_forked_child_of_a_forked_child_that_made_no_call)
+{
+	int id = new_segment(PAGE);
+	char *p = attach(id);
+	struct gate up = gate_make(), go = gate_make(), orphaned = gate_make(), end = gate_make();
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		pid_t inner = MUST(fork());
+		if (inner == 0) {
+			gate_open(&up);
+			gate_wait(&orphaned);
+			CHECK_EQ(nattch_of(id), 2);
+			gate_open(&up);
+			gate_wait(&end);
+			_exit(0);
+		}
+		gate_wait(&go);
+		_exit(0);
+	}
+	gate_wait(&up);
+	CHECK_EQ(nattch_of(id), 3);
+	gate_open(&go);
+	REAP(pid);
+	CHECK_EQ(nattch_of(id), 2);
+	gate_open(&orphaned);
+	gate_wait(&up);
+	CHECK_EQ(nattch_of(id), 2);
+	gate_open(&end);
+	TEST_SUCC(shmdt(p));
+}
+
 TEST(bare_children_of_bare_children_can_use_and_detach)
 {
 	for (int w = 0; w < WAYS; w++) {
