@@ -283,7 +283,7 @@ const BREAKS: &[Break] = &[
 const NAMESPACE_OVER_A_TABLE: &str = r#"
 impl Namespace {
     /// A namespace over words that are there already.
-    pub fn over(map: crate::os::map::SharedMap) -> Namespace {
+    pub fn over(map: crate::storage::table::TableMap) -> Namespace {
         Namespace {
             table: Table::new(map),
             directory: Path::from_bytes(b"/nowhere").unwrap_or_default(),

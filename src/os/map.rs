@@ -6,25 +6,24 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-/// A whole file, mapped shared and writable for as long as this lives.
+/// The first `BYTES` of a file, mapped shared and writable for as long as this lives.
 ///
-/// There are no references to its bytes, only atomic words at checked offsets.
-pub struct SharedMap {
+/// There are no references to its bytes, only atomic words at checked offsets. The compiler checks those that it knows.
+pub struct SharedMap<const BYTES: usize> {
     start: NonNull<u8>,
-    len_bytes: usize,
 }
 
 // SAFETY: only atomics are handed out.
-unsafe impl Send for SharedMap {}
+unsafe impl<const BYTES: usize> Send for SharedMap<BYTES> {}
 // SAFETY: only atomics are handed out.
-unsafe impl Sync for SharedMap {}
+unsafe impl<const BYTES: usize> Sync for SharedMap<BYTES> {}
 
-impl SharedMap {
-    /// Maps the first `len_bytes` of `fd`. The descriptor may be closed afterwards.
-    pub fn new(fd: &Fd, len_bytes: usize) -> OsResult<SharedMap> {
+impl<const BYTES: usize> SharedMap<BYTES> {
+    /// Maps the beginning of `fd`. The descriptor may be closed afterwards.
+    pub fn new(fd: &Fd) -> OsResult<SharedMap<BYTES>> {
         let addr = map(
             0,
-            len_bytes,
+            BYTES,
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_SHARED,
             fd,
@@ -34,27 +33,26 @@ impl SharedMap {
         let _ = unsafe {
             raw::call(
                 libc::SYS_madvise,
-                [addr, len_bytes, libc::MADV_DONTDUMP as usize, 0, 0, 0],
+                [addr, BYTES, libc::MADV_DONTDUMP as usize, 0, 0, 0],
             )
         };
         Ok(SharedMap {
             start: NonNull::new(addr as *mut u8).ok_or(super::OsError(libc::ENOMEM))?,
-            len_bytes,
         })
     }
 
     /// The 32-bit word at byte `offset`; an offset outside or unaligned gets the word at 0.
-    #[inline]
+    #[inline(always)]
     pub fn word32(&self, offset: u32) -> &AtomicU32 {
-        let offset = self.checked(offset, 4);
+        let offset = Self::checked(offset, 4);
         // SAFETY: in bounds, aligned, mapped for as long as `self`; an integer of any value is valid.
         unsafe { &*self.start.as_ptr().add(offset).cast::<AtomicU32>() }
     }
 
     /// The 64-bit word at byte `offset`; an offset outside or unaligned gets the word at 0.
-    #[inline]
+    #[inline(always)]
     pub fn word64(&self, offset: u32) -> &AtomicU64 {
-        let offset = self.checked(offset, 8);
+        let offset = Self::checked(offset, 8);
         // SAFETY: in bounds, aligned, mapped for as long as `self`; an integer of any value is valid.
         unsafe { &*self.start.as_ptr().add(offset).cast::<AtomicU64>() }
     }
@@ -63,7 +61,7 @@ impl SharedMap {
     /// the first `LEN` bytes.
     #[inline(always)]
     pub fn block<const LEN: usize>(&self, offset: u32) -> Block<'_, LEN> {
-        let offset = self.checked(offset, LEN);
+        let offset = Self::checked(offset, LEN);
         // SAFETY: in bounds of the mapping.
         let start = unsafe { self.start.add(offset) };
         Block {
@@ -73,10 +71,10 @@ impl SharedMap {
     }
 
     #[inline(always)]
-    fn checked(&self, offset: u32, size: usize) -> usize {
+    fn checked(offset: u32, size: usize) -> usize {
         let offset = offset as usize;
         // Offsets come from `layout`, with indices checked before; this is the fence behind that.
-        if offset % size.min(8) == 0 && offset + size <= self.len_bytes {
+        if offset % size.min(8) == 0 && offset + size <= BYTES {
             offset
         } else {
             debug_assert!(false, "offset {offset} is outside of the table");
@@ -89,7 +87,7 @@ impl SharedMap {
 #[derive(Clone, Copy)]
 pub struct Block<'m, const LEN: usize> {
     start: NonNull<u8>,
-    map: PhantomData<&'m SharedMap>,
+    map: PhantomData<&'m AtomicU64>,
 }
 
 impl<'m, const LEN: usize> Block<'m, LEN> {
@@ -110,9 +108,9 @@ impl<'m, const LEN: usize> Block<'m, LEN> {
     }
 }
 
-impl Drop for SharedMap {
+impl<const BYTES: usize> Drop for SharedMap<BYTES> {
     fn drop(&mut self) {
-        pages::unmap(self.start, self.len_bytes);
+        pages::unmap(self.start, BYTES);
     }
 }
 

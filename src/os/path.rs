@@ -66,33 +66,33 @@ impl Path {
     }
 
     /// Appends `number` in decimal.
+    #[inline]
     pub fn push_decimal(&mut self, number: u32) -> Option<()> {
-        let mut digits = [0u8; 10];
-        let mut at = digits.len();
-        let mut rest = number;
-        loop {
-            at -= 1;
-            *digits.get_mut(at)? = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
+        let count = number.checked_ilog10().unwrap_or(0) as usize + 1;
+        let end = self.len + count;
+        if end >= CAPACITY {
+            return None;
         }
-        self.push_checked(digits.get(at..)?)
+        let mut rest = number;
+        for place in self.bytes.get_mut(self.len..end)?.iter_mut().rev() {
+            *place = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        self.len = end;
+        Some(())
     }
 
     /// Appends `number` as eight lower-case hexadecimal digits.
+    #[inline]
     pub fn push_hex8(&mut self, number: u32) -> Option<()> {
-        let mut digits = [0u8; 8];
-        for (place, digit) in digits.iter_mut().enumerate() {
-            let nibble = ((number >> (28 - 4 * place)) & 15) as u8;
-            *digit = if nibble < 10 {
-                b'0' + nibble
-            } else {
-                b'a' + nibble - 10
-            };
-        }
-        self.push_checked(&digits)
+        // All eight at once: a nibble in each byte, then what makes a digit of it.
+        let mut nibbles = u64::from(number);
+        nibbles = (nibbles | nibbles << 16) & 0x0000_ffff_0000_ffff;
+        nibbles = (nibbles | nibbles << 8) & 0x00ff_00ff_00ff_00ff;
+        nibbles = (nibbles | nibbles << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+        let digits = nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10);
+        self.push_checked(&digits.to_be_bytes())
     }
 
     /// The path without its NUL.
@@ -168,11 +168,28 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_written_as_the_standard_library_writes_them() {
+        let mut numbers = vec![0, 1, 9, 10, 15, 16, 0x9a9a_f0f0, u32::MAX];
+        numbers.extend((0..32).flat_map(|bit| [1 << bit, (1 << bit) - 1, 0x1234_5678 << bit]));
+        numbers.extend((0..9).flat_map(|power| [10u32.pow(power), 10u32.pow(power) * 9 + 8]));
+        for number in numbers {
+            let mut path = Path::new();
+            path.push_hex8(number).unwrap();
+            path.push_decimal(number).unwrap();
+            assert_eq!(path.to_string(), format!("{number:08x}{number}"));
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_whole() {
         let mut path = Path::from_bytes(&[b'a'; CAPACITY - 3]).unwrap();
         assert!(path.push(b"bcd").is_none());
         assert_eq!(path.as_bytes().len(), CAPACITY - 3);
+        assert!(path.push_decimal(100).is_none());
+        assert!(path.push_hex8(0).is_none());
         assert!(path.push(b"b").is_some());
+        assert!(path.push_decimal(77).is_none());
+        assert_eq!(path.as_bytes().len(), CAPACITY - 2);
         assert!(Path::from_bytes(b"a\0b").is_none());
     }
 }

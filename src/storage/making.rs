@@ -8,9 +8,8 @@ use super::namespace::{LimitWords, Namespace};
 use super::obstacle::{Obstacle, Stored};
 use super::recover;
 use super::room::{cells_bytes, records_bytes, slots_bytes};
-use super::table::Table;
+use super::table::{Table, TableMap};
 use crate::os::file::{self, Fd, Lock, Status};
-use crate::os::map::SharedMap;
 use crate::os::path::Path;
 use crate::os::{OsError, elsewhere, process};
 
@@ -72,21 +71,19 @@ impl Namespace {
 }
 
 #[inline(never)]
-fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(SharedMap, Status)> {
+fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(TableMap, Status)> {
     let status = place.check_table(path, &fd)?;
     let damaged = |what| Obstacle::Damaged { path: *path, what };
+    let map = TableMap::new(&fd).map_err(|error| Obstacle::system("map", path, error))?;
+    let table = Table::new(map);
     if status.len_bytes != u64::from(layout::FILE_BYTES) {
-        // A table of another version may well have another length: say the better reason.
+        // A table of another version may well have another length: say the better reason. No more than its first page is
+        // read, which is there.
         if status.len_bytes >= 4096 {
-            if let Ok(map) = SharedMap::new(&fd, 4096) {
-                check_header(path, &Table::new(map))?;
-            }
+            check_header(path, &table)?;
         }
         return Err(damaged("its length is not that of a table"));
     }
-    let map = SharedMap::new(&fd, layout::FILE_BYTES as usize)
-        .map_err(|error| Obstacle::system("map", path, error))?;
-    let table = Table::new(map);
     check_header(path, &table)?;
     Ok((table.into_map(), status))
 }
@@ -115,7 +112,7 @@ fn check_header(path: &Path, table: &Table) -> Stored<()> {
 
 /// Writes a fresh table into the directory of `place`, under the name `name`.
 #[inline(never)]
-fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedMap, Status)> {
+fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(TableMap, Status)> {
     let path = place.inside(name);
     let made = elsewhere::with_descriptor(|| {
         // What an earlier try has left; the name is ours alone.
@@ -135,7 +132,7 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(SharedM
         }
         file::set_permissions(&fd, place.table_mode())?;
         let status = file::status(&fd)?;
-        SharedMap::new(&fd, layout::FILE_BYTES as usize).map(|map| (map, status))
+        TableMap::new(&fd).map(|map| (map, status))
     });
     let (map, status) = made.map_err(|error| Obstacle::system("make", &path, error))?;
     let table = Table::new(map);

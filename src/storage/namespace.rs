@@ -7,9 +7,8 @@ use super::live::{self, Identity};
 use super::lock::{self, Held};
 use super::obstacle::{Obstacle, Stored};
 use super::slots;
-use super::table::{Journal, SlotImage, Table};
+use super::table::{Journal, SlotImage, Table, TableMap};
 use crate::os::file::{self, Status};
-use crate::os::map::SharedMap;
 use crate::os::path::Path;
 use crate::os::signals::{Blocked, Sets};
 use crate::os::{OsError, OsResult, credentials, elsewhere, process};
@@ -51,7 +50,7 @@ impl Namespace {
     pub(super) fn new(
         place: &Place,
         table_name: &'static [u8],
-        map: SharedMap,
+        map: TableMap,
         table: &Status,
         rounds_files: bool,
     ) -> Namespace {

@@ -177,12 +177,19 @@ pub fn attach(
         None => held.namespace().take_record(held)?,
     };
     change_slot(held, index, || {
-        let before = known.map_or(0, |record| table.get32(record!(record, count)));
         let mut journal = Journal::begin(held);
-        journal.put32(record!(record, cell), owner.cell() + 1);
-        journal.put32(record!(record, id), id);
-        journal.put32(record!(record, count), before + count);
-        journal.put32(record!(record, ended), 0);
+        if known.is_some() {
+            let before = table.get32(record!(record, count));
+            journal.put32(record!(record, count), before + count);
+            journal.put32(record!(record, ended), 0);
+        } else {
+            // Nothing that a free record holds means anything, so only the step that makes it another needs the journal.
+            table.set32(record!(record, id), id);
+            table.set32(record!(record, count), count);
+            table.set32(record!(record, ended), 0);
+            // Crash here: a free record.
+            journal.put32(record!(record, cell), owner.cell() + 1);
+        }
         if let Some((pid, now_secs)) = stamp {
             journal.put32(slot!(index, lpid), pid as u32);
             journal.put64(slot!(index, atime), now_secs as u64);
@@ -200,9 +207,9 @@ pub fn attach(
 #[inline]
 pub fn has_file(held: &Held<'_>, index: u32, id: i32) -> bool {
     let table = held.table();
-    let mut image = SlotImage::EMPTY;
-    table.image_into(index, &mut image);
-    image.is_live() && image.id == id && image.flags & FLAG_UNLINKED == 0
+    index < table.slots_ready()
+        && table.is_live_as(index, id)
+        && table.get32(slot!(index, flags)) & FLAG_UNLINKED == 0
 }
 
 /// Whether `record` is the one that counts the attaches of segment `id` by `owner`.
@@ -254,9 +261,10 @@ pub fn detach(
     };
     let change = || {
         let mut journal = Journal::begin(held);
-        journal.put32(record!(record, count), left);
         if left == 0 {
             journal.put32(record!(record, cell), 0);
+        } else {
+            journal.put32(record!(record, count), left);
         }
         if let Some((pid, now_secs)) = stamp {
             journal.put32(slot!(index, lpid), pid as u32);

@@ -13,9 +13,12 @@ use super::lock::Held;
 use crate::os::map::{Block, SharedMap};
 use core::sync::atomic::{Ordering, fence};
 
+/// A table file, mapped.
+pub type TableMap = SharedMap<{ layout::FILE_BYTES as usize }>;
+
 /// The table, as mapped into this process.
 pub struct Table {
-    map: SharedMap,
+    map: TableMap,
 }
 
 /// What a slot holds: values that were all there at one moment.
@@ -59,12 +62,12 @@ impl SlotImage {
 
 impl Table {
     /// Takes a mapping of a table file.
-    pub fn new(map: SharedMap) -> Table {
+    pub fn new(map: TableMap) -> Table {
         Table { map }
     }
 
     /// Gives the mapping back.
-    pub(super) fn into_map(self) -> SharedMap {
+    pub(super) fn into_map(self) -> TableMap {
         self.map
     }
 
@@ -167,6 +170,18 @@ impl Table {
         let words = self.slot(index);
         word!(words, Slot, lpid).load(Ordering::Relaxed) == 0
             && word!(words, Slot, cpid).load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether slot `index`, which is backed, holds the live segment `id` as it stands: [`SlotImage::is_live`] without the
+    /// rest of the image.
+    #[inline]
+    pub fn is_live_as(&self, index: u32, id: i32) -> bool {
+        let words = self.slot(index);
+        let key = word!(words, Slot, key).load(Ordering::Relaxed);
+        word!(words, Slot, state).load(Ordering::Relaxed) == SlotState::Live as u32
+            && word!(words, Slot, id).load(Ordering::Relaxed) as i32 == id
+            && id as u32 % layout::SLOTS == index
+            && (key == 0 || key == word!(words, Slot, name_key).load(Ordering::Relaxed))
     }
 
     /// Reads slot `index` as it stands into `image`; with the lock held that is a consistent state.

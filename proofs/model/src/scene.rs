@@ -1,12 +1,12 @@
 //! A small table with something in it.
 
 use crate::mortal;
-use crate::os::map::SharedMap;
 use crate::storage::Namespace;
 use crate::storage::layout::{self, CellState, cell, header, record};
 use crate::storage::live::Identity;
 use crate::storage::lock::Held;
 use crate::storage::slots::{self, Cursor, NewSegment};
+use crate::storage::table::TableMap;
 use std::sync::Arc;
 
 /// Slots, processes and records of the small table.
@@ -27,7 +27,7 @@ pub fn process(cell: u32) -> Identity {
 /// A table without a segment, with [`PROCESSES`] processes registered.
 pub fn empty() -> Arc<Namespace> {
     mortal::begin();
-    let namespace = Namespace::over(SharedMap::default());
+    let namespace = Namespace::over(TableMap::default());
     let table = namespace.table();
     table.set32(header!(index_words), layout::INDEX_WORDS_AT_FIRST);
     table.set32(header!(cursor_last), u32::MAX);

@@ -42,53 +42,61 @@ fn make(offset: u32, wide: bool) -> Word {
 }
 
 /// A file's worth of words, all 0 at first.
-pub struct SharedMap {
-    words: Mutex<HashMap<u32, Word>>,
-}
+pub struct SharedMap<const BYTES: usize>(Words);
 
-impl Default for SharedMap {
-    fn default() -> SharedMap {
+impl<const BYTES: usize> Default for SharedMap<BYTES> {
+    fn default() -> SharedMap<BYTES> {
         let known = KNOWN.with_borrow(BTreeMap::clone);
         let words = known.into_iter().map(|(offset, wide)| (offset, make(offset, wide)));
-        SharedMap {
-            words: Mutex::new(words.collect()),
-        }
+        SharedMap(Words(Mutex::new(words.collect())))
     }
 }
 
-impl SharedMap {
+impl<const BYTES: usize> SharedMap<BYTES> {
     /// There are no files here.
-    pub fn new(_: &Fd, _: usize) -> OsResult<SharedMap> {
+    pub fn new(_: &Fd) -> OsResult<SharedMap<BYTES>> {
         Err(OsError(libc::ENODEV))
     }
 
     /// The 32-bit word at byte `offset`.
     pub fn word32(&self, offset: u32) -> &AtomicU32 {
-        assert!(offset % 4 == 0 && offset < crate::storage::layout::FILE_BYTES);
-        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        let word = words
-            .entry(offset)
-            .or_insert_with(|| make(offset, false));
-        match word {
+        assert!((offset as usize) < BYTES);
+        self.0.word32(offset)
+    }
+
+    /// The `LEN` bytes from byte `offset` on.
+    pub fn block<const LEN: usize>(&self, offset: u32) -> Block<'_, LEN> {
+        assert!(offset as usize + LEN <= BYTES);
+        Block {
+            words: &self.0,
+            offset,
+        }
+    }
+
+    /// The 64-bit word at byte `offset`.
+    pub fn word64(&self, offset: u32) -> &AtomicU64 {
+        assert!((offset as usize) < BYTES);
+        self.0.word64(offset)
+    }
+}
+
+struct Words(Mutex<HashMap<u32, Word>>);
+
+impl Words {
+    fn word32(&self, offset: u32) -> &AtomicU32 {
+        assert!(offset % 4 == 0);
+        let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match words.entry(offset).or_insert_with(|| make(offset, false)) {
             // SAFETY: the box lives as long as the map, and is never moved out of or replaced.
             Word::Narrow(word) => unsafe { &*core::ptr::from_ref(word.as_ref()) },
             Word::Wide(_) => panic!("the word at {offset} has 64 bits"),
         }
     }
 
-    /// The `LEN` bytes from byte `offset` on.
-    pub fn block<const LEN: usize>(&self, offset: u32) -> Block<'_, LEN> {
-        Block { map: self, offset }
-    }
-
-    /// The 64-bit word at byte `offset`.
-    pub fn word64(&self, offset: u32) -> &AtomicU64 {
-        assert!(offset % 8 == 0 && offset < crate::storage::layout::FILE_BYTES);
-        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        let word = words
-            .entry(offset)
-            .or_insert_with(|| make(offset, true));
-        match word {
+    fn word64(&self, offset: u32) -> &AtomicU64 {
+        assert!(offset % 8 == 0);
+        let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match words.entry(offset).or_insert_with(|| make(offset, true)) {
             // SAFETY: the box lives as long as the map, and is never moved out of or replaced.
             Word::Wide(word) => unsafe { &*core::ptr::from_ref(word.as_ref()) },
             Word::Narrow(_) => panic!("the word at {offset} has 32 bits"),
@@ -99,7 +107,7 @@ impl SharedMap {
 /// `LEN` bytes of a [`SharedMap`].
 #[derive(Clone, Copy)]
 pub struct Block<'m, const LEN: usize> {
-    map: &'m SharedMap,
+    words: &'m Words,
     offset: u32,
 }
 
@@ -107,12 +115,12 @@ impl<'m, const LEN: usize> Block<'m, LEN> {
     /// The 32-bit word at byte `AT` of the block.
     pub fn word32<const AT: usize>(self) -> &'m AtomicU32 {
         const { assert!(AT + 4 <= LEN) };
-        self.map.word32(self.offset + AT as u32)
+        self.words.word32(self.offset + AT as u32)
     }
 
     /// The 64-bit word at byte `AT` of the block.
     pub fn word64<const AT: usize>(self) -> &'m AtomicU64 {
         const { assert!(AT + 8 <= LEN) };
-        self.map.word64(self.offset + AT as u32)
+        self.words.word64(self.offset + AT as u32)
     }
 }
