@@ -4,7 +4,22 @@
 
 use super::layout::{self, SlotState, cell, header, record, slot};
 use super::lock::Held;
-use super::table::Table;
+use super::table::{Table, word};
+use core::sync::atomic::Ordering;
+
+/// A field of a slot's or record's words: `get!(words, Slot, first_record)`.
+macro_rules! get {
+    ($words:expr, $kind:ident, $field:ident) => {
+        word!($words, $kind, $field).load(Ordering::Acquire)
+    };
+}
+
+/// Stores a field: `put!(words, Slot, first_record, value)`.
+macro_rules! put {
+    ($words:expr, $kind:ident, $field:ident, $value:expr) => {
+        word!($words, $kind, $field).store($value, Ordering::Release)
+    };
+}
 
 fn add32(table: &Table, offset: u32, by: i32) {
     table.set32(offset, table.get32(offset).wrapping_add_signed(by));
@@ -87,13 +102,14 @@ pub fn highest_live_slot(table: &Table) -> Option<u32> {
 /// Links record `index`, whose primary fields are set, into its segment's and its process's list.
 pub(super) fn link_record(held: &Held<'_>, index: u32, slot: u32, owner: u32) {
     let table = held.table();
-    let first = table.get32(slot!(slot, first_record));
-    table.set32(record!(index, next_of_segment), first);
-    table.set32(record!(index, prev_of_segment), 0);
+    let (this, of) = (table.record(index), table.slot(slot));
+    let first = get!(of, Slot, first_record);
+    put!(this, Record, next_of_segment, first);
+    put!(this, Record, prev_of_segment, 0);
     if let Some(next) = in_range(first, table) {
-        table.set32(record!(next, prev_of_segment), index + 1);
+        put!(table.record(next), Record, prev_of_segment, index + 1);
     }
-    table.set32(slot!(slot, first_record), index + 1);
+    put!(of, Slot, first_record, index + 1);
 
     join_cell(table, index, owner);
     note_sole_owner(held, slot);
@@ -102,14 +118,15 @@ pub(super) fn link_record(held: &Held<'_>, index: u32, slot: u32, owner: u32) {
 /// Takes record `index` out of both lists and puts it on the free list. Its `cell` word is 0 already.
 pub(super) fn unlink_record(held: &Held<'_>, index: u32, slot: u32, owner: u32) {
     let table = held.table();
-    let next = table.get32(record!(index, next_of_segment));
-    let prev = table.get32(record!(index, prev_of_segment));
+    let this = table.record(index);
+    let next = get!(this, Record, next_of_segment);
+    let prev = get!(this, Record, prev_of_segment);
     match in_range(prev, table) {
-        Some(prev) => table.set32(record!(prev, next_of_segment), next),
-        None => table.set32(slot!(slot, first_record), next),
+        Some(prev) => put!(table.record(prev), Record, next_of_segment, next),
+        None => put!(table.slot(slot), Slot, first_record, next),
     }
     if let Some(next) = in_range(next, table) {
-        table.set32(record!(next, prev_of_segment), prev);
+        put!(table.record(next), Record, prev_of_segment, prev);
     }
 
     leave_cell(table, index, owner);
@@ -126,24 +143,26 @@ pub(super) fn move_record(held: &Held<'_>, index: u32, slot: u32, from: u32, to:
 }
 
 fn join_cell(table: &Table, index: u32, owner: u32) {
+    let this = table.record(index);
     let first = table.get32(cell!(owner, first_record));
-    table.set32(record!(index, next_of_cell), first);
-    table.set32(record!(index, prev_of_cell), 0);
+    put!(this, Record, next_of_cell, first);
+    put!(this, Record, prev_of_cell, 0);
     if let Some(next) = in_range(first, table) {
-        table.set32(record!(next, prev_of_cell), index + 1);
+        put!(table.record(next), Record, prev_of_cell, index + 1);
     }
     table.set32(cell!(owner, first_record), index + 1);
 }
 
 fn leave_cell(table: &Table, index: u32, owner: u32) {
-    let next = table.get32(record!(index, next_of_cell));
-    let prev = table.get32(record!(index, prev_of_cell));
+    let this = table.record(index);
+    let next = get!(this, Record, next_of_cell);
+    let prev = get!(this, Record, prev_of_cell);
     match in_range(prev, table) {
-        Some(prev) => table.set32(record!(prev, next_of_cell), next),
+        Some(prev) => put!(table.record(prev), Record, next_of_cell, next),
         None => table.set32(cell!(owner, first_record), next),
     }
     if let Some(next) = in_range(next, table) {
-        table.set32(record!(next, prev_of_cell), prev);
+        put!(table.record(next), Record, prev_of_cell, prev);
     }
 }
 
@@ -171,14 +190,14 @@ pub(super) fn pop_free_record(held: &Held<'_>) -> Option<u32> {
 /// Writes down whether all attaches of a segment belong to one process.
 fn note_sole_owner(held: &Held<'_>, slot: u32) {
     let table = held.table();
-    let first = table.get32(slot!(slot, first_record));
-    let sole = match in_range(first, table) {
-        Some(only) if table.get32(record!(only, next_of_segment)) == 0 => {
-            table.get32(record!(only, cell))
+    let of = table.slot(slot);
+    let sole = match in_range(get!(of, Slot, first_record), table) {
+        Some(only) if get!(table.record(only), Record, next_of_segment) == 0 => {
+            get!(table.record(only), Record, cell)
         }
         _ => 0,
     };
-    table.set32(slot!(slot, sole_cell), sole);
+    put!(of, Slot, sole_cell, sole);
 }
 
 /// A link (index + 1) as an index, if it is one.

@@ -53,6 +53,7 @@ fn file_len(image: &SlotImage) -> u64 {
 }
 
 /// Puts `/SYSVkkkkkkkk.<id>` behind `path`.
+#[inline]
 pub(super) fn push_file_name(path: &mut Path, image: &SlotImage) -> Option<()> {
     path.push(b"/SYSV")?;
     path.push_hex8(image.name_key as u32)?;
@@ -80,15 +81,10 @@ impl Namespace {
     #[inline]
     fn segment_path(&self, image: &SlotImage, path: &mut Path) -> Stored<()> {
         match huge_page_log2(image) {
-            None => {
-                self.ordinary_path(image, path);
-                Ok(())
-            }
-            Some(log2) => {
-                *path = self.huge_segment_path(image, log2)?;
-                Ok(())
-            }
+            None => self.ordinary_path(image, path),
+            Some(log2) => *path = self.huge_segment_path(image, log2)?,
         }
+        Ok(())
     }
 
     #[inline]

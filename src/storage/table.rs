@@ -8,7 +8,7 @@
 //! that is killed before arming has done nothing; after arming, whoever takes the lock over carries the stores out
 //! (again). Derived data is written outside the journal, and rebuilt after such a death (`recover.rs`).
 
-use super::layout::{self, Header, JournalEntry, Slot, SlotState, header, slot};
+use super::layout::{self, Header, JournalEntry, Record, Slot, SlotState, header, record, slot};
 use super::lock::Held;
 use crate::os::map::{Block, SharedMap};
 use core::sync::atomic::{Ordering, fence};
@@ -132,6 +132,12 @@ impl Table {
         self.map.block(slot!(index, version))
     }
 
+    /// The fields of record `index`, likewise.
+    #[inline(always)]
+    pub(super) fn record(&self, index: u32) -> RecordWords<'_> {
+        self.map.block(record!(index, cell))
+    }
+
     /// Reads slot `index` without a lock into `image`. `false`: it is being changed all the time, or by a process that is
     /// stopped or dead: take the lock.
     #[inline]
@@ -204,6 +210,9 @@ impl Table {
 
 /// The words of one slot.
 pub(super) type SlotWords<'t> = Block<'t, { size_of::<Slot>() }>;
+
+/// The words of one record.
+pub(super) type RecordWords<'t> = Block<'t, { size_of::<Record>() }>;
 
 /// The atomic word of a field: `word!(words, Slot, id)`; `word!(words, Slot, segsz, 64)` for one of 64 bits.
 macro_rules! word {
