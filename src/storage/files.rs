@@ -179,13 +179,15 @@ impl Namespace {
         if everybody_writes && self.has_another_name(image)? {
             return Err(Obstacle::NotAlone { path });
         }
-        let names_are_ours = self.scope() == Scope::User && huge_page_log2(image).is_none();
+        let names_are_ours = self.scope() == Scope::User
+            && huge_page_log2(image).is_none()
+            && image.cuid == self.opened_by();
         let mut doing = Step::Open;
         let mut found = None;
         let mapped = elsewhere::with_descriptor(|| {
             doing = Step::Open;
             let fd = file::open(&path, access, 0)?;
-            // In a directory that is ours alone the name says whose file it is, and the length is what can be wrong.
+            // In a directory that is ours alone the name says whose file it is, if it is ours; the length can be wrong.
             let is_plain = names_are_ours && file::len_of(&fd) == Ok(file_len(image));
             if !is_plain {
                 doing = Step::Look;
