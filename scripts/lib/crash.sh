@@ -3,7 +3,7 @@
 sources=tests/crash # what all share
 programs=$sources   # where the program lies, and what it has for itself
 built=target/tests/crash
-parts='actor tracer table world ops ops_life ops_system ops_huge observe trial'
+parts='actor tracer table world ops ops_life ops_system ops_huge observe trial report'
 
 # build_crash PROGRAM [more sources]: $built/PROGRAM from PROGRAM.c and the parts.
 build_crash() {

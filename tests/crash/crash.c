@@ -16,7 +16,7 @@
 
 static struct tally tally;
 static long all_stops, all_changes;
-static int operations, skipped;
+static int operations, not_run;
 static unsigned long long random_state = 1;
 
 static unsigned pick(unsigned below)
@@ -278,13 +278,13 @@ int main(int count, char **arguments)
 			continue;
 		if (ops[i].flags & SYSTEM && !kernel && geteuid() != 0) {
 			printf("SKIP %s: not root, so there are no other users\n", ops[i].name);
-			skipped++;
+			not_run++;
 			continue;
 		}
 		if (ops[i].flags & HUGE_PAGES && !has_huge_pages()) {
 			if (!kernel) {
 				printf("SKIP %s: no hugetlbfs can be mounted\n", ops[i].name);
-				skipped++;
+				not_run++;
 			}
 			continue;
 		}
@@ -311,6 +311,6 @@ int main(int count, char **arguments)
 	if (!kernel)
 		printf("%d operations, %ld system call stops and %ld table changes in them; %ld kills, %ld failures\n", operations,
 		       all_stops, all_changes, tally.tried, tally.failed);
-	printf("%ld passed, %ld failed, %d skipped\n", tally.tried - tally.failed, tally.failed, skipped);
+	printf("%ld passed, %ld failed, %d skipped\n", tally.tried - tally.failed, tally.failed, not_run);
 	return tally.failed != 0;
 }

@@ -97,6 +97,16 @@ extern struct shared *the;
 /* The segments of every world. */
 enum { LONE, HELD, TWICE, MARKED, BASE_SEGMENTS };
 
+/* --- report.c: for the programs that count what passed by themselves */
+struct count {
+	long passed, failed, skipped;
+};
+extern struct count counted;
+void passed(void);
+void failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void skipped(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int count_up(void); /* prints the last line; the exit status */
+
 /* --- actor.c */
 typedef int job(int argument);
 struct actor {
@@ -223,6 +233,7 @@ int observation_matches(const struct world *, char *text, size_t size); /* bit 0
 /* --- trial.c */
 void prepare_victim(const struct op *, struct actor *);
 bool begin_victim(const struct op *, struct actor *, struct tracee *);
+void end_victim(struct actor *, struct tracee *); /* kills both of a fork, if it came to one */
 struct tally {
 	long tried, failed, missed, late;
 };

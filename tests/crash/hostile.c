@@ -11,11 +11,9 @@
 #include <getopt.h>
 #include <grp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
-struct count counted;
 bool full;
 unsigned long long seed = 1;
 const char *root;
@@ -26,26 +24,6 @@ unsigned pick(unsigned below)
 {
 	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
 	return (unsigned)(seed >> 33) % below;
-}
-
-void passed(void) { counted.passed++; }
-
-void failed(const char *format, ...)
-{
-	va_list arguments;
-	counted.failed++;
-	printf("FAIL ");
-	va_start(arguments, format);
-	vprintf(format, arguments);
-	va_end(arguments);
-	putchar('\n');
-	fflush(stdout);
-}
-
-void skipped(const char *why)
-{
-	counted.skipped++;
-	printf("SKIP %s\n", why);
 }
 
 void must(int result, const char *what)
@@ -186,6 +164,5 @@ int main(int count, char **arguments)
 		else
 			skipped("neighbours in system scope: not root, so there are none");
 	}
-	printf("%ld passed, %ld failed, %ld skipped\n", counted.passed, counted.failed, counted.skipped);
-	return counted.failed != 0;
+	return count_up();
 }

@@ -17,19 +17,12 @@
 
 enum { OWNER = 54001, STRANGER = 54002, THIRD = 54003 };
 
-struct count {
-	long passed, failed, skipped;
-};
-extern struct count counted;
 extern bool full, is_root;
 extern const char *root;
 void must(int result, const char *what);
 extern unsigned long long seed;
 
 unsigned pick(unsigned below);
-void passed(void);
-void failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void skipped(const char *why);
 
 /* A place of its own for each test: base with this mode, and the namespace's name in it. */
 void place(const char *scope, uid_t owner, unsigned base_mode);

@@ -123,13 +123,7 @@ static bool pair(const struct op *one, const struct op *two, int stop)
 		fatal("%s does not begin", one->name);
 	bool more = trace_to(&tracee, (struct point){ stop, 0 }) == REACHED;
 	if (!more) {
-		kill_and_wait(tracee.pid);
-		actor_is_gone(&first);
-		if (tracee.other) {
-			trace_release_other(&tracee);
-			kill_and_wait(tracee.other);
-		}
-		actor_kill(&first);
+		end_victim(&first, &tracee);
 		actor_kill(&second);
 		world_end(&world);
 		return false;

@@ -198,14 +198,7 @@ void test_stopped(void)
 					passed();
 				actor_kill(&other);
 			}
-			kill_and_wait(tracee.pid);
-			if (tracee.pid == victim.pid)
-				actor_is_gone(&victim);
-			if (tracee.other) {
-				trace_release_other(&tracee);
-				kill_and_wait(tracee.other);
-			}
-			actor_kill(&victim);
+			end_victim(&victim, &tracee);
 			world_end(&world);
 		}
 	}

@@ -35,6 +35,18 @@ bool begin_victim(const struct op *op, struct actor *victim, struct tracee *trac
 	return trace_to_beginning(tracee);
 }
 
+void end_victim(struct actor *victim, struct tracee *tracee)
+{
+	kill_and_wait(tracee->pid);
+	if (tracee->pid == victim->pid)
+		actor_is_gone(victim);
+	if (tracee->other) {
+		trace_release_other(tracee);
+		kill_and_wait(tracee->other);
+	}
+	actor_kill(victim);
+}
+
 enum { PATIENCE = 10000, PROMISE = 1000 };
 
 /* Has an actor look; what it costs is part of the promise. */

@@ -1,7 +1,6 @@
 /* ground.c - a namespace of its own, and what is left of it. */
 #include "ground.h"
 
-#include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -9,43 +8,10 @@
 #include <signal.h>
 #include <time.h>
 
-struct count counted;
 const char *root;
 bool is_root;
 static int places;
 static bool place_is_mounted;
-
-void passed(void) { counted.passed++; }
-
-void failed(const char *format, ...)
-{
-	va_list arguments;
-	counted.failed++;
-	printf("FAIL ");
-	va_start(arguments, format);
-	vprintf(format, arguments);
-	va_end(arguments);
-	putchar('\n');
-	fflush(stdout);
-}
-
-void skipped(const char *format, ...)
-{
-	va_list arguments;
-	counted.skipped++;
-	printf("SKIP ");
-	va_start(arguments, format);
-	vprintf(format, arguments);
-	va_end(arguments);
-	putchar('\n');
-	fflush(stdout);
-}
-
-int count_up(void)
-{
-	printf("%ld passed, %ld failed, %ld skipped\n", counted.passed, counted.failed, counted.skipped);
-	return counted.failed != 0;
-}
 
 void ground_begin(void)
 {

@@ -1,6 +1,6 @@
 /*
- * ground.h - what the programs of this directory share: a namespace of their own, what it holds on to as seen from
- * outside, and the count of what passed and failed. The rest comes from tests/crash.
+ * ground.h - what the programs of this directory share: a namespace of their own, and what it holds on to as seen from
+ * outside. The rest comes from tests/crash.
  *
  *   scale.c    many of everything, and too little of everything
  *   stops.c    a process that is stopped at any moment
@@ -13,17 +13,8 @@
 
 #include <stdatomic.h>
 
-struct count {
-	long passed, failed, skipped;
-};
-extern struct count counted;
 extern const char *root; /* the base of everything; a file system of its own where that is allowed */
 extern bool is_root;
-
-void passed(void);
-void failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void skipped(const char *format, ...) __attribute__((format(printf, 1, 2)));
-int count_up(void); /* prints the last line; the exit status */
 
 void ground_begin(void);
 /* A base of its own, with a tmpfs of `size` mounted on it if given; false if that is not allowed. */

@@ -55,14 +55,7 @@ static void one(const struct op *op, struct point point, bool kill_it, long *hel
 	}
 	for (int i = 0; i < WAITERS; i++)
 		actor_kill(&waiter[i]);
-	kill_and_wait(tracee.pid);
-	if (tracee.pid == victim.pid)
-		actor_is_gone(&victim);
-	if (tracee.other) {
-		trace_release_other(&tracee);
-		kill_and_wait(tracee.other);
-	}
-	actor_kill(&victim);
+	end_victim(&victim, &tracee);
 	/* It may have forked when nobody followed it any more. */
 	kill_strays(world.holder.pid);
 	good = good && clean_up(op, &world, text, sizeof text, &tally);
@@ -88,14 +81,7 @@ static struct profile profile_of(const struct op *op)
 	if (!begin_victim(op, &victim, &tracee))
 		fatal("%s does not begin", op->name);
 	trace_profile(&tracee, &profile, true);
-	kill_and_wait(tracee.pid);
-	if (tracee.pid == victim.pid)
-		actor_is_gone(&victim);
-	if (tracee.other) {
-		trace_release_other(&tracee);
-		kill_and_wait(tracee.other);
-	}
-	actor_kill(&victim);
+	end_victim(&victim, &tracee);
 	world_end(&world);
 	return profile;
 }
