@@ -19,7 +19,7 @@ fn main() {
         println!("cargo:rustc-cdylib-link-arg=-fuse-ld=bfd");
         if let Ok(here) = env::var("CARGO_MANIFEST_DIR") {
             println!("cargo:rerun-if-changed=fork.ld");
-            println!("cargo:rustc-cdylib-link-arg=-Wl,-T,{here}/fork.ld");
+            println!("cargo:rustc-cdylib-link-arg=-T{here}/fork.ld");
         }
     }
     // The smaller of the two symbol tables is the one that every loader of today reads.

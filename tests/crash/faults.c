@@ -53,6 +53,8 @@ static const struct fault {
 	{ SYS_mkdirat, "mkdirat", false, { EACCES, EDQUOT, EMLINK, ENOMEM, ENOSPC, EROFS, EIO } },
 	{ SYS_renameat2, "renameat2", false, { ENOSPC, EDQUOT, EIO, ENOMEM, EROFS, EINVAL, EACCES } },
 	{ SYS_getdents64, "getdents64", false, { EIO, ENOMEM } },
+	{ SYS_lseek, "lseek", true, { EINVAL, EOVERFLOW, ESPIPE, ENXIO } },
+	{ SYS_getpgid, "getpgid", true, { ESRCH, EPERM, EACCES } },
 	{ SYS_close, "close", true, { EINTR, EIO, EDQUOT } },
 	{ SYS_futex, "futex", false, { EINTR } },
 	{ SYS_clone, "clone", false, { EAGAIN, ENOMEM } },
