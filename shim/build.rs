@@ -26,6 +26,9 @@ fn main() {
     println!("cargo:rustc-cdylib-link-arg=-Wl,--hash-style=gnu");
     // Text and constants are one mapping: each one more costs every start and every fork.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,noseparate-code");
+    // A part of the data that is made read-only after the load is a mapping of its own, too. It would protect little: what
+    // this library calls libc by (`src/next.rs`) is found when it is needed, and has to stay writable.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,norelro");
     // Whole pages first: then what is written at every start lies on one page, and the rest on pages that few touch.
     println!("cargo:rustc-cdylib-link-arg=-Wl,--sort-section=alignment");
     if env::var("CARGO_CFG_TARGET_ENV").as_deref() != Ok("gnu") {

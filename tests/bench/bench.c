@@ -126,7 +126,7 @@ int main(int argc, char **argv)
 	}
 	const char *side = argv[1];
 	check_side(side);
-	if (!strcmp(side, "kernel") && unshare(CLONE_NEWIPC) != 0 &&
+	if (strcmp(side, "shim") != 0 && unshare(CLONE_NEWIPC) != 0 &&
 	    unshare(CLONE_NEWUSER | CLONE_NEWIPC) != 0) {
 		fprintf(stderr, "no IPC namespace of its own: %s\n", strerror(errno));
 		return 1;

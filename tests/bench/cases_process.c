@@ -191,7 +191,7 @@ const struct bench process_benches[] = {
 	{ "two-attach", { prepare_two_attaches, attach, finish_two },
 	  { prepare_two_bare, bare_attach, finish_two_bare }, 0, NULL, 0 },
 	{ "fork-0", { prepare_attaches, fork_and_exit, finish_attaches },
-	  { NULL, fork_and_exit, NULL }, 0, &none, 0 },
+	  { prepare_attaches, fork_and_exit, finish_attaches }, 0, &none, 0 },
 	{ "fork-64", { prepare_attaches, fork_and_exit, finish_attaches },
 	  { prepare_bare_attaches, fork_and_exit, finish_bare_attaches }, 0, &sixty_four, 0 },
 	{ "start", { NULL, start_true, NULL }, { NULL, start_true, NULL }, 1, NULL, 0 },
