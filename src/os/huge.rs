@@ -254,7 +254,7 @@ pub fn map_segment(
         protection |= libc::PROT_EXEC;
     }
     let (addr, how) = match place {
-        Place::Anywhere => (0, 0),
+        Place::Anywhere(hint) => (hint, 0),
         Place::Free(addr) => (addr, libc::MAP_FIXED_NOREPLACE),
         Place::Replace(addr) => (addr, libc::MAP_FIXED),
     };

@@ -168,8 +168,9 @@ pub fn unmap_page(addr: usize) {
 /// Where a segment is to be mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
-    /// Wherever the kernel likes.
-    Anywhere,
+    /// Wherever the kernel likes; at this address, if it is not 0 and the range is free: to look there first takes the
+    /// kernel less than to look for a place.
+    Anywhere(u64),
     /// There, if nothing is there yet (`EEXIST` otherwise).
     Free(u64),
     /// There, whatever is there now.
@@ -193,7 +194,7 @@ pub fn map_segment(
         protection |= libc::PROT_EXEC;
     }
     let (addr, flags) = match place {
-        Place::Anywhere => (0, libc::MAP_SHARED),
+        Place::Anywhere(hint) => (hint, libc::MAP_SHARED),
         Place::Free(addr) => (addr, libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE),
         Place::Replace(addr) => (addr, libc::MAP_SHARED | libc::MAP_FIXED),
     };

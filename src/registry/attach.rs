@@ -61,7 +61,7 @@ impl Session {
         self.local.attaches.reserve(2).map_err(|_| no_room())?;
         install_handlers()?;
         let place = match (request.fixed, request.remap) {
-            (false, _) => Place::Anywhere,
+            (false, _) => Place::Anywhere(self.local.attaches.last_choice(len)),
             (true, false) => Place::Free(request.addr),
             (true, true) => Place::Replace(request.addr),
         };
@@ -88,6 +88,9 @@ impl Session {
             let _ = map::unmap_segment(start, len);
             self.forget_range(start, start.saturating_add(len), None);
             return Err(failure);
+        }
+        if !request.fixed {
+            self.local.attaches.note_choice(start, len);
         }
         let attach = self.local.attaches.number_attach();
         if request.remap {

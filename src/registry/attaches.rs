@@ -51,6 +51,8 @@ pub struct Attaches {
     next_attach: u32,
     changes: u64,
     plan_number: u32,
+    /// Where the kernel has put an attach last, and how long that was.
+    chosen: (u64, u64),
 }
 
 impl Attaches {
@@ -62,6 +64,7 @@ impl Attaches {
             next_attach: 0,
             changes: 0,
             plan_number: 0,
+            chosen: (0, 0),
         }
     }
 
@@ -121,6 +124,18 @@ impl Attaches {
     /// How often pieces have come or gone.
     pub fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// Where the kernel has put an attach last, if that had this length; else 0. Whoever attaches and detaches in turn finds
+    /// that place free.
+    pub fn last_choice(&self, len: u64) -> u64 {
+        let (start, had) = self.chosen;
+        if had == len { start } else { 0 }
+    }
+
+    /// The kernel has put an attach there. Never a place that the program chose: it may have plans for it.
+    pub fn note_choice(&mut self, start: u64, len: u64) {
+        self.chosen = (start, len);
     }
 
     /// Removes the piece at `index`.

@@ -179,6 +179,36 @@ TEST(the_kernel_chooses_distinct_aligned_places)
 	CHECK_EQ(nattch_of(id), 100);
 }
 
+/* Where the last attach was may be taken by then, wholly or in part, or be of another length. */
+TEST(a_place_that_an_attach_has_left_is_somebody_elses_when_he_takes_it)
+{
+	int small = new_segment(PAGE), large = new_segment(4 * PAGE);
+	for (size_t taken = 0; taken < 4; taken++) {
+		char *p = attach(large);
+		memset(p, 'l', 4 * PAGE);
+		MUST(shmdt(p));
+		char *mine = mmap(p + taken * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		CHECK(mine == p + taken * PAGE);
+		memset(mine, 'm', PAGE);
+		char *q = attach(large), *r = attach(small);
+		CHECK(q + 4 * PAGE <= mine || q >= mine + PAGE);
+		CHECK(r != mine);
+		CHECK_EQ(q[4 * PAGE - 1], 'l');
+		memset(q, 'q', 4 * PAGE);
+		memset(r, 'r', PAGE);
+		CHECK_EQ(mine[0], 'm');
+		CHECK_EQ(mine[PAGE - 1], 'm');
+		TEST_SUCC(shmdt(q));
+		TEST_SUCC(shmdt(r));
+		CHECK_EQ(mine[0], 'm');
+		MUST(munmap(mine, PAGE));
+	}
+	char *p = attach(small), *q = attach(small);
+	CHECK(p != q);
+	TEST_SUCC(shmdt(p));
+	TEST_SUCC(shmdt(q));
+}
+
 TEST(segments_attach_back_to_back_at_fixed_places)
 {
 	int id = new_segment(5000), one = new_segment(1);
