@@ -73,6 +73,18 @@ const CHANGES: &[(&str, &str, &str, usize)] = &[
         "const SPINS: u32 = 1;",
         1,
     ),
+    (
+        "prepared.rs",
+        "const HANDOVER_SPINS: u32 = 200;",
+        "const HANDOVER_SPINS: u32 = 1;",
+        1,
+    ),
+    (
+        "prepared.rs",
+        "const HANDOVER_NAPS: u32 = 2;",
+        "const HANDOVER_NAPS: u32 = 1;",
+        1,
+    ),
     ("table.rs", "for _ in 0..100 {", "for _ in 0..2 {", 1),
     ("index.rs", "for _ in 0..100 {", "for _ in 0..2 {", 2),
     (
@@ -275,6 +287,45 @@ const BREAKS: &[Break] = &[
             "slots.rs",
             "        journal.put32(slot!(index, flags), flags | FLAG_STUCK);\n",
             "        table.set32(slot!(index, flags), flags | FLAG_STUCK);\n",
+        )],
+    ),
+    (
+        "a-child-does-not-wait-for-its-parent",
+        &[(
+            "prepared.rs",
+            "            && (self.is_let_go(prepared.child) || self.is_let_go_soon(prepared.child))\n",
+            "",
+        )],
+    ),
+    (
+        "a-parent-says-so-before-it-lets-go",
+        &[
+            (
+                "prepared.rs",
+                "        map::unmap_page(prepared.mapping);\n        // Crash here: the child",
+                "        // Crash here: the child",
+            ),
+            (
+                "prepared.rs",
+                "            futex::wake_one(word);\n        }\n",
+                "            futex::wake_one(word);\n        }\n        map::unmap_page(prepared.mapping);\n",
+            ),
+        ],
+    ),
+    (
+        "a-child-that-moves-out-leaves-its-attaches",
+        &[(
+            "prepared.rs",
+            "        slots::move_all(&held, child.cell(), own.cell());\n",
+            "",
+        )],
+    ),
+    (
+        "a-child-that-moves-out-keeps-its-parents-lock",
+        &[(
+            "prepared.rs",
+            "        drop(held);\n        map::unmap_page(prepared.mapping);\n        own\n",
+            "        drop(held);\n        own\n",
         )],
     ),
 ];

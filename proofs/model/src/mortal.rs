@@ -4,7 +4,7 @@
 //! the next one it is dead: nothing that it does has an effect any more, and its story ends by unwinding. The kernel
 //! drops its liveness lock at that moment, and not before its last write can be seen.
 
-use crate::checker::atomic::{AtomicBool, Ordering};
+use crate::checker::atomic::{AtomicU32, Ordering};
 use crate::checker::thread;
 use crate::storage::layout;
 use std::cell::{Cell, RefCell};
@@ -31,8 +31,8 @@ thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
     /// The threads of the story, in the order in which they were first met.
     static MET: RefCell<Vec<thread::ThreadId>> = const { RefCell::new(Vec::new()) };
-    /// Whether `live/N` is locked.
-    static LOCKED: RefCell<Rc<Vec<AtomicBool>>> = RefCell::default();
+    /// How many mappings hold the lock of `live/N`, in one process or two.
+    static HOLDS: RefCell<Rc<Vec<AtomicU32>>> = RefCell::default();
 }
 
 /// A new world: everybody's liveness file is locked, nobody is mortal.
@@ -40,22 +40,45 @@ pub fn begin() {
     MORTALS.with_borrow_mut(Vec::clear);
     COUNT.set(0);
     MET.with_borrow_mut(Vec::clear);
-    let locked = (0..layout::CELLS).map(|_| AtomicBool::new(true)).collect();
-    LOCKED.set(Rc::new(locked));
+    let holds = (0..layout::CELLS).map(|_| AtomicU32::new(1)).collect();
+    HOLDS.set(Rc::new(holds));
 }
 
-fn locks() -> Rc<Vec<AtomicBool>> {
-    LOCKED.with_borrow(Rc::clone)
+fn holds() -> Rc<Vec<AtomicU32>> {
+    HOLDS.with_borrow(Rc::clone)
 }
 
-/// Whether the process of `cell` holds its liveness lock. The kernel answers with what is, not with what was.
+/// How many mappings hold the lock of `live/N`. The kernel answers with what is, not with what was.
+pub fn holders(cell: u32) -> u32 {
+    holds()[cell as usize].fetch_add(0, Ordering::AcqRel)
+}
+
+/// Locks `live/N` for good, if nobody holds it.
+pub fn take(cell: u32) -> bool {
+    holds()[cell as usize]
+        .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire)
+        .is_ok()
+}
+
+/// A fork copies a mapping that holds the lock of `live/N`.
+pub fn share(cell: u32) {
+    holds()[cell as usize].fetch_add(1, Ordering::AcqRel);
+}
+
+/// One such mapping goes.
+pub fn unmap(cell: u32) {
+    let before = holds()[cell as usize].fetch_sub(1, Ordering::AcqRel);
+    assert_ne!(before, 0, "a mapping of live/{cell} goes twice");
+}
+
+/// Whether the process of `cell` holds its liveness lock.
 pub fn holds_its_lock(cell: u32) -> bool {
-    locks()[cell as usize].fetch_or(false, Ordering::AcqRel)
+    holders(cell) != 0
 }
 
 /// The process of `cell` is gone.
 pub fn bury(cell: u32) {
-    locks()[cell as usize].swap(false, Ordering::AcqRel);
+    holds()[cell as usize].swap(0, Ordering::AcqRel);
 }
 
 /// A number below [`THREADS`] that the calling thread has in this story.

@@ -48,6 +48,23 @@ pub fn empty() -> Arc<Namespace> {
     Arc::new(namespace)
 }
 
+/// Makes `cell` one that nobody has.
+pub fn free_cell(namespace: &Namespace, cell: u32) {
+    mortal::bury(cell);
+    let free = CellState::Free as u32;
+    namespace.table().set32(cell!(cell, state), free);
+}
+
+/// How far the handing over of `cell` has come, as it stands there.
+pub fn handover(namespace: &Namespace, cell: u32) -> u32 {
+    namespace.table().get32(cell!(cell, handover))
+}
+
+/// How many attaches segment 0 has.
+pub fn attaches(namespace: &Namespace) -> u32 {
+    namespace.attached_by(0).0
+}
+
 /// Keys that all would like to stand at the same place of the index.
 pub fn colliding_keys() -> impl Iterator<Item = i32> {
     let bits = layout::INDEX_WORDS_AT_FIRST.trailing_zeros();

@@ -8,6 +8,7 @@ use shmshim_model::audit::audit;
 use shmshim_model::mortal;
 use shmshim_model::os::map::leave_plain;
 use shmshim_model::scene::{self, SLOTS, create, process};
+use shmshim_model::storage::layout::CellState;
 use shmshim_model::storage::live;
 use shmshim_model::storage::{Namespace, books, index, slots};
 use shmshim_model::stories::{Look, STORIES, Seen, Story, check_reaped};
@@ -298,4 +299,102 @@ fn nobody_else_unlinks_what_is_claimed() {
     explore(0, move || run([0, 1]));
     let ways = explore(preemptions(2), move || run([0, 1]));
     println!("two remove the same segment: {ways} ways");
+}
+
+/// What a fork does, as `registry/forking.rs` has it, while somebody else looks who is there, and prepares a child of his
+/// own.
+fn fork_beside_a_looker(parent_returns_first: bool) {
+    let namespace = scene::empty();
+    create(&namespace.lock(process(0)), 0, 5);
+    scene::free_cell(&namespace, 2);
+    scene::free_cell(&namespace, 3);
+    let (prepared, _) = namespace.prepare_child(process(0), None, true).unwrap();
+    let cell = prepared.child().cell();
+    slots::attach(
+        &namespace.lock(process(0)),
+        0,
+        prepared.child(),
+        None,
+        1,
+        None,
+    )
+    .unwrap();
+    mortal::share(cell);
+    if parent_returns_first {
+        namespace.parent_lets_go(&prepared);
+    }
+    let [ends, gone] = [(); 2].map(|()| Arc::new(loom::sync::atomic::AtomicBool::new(false)));
+    let child = {
+        let (namespace, ends, gone) =
+            (Arc::clone(&namespace), Arc::clone(&ends), Arc::clone(&gone));
+        thread::spawn(move || {
+            let me = namespace.child_adopts(&prepared, 102);
+            assert_eq!(
+                mortal::holders(me.cell()),
+                1,
+                "another holds the child's lock as well"
+            );
+            // It ends: its last mapping goes.
+            ends.store(true, Ordering::Release);
+            mortal::unmap(me.cell());
+            gone.store(true, Ordering::Release);
+        })
+    };
+    let parent = {
+        let namespace = Arc::clone(&namespace);
+        thread::spawn(move || {
+            if !parent_returns_first {
+                namespace.parent_lets_go(&prepared);
+            }
+        })
+    };
+    // A look at what is, not at what was.
+    let is = |flag: &loom::sync::atomic::AtomicBool| flag.fetch_or(false, Ordering::AcqRel);
+    let was_gone = is(&gone);
+    for cell in [2, 3] {
+        namespace.reap_if_dead(process(1), cell);
+    }
+    let attaches = scene::attaches(&namespace);
+    if was_gone {
+        assert_eq!(attaches, 0, "a child that has ended is counted");
+    } else if !is(&ends) {
+        assert_eq!(attaches, 1, "a child that lives is not counted");
+    }
+    // The cell that the child has moved out of, as soon as its parent does not hold it any more.
+    let moved_out = namespace.cell_state(cell).0 == CellState::Free as u32;
+    let next = moved_out.then(|| namespace.prepare_child(process(1), None, true));
+    child.join().unwrap();
+    parent.join().unwrap();
+    if let Some(Ok((next, _))) = next {
+        let begun = next.child().generation() << 2;
+        let stands = scene::handover(&namespace, next.child().cell());
+        assert_eq!(
+            stands, begun,
+            "a late parent has handed over what is another's"
+        );
+        next.drop_mapping();
+    }
+    for cell in [2, 3] {
+        assert_eq!(mortal::holders(cell), 0, "somebody has kept a mapping");
+        namespace.reap_if_dead(process(1), cell);
+    }
+    assert_eq!(scene::attaches(&namespace), 0);
+    audit(&namespace.lock(process(1)));
+}
+
+#[test]
+fn a_forked_child_is_counted_as_long_as_it_lives_and_no_longer() {
+    // With three, loom lets the parent's exchange come behind the store that begins the next child, though what it has read
+    // stands before that: it keeps the order of a word's values only where something else orders who wrote them.
+    let at_most = preemptions(2).min(2);
+    for parent_returns_first in [false, true] {
+        explore(0, move || fork_beside_a_looker(parent_returns_first));
+        let ways = explore(at_most, move || fork_beside_a_looker(parent_returns_first));
+        let when = if parent_returns_first {
+            "before"
+        } else {
+            "while"
+        };
+        println!("a parent lets go {when} its child begins: {ways} ways");
+    }
 }

@@ -5,33 +5,52 @@ pub use super::real_file::*;
 use super::path::Path;
 use super::{OsError, OsResult};
 use crate::mortal;
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 thread_local! {
-    /// The descriptor that was opened last for a liveness file, and whose.
-    static OPENED: Cell<Option<(i32, u32)>> = const { Cell::new(None) };
+    /// The descriptors that were opened for liveness files, and whose those are.
+    static OPENED: RefCell<HashMap<i32, u32>> = RefCell::default();
 }
 
 /// Opens a file; in place of a liveness file, nothing.
 pub fn open(path: &Path, flags: i32, mode: u32) -> OsResult<Fd> {
     let text = std::str::from_utf8(path.as_bytes()).unwrap();
-    match text.rsplit_once("/live/") {
-        None => super::real_file::open(path, flags, mode),
-        Some((_, cell)) => {
-            let null = Path::from_bytes(b"/dev/null").unwrap();
-            let fd = super::real_file::open(&null, libc::O_RDONLY, 0)?;
-            OPENED.set(Some((fd.number(), cell.parse().unwrap())));
-            Ok(fd)
-        }
-    }
+    let Some((_, cell)) = text.rsplit_once("/live/") else {
+        let fd = super::real_file::open(path, flags, mode)?;
+        OPENED.with_borrow_mut(|opened| opened.remove(&fd.number()));
+        return Ok(fd);
+    };
+    let null = Path::from_bytes(b"/dev/null").unwrap();
+    let fd = super::real_file::open(&null, libc::O_RDONLY, 0)?;
+    let cell = cell.parse().unwrap();
+    OPENED.with_borrow_mut(|opened| opened.insert(fd.number(), cell));
+    Ok(fd)
 }
 
-/// Looks at a liveness file's lock.
+/// Whose liveness file that is.
+pub fn cell_of(fd: &Fd) -> Option<u32> {
+    OPENED.with_borrow(|opened| opened.get(&fd.number()).copied())
+}
+
+/// What is said of a liveness file: it is one.
+pub fn status(fd: &Fd) -> OsResult<Status> {
+    let real = super::real_file::status(fd)?;
+    Ok(match cell_of(fd) {
+        None => real,
+        Some(_) => Status {
+            mode: libc::S_IFREG | 0o600,
+            links: 1,
+            ..real
+        },
+    })
+}
+
+/// Looks at a liveness file's lock, or takes it.
 pub fn lock(fd: &Fd, how: Lock) -> OsResult<bool> {
-    match (OPENED.get(), how) {
-        (Some((number, cell)), Lock::TryShared) if number == fd.number() => {
-            Ok(!mortal::holds_its_lock(cell))
-        }
+    match (cell_of(fd), how) {
+        (Some(cell), Lock::TryShared) => Ok(!mortal::holds_its_lock(cell)),
+        (Some(cell), Lock::TryExclusive) => Ok(mortal::take(cell)),
         _ => Err(OsError(libc::ENOLCK)),
     }
 }

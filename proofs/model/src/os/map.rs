@@ -1,15 +1,32 @@
 //! Shared memory of the model checker's words, made when they are first looked at.
 
-pub use super::real_map::{
-    Place, map_page, map_segment, not_inherited, unmap_page, unmap_segment,
-};
+pub use super::real_map::{Place, map_segment, unmap_segment};
 
 use super::atomic::{AtomicU32, AtomicU64};
-use super::file::Fd;
+use super::file::{self, Fd};
+use crate::mortal;
 use super::{OsError, OsResult};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
+
+const PAGE: usize = 4096;
+
+/// A mapping that holds the lock of a liveness file: all of them have the same address.
+pub fn map_page(fd: &Fd, _: bool) -> OsResult<usize> {
+    let cell = file::cell_of(fd).ok_or(OsError(libc::ENODEV))?;
+    Ok((cell as usize + 1) * PAGE)
+}
+
+/// Nothing that can be seen here: a story forks when it says so.
+pub fn not_inherited(_: usize) -> OsResult<()> {
+    Ok(())
+}
+
+/// Ends such a mapping.
+pub fn unmap_page(addr: usize) {
+    mortal::unmap((addr / PAGE - 1) as u32);
+}
 
 enum Word {
     Narrow(Box<AtomicU32>),
