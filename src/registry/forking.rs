@@ -31,8 +31,6 @@ pub struct Plan {
     prepared: Prepared,
     /// How often the books had changed when the plan was made.
     changes: u64,
-    /// The host's errno, which a failing fork sets before our handler runs.
-    errno: i32,
 }
 
 /// For `pthread_atfork`.
@@ -82,6 +80,7 @@ fn prepare() {
     host.local.hold_over_fork();
     let mut local = host.local.lock();
     local.fork_mask = mask;
+    local.fork_errno = None;
     let inherits = local
         .attaches
         .entries()
@@ -102,9 +101,13 @@ fn prepare() {
         // Without a plan the child registers itself, as one of a raw clone does.
         local.fork = host.plan_child(me, &mut local);
     }
-    if local.fork.is_some_and(|plan| plan.errno != 0) {
+    if local.fork.is_some() {
         // A fork that fails says so in errno before the parent's handler runs, one that works leaves it alone.
-        errno::set(0);
+        let kept = errno::get();
+        local.fork_errno = Some(kept).filter(|&kept| kept != 0);
+        if kept != 0 {
+            errno::set(0);
+        }
     }
 }
 
@@ -116,7 +119,9 @@ fn parent() {
     let mask = local.fork_mask;
     if let Some(plan) = local.fork {
         let failed = errno::get() != 0;
-        plan.restore_errno();
+        if failed || local.fork_errno.is_some() {
+            errno::set(local.fork_errno.unwrap_or(0));
+        }
         host.namespace.parent_lets_go(&plan.prepared);
         if let Some(me) = host.me().filter(|_| failed) {
             host.undo_failed(me, &plan, &mut local);
@@ -141,13 +146,11 @@ fn child() {
     let mut local = open.local.lock_as_child();
     let mask = local.fork_mask;
     let mut counted = open.me().is_some();
-    if let Some(plan) = local.fork {
-        if !counted {
-            counted = open.become_planned_child(&mut local, &plan);
-        }
-        if plan.errno != 0 {
-            errno::set(plan.errno);
-        }
+    if let Some(plan) = local.fork.filter(|_| !counted) {
+        counted = open.become_planned_child(&mut local, &plan);
+    }
+    if let Some(kept) = local.fork_errno {
+        errno::set(kept);
     }
     drop(local);
     if !counted {
@@ -187,12 +190,6 @@ impl Plan {
     pub fn keep_to_oneself(&self) {
         self.prepared.keep_to_oneself();
     }
-
-    fn restore_errno(&self) {
-        if errno::get() != self.errno {
-            errno::set(self.errno);
-        }
-    }
 }
 
 impl Host {
@@ -222,9 +219,6 @@ impl Host {
     pub(super) fn become_planned_child_early(&self, local: &mut Local) -> Option<Identity> {
         let plan = local.fork?;
         if self.become_planned_child(local, &plan) {
-            if plan.errno != 0 {
-                errno::set(plan.errno);
-            }
             return self.me();
         }
         // It has inherited a hold on the lock of another: of its parent, which is a child itself and has made no call yet,
@@ -257,7 +251,6 @@ impl Host {
 
     /// Takes a cell for the child and counts in it what the child will inherit.
     fn plan_child(&self, me: Identity, local: &mut Local) -> Option<Plan> {
-        let kept = errno::get();
         let alone = threads::is_alone();
         let (prepared, again) = self
             .namespace
@@ -290,7 +283,6 @@ impl Host {
         Some(Plan {
             changes: local.attaches.changes(),
             prepared,
-            errno: kept,
         })
     }
 

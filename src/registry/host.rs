@@ -34,6 +34,8 @@ pub struct Local {
     pub last_child: Option<Identity>,
     /// The signal mask to be restored when the fork is over.
     pub fork_mask: Mask,
+    /// The host's errno, if there is a plan: a failing fork sets it before our handler runs. To be restored likewise.
+    pub fork_errno: Option<i32>,
 }
 
 const _: () = assert!(size_of::<Host>() < 2048, "it leaves room for the attaches");
@@ -68,6 +70,7 @@ fn open() -> Outcome<&'static Host> {
         fork: None,
         last_child: None,
         fork_mask: 0,
+        fork_errno: None,
     })
     .map_err(call("set memory aside that children find empty"))?;
     let (host, room) =

@@ -200,6 +200,24 @@ static void check_closing(enum when when)
 TEST(handlers_registered_before_the_first_call_may_close_all_descriptors) { check_closing(BEFORE_THE_FIRST_CALL); }
 TEST(handlers_registered_after_the_first_call_may_close_all_descriptors) { check_closing(AFTER_IT); }
 
+/* What the program had in errno is there in both, whatever the handlers call meanwhile. */
+static void check_errno(enum when when)
+{
+	set_up(when, ask_before, ask_in_parent, ask_in_child);
+	errno = ERANGE;
+	pid_t pid = fork();
+	int kept = errno;
+	if (pid == 0) {
+		CHECK_EQ(kept, ERANGE);
+		_exit(0);
+	}
+	CHECK(pid > 0);
+	CHECK_EQ(kept, ERANGE);
+	REAP(pid);
+}
+TEST(handlers_registered_before_the_first_call_leave_errno_alone) { check_errno(BEFORE_THE_FIRST_CALL); }
+TEST(handlers_registered_after_the_first_call_leave_errno_alone) { check_errno(AFTER_IT); }
+
 /*
  * The child of a fork is held up in a handler of the program while its parent
  * makes another one without any handler: neither is taken for the other.
