@@ -6,7 +6,7 @@ use libc::{c_int, c_void, key_t, size_t};
 use shmshim_core::os::errno;
 use shmshim_core::os::usermem::{self, Frame};
 use shmshim_core::registry::{self, Outcome, quick};
-use shmshim_core::sysv::{self, Command, flags};
+use shmshim_core::sysv::{self, Command, Errno, flags};
 
 use crate::abi::{Plain, ShmInfo, ShmidDs, Shminfo};
 use crate::cancel::uncancelled;
@@ -139,21 +139,40 @@ fn is_plain() -> bool {
 }
 
 /// shmget(2).
-#[inline]
+#[inline(always)]
 pub fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int {
-    let at_once = if is_plain() {
-        quick::shmget(key, size as u64, shmflg)
-    } else {
-        None
-    };
-    match at_once {
-        Some(Ok(id)) => id,
-        Some(Err(refused)) => {
-            errno::set(refused.raw());
-            -1
+    // The rest is called last, so that a lookup needs neither a frame nor saved registers.
+    if is_plain() {
+        match quick::shmget_at_first_place(key, size as u64, shmflg) {
+            Some(Ok(id)) => return id,
+            Some(Err(refused)) => return refused_at_once(refused),
+            None => {}
         }
-        None => uncancelled(|| shmget_in_full(key, size, shmflg)),
     }
+    shmget_further_on(key, size, shmflg)
+}
+
+#[inline(never)]
+extern "C" fn shmget_further_on(key: key_t, size: size_t, shmflg: c_int) -> c_int {
+    if is_plain() {
+        match quick::shmget(key, size as u64, shmflg) {
+            Some(Ok(id)) => return id,
+            Some(Err(refused)) => return refused_at_once(refused),
+            None => {}
+        }
+    }
+    shmget_uncancelled(key, size, shmflg)
+}
+
+#[inline(always)]
+fn refused_at_once(refused: Errno) -> c_int {
+    errno::set(refused.raw());
+    -1
+}
+
+#[inline(never)]
+extern "C" fn shmget_uncancelled(key: key_t, size: size_t, shmflg: c_int) -> c_int {
+    uncancelled(|| shmget_in_full(key, size, shmflg))
 }
 
 #[inline(never)]

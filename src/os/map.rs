@@ -8,7 +8,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// The first `BYTES` of a file, mapped shared and writable for as long as this lives.
 ///
-/// There are no references to its bytes, only atomic words at checked offsets. The compiler checks those that it knows.
+/// There are no references to its bytes, only atomic words at checked offsets of its [blocks](Block). The compiler
+/// checks those that it knows.
 pub struct SharedMap<const BYTES: usize> {
     start: NonNull<u8>,
 }
@@ -41,44 +42,12 @@ impl<const BYTES: usize> SharedMap<BYTES> {
         })
     }
 
-    /// The 32-bit word at byte `offset`; an offset outside or unaligned gets the word at 0.
+    /// All of it.
     #[inline(always)]
-    pub fn word32(&self, offset: u32) -> &AtomicU32 {
-        let offset = Self::checked(offset, 4);
-        // SAFETY: in bounds, aligned, mapped for as long as `self`; an integer of any value is valid.
-        unsafe { &*self.start.as_ptr().add(offset).cast::<AtomicU32>() }
-    }
-
-    /// The 64-bit word at byte `offset`; an offset outside or unaligned gets the word at 0.
-    #[inline(always)]
-    pub fn word64(&self, offset: u32) -> &AtomicU64 {
-        let offset = Self::checked(offset, 8);
-        // SAFETY: in bounds, aligned, mapped for as long as `self`; an integer of any value is valid.
-        unsafe { &*self.start.as_ptr().add(offset).cast::<AtomicU64>() }
-    }
-
-    /// The `LEN` bytes from byte `offset` on, looked at once for all their words; an offset outside or unaligned gets
-    /// the first `LEN` bytes.
-    #[inline(always)]
-    pub fn block<const LEN: usize>(&self, offset: u32) -> Block<'_, LEN> {
-        let offset = Self::checked(offset, LEN);
-        // SAFETY: in bounds of the mapping.
-        let start = unsafe { self.start.add(offset) };
+    pub fn whole(&self) -> Block<'_, BYTES> {
         Block {
-            start,
+            start: self.start,
             map: PhantomData,
-        }
-    }
-
-    #[inline(always)]
-    fn checked(offset: u32, size: usize) -> usize {
-        let offset = offset as usize;
-        // Offsets come from `layout`, with indices checked before; this is the fence behind that.
-        if offset % size.min(8) == 0 && offset + size <= BYTES {
-            offset
-        } else {
-            debug_assert!(false, "offset {offset} is outside of the table");
-            0
         }
     }
 }
@@ -91,6 +60,47 @@ pub struct Block<'m, const LEN: usize> {
 }
 
 impl<'m, const LEN: usize> Block<'m, LEN> {
+    /// The 32-bit word at byte `offset`; an offset outside or unaligned gets the word at 0.
+    #[inline(always)]
+    pub fn word32_at(self, offset: u32) -> &'m AtomicU32 {
+        let offset = Self::checked(offset, 4);
+        // SAFETY: in bounds, aligned, mapped for as long as the map; an integer of any value is valid.
+        unsafe { &*self.start.as_ptr().add(offset).cast::<AtomicU32>() }
+    }
+
+    /// The 64-bit word at byte `offset`; an offset outside or unaligned gets the word at 0.
+    #[inline(always)]
+    pub fn word64_at(self, offset: u32) -> &'m AtomicU64 {
+        let offset = Self::checked(offset, 8);
+        // SAFETY: as above.
+        unsafe { &*self.start.as_ptr().add(offset).cast::<AtomicU64>() }
+    }
+
+    /// The `PART` bytes from byte `offset` on, looked at once for all their words; an offset outside or unaligned gets
+    /// the first `PART` bytes.
+    #[inline(always)]
+    pub fn block_at<const PART: usize>(self, offset: u32) -> Block<'m, PART> {
+        const { assert!(PART % 8 == 0 && PART <= LEN) };
+        let offset = Self::checked(offset, PART);
+        Block {
+            // SAFETY: in bounds of the block.
+            start: unsafe { self.start.add(offset) },
+            map: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    fn checked(offset: u32, size: usize) -> usize {
+        let offset = offset as usize;
+        // Offsets come from `layout`, with indices checked before; this is the fence behind that.
+        if offset % size.min(8) == 0 && offset + size <= LEN {
+            offset
+        } else {
+            debug_assert!(false, "offset {offset} is outside of the table");
+            0
+        }
+    }
+
     /// The 32-bit word at byte `AT` of the block.
     #[inline(always)]
     pub fn word32<const AT: usize>(self) -> &'m AtomicU32 {

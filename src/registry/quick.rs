@@ -20,27 +20,49 @@ fn settled_host() -> Option<&'static Host> {
     (!unnoticed && !host.namespace.is_rmid_forced()).then_some(host)
 }
 
-/// Whether the caller certainly has the rights `wanted`.
+/// Whether the caller certainly has the rights `wanted`, of which there are some.
 #[inline(always)]
 fn is_granted(mode: u32, uid: u32, cuid: u32, wanted: u32) -> bool {
-    wanted == 0
-        || credentials::known_euid()
-            .is_some_and(|euid| sysv::owners_bits_grant(mode, euid == uid || euid == cuid, wanted))
+    match credentials::known_euid() {
+        Some(euid) => sysv::owners_bits_grant(mode, euid == uid || euid == cuid, wanted),
+        None => false,
+    }
 }
 
 /// `shmget(2)` of a key that has a segment, or has none and asks for none.
 #[inline]
 pub fn shmget(key: i32, size: u64, shmflg: i32) -> Option<Result<i32, Errno>> {
+    look_up(key, size, shmflg, u32::MAX, sysv::wanted_bits(shmflg))
+}
+
+/// The same for most calls that ask for no rights: those whose key is, or would be, where it is looked for first. It is
+/// short enough for the registers that a function need not save.
+#[inline(always)]
+pub fn shmget_at_first_place(key: i32, size: u64, shmflg: i32) -> Option<Result<i32, Errno>> {
+    if sysv::wanted_bits(shmflg) != 0 {
+        return None;
+    }
+    look_up(key, size, shmflg, 1, 0)
+}
+
+#[inline(always)]
+fn look_up(
+    key: i32,
+    size: u64,
+    shmflg: i32,
+    places: u32,
+    wanted: u32,
+) -> Option<Result<i32, Errno>> {
     let host = settled_host()?;
     if Key(key).is_private() || shmflg & flags::IPC_EXCL != 0 {
         return None;
     }
-    match index::find_at_once(host.namespace.table(), key) {
-        Glance::Found(known) => {
-            let wanted = sysv::wanted_bits(shmflg);
-            (size <= known.segsz && is_granted(known.mode, known.uid, known.cuid, wanted))
-                .then_some(Ok(known.id))
-        }
+    match index::find_at_once(host.namespace.table(), key, places, wanted != 0) {
+        Glance::Found(known) if size > known.segsz => None,
+        Glance::Found(known) => match known.owners {
+            Some(whose) if !is_granted(whose.mode, whose.uid, whose.cuid, wanted) => None,
+            _ => Some(Ok(known.id)),
+        },
         Glance::Absent => {
             let refusal = sysv::missing_key(Key(key), shmflg).err()?;
             Some(Err(refusal.errno))

@@ -5,7 +5,7 @@
 
 use super::layout::{self, SlotState, header, slot};
 use super::lock::Held;
-use super::table::{SlotImage, Table, word};
+use super::table::{SlotImage, SlotWords, Table, word};
 use core::sync::atomic::{Ordering, fence};
 
 /// Reads something that only changes within [`changing`], without a lock. `None`: it is being changed all the time, or
@@ -41,22 +41,29 @@ fn word_offset(position: u32) -> u32 {
     layout::INDEX + position * 4
 }
 
+/// Whether the index can have so many words.
+#[inline]
+fn are_possible(words: u32) -> bool {
+    // Not `is_power_of_two`, which counts bits: the mask is needed anyhow.
+    words & words.wrapping_sub(1) == 0
+        && (layout::INDEX_WORDS_AT_FIRST..=layout::INDEX_WORDS).contains(&words)
+}
+
 pub(super) fn words(table: &Table) -> u32 {
     let words = table.get32(header!(index_words));
     // Whatever the table says, stay inside the first part, which is always backed, or the whole.
-    if words.is_power_of_two()
-        && (layout::INDEX_WORDS_AT_FIRST..=layout::INDEX_WORDS).contains(&words)
-    {
+    if are_possible(words) {
         words
     } else {
         layout::INDEX_WORDS_AT_FIRST
     }
 }
 
+#[inline]
 fn home(key: i32, words: u32) -> u32 {
-    // Fibonacci hashing: the upper bits are the well-mixed ones.
-    let shift = 32 - words.trailing_zeros();
-    ((key as u32).wrapping_mul(0x9e37_79b1) >> shift) & (words - 1)
+    // Fibonacci hashing: the upper bits are the well-mixed ones, as many of them as there are words.
+    let hash = (key as u32).wrapping_mul(0x9e37_79b1);
+    ((u64::from(hash) * u64::from(words)) >> 32) as u32
 }
 
 /// Looks `key` up without a lock.
@@ -81,10 +88,18 @@ pub fn find(table: &Table, key: i32) -> Lookup {
 #[allow(missing_docs, reason = "the fields are those of layout::Slot")]
 pub struct Known {
     pub id: i32,
+    pub segsz: u64,
+    /// If it was asked for.
+    pub owners: Option<Owners>,
+}
+
+/// Who has which rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of layout::Slot")]
+pub struct Owners {
     pub uid: u32,
     pub cuid: u32,
     pub mode: u32,
-    pub segsz: u64,
 }
 
 /// What a single look without a lock found.
@@ -94,50 +109,73 @@ pub enum Glance {
     Found(Known),
     /// No segment has this key.
     Absent,
-    /// Something is being changed: look with [`find`].
+    /// Something is being changed, is not as it should be, or stands further on: look with [`find`].
     Unsure,
 }
 
-/// Looks `key` up without a lock, once.
-#[inline]
-pub fn find_at_once(table: &Table, key: i32) -> Glance {
+/// Looks `key` up without a lock, once, at no more than `places` of those where it can be; its owners too, if they matter.
+///
+/// Each instruction here is one of a few dozen in all: what can be wrong is compared and branched on, not put right.
+#[inline(always)]
+pub fn find_at_once(table: &Table, key: i32, places: u32, with_owners: bool) -> Glance {
     // Pairs with: the two version stores in `changing`.
-    let index_before = table.get32(header!(index_version));
-    let Some(slot) = probe(table, key) else {
+    let table = table.words();
+    let index_version = word!(table, Header, index_version);
+    let index_before = index_version.load(Ordering::Acquire);
+    let words = word!(table, Header, index_words).load(Ordering::Acquire);
+    if !are_possible(words) {
+        return Glance::Unsure;
+    }
+    let mut position = home(key, words);
+    for _ in 0..words.min(places) {
+        let entry = table.word32_at(word_offset(position % layout::INDEX_WORDS));
+        let Some(slot) = entry.load(Ordering::Acquire).checked_sub(1) else {
+            fence(Ordering::Acquire);
+            let unchanged =
+                index_before & 1 == 0 && index_version.load(Ordering::Relaxed) == index_before;
+            return if unchanged {
+                Glance::Absent
+            } else {
+                Glance::Unsure
+            };
+        };
+        let ready = word!(table, Header, slots_ready).load(Ordering::Acquire);
+        if slot >= layout::SLOTS || slot >= ready {
+            return Glance::Unsure;
+        }
+        let found: SlotWords<'_> = table.block_at(slot!(slot, version));
+        // Pairs with: the two version stores in `change_slot`.
+        let before = word!(found, Slot, version).load(Ordering::Acquire);
+        macro_rules! get {
+            ($field:ident) => {
+                word!(found, Slot, $field).load(Ordering::Relaxed)
+            };
+        }
+        if get!(key) as i32 != key {
+            position = (position + 1) & (words - 1);
+            continue;
+        }
+        let known = Known {
+            id: get!(id) as i32,
+            segsz: word!(found, Slot, segsz, 64).load(Ordering::Relaxed),
+            owners: with_owners.then(|| Owners {
+                uid: get!(uid),
+                cuid: get!(cuid),
+                mode: get!(mode),
+            }),
+        };
+        let is_it = get!(state) == SlotState::Live as u32
+            && get!(name_key) as i32 == key
+            && known.id as u32 % layout::SLOTS == slot;
         fence(Ordering::Acquire);
-        let unchanged =
-            index_before & 1 == 0 && table.get32(header!(index_version)) == index_before;
-        return if unchanged {
-            Glance::Absent
+        let unchanged = before & 1 == 0 && get!(version) == before;
+        return if is_it && unchanged {
+            Glance::Found(known)
         } else {
             Glance::Unsure
         };
-    };
-    let words = table.slot(slot);
-    // Pairs with: the two version stores in `change_slot`.
-    let before = word!(words, Slot, version).load(Ordering::Acquire);
-    macro_rules! get {
-        ($field:ident) => {
-            word!(words, Slot, $field).load(Ordering::Relaxed)
-        };
     }
-    let is_it = get!(state) == SlotState::Live as u32
-        && get!(key) as i32 == key
-        && get!(name_key) as i32 == key;
-    let known = Known {
-        id: get!(id) as i32,
-        uid: get!(uid),
-        cuid: get!(cuid),
-        mode: get!(mode),
-        segsz: word!(words, Slot, segsz, 64).load(Ordering::Relaxed),
-    };
-    fence(Ordering::Acquire);
-    let unchanged = before & 1 == 0 && get!(version) == before;
-    if unchanged && is_it && known.id as u32 % layout::SLOTS == slot {
-        Glance::Found(known)
-    } else {
-        Glance::Unsure
-    }
+    Glance::Unsure
 }
 
 /// Looks `key` up with the lock held.

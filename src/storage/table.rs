@@ -71,38 +71,48 @@ impl Table {
         self.map
     }
 
+    /// All of its words, for whoever looks at several: where they are is read once.
+    #[inline(always)]
+    pub(super) fn words(&self) -> TableWords<'_> {
+        self.map.whole()
+    }
+
     /// Loads a 32-bit word.
     #[inline]
     pub fn get32(&self, offset: u32) -> u32 {
-        self.map.word32(offset).load(Ordering::Acquire)
+        self.words().word32_at(offset).load(Ordering::Acquire)
     }
 
     /// Loads a 64-bit word.
     #[inline]
     pub fn get64(&self, offset: u32) -> u64 {
-        self.map.word64(offset).load(Ordering::Acquire)
+        self.words().word64_at(offset).load(Ordering::Acquire)
     }
 
     /// Stores a 32-bit word.
     #[inline]
     pub fn set32(&self, offset: u32, value: u32) {
-        self.map.word32(offset).store(value, Ordering::Release);
+        self.words()
+            .word32_at(offset)
+            .store(value, Ordering::Release);
     }
 
     /// Stores a 64-bit word.
     #[inline]
     pub fn set64(&self, offset: u32, value: u64) {
-        self.map.word64(offset).store(value, Ordering::Release);
+        self.words()
+            .word64_at(offset)
+            .store(value, Ordering::Release);
     }
 
     /// The word itself, for the kernel to read.
     pub(super) fn word64(&self, offset: u32) -> &core::sync::atomic::AtomicU64 {
-        self.map.word64(offset)
+        self.words().word64_at(offset)
     }
 
     /// The word itself, for the lock.
     pub(super) fn word32(&self, offset: u32) -> &core::sync::atomic::AtomicU32 {
-        self.map.word32(offset)
+        self.words().word32_at(offset)
     }
 
     /// Slots that are backed by pages; never more than there can be nor fewer than at first, whatever the table says.
@@ -129,13 +139,13 @@ impl Table {
     /// The fields of slot `index`, whose place is looked at once.
     #[inline(always)]
     pub(super) fn slot(&self, index: u32) -> SlotWords<'_> {
-        self.map.block(slot!(index, version))
+        self.words().block_at(slot!(index, version))
     }
 
     /// The fields of record `index`, likewise.
     #[inline(always)]
     pub(super) fn record(&self, index: u32) -> RecordWords<'_> {
-        self.map.block(record!(index, cell))
+        self.words().block_at(record!(index, cell))
     }
 
     /// Reads slot `index` without a lock into `image`. `false`: it is being changed all the time, or by a process that is
@@ -207,6 +217,9 @@ impl Table {
         image
     }
 }
+
+/// The words of a table.
+pub(super) type TableWords<'t> = Block<'t, { layout::FILE_BYTES as usize }>;
 
 /// The words of one slot.
 pub(super) type SlotWords<'t> = Block<'t, { size_of::<Slot>() }>;
@@ -347,8 +360,8 @@ impl<'h> Journal<'h> {
 fn entry(table: &Table, index: u32) -> EntryWords<'_> {
     let journal = core::mem::offset_of!(Header, journal) as u32;
     table
-        .map
-        .block(journal + index * size_of::<JournalEntry>() as u32)
+        .words()
+        .block_at(journal + index * size_of::<JournalEntry>() as u32)
 }
 
 fn carry_out(table: &Table, len: u32) {

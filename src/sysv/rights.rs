@@ -64,7 +64,7 @@ pub fn may_access(seg: &Segment, wanted: u32, caller: &impl Caller) -> Ruling<()
 
 /// Whether `wanted` is granted for no other reason than what the owner's bits say to an owner or creator, and to anybody
 /// else what all three classes have in common: then nothing needs to be known of the caller's groups and capabilities.
-#[inline]
+#[inline(always)]
 pub fn owners_bits_grant(mode: u32, is_owner: bool, wanted: u32) -> bool {
     let owner = mode >> 6 & 7;
     let granted = if is_owner {

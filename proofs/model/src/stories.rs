@@ -3,7 +3,7 @@
 use crate::audit::audit;
 use crate::scene::{self, colliding_keys, create, primary, process};
 use crate::storage::Namespace;
-use crate::storage::index::{self, Glance, Known, Lookup};
+use crate::storage::index::{self, Glance, Known, Lookup, Owners};
 use crate::storage::layout::{FLAG_RIGHTS, MODE_MARKED, SlotState, cell, slot};
 use crate::storage::live;
 use crate::storage::lock::Held;
@@ -375,7 +375,7 @@ impl Seen {
                 Lookup::Absent => assert!(!self.has_third, "the third one was always there"),
                 Lookup::Busy => {}
             },
-            Look::Glance => match index::find_at_once(table, key(0)) {
+            Look::Glance => match index::find_at_once(table, key(0), u32::MAX, true) {
                 Glance::Found(known) => {
                     let mut there = self.images.iter().filter(|image| image.key == key(0));
                     assert!(
@@ -387,7 +387,7 @@ impl Seen {
                 Glance::Absent => assert!(self.found.contains(&false), "it was never absent"),
                 Glance::Unsure => {}
             },
-            Look::GlanceAtAnother => match index::find_at_once(table, key(2)) {
+            Look::GlanceAtAnother => match index::find_at_once(table, key(2), u32::MAX, true) {
                 Glance::Found(known) => assert_eq!(known.id, 2),
                 Glance::Absent => assert!(!self.has_third, "the third one was always there"),
                 Glance::Unsure => {}
@@ -465,10 +465,12 @@ impl Look {
 fn is_of(known: &Known, image: &SlotImage) -> bool {
     let of_image = Known {
         id: image.id,
-        uid: image.uid,
-        cuid: image.cuid,
-        mode: image.mode,
         segsz: image.segsz,
+        owners: Some(Owners {
+            uid: image.uid,
+            cuid: image.cuid,
+            mode: image.mode,
+        }),
     };
     *known == of_image
 }

@@ -75,25 +75,12 @@ impl<const BYTES: usize> SharedMap<BYTES> {
         Err(OsError(libc::ENODEV))
     }
 
-    /// The 32-bit word at byte `offset`.
-    pub fn word32(&self, offset: u32) -> &AtomicU32 {
-        assert!((offset as usize) < BYTES);
-        self.0.word32(offset)
-    }
-
-    /// The `LEN` bytes from byte `offset` on.
-    pub fn block<const LEN: usize>(&self, offset: u32) -> Block<'_, LEN> {
-        assert!(offset as usize + LEN <= BYTES);
+    /// All of it.
+    pub fn whole(&self) -> Block<'_, BYTES> {
         Block {
             words: &self.0,
-            offset,
+            offset: 0,
         }
-    }
-
-    /// The 64-bit word at byte `offset`.
-    pub fn word64(&self, offset: u32) -> &AtomicU64 {
-        assert!((offset as usize) < BYTES);
-        self.0.word64(offset)
     }
 }
 
@@ -129,6 +116,27 @@ pub struct Block<'m, const LEN: usize> {
 }
 
 impl<'m, const LEN: usize> Block<'m, LEN> {
+    /// The 32-bit word at byte `offset`.
+    pub fn word32_at(self, offset: u32) -> &'m AtomicU32 {
+        assert!((offset as usize) < LEN);
+        self.words.word32(self.offset + offset)
+    }
+
+    /// The 64-bit word at byte `offset`.
+    pub fn word64_at(self, offset: u32) -> &'m AtomicU64 {
+        assert!((offset as usize) < LEN);
+        self.words.word64(self.offset + offset)
+    }
+
+    /// The `PART` bytes from byte `offset` on.
+    pub fn block_at<const PART: usize>(self, offset: u32) -> Block<'m, PART> {
+        assert!(offset as usize + PART <= LEN);
+        Block {
+            words: self.words,
+            offset: self.offset + offset,
+        }
+    }
+
     /// The 32-bit word at byte `AT` of the block.
     pub fn word32<const AT: usize>(self) -> &'m AtomicU32 {
         const { assert!(AT + 4 <= LEN) };
