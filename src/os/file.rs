@@ -101,9 +101,14 @@ pub fn open_following(path: &CStr, flags: i32) -> OsResult<Fd> {
     )
 }
 
+/// Opens what the text at `addr` names, which may lead nowhere by now (`EFAULT`).
+pub(super) fn open_text(addr: usize, flags: i32) -> OsResult<Fd> {
+    open_at(libc::AT_FDCWD, addr, flags | ALWAYS, 0)
+}
+
 fn open_at(dir: i32, path: usize, flags: i32, mode: u32) -> OsResult<Fd> {
     loop {
-        // SAFETY: the path is NUL-terminated and live for the call.
+        // SAFETY: the kernel only reads the path, and finds out itself how far it can.
         let answer = unsafe {
             raw::call(
                 libc::SYS_openat,

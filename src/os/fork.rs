@@ -3,6 +3,7 @@
 //! A page of ordinary memory that is written on either side of a fork is copied, which takes longer than all else that
 //! the handlers do. What children find wiped is never copied, and so costs its writer nothing.
 
+use super::ahead::PathBehind;
 use super::{OsError, OsResult, pages, process, raw, threads};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -16,6 +17,7 @@ use spin::mutex::SpinMutex;
 /// (`vfork`, threads) shares the words too, as it shares the attaches.
 #[repr(C)]
 struct WipedWords {
+    path: PathBehind,
     lock: SpinMutex<()>,
     identity: AtomicU32,
     pid: AtomicU32,
@@ -57,6 +59,8 @@ pub struct ForkLock<T> {
     value: UnsafeCell<T>,
     /// The thread whose `prepare` handler took the lock last. Not wiped: the child's handler must know it.
     forking: AtomicUsize,
+    /// Whether what stands in front of the words is a mapping whose last byte is a `/`.
+    is_behind_slash: bool,
 }
 
 // SAFETY: the value is reached through the lock only; the words are atomics.
@@ -67,12 +71,30 @@ unsafe impl<T: Send> Sync for ForkLock<T> {}
 impl<T> ForkLock<T> {
     /// Sets `words` words aside that children find wiped, and puts the value that is made with them under a lock.
     pub fn new(words: usize, value: impl FnOnce(Wiped) -> T) -> OsResult<ForkLock<T>> {
+        ForkLock::in_pages(words, pages::map_private, false, value)
+    }
+
+    /// The same, in pages that `room` makes, so many bytes of them, behind a mapping whose last byte is a `/`.
+    pub fn behind_slash(
+        words: usize,
+        room: impl FnOnce(usize) -> OsResult<NonNull<u8>>,
+        value: impl FnOnce(Wiped) -> T,
+    ) -> OsResult<ForkLock<T>> {
+        ForkLock::in_pages(words, room, true, value)
+    }
+
+    fn in_pages(
+        words: usize,
+        room: impl FnOnce(usize) -> OsResult<NonNull<u8>>,
+        is_behind_slash: bool,
+        value: impl FnOnce(Wiped) -> T,
+    ) -> OsResult<ForkLock<T>> {
         let own = size_of::<WipedWords>().next_multiple_of(64);
         let len = words
             .saturating_mul(size_of::<AtomicU32>())
             .saturating_add(own)
             .next_multiple_of(process::page_size());
-        let start = pages::map_private(len)?;
+        let start = room(len)?;
         // SAFETY: our own fresh pages.
         let wiped = unsafe {
             raw::call(
@@ -101,7 +123,14 @@ impl<T> ForkLock<T> {
             words: start.cast(),
             value: UnsafeCell::new(value(wiped)),
             forking: AtomicUsize::new(0),
+            is_behind_slash,
         })
+    }
+
+    /// Where a path can stand behind the `/`, if there is one. It is changed by the holder of the lock.
+    #[inline]
+    pub fn path_behind(&self) -> Option<&PathBehind> {
+        self.is_behind_slash.then(|| &self.words().path)
     }
 
     fn words(&self) -> &WipedWords {

@@ -10,6 +10,7 @@
 //! - **No allocation from the host's heap.** A call may arrive in a signal handler that interrupted `malloc`.
 //!   What must grow lives in pages of our own ([`pages`]).
 
+pub mod ahead;
 pub mod credentials;
 pub mod elsewhere;
 pub mod env;

@@ -67,6 +67,12 @@ impl Blocked {
         self.before.is_some() || !are_handled()
     }
 
+    /// Nothing is blocked, if the host has no handlers: `None` if it may have some.
+    #[inline]
+    pub fn unless_handled() -> Option<Blocked> {
+        (!HANDLED.load(Ordering::Relaxed)).then_some(Blocked { before: None })
+    }
+
     /// Blocks every signal of the calling thread, if the host may have handlers. The kernel reads the set of signals from
     /// memory that may have lost its page behind it, because somebody has truncated the file that is mapped there: then
     /// `None`, and nothing is blocked. Where an access of ours would raise SIGBUS the kernel answers `EFAULT`.

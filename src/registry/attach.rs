@@ -3,10 +3,12 @@
 use super::attaches::Entry;
 use super::caller::Thread;
 use super::failure::{Failure, Outcome};
-use super::host::{Session, host, host_if_open, install_handlers, live_locked};
+use super::host::{Host, Session, host, host_if_open, install_handlers, live_locked};
 use super::segment;
 use crate::os::map::{self, Place};
 use crate::os::process;
+use crate::os::signals::Blocked;
+use crate::storage::files::Ahead;
 use crate::storage::layout::FLAG_RIGHTS;
 use crate::storage::table::SlotImage;
 use crate::storage::{Obstacle, files, slots};
@@ -16,7 +18,7 @@ use crate::sysv::{self, AttachRequest, Detach, Errno, Piece, Reason, Refusal, Sh
 pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     let request = sysv::parse_shmat(shmid, addr, shmflg)?;
     let host = host()?;
-    let blocked = host.namespace.block()?;
+    let (blocked, mut ahead) = begin(host, &request)?;
     host.enforce_forced()?;
     let mut image = SlotImage::EMPTY;
     find(host, request.id, &mut image)?;
@@ -27,7 +29,7 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     host.settle_order(request.id.slot())?;
     let mut session = host.enter_blocked(blocked)?;
     sysv::may_attach(&segment(&image), &request, &Thread)?;
-    match session.attach(&image, &request) {
+    match session.attach(&image, &request, &mut ahead) {
         Err(failure) if host.namespace.is_rmid_forced() => {
             // The kernel's failing attach holds the segment for a moment and then lets go of it.
             session.drop_if_unattached(request.id);
@@ -37,8 +39,21 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     }
 }
 
+/// Looks at the table before anything is read there, and blocks the signals if need be. Where nothing is to be blocked,
+/// opening the file of the segment that was attached last is as good a look, and has to be done anyhow.
 #[inline]
-fn find(host: &'static super::host::Host, id: ShmId, image: &mut SlotImage) -> Outcome<()> {
+fn begin<'h>(host: &'h Host, request: &AttachRequest) -> Outcome<(Blocked, Ahead<'h>)> {
+    let memory = host.local.path_behind();
+    if let Some(blocked) = Blocked::unless_handled() {
+        if let Some(ahead) = Ahead::open(memory, request.id.raw(), request.write) {
+            return Ok((blocked, ahead));
+        }
+    }
+    Ok((host.namespace.block()?, Ahead::nothing(memory)))
+}
+
+#[inline]
+fn find(host: &'static Host, id: ShmId, image: &mut SlotImage) -> Outcome<()> {
     if host.live(id, image)? {
         Ok(())
     } else {
@@ -47,7 +62,12 @@ fn find(host: &'static super::host::Host, id: ShmId, image: &mut SlotImage) -> O
 }
 
 impl Session {
-    fn attach(&mut self, image: &SlotImage, request: &AttachRequest) -> Outcome<u64> {
+    fn attach(
+        &mut self,
+        image: &SlotImage,
+        request: &AttachRequest,
+        ahead: &mut Ahead<'_>,
+    ) -> Outcome<u64> {
         let namespace = &self.host.namespace;
         let len = files::mapped_len(image);
         let no_room = || {
@@ -70,7 +90,7 @@ impl Session {
             self.count_attach(image, false)?;
             // Crash here: a count of a dead process, as any other.
         }
-        let mapped = namespace.map_segment_file(image, place, request.write, request.exec);
+        let mapped = namespace.map_segment_file(image, place, request.write, request.exec, ahead);
         let start = match mapped {
             Ok(start) => start,
             Err(obstacle) => {

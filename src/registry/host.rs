@@ -64,8 +64,9 @@ pub fn host_if_open() -> Option<&'static Host> {
 fn open() -> Outcome<&'static Host> {
     let call = |doing| move |error: OsError| Obstacle::Call { doing, error };
     let _blocked = Blocked::all();
-    let namespace = Namespace::open(words_of(&Limits::KERNEL_DEFAULTS))?;
-    let local = ForkLock::new(WIPED_WORDS, |wiped| Local {
+    let mut namespace = Namespace::open(words_of(&Limits::KERNEL_DEFAULTS))?;
+    let behind_the_table = |len| namespace.move_table_before(len);
+    let local = ForkLock::behind_slash(WIPED_WORDS, behind_the_table, |wiped| Local {
         attaches: Attaches::new(wiped),
         fork: None,
         last_child: None,

@@ -24,7 +24,7 @@ use core::mem::offset_of;
 /// Identifies the file as ours.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SHMSHIM\n");
 /// The version of this layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Segments that can exist at once; the range of a shmid's slot part.
 pub const SLOTS: u32 = 32768;
@@ -282,6 +282,11 @@ pub const RECORD_AREA: u32 = SLOT_AREA + SLOTS * size_of::<Slot>() as u32;
 /// Offset of the last page. Its first 64 bits are ones, the next 64 zeros: the set of all signals and that of none. Each
 /// call that changes something has the kernel read one of them from here ([`super::Namespace::block`]).
 pub const LAST_PAGE: u32 = RECORD_AREA + RECORDS * size_of::<Record>() as u32;
+/// Offset of the last word. Its last byte is a `/`, with which a path begins that stands behind the table in the memory of a
+/// process: opening it says whether the table is all there (`crate::os::ahead`).
+pub const LAST_WORD: u32 = LAST_PAGE + PAGE - 8;
+/// What it holds.
+pub const SLASH: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, b'/']);
 /// Length of the file in bytes.
 pub const FILE_BYTES: u32 = LAST_PAGE + PAGE;
 

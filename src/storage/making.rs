@@ -156,6 +156,7 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(TableMa
     table.set32(header!(shmmni), first.shmmni);
     table.set32(header!(rmid_forced), first.rmid_forced);
     table.set64(layout::LAST_PAGE, !0);
+    table.set64(layout::LAST_WORD, layout::SLASH);
     table.set64(header!(magic), layout::MAGIC);
     Ok((table.into_map(), status))
 }

@@ -12,6 +12,7 @@ use crate::os::file::{self, Status};
 use crate::os::path::Path;
 use crate::os::signals::{Blocked, Sets};
 use crate::os::{OsError, OsResult, credentials, elsewhere, process};
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// The limits, as the header holds them. What they mean is the rules' business.
@@ -67,6 +68,12 @@ impl Namespace {
             rounds_files,
             preparing: AtomicU32::new(0),
         }
+    }
+
+    /// Moves the table in front of `len` bytes of private memory, whose address is returned. What is a path but for its first
+    /// `/` can be opened there: see [`crate::os::ahead`].
+    pub fn move_table_before(&mut self, len: usize) -> OsResult<NonNull<u8>> {
+        self.table.move_before(len)
     }
 
     /// The table.

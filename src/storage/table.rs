@@ -10,7 +10,9 @@
 
 use super::layout::{self, Header, JournalEntry, Record, Slot, SlotState, header, record, slot};
 use super::lock::Held;
+use crate::os::OsResult;
 use crate::os::map::{Block, SharedMap};
+use core::ptr::NonNull;
 use core::sync::atomic::{Ordering, fence};
 
 /// A table file, mapped.
@@ -64,6 +66,11 @@ impl Table {
     /// Takes a mapping of a table file.
     pub fn new(map: TableMap) -> Table {
         Table { map }
+    }
+
+    /// Moves the mapping in front of `len` bytes of private memory, whose address is returned: its last byte is a `/`.
+    pub(super) fn move_before(&mut self, len: usize) -> OsResult<NonNull<u8>> {
+        self.map.move_before(len)
     }
 
     /// Gives the mapping back.

@@ -8,6 +8,7 @@ use crate::mortal;
 use super::{OsError, OsResult};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use core::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 
 const PAGE: usize = 4096;
@@ -72,6 +73,11 @@ impl<const BYTES: usize> Default for SharedMap<BYTES> {
 impl<const BYTES: usize> SharedMap<BYTES> {
     /// There are no files here.
     pub fn new(_: &Fd) -> OsResult<SharedMap<BYTES>> {
+        Err(OsError(libc::ENODEV))
+    }
+
+    /// There is nothing behind it.
+    pub fn move_before(&mut self, _: usize) -> OsResult<NonNull<u8>> {
         Err(OsError(libc::ENODEV))
     }
 
