@@ -9,7 +9,6 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use spin::mutex::SpinMutex;
 
 /// Words that every child of a fork, by whatever call it was made, finds as zeros.
 ///
@@ -18,14 +17,15 @@ use spin::mutex::SpinMutex;
 #[repr(C)]
 struct WipedWords {
     path: PathBehind,
-    lock: SpinMutex<()>,
+    /// The lock: 0, or the thread that holds it.
+    owner: AtomicUsize,
+    /// A place on that thread's stack.
+    owner_at: AtomicUsize,
     identity: AtomicU32,
     pid: AtomicU32,
     settled: AtomicU32,
     /// The thread that holds the lock over a fork, until the fork is over: it may enter again.
     reentrant: AtomicUsize,
-    /// The thread that holds the lock without having blocked signals, because there were no handlers.
-    unblocked: AtomicUsize,
 }
 
 /// More words of that kind, for whoever holds the lock.
@@ -134,8 +134,7 @@ impl<T> ForkLock<T> {
     }
 
     fn words(&self) -> &WipedWords {
-        // SAFETY: page-aligned, mapped for ever. All zeros is a valid value: spin's mutex over `()` is one atomic
-        // flag that is false when unlocked (the test below holds it to that), the identity is an integer.
+        // SAFETY: page-aligned, mapped for ever; integers, of which all zeros are a value.
         unsafe { self.words.as_ref() }
     }
 
@@ -227,32 +226,55 @@ impl<T> ForkLock<T> {
 
     #[inline(always)]
     fn try_acquire(&self) -> bool {
-        match self.words().lock.try_lock() {
-            Some(held) => {
-                core::mem::forget(held);
-                true
-            }
-            None => false,
+        let words = self.words();
+        let me = threads::mark();
+        let taken = words
+            .owner
+            .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
+        if taken.is_ok() {
+            words
+                .owner_at
+                .store(threads::stack_place(), Ordering::Relaxed);
         }
+        taken.is_ok()
     }
 
     #[inline(always)]
     fn release(&self) {
-        self.words().unblocked.store(0, Ordering::Relaxed);
-        // SAFETY: called by the holder only, whose guard was forgotten.
-        unsafe { self.words().lock.force_unlock() };
-    }
-
-    /// Says that the calling thread, which holds the lock, has not blocked signals.
-    pub fn note_unblocked(&self) {
-        let me = threads::mark();
-        self.words().unblocked.store(me, Ordering::Relaxed);
+        self.words().owner.store(0, Ordering::Release);
     }
 
     /// Whether the calling thread is a signal handler that has interrupted its own thread with the lock held: one that was
     /// installed past us, by a system call of the program's own.
+    #[inline]
     pub fn is_held_below(&self) -> bool {
-        self.words().unblocked.load(Ordering::Relaxed) == threads::mark()
+        self.looks_held_below() && self.stays_held_below()
+    }
+
+    #[inline]
+    fn looks_held_below(&self) -> bool {
+        let words = self.words();
+        let me = threads::mark();
+        words.owner.load(Ordering::Relaxed) == me && words.reentrant.load(Ordering::Relaxed) != me
+    }
+
+    /// A process that shares the memory and the thread pointer (`clone` with `CLONE_VM` alone) looks like this thread while it
+    /// holds the lock. But it has another stack, and it lets go of the lock, which what this thread was interrupted in
+    /// cannot.
+    #[cold]
+    #[inline(never)]
+    fn stays_held_below(&self) -> bool {
+        let held_at = self.words().owner_at.load(Ordering::Relaxed);
+        if threads::may_have_interrupted(held_at) {
+            return true;
+        }
+        for _ in 0..10_000 {
+            process::nap(50_000);
+            if !self.looks_held_below() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Takes the lock if it is free at this moment.
@@ -392,8 +414,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_zeroed_mutex_is_an_unlocked_one() {
-        assert_eq!(size_of::<SpinMutex<()>>(), 1);
+    fn a_zeroed_lock_is_free() {
         let lock = ForkLock::new(0, |_| 5).unwrap();
         let held = lock.lock();
         assert_eq!(*held, 5);

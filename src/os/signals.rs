@@ -55,12 +55,6 @@ impl Blocked {
         }
     }
 
-    /// Whether it has blocked them.
-    #[inline]
-    pub fn is_blocking(&self) -> bool {
-        self.before.is_some()
-    }
-
     /// Whether signals are blocked, or were not because there are no handlers and there are none still.
     #[inline]
     pub fn is_enough(&self) -> bool {
@@ -204,7 +198,7 @@ mod tests {
                     none: &none,
                 };
                 let blocked = Blocked::if_handled_and_there(sets).unwrap();
-                assert_eq!(blocked.is_blocking(), handled);
+                assert_eq!(blocked.before.is_some(), handled);
                 assert!(blocked.is_enough());
                 // SIGKILL and SIGSTOP cannot be blocked.
                 let expected = if handled { !0 } else { before };

@@ -185,8 +185,6 @@ impl Host {
             drop(local);
             blocked = Blocked::all();
             local = self.local.lock();
-        } else if !blocked.is_blocking() {
-            self.local.note_unblocked();
         }
         let me = match self.local.identity() {
             0 => match self.begin_as_new(&mut local) {

@@ -155,7 +155,7 @@ static long bare(long number, long a, long b, long c, long d)
 	return answer;
 }
 
-TEST(a_handler_that_nobody_saw_being_installed_gets_an_answer)
+static void handler_that_nobody_saw(unsigned long flags)
 {
 	struct kernel_action act;
 	begin();
@@ -164,6 +164,7 @@ TEST(a_handler_that_nobody_saw_being_installed_gets_an_answer)
 	if (bare(SYS_rt_sigaction, SIGUSR2, 0, (long)&act, 8) != 0 || !act.restorer)
 		SKIP("libc leaves no restorer for a default action");
 	act.handler = calls_in_handler;
+	act.flags |= flags;
 	may_be_refused = under_shim();
 	if (bare(SYS_rt_sigaction, SIGALRM, (long)&act, 0, 8) != 0)
 		FATAL("no handler");
@@ -177,6 +178,15 @@ TEST(a_handler_that_nobody_saw_being_installed_gets_an_answer)
 	for (int i = 0; i < left; i++)
 		TEST_SUCC(shmdt(at[i]));
 	CHECK_EQ(nattch_of(id), 0);
+}
+
+TEST(a_handler_that_nobody_saw_being_installed_gets_an_answer) { handler_that_nobody_saw(0); }
+
+TEST(so_does_one_on_a_stack_of_its_own)
+{
+	stack_t stack = { .ss_sp = shared_memory(256 * 1024), .ss_size = 256 * 1024 };
+	MUST(sigaltstack(&stack, NULL));
+	handler_that_nobody_saw(SA_ONSTACK);
 }
 #endif
 
