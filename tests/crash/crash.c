@@ -2,9 +2,10 @@
  * crash.c - kills a program at every point of every operation, and asks the next one what it finds.
  *
  *   crash [--kernel] [--sample N] [--only OPERATION] [--after OPERATION@STOP,CHANGE] [--point STOP,CHANGE]
- *         [--variant N] [--seed N] [--list] [-v]
+ *         [--handlers yes|no] [--variant N] [--seed N] [--list] [-v]
  *
  * --sample N  at most N points of each kind per operation; none means all
+ * --handlers  whether the programs have signal handlers; without it both in turns with --sample, else both of each
  * --kernel    no kills: every operation once on the kernel's own segments, which shows that what is expected is true
  * --after     the operation meets what a program killed there has left: it is the one that recovers
  */
@@ -122,6 +123,7 @@ static bool run(const struct task *task, const struct point *point, struct profi
 	tally.failed++;
 	snprintf(where, sizeof where, profile ? "its end" : "point %d,%d variant %d", point ? point->stop : 0,
 		 point ? point->change : 0, variant);
+	snprintf(where + strlen(where), sizeof where - strlen(where), " with%s handlers", the->handlers ? "" : "out");
 	if (task->first)
 		snprintf(where + strlen(where), sizeof where - strlen(where), " after %s@%d,%d", task->first->name,
 			 task->first_point.stop, task->first_point.change);
@@ -160,7 +162,8 @@ static void all_points(const struct task *task, int sample, struct profile *kept
 				run(task, &(struct point){ stop, change }, NULL, false, variant++ % 20);
 	all_stops += points;
 	all_changes += changes;
-	printf("%-24s %4d system call stops, %5d table changes: %5ld tried, %ld failed", task->op->name, points, changes,
+	printf("%-24s %-9s %4d system call stops, %5d table changes: %5ld tried, %ld failed", task->op->name,
+	       the->handlers ? "handlers" : "", points, changes,
 	       tally.tried - before.tried, tally.failed - before.failed);
 	if (task->first)
 		printf("   (after %s killed at %d,%d)", task->first->name, task->first_point.stop,
@@ -188,6 +191,7 @@ static void recoveries(int sample)
 	for (int i = 0; i < count; i++) {
 		struct task first = { .op = op_named(pairs[i].first) };
 		struct profile profile;
+		the->handlers = i % 2;
 		run(&first, NULL, &profile, true, 0);
 		/* In the middle of each stretch that holds the lock. */
 		for (int stop = profile.first; stop < profile.stops; stop++) {
@@ -245,11 +249,11 @@ int main(int count, char **arguments)
 	static const struct option options[] = {
 		{ "kernel", 0, 0, 'k' }, { "sample", 1, 0, 's' }, { "only", 1, 0, 'o' }, { "after", 1, 0, 'a' },
 		{ "point", 1, 0, 'p' }, { "variant", 1, 0, 'V' }, { "seed", 1, 0, 'r' }, { "list", 0, 0, 'l' },
-		{ "chains", 0, 0, 'c' }, { 0 },
+		{ "chains", 0, 0, 'c' }, { "handlers", 1, 0, 'h' }, { 0 },
 	};
 	bool kernel = false, chains = false;
 	int sample = 0, option, variant = 0;
-	const char *only = NULL, *after = NULL, *at = NULL;
+	const char *only = NULL, *after = NULL, *at = NULL, *handlers = NULL;
 	struct point point;
 
 	while ((option = getopt_long(count, arguments, "v", options, NULL)) >= 0)
@@ -260,6 +264,7 @@ int main(int count, char **arguments)
 		case 'o': only = optarg; break;
 		case 'a': after = optarg; break;
 		case 'p': at = optarg; break;
+		case 'h': handlers = optarg; break;
 		case 'V': variant = atoi(optarg); break;
 		case 'r': random_state = strtoull(optarg, NULL, 0); break;
 		case 'v': verbose = true; break;
@@ -297,10 +302,16 @@ int main(int count, char **arguments)
 		}
 		if (kernel)
 			run_plain(&ops[i]);
-		else if (at && parse_point(at, &point))
+		else if (at && parse_point(at, &point)) {
+			the->handlers = handlers && *handlers == 'y';
 			run(&task, &point, NULL, false, variant);
-		else
-			all_points(&task, ops[i].flags & HEAVY ? heavy_sample(sample) : sample, NULL);
+		} else
+			for (int with = 0; with < 2; with++) {
+				if (handlers ? with != (*handlers == 'y') : sample && with == i % 2)
+					continue;
+				the->handlers = with;
+				all_points(&task, ops[i].flags & HEAVY ? heavy_sample(sample) : sample, NULL);
+			}
 	}
 	if (!only && !kernel)
 		recoveries(sample);

@@ -86,6 +86,7 @@ struct shared {
 	struct segment segment[MAX_SEGMENTS];
 	struct observation first, second;
 	bool zeros_too; /* a segment may be shown as a new one, but not as another */
+	bool handlers; /* programs have signal handlers, which the library serves in another way */
 	bool child_asks; /* the child of a victim makes one more call, which nobody hinders, before it reports */
 	void *address[8]; /* a victim's attaches */
 	int forked[2]; /* the pipe by which the child of a victim reports */

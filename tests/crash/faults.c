@@ -389,6 +389,7 @@ int main(int count, char **arguments)
 		if (ops[i].flags & (OTHER_UID | FORCED) || (ops[i].flags & SYSTEM && geteuid() != 0) ||
 		    (ops[i].flags & HUGE_PAGES && !has_huge_pages()))
 			continue;
+		the->handlers = i % 2 == 0;
 		if (one.stop >= 0) {
 			one.op = &ops[i];
 			run(&one);

@@ -39,6 +39,7 @@ static int place_number;
 void place(const char *scope, uid_t owner, unsigned base_mode)
 {
 	the->segments = 0;
+	the->handlers = !the->handlers; /* both kinds of programs, in turns */
 	snprintf(the->base, sizeof the->base, "%s/p%d", root, ++place_number);
 	if (strcmp(scope, "system") == 0)
 		snprintf(the->directory, sizeof the->directory, "%s/.shmshim", the->base);

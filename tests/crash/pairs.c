@@ -193,6 +193,7 @@ void test_pairs(void)
 	for (int i = 0; i < op_count; i++) {
 		if (ops[i].flags & (HEAVY | EMPTY | ENDS | SHIM_ONLY | CHILD | CHILD_FIRST))
 			continue;
+		the->handlers = i % 2 == 0;
 		for (size_t k = 0; k < sizeof seconds / sizeof *seconds; k++) {
 			/* All stops, or every so many, and not always the same. */
 			int step = full ? 1 : 12, stop = full ? 0 : (int)pick(step);
