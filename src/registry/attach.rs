@@ -8,6 +8,7 @@ use super::segment;
 use crate::os::map::{self, Place};
 use crate::os::process;
 use crate::os::signals::Blocked;
+use crate::os::threads;
 use crate::storage::files::Ahead;
 use crate::storage::layout::FLAG_RIGHTS;
 use crate::storage::table::SlotImage;
@@ -40,10 +41,11 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
 }
 
 /// Looks at the table before anything is read there, and blocks the signals if need be. Where nothing is to be blocked,
-/// opening the file of the segment that was attached last is as good a look, and has to be done anyhow.
+/// opening the file of the segment that was attached last is as good a look, and has to be done anyhow. Not where there are
+/// other threads: one of them could fork before the in-process lock is held, and its child would have the descriptor.
 #[inline]
 fn begin<'h>(host: &'h Host, request: &AttachRequest) -> Outcome<(Blocked, Ahead<'h>)> {
-    let memory = host.local.path_behind();
+    let memory = host.local.path_behind().filter(|_| threads::is_alone());
     if let Some(blocked) = Blocked::unless_handled() {
         if let Some(ahead) = Ahead::open(memory, request.id.raw(), request.write) {
             return Ok((blocked, ahead));

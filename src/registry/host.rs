@@ -3,7 +3,7 @@
 use super::attaches::{Attaches, WIPED_WORDS};
 use super::failure::Outcome;
 use super::forking;
-use crate::os::fork::{self, ForkLock, Guard};
+use crate::os::fork::{self, ForkLock, Guard, Wiped};
 use crate::os::signals::{self, Blocked, Mask};
 use crate::os::{OsError, pages, process};
 use crate::storage::live::{self, Identity};
@@ -38,6 +38,18 @@ pub struct Local {
     pub fork_errno: Option<i32>,
 }
 
+impl Local {
+    fn new(wiped: Wiped) -> Local {
+        Local {
+            attaches: Attaches::new(wiped),
+            fork: None,
+            last_child: None,
+            fork_mask: 0,
+            fork_errno: None,
+        }
+    }
+}
+
 const _: () = assert!(size_of::<Host>() < 2048, "it leaves room for the attaches");
 
 static HOST: OnceRef<'static, Host> = OnceRef::new();
@@ -66,14 +78,10 @@ fn open() -> Outcome<&'static Host> {
     let _blocked = Blocked::all();
     let mut namespace = Namespace::open(words_of(&Limits::KERNEL_DEFAULTS))?;
     let behind_the_table = |len| namespace.move_table_before(len);
-    let local = ForkLock::behind_slash(WIPED_WORDS, behind_the_table, |wiped| Local {
-        attaches: Attaches::new(wiped),
-        fork: None,
-        last_child: None,
-        fork_mask: 0,
-        fork_errno: None,
-    })
-    .map_err(call("set memory aside that children find empty"))?;
+    let local = ForkLock::behind_slash(WIPED_WORDS, behind_the_table, Local::new)
+        // A confined program may not be allowed to move it.
+        .or_else(|_| ForkLock::new(WIPED_WORDS, Local::new))
+        .map_err(call("set memory aside that children find empty"))?;
     let (host, room) =
         pages::leak_with_room(Host { namespace, local }).map_err(call("set memory aside"))?;
     host.local.lock().attaches.use_room(room);
@@ -176,7 +184,8 @@ impl Host {
     }
 
     fn enter_as(&'static self, mut blocked: Blocked, to_be_counted: bool) -> Outcome<Session> {
-        if self.local.is_held_below() {
+        // Where handlers are known of, whoever holds the lock has blocked signals.
+        if !signals::are_handled() && self.local.is_held_below() {
             return Err(reentered().into());
         }
         let mut local = self.local.lock();

@@ -170,6 +170,26 @@ TEST(opening_its_file_is_all_the_look_at_the_table_that_it_takes)
 	TEST_ERRNO(shmat(other, NULL, 0), EACCES);
 }
 
+TEST(a_program_that_may_not_move_memory_takes_the_longer_way)
+{
+	struct filter f = filter_new();
+	filter_rule(&f, SYS_mremap, REFUSE_WITH(EPERM));
+	filter_install(&f, SECCOMP_RET_ALLOW);
+	int id = segment_with(0xab6, PAGE, "x");
+	shows(id, "x", 0);
+	shows(id, "x", 0);
+}
+
+TEST(a_program_that_dies_of_moving_memory_does_not)
+{
+	struct filter f = filter_new();
+	filter_rule(&f, SYS_mremap, SECCOMP_RET_KILL_PROCESS);
+	filter_install(&f, SECCOMP_RET_ALLOW);
+	int id = segment_with(0xab7, PAGE, "x");
+	shows(id, "x", 0);
+	shows(id, "x", 0);
+}
+
 TEST(a_table_that_was_cut_meanwhile_is_noticed)
 {
 	SHIM_ONLY();
