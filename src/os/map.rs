@@ -43,8 +43,11 @@ impl<const BYTES: usize> SharedMap<BYTES> {
     }
 
     /// Moves the mapping in front of `len` fresh bytes of private memory, whose address is returned. Those stay when the
-    /// mapping goes.
+    /// mapping goes. `EINVAL` where its last page has room behind it.
     pub fn move_before(&mut self, len: usize) -> OsResult<NonNull<u8>> {
+        if BYTES % super::process::page_size() != 0 {
+            return Err(super::OsError(libc::EINVAL));
+        }
         let room = pages::map_private(BYTES + len)?;
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         // SAFETY: a mapping of our own that is borrowed exclusively moves over fresh pages that nobody knows of.
