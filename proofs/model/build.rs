@@ -167,6 +167,14 @@ const BREAKS: &[Break] = &[
         )],
     ),
     (
+        "the-fence-behind-a-glance-is-gone",
+        &[(
+            "table.rs",
+            "        fence(Ordering::Acquire);\n        (word!(words, Slot, version)",
+            "        (word!(words, Slot, version)",
+        )],
+    ),
+    (
         "the-version-is-not-looked-at-again",
         &[(
             "table.rs",

@@ -9,7 +9,6 @@ use super::segment;
 use crate::os::credentials;
 use crate::storage::index::{self, Glance};
 use crate::storage::layout::FLAG_RIGHTS;
-use crate::storage::table::SlotImage;
 use crate::sysv::{self, Command, Errno, Key, Segment, ShmId, flags};
 
 /// The namespace, if it is open and neither a child has to be noticed nor an orphan to be dropped.
@@ -76,13 +75,14 @@ fn look_up(
 pub fn stat(shmid: i32, cmd: Command) -> Option<Segment> {
     let host = settled_host()?;
     let id = ShmId::from_raw(shmid).ok()?;
-    let mut image = SlotImage::EMPTY;
-    if !host.namespace.table().snapshot_into(id.slot(), &mut image) {
+    let image = host.namespace.table().glance(id.slot())?;
+    if !image.is_live() || (cmd == Command::IpcStat && image.id != shmid) {
         return None;
     }
-    let found = image.is_live() && (cmd != Command::IpcStat || image.id == shmid);
-    let alone = image.nattch == 0 || host.me().is_some_and(|me| image.sole_cell == me.cell() + 1);
+    if image.nattch != 0 && host.me().is_none_or(|me| image.sole_cell != me.cell() + 1) {
+        return None;
+    }
     let allowed =
         cmd == Command::ShmStatAny || is_granted(image.mode, image.uid, image.cuid, flags::READ);
-    (found && alone && allowed && image.flags & FLAG_RIGHTS == 0).then(|| segment(&image))
+    (allowed && image.flags & FLAG_RIGHTS == 0).then(|| segment(&image))
 }

@@ -179,6 +179,26 @@ impl Table {
         false
     }
 
+    /// Reads slot `index` without a lock, at one look. `None`: it is being changed, or not backed.
+    #[inline(always)]
+    pub fn glance(&self, index: u32) -> Option<SlotImage> {
+        let table = self.words();
+        let ready = word!(table, Header, slots_ready).load(Ordering::Acquire);
+        if index >= layout::SLOTS || index >= ready {
+            return None;
+        }
+        let words: SlotWords<'_> = table.block_at(slot!(index, version));
+        // Pairs with: the two version stores in `change_slot`.
+        let before = word!(words, Slot, version).load(Ordering::Acquire);
+        if before & 1 != 0 {
+            return None;
+        }
+        let mut image = SlotImage::EMPTY;
+        image.fill(index, words);
+        fence(Ordering::Acquire);
+        (word!(words, Slot, version).load(Ordering::Relaxed) == before).then_some(image)
+    }
+
     /// Reads slot `index` without a lock. `None` as for [`Table::snapshot_into`].
     pub fn snapshot(&self, index: u32) -> Option<SlotImage> {
         let mut image = SlotImage::EMPTY;

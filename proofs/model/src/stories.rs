@@ -359,6 +359,11 @@ impl Seen {
                     self.check_image(&image);
                 }
             }
+            Look::SlotGlance => {
+                if let Some(image) = table.glance(0) {
+                    self.check_image(&image);
+                }
+            }
             Look::Find => match index::find(table, key(0)) {
                 Lookup::Found(image) => {
                     assert!(
@@ -435,6 +440,8 @@ impl Seen {
 pub enum Look {
     /// Segment 0.
     Snapshot,
+    /// Segment 0, at a single look.
+    SlotGlance,
     /// Key 0.
     Find,
     /// A key that stands, or stood, behind key 0.
@@ -451,8 +458,9 @@ pub enum Look {
 
 impl Look {
     /// All there are.
-    pub const ALL: [Look; 7] = [
+    pub const ALL: [Look; 8] = [
         Look::Snapshot,
+        Look::SlotGlance,
         Look::Find,
         Look::FindAnother,
         Look::Glance,
