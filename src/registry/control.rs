@@ -197,11 +197,17 @@ pub fn limits() -> Outcome<(Limits, i32)> {
 
 fn settle_marked(host: &'static super::host::Host) -> Outcome<()> {
     // Only a marked segment can vanish with a process that died; and somebody must unlink what others could not.
-    if host.namespace.marked() != 0 || host.namespace.has_dying() {
-        host.settle_all()
-    } else {
-        Ok(())
-    }
+    let something_is_left = || host.namespace.marked() != 0 || host.namespace.has_dying();
+    let is_left = match index::consistently(host.namespace.table(), something_is_left) {
+        Some(is_left) => is_left,
+        None => {
+            // Whoever counted them anew may have died over it: with the lock comes the repair.
+            let session = host.enter()?;
+            let _held = session.lock();
+            something_is_left()
+        }
+    };
+    if is_left { host.settle_all() } else { Ok(()) }
 }
 
 /// What SHM_INFO tells.

@@ -179,6 +179,38 @@ static void all_points(const struct task *task, int sample, struct profile *kept
 /* Where a trial takes a second, not every point even in the full form. */
 static int heavy_sample(int sample) { return sample == 0 ? 120 : sample > 8 ? sample / 4 : sample; }
 
+/*
+ * Killed all through the repair of what one has left who was killed as he let go of a segment that goes with its last user.
+ * Then the next one asks for the sums, before anything else, and they must not count that segment.
+ */
+static void sums_after_repairs(int times)
+{
+	enum { HOLDER_SUMS_UP = 7 };
+	struct task first = { .op = op_named("detach-last-of-marked") };
+	struct profile profile, second;
+	struct tally before = tally;
+	the->handlers = true;
+	run(&first, NULL, &profile, true, 0);
+	for (int stop = profile.first; stop < profile.stops; stop++) {
+		if (!profile.locked[stop])
+			continue;
+		struct task task = { op_named("attach-held"), first.op, { stop, profile.changes[stop] < 10 ? profile.changes[stop] : 10 } };
+		run(&task, NULL, &second, true, 0);
+		int repair = second.first;
+		for (int at = second.first; at < second.stops; at++)
+			if (second.changes[at] > second.changes[repair])
+				repair = at;
+		for (int i = 0; i < times; i++) {
+			int change = 1 + (second.changes[repair] - 1) * i / times;
+			run(&task, &(struct point){ repair, change }, NULL, false, HOLDER_SUMS_UP);
+		}
+		free(second.changes), free(second.locked);
+	}
+	free(profile.changes), free(profile.locked);
+	printf("%-24s sums after a repair that was not finished: %ld tried, %ld failed\n", "detach-last-of-marked",
+	       tally.tried - before.tried, tally.failed - before.failed);
+}
+
 /* Who recovers is killed too, and so on: one kill after another inside the critical section. */
 static void recoveries(int sample)
 {
@@ -313,8 +345,10 @@ int main(int count, char **arguments)
 				all_points(&task, ops[i].flags & HEAVY ? heavy_sample(sample) : sample, NULL);
 			}
 	}
-	if (!only && !kernel)
+	if (!only && !kernel) {
 		recoveries(sample);
+		sums_after_repairs(sample ? 12 : 60);
+	}
 	if (tally.missed)
 		printf("%ld points were not reached: the operation had ended\n", tally.missed);
 	if (tally.late)
