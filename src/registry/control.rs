@@ -195,6 +195,7 @@ pub fn limits() -> Outcome<(Limits, i32)> {
     }
 }
 
+#[inline]
 fn settle_marked(host: &'static super::host::Host) -> Outcome<()> {
     // Only a marked segment can vanish with a process that died; and somebody must unlink what others could not.
     let something_is_left = || host.namespace.marked() != 0 || host.namespace.has_dying();
@@ -202,8 +203,7 @@ fn settle_marked(host: &'static super::host::Host) -> Outcome<()> {
         Some(is_left) => is_left,
         None => {
             // Whoever counted them anew may have died over it: with the lock comes the repair.
-            let session = host.enter()?;
-            let _held = session.lock();
+            host.repair_if_need_be()?;
             something_is_left()
         }
     };

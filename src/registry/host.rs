@@ -305,6 +305,15 @@ impl Host {
         Ok(image.is_live())
     }
 
+    /// Takes the table's lock once, and with it what is to be repaired after a death.
+    #[cold]
+    #[inline(never)]
+    pub fn repair_if_need_be(&'static self) -> Outcome<()> {
+        let session = self.enter()?;
+        drop(session.lock());
+        Ok(())
+    }
+
     #[cold]
     fn read_locked(&'static self, slot: u32, image: &mut SlotImage) -> Outcome<()> {
         let session = self.enter()?;

@@ -10,6 +10,7 @@ use core::sync::atomic::{Ordering, fence};
 
 /// Reads something that only changes within [`changing`], without a lock. `None`: it is being changed all the time, or
 /// by a process that is stopped or dead: take the lock.
+#[inline]
 pub fn consistently<R>(table: &Table, read: impl Fn() -> R) -> Option<R> {
     for _ in 0..100 {
         // Pairs with: the two version stores in `changing`.

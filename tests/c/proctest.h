@@ -206,6 +206,16 @@ static inline void run_program(struct run *r, char *const argv[])
 #define STEPS(r, ...) run_program(r, STEPS_ARGV(__VA_ARGS__))
 #define TALK_STEPS(...) talk_to(STEPS_ARGV(__VA_ARGS__))
 
+/* For tests in which another user starts programs: one can clone into a directory that others may not enter. */
+static inline void need_programs_for(uid_t uid)
+{
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(setresuid(uid, uid, uid) < 0 || access(built("helper_steps"), X_OK) < 0);
+	if (pid < 0 || wait_for(pid) != 0)
+		SKIP("the programs lie where other users may not go");
+}
+
 /* The steps print exactly these lines, and end well. */
 #define EXPECT_STEPS(expected, ...)                                                                \
 	do {                                                                                       \

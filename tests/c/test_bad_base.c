@@ -69,6 +69,7 @@ TEST(a_base_of_ones_own_or_a_sticky_one_is_accepted)
 TEST_SEVERAL_UIDS(a_base_that_belongs_to_another_is_refused)
 {
 	SHIM_ONLY();
+	need_programs_for(54002);
 	char *base = own_base();
 	MUST(chown(base, 54001, 54001));
 	struct place before = place_of(base);

@@ -51,6 +51,7 @@ TEST(an_empty_setting_is_as_good_as_none)
 TEST(users_do_not_meet_by_default)
 {
 	need_root();
+	need_programs_for(SOMEBODY);
 	own_mounts("mode=1777,size=16m");
 	EXPECT_STEPS("get 0\n", "get,0x1c3,4096,01666");
 	IN_CHILD
