@@ -422,7 +422,7 @@ pub(super) fn finish_journal(held: &Held<'_>) {
 pub fn change_slot<R>(held: &Held<'_>, index: u32, change: impl FnOnce() -> R) -> R {
     let version = word!(held.table().slot(index), Slot, version);
     let before = version.load(Ordering::Relaxed) & !1;
-    // Pairs with: the loads of `version` in `snapshot_into`. The fence keeps the odd version in front of the change.
+    // Pairs with: the loads of `version` in `snapshot_into`, `glance` and `index::find_at_once`. The fence keeps the odd version in front of the change.
     version.store(before | 1, Ordering::Relaxed);
     fence(Ordering::Release);
     let answer = change();
