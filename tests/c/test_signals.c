@@ -142,6 +142,19 @@ TEST(a_handler_on_a_small_stack_of_its_own_makes_calls)
 	check_consistent();
 }
 
+/* Sends signals as fast as they may come, in volleys: between two of them what they interrupt gets on, on any machine. */
+static _Noreturn void bombard(pid_t target, unsigned ratio, int pauses)
+{
+	unsigned random = 1;
+	for (unsigned i = 1; kill(target, i % ratio ? SIGUSR1 : SIGUSR2) == 0; i++) {
+		for (int pause = 0; pause < pauses; pause++)
+			sched_yield();
+		if (i % 50 == 0)
+			usleep(100 + next_random(&random) % 400);
+	}
+	_exit(0);
+}
+
 TEST(another_process_bombards_with_signals_whose_handler_makes_calls)
 {
 	begin();
@@ -150,10 +163,7 @@ TEST(another_process_bombards_with_signals_whose_handler_makes_calls)
 	pid_t target = getpid(), pid = MUST(fork());
 	if (pid == 0) {
 		shmdt(base);
-		for (unsigned i = 0; kill(target, i % 3 ? SIGUSR1 : SIGUSR2) == 0; i++)
-			for (int pause = 0; pause < 3; pause++)
-				sched_yield();
-		_exit(0);
+		bombard(target, 3, 3);
 	}
 	main_flow(TURNS);
 	MUST(kill(pid, SIGKILL));
@@ -222,10 +232,7 @@ TEST(handlers_that_interrupt_each_other_make_calls)
 	if (pid == 0) {
 		shmdt(base);
 		on_signal(SIGUSR1, SIG_DFL, 0);
-		for (unsigned i = 0; kill(target, i % 2 ? SIGUSR1 : SIGUSR2) == 0; i++)
-			for (int pause = 0; pause < 10; pause++)
-				sched_yield();
-		_exit(0);
+		bombard(target, 2, 10);
 	}
 	arm_timer();
 	main_flow(TURNS / 2);
