@@ -19,7 +19,7 @@ struct WipedWords {
     path: PathBehind,
     /// The lock: 0, or the thread that holds it.
     owner: AtomicUsize,
-    /// A place on that thread's stack.
+    /// A place on that thread's stack; 0 while the lock is free, and for a moment after it was taken.
     owner_at: AtomicUsize,
     identity: AtomicU32,
     pid: AtomicU32,
@@ -241,7 +241,10 @@ impl<T> ForkLock<T> {
 
     #[inline(always)]
     fn release(&self) {
-        self.words().owner.store(0, Ordering::Release);
+        let words = self.words();
+        words.owner_at.store(0, Ordering::Relaxed);
+        // Pairs with: the load in `looks_held_below`. Who sees a later owner does not see an earlier one's place.
+        words.owner.store(0, Ordering::Release);
     }
 
     /// Whether the calling thread is a signal handler that has interrupted its own thread with the lock held: one that was
@@ -255,7 +258,7 @@ impl<T> ForkLock<T> {
     fn looks_held_below(&self) -> bool {
         let words = self.words();
         let me = threads::mark();
-        words.owner.load(Ordering::Relaxed) == me && words.reentrant.load(Ordering::Relaxed) != me
+        words.owner.load(Ordering::Acquire) == me && words.reentrant.load(Ordering::Relaxed) != me
     }
 
     /// A process that shares the memory and the thread pointer (`clone` with `CLONE_VM` alone) looks like this thread while it
@@ -264,11 +267,12 @@ impl<T> ForkLock<T> {
     #[cold]
     #[inline(never)]
     fn stays_held_below(&self) -> bool {
-        let held_at = self.words().owner_at.load(Ordering::Relaxed);
-        if threads::may_have_interrupted(held_at) {
-            return true;
-        }
         for _ in 0..10_000 {
+            // 0: it was taken at this moment, by another process, which goes on, or by what was interrupted just there.
+            let held_at = self.words().owner_at.load(Ordering::Relaxed);
+            if held_at != 0 && threads::may_have_interrupted(held_at) {
+                return true;
+            }
             process::nap(50_000);
             if !self.looks_held_below() {
                 return false;

@@ -134,6 +134,24 @@ TEST(each_of_several_threads_gets_the_one_it_asks_for)
 		CHECK_EQ(nattch_of(own_id[i]), 0);
 }
 
+static int shares_memory(void *id)
+{
+	for (int i = 0; i < TURNS; i++)
+		shows(*(int *)id, "b", 0);
+	return 0;
+}
+
+TEST(so_does_a_process_that_shares_the_memory)
+{
+	static _Alignas(64) char stack[256 * 1024];
+	int a = segment_with(0xab8, PAGE, "a"), b = segment_with(0xab9, PAGE, "b");
+	pid_t pid = MUST(clone(shares_memory, stack + sizeof stack, CLONE_VM | SIGCHLD, &b));
+	for (int i = 0; i < TURNS; i++)
+		shows(a, "a", 0);
+	REAP(pid);
+	CHECK_EQ(nattch_of(a) + nattch_of(b), 0);
+}
+
 /* ------------------------------------------------- what only the shim has */
 
 TEST(opening_its_file_is_all_the_look_at_the_table_that_it_takes)
