@@ -305,6 +305,18 @@ impl<T> ForkLock<T> {
         self.forking.load(Ordering::Relaxed) == threads::mark()
     }
 
+    /// Notes that the fork to come is made by a handler that has interrupted its own thread with the lock held, so that
+    /// nothing can be prepared.
+    #[cold]
+    pub fn note_fork_below(&self) {
+        self.forking.store(threads::mark() | 1, Ordering::Relaxed);
+    }
+
+    /// Whether the fork is one that [`ForkLock::note_fork_below`] was called for.
+    pub fn is_fork_below(&self) -> bool {
+        self.forking.load(Ordering::Relaxed) == threads::mark() | 1
+    }
+
     /// Forgets a fork that is over, or that a thread is in the middle of which this process, a child, has not got.
     pub fn forget_fork(&self) {
         if self.forking.load(Ordering::Relaxed) != 0 {

@@ -1,8 +1,9 @@
 //! fork: the child's cell and records are there before the child is, so that nattch is right when fork returns.
 //!
 //! ```text
-//!   prepare (parent)   nothing at all while nothing is attached. Else the in-process lock is taken and kept; a cell
-//!                      for the child is prepared, its liveness file locked; a record per segment counts for it
+//!   prepare (parent)   nothing at all while nothing is attached and there is no other thread. Else the in-process lock
+//!                      is taken and kept; a cell for the child is prepared, its liveness file locked; a record per
+//!                      segment counts for it
 //!   child              the cell becomes its own (`storage/prepared.rs`); the lock was wiped, so it is free
 //!   parent             lets go of the child's lock, of which it has a mapping, too
 //! ```
@@ -64,14 +65,17 @@ pub fn on_fork_prepare(work: fn()) {
 fn prepare() {
     BEFORE_FORK.run();
     let Some(host) = host_if_open() else { return };
-    // Nothing is inherited, so nothing is prepared, and nobody waits for a call that another thread is in the middle
-    // of: the child gets a lock that is free. What that call attaches, it attaches for the parent; its address is
-    // known to nobody yet.
-    if attaches::are_none() {
+    // Nothing is inherited, so nothing is prepared. But a call that another thread is in the middle of is waited for: it
+    // may have a descriptor open, and the child would keep it, with the lock that its file may have.
+    if attaches::are_none() && threads::is_alone() {
         if host.local.is_forking_thread() {
             // Left by the fork that this process is the child of.
             host.local.forget_fork();
         }
+        return;
+    }
+    if !signals::are_handled() && host.local.is_held_below() {
+        host.local.note_fork_below();
         return;
     }
     let whole = host.namespace.block_all();
@@ -112,9 +116,13 @@ fn prepare() {
 }
 
 fn parent() {
-    let Some(host) = host_if_open().filter(|host| host.local.is_forking_thread()) else {
+    let Some(host) = host_if_open() else { return };
+    if !host.local.is_forking_thread() {
+        if host.local.is_fork_below() {
+            host.local.forget_fork();
+        }
         return;
-    };
+    }
     let mut local = host.local.lock();
     let mask = local.fork_mask;
     if let Some(plan) = local.fork {
@@ -165,7 +173,12 @@ fn child() {
 #[cold]
 #[inline(never)]
 fn not_planned(open: &'static Host) {
+    let below = open.local.is_fork_below();
     open.local.forget_fork();
+    if below {
+        // What was interrupted may be in the middle of its books. The child is counted if it ever makes a call.
+        return;
+    }
     // Attached since our preparations, by another library's handler or by another thread.
     if open.me().is_none() && open.has_attaches() {
         count_unplanned();

@@ -155,7 +155,22 @@ static long bare(long number, long a, long b, long c, long d)
 	return answer;
 }
 
-static void handler_that_nobody_saw(unsigned long flags)
+/* Forks, in the middle of whatever was interrupted. */
+static void forks_in_handler(int sig)
+{
+	int saved = errno, status = -1;
+	(void)sig;
+	handled++;
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(base[0] == 'b' ? 0 : 1);
+	if ((pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) && !failed_line)
+		failed_line = __LINE__, failed_errno = pid < 0 ? errno : 0;
+	arm_timer();
+	errno = saved;
+}
+
+static void handler_that_nobody_saw(void (*handle)(int), unsigned long flags)
 {
 	struct kernel_action act;
 	begin();
@@ -163,7 +178,7 @@ static void handler_that_nobody_saw(unsigned long flags)
 	MUST(sigaction(SIGUSR2, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL));
 	if (bare(SYS_rt_sigaction, SIGUSR2, 0, (long)&act, 8) != 0 || !act.restorer)
 		SKIP("libc leaves no restorer for a default action");
-	act.handler = calls_in_handler;
+	act.handler = handle;
 	act.flags |= flags;
 	may_be_refused = under_shim();
 	if (bare(SYS_rt_sigaction, SIGALRM, (long)&act, 0, 8) != 0)
@@ -180,13 +195,15 @@ static void handler_that_nobody_saw(unsigned long flags)
 	CHECK_EQ(nattch_of(id), 0);
 }
 
-TEST(a_handler_that_nobody_saw_being_installed_gets_an_answer) { handler_that_nobody_saw(0); }
+TEST(a_handler_that_nobody_saw_being_installed_gets_an_answer) { handler_that_nobody_saw(calls_in_handler, 0); }
+
+TEST(a_handler_that_nobody_saw_being_installed_may_fork) { handler_that_nobody_saw(forks_in_handler, 0); }
 
 TEST(so_does_one_on_a_stack_of_its_own)
 {
 	stack_t stack = { .ss_sp = shared_memory(256 * 1024), .ss_size = 256 * 1024 };
 	MUST(sigaltstack(&stack, NULL));
-	handler_that_nobody_saw(SA_ONSTACK);
+	handler_that_nobody_saw(calls_in_handler, SA_ONSTACK);
 }
 #endif
 
