@@ -363,6 +363,39 @@ impl<T> Drop for Guard<'_, T> {
     }
 }
 
+/// A lock that is worth waiting for, but not for ever: a child of a raw clone may have inherited it locked by a thread that
+/// it has not got. Whoever has waited for a second goes on without it.
+pub struct BriefLock(AtomicUsize);
+
+impl BriefLock {
+    /// A free one.
+    pub const fn free() -> BriefLock {
+        BriefLock(AtomicUsize::new(0))
+    }
+
+    /// Takes it, unless this thread has it already.
+    pub fn take(&self) {
+        let me = threads::mark();
+        for _ in 0..20_000 {
+            // Pairs with: the store in `let_go`.
+            match self
+                .0
+                .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
+            {
+                Err(owner) if owner != me => process::nap(50_000),
+                _ => return,
+            }
+        }
+    }
+
+    /// Lets go of it, if this thread has it.
+    pub fn let_go(&self) {
+        if self.0.load(Ordering::Relaxed) == threads::mark() {
+            self.0.store(0, Ordering::Release);
+        }
+    }
+}
+
 /// A function to be called later, if one was given.
 pub struct Work(AtomicUsize);
 
@@ -437,6 +470,19 @@ mod tests {
         assert!(lock.try_lock().is_none());
         drop(held);
         assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
+    fn a_brief_lock_is_let_go_of_by_its_holder_alone() {
+        let lock = BriefLock::free();
+        lock.take();
+        lock.take();
+        std::thread::scope(|scope| {
+            scope.spawn(|| lock.let_go());
+        });
+        assert_ne!(lock.0.load(Ordering::Relaxed), 0);
+        lock.let_go();
+        assert_eq!(lock.0.load(Ordering::Relaxed), 0);
     }
 
     #[test]

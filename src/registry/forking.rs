@@ -17,7 +17,7 @@
 //! whether it is still a plan.
 
 use super::attaches;
-use super::host::{Host, Local, host, host_if_open, install_handlers, live_locked};
+use super::host::{Host, Local, OPENING, host, host_if_open, install_handlers, live_locked};
 use crate::os::fork::Handlers;
 use crate::os::signals::{self, Blocked};
 use crate::os::{errno, process, threads};
@@ -64,7 +64,12 @@ pub fn on_fork_prepare(work: fn()) {
 
 fn prepare() {
     BEFORE_FORK.run();
-    let Some(host) = host_if_open() else { return };
+    let Some(host) = host_if_open() else {
+        if !threads::is_alone() {
+            OPENING.take();
+        }
+        return;
+    };
     // Nothing is inherited, so nothing is prepared. But a call that another thread is in the middle of is waited for: it
     // may have a descriptor open, and the child would keep it, with the lock that its file may have.
     if attaches::are_none() && threads::is_alone() {
@@ -116,8 +121,12 @@ fn prepare() {
 }
 
 fn parent() {
-    let Some(host) = host_if_open() else { return };
+    let Some(host) = host_if_open() else {
+        OPENING.let_go();
+        return;
+    };
     if !host.local.is_forking_thread() {
+        OPENING.let_go();
         if host.local.is_fork_below() {
             host.local.forget_fork();
         }
@@ -146,7 +155,10 @@ fn parent() {
 /// child does is one piece of code, for each part of the library that it runs through is a page fault.
 #[inline(always)]
 fn child() {
-    let Some(open) = host_if_open() else { return };
+    let Some(open) = host_if_open() else {
+        OPENING.let_go();
+        return;
+    };
     if !open.local.is_forking_thread() {
         not_planned(open);
         return;
@@ -173,6 +185,8 @@ fn child() {
 #[cold]
 #[inline(never)]
 fn not_planned(open: &'static Host) {
+    // Another thread may have opened the namespace since our preparations.
+    OPENING.let_go();
     let below = open.local.is_fork_below();
     open.local.forget_fork();
     if below {

@@ -3,9 +3,9 @@
 use super::attaches::{Attaches, WIPED_WORDS};
 use super::failure::Outcome;
 use super::forking;
-use crate::os::fork::{self, ForkLock, Guard, Wiped};
+use crate::os::fork::{self, BriefLock, ForkLock, Guard, Wiped};
 use crate::os::signals::{self, Blocked, Mask};
-use crate::os::{OsError, pages, process};
+use crate::os::{OsError, pages, process, threads};
 use crate::storage::live::{self, Identity};
 use crate::storage::lock::Held;
 use crate::storage::table::SlotImage;
@@ -53,6 +53,8 @@ impl Local {
 const _: () = assert!(size_of::<Host>() < 2048, "it leaves room for the attaches");
 
 static HOST: OnceRef<'static, Host> = OnceRef::new();
+/// Held while the namespace is opened in a program of several threads, and over a fork that comes before that.
+pub(super) static OPENING: BriefLock = BriefLock::free();
 static HANDLERS_INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// This process's namespace; opened, or made, at first use. Two threads that come first at once both open it, and
@@ -74,8 +76,20 @@ pub fn host_if_open() -> Option<&'static Host> {
 
 #[cold]
 fn open() -> Outcome<&'static Host> {
-    let call = |doing| move |error: OsError| Obstacle::Call { doing, error };
     let _blocked = Blocked::all();
+    if threads::is_alone() {
+        return open_undisturbed();
+    }
+    // A fork of another thread waits until what is opened here is closed.
+    install_handlers_among_threads();
+    OPENING.take();
+    let opened = open_undisturbed();
+    OPENING.let_go();
+    opened
+}
+
+fn open_undisturbed() -> Outcome<&'static Host> {
+    let call = |doing| move |error: OsError| Obstacle::Call { doing, error };
     let mut namespace = Namespace::open(words_of(&Limits::KERNEL_DEFAULTS))?;
     let behind_the_table = |len| namespace.move_table_before(len);
     let local = ForkLock::behind_slash(WIPED_WORDS, behind_the_table, Local::new)
@@ -125,6 +139,16 @@ pub fn install_handlers() -> Outcome<()> {
         let doing = "install fork handlers";
         Obstacle::Call { doing, error }.into()
     })
+}
+
+/// Installs the fork handlers at once in a program of several threads: they wait for a call that another thread is in the
+/// middle of, so that no child keeps a descriptor that is open meanwhile, or the lock of a liveness file with it.
+#[inline]
+fn install_handlers_among_threads() {
+    if !threads::is_alone() && !HANDLERS_INSTALLED.load(Ordering::Relaxed) {
+        // Without them a fork in the midst of this call may leave a descriptor to its child, which is no reason to fail now.
+        let _ = install_handlers();
+    }
 }
 
 /// Limits as the table stores them.
@@ -184,6 +208,7 @@ impl Host {
     }
 
     fn enter_as(&'static self, mut blocked: Blocked, to_be_counted: bool) -> Outcome<Session> {
+        install_handlers_among_threads();
         // Where handlers are known of, whoever holds the lock has blocked signals.
         if !signals::are_handled() && self.local.is_held_below() {
             return Err(reentered().into());
@@ -213,6 +238,17 @@ impl Host {
             local,
             _blocked: blocked,
         })
+    }
+
+    /// While this lives no other thread forks: for a look that opens files and changes nothing. `None`: there is no other
+    /// thread, or this is a handler that has interrupted a call, and goes without. Signals are blocked, and this thread has
+    /// no session.
+    pub fn hold_off_forks(&'static self) -> Option<Guard<'static, Local>> {
+        if threads::is_alone() || self.local.is_held_below() {
+            return None;
+        }
+        install_handlers_among_threads();
+        Some(self.local.lock())
     }
 
     /// A child of a raw clone, at its first call: what it has inherited is to be counted.

@@ -12,7 +12,7 @@ use crate::sysv::{Caller, Errno, HugePages, Reason, flags, shmget as rules};
 /// D4, and as much of D5 as can be known without trying. No lock is held: this reads files of the system and may make
 /// a directory.
 #[inline]
-pub fn ask(host: &Host, shmflg: i32) -> Outcome<Option<HugePages>> {
+pub fn ask(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
     if shmflg & flags::SHM_HUGETLB == 0 {
         Ok(None)
     } else {
@@ -22,8 +22,9 @@ pub fn ask(host: &Host, shmflg: i32) -> Outcome<Option<HugePages>> {
 
 #[cold]
 #[inline(never)]
-fn ask_system(host: &Host, shmflg: i32) -> Outcome<Option<HugePages>> {
+fn ask_system(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
     let _blocked = Blocked::all();
+    let _undisturbed = host.hold_off_forks();
     let mut sizes = [0u32; 16];
     let count = elsewhere::with_descriptor(|| huge::page_sizes_log2(&mut sizes)).unwrap_or(0);
     let group = elsewhere::with_descriptor(huge::allowed_group).unwrap_or(None);

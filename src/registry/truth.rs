@@ -4,7 +4,8 @@
 //! drops what the dead ones had. The count is then what the kernel's would be.
 
 use super::failure::Outcome;
-use super::host::{Host, Session};
+use super::host::{Host, Local, Session};
+use crate::os::fork::Guard;
 use crate::os::process;
 use crate::os::signals::Blocked;
 use crate::storage::directory::Scope;
@@ -88,7 +89,7 @@ impl Host {
                 continue;
             };
             for &cell in batch.get(..count).unwrap_or(&[]) {
-                let dead = Some(cell) != me && self.namespace.probe(cell).is_dead();
+                let dead = Some(cell) != me && self.is_dead(cell, session.as_ref());
                 if dead {
                     let session = match &session {
                         Some(session) => session,
@@ -160,7 +161,7 @@ impl Host {
         let some_dead = self
             .namespace
             .cells_in_use()
-            .any(|cell| Some(cell) != me && self.namespace.probe(cell).is_dead());
+            .any(|cell| Some(cell) != me && self.is_dead(cell, None));
         if some_dead || self.namespace.has_dying() {
             let session = self.enter()?;
             self.namespace.reap_all(session.me);
@@ -193,7 +194,7 @@ impl Host {
             if !image.is_live()
                 || !sysv::must_destroy_orphan(
                     u64::from(image.nattch),
-                    self.creator_is_alive(&image),
+                    self.creator_is_alive(&image, session.as_ref()),
                 )
             {
                 continue;
@@ -213,14 +214,30 @@ impl Host {
         Ok(())
     }
 
-    fn creator_is_alive(&self, image: &SlotImage) -> bool {
+    fn creator_is_alive(&'static self, image: &SlotImage, session: Option<&Session>) -> bool {
         let registered = image.creator_cell.checked_sub(1).is_some_and(|cell| {
             let (state, generation) = self.namespace.cell_state(cell);
             state != CellState::Free as u32
                 && generation == image.creator_gen
-                && !self.namespace.probe(cell).is_dead()
+                && !self.is_dead(cell, session)
         });
+        let _undisturbed = self.undisturbed(session);
         // Its cell is gone after an exec too, and the kernel does not take that for an exit.
         registered || process::is_running(image.cpid)
+    }
+
+    /// Looks whether the process of `cell` is certainly gone.
+    fn is_dead(&'static self, cell: u32, session: Option<&Session>) -> bool {
+        let _undisturbed = self.undisturbed(session);
+        self.namespace.probe(cell).is_dead()
+    }
+
+    /// While this lives no other thread forks, in a session or not, so that no child gets what is open meanwhile.
+    #[inline]
+    fn undisturbed(&'static self, session: Option<&Session>) -> Option<Guard<'static, Local>> {
+        match session {
+            Some(_) => None,
+            None => self.hold_off_forks(),
+        }
     }
 }
