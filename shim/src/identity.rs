@@ -8,6 +8,7 @@ use core::ffi::{c_int, c_long, c_ulong};
 
 use libc::{gid_t, mode_t, uid_t};
 use shmshim_core::os::{credentials, errno, raw, seccomp};
+use shmshim_core::registry;
 
 use crate::handlers;
 use crate::next::next;
@@ -158,6 +159,7 @@ enum Confinement {
 
 #[cold]
 fn will_confine(filter: bool, program: usize) -> Confinement {
+    registry::notice_child();
     match filter {
         true => Confinement::Filter(seccomp::prepare_filter(program as u64)),
         false => Confinement::Strict,

@@ -4,7 +4,7 @@
 //! process, so there nothing is held back
 //! ([`Blocked::if_handled_and_there`]). The shim says here when a handler is about to be installed, before it is.
 
-use super::{OsError, raw};
+use super::{OsError, raw, threads};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Whether this process may have installed a signal handler. Never cleared; a program that is executed begins without.
@@ -59,6 +59,15 @@ impl Blocked {
     #[inline]
     pub fn is_enough(&self) -> bool {
         self.before.is_some() || !are_handled()
+    }
+
+    /// Blocks every signal of the calling thread, unless the host has no handlers and no other thread that could install
+    /// one meanwhile.
+    #[inline]
+    pub fn if_handled_meanwhile() -> Blocked {
+        Blocked::unless_handled()
+            .filter(|_| threads::is_alone())
+            .unwrap_or_else(Blocked::all)
     }
 
     /// Nothing is blocked, if the host has no handlers: `None` if it may have some.

@@ -23,7 +23,12 @@ pub fn at_exit() {
     let Some(mut local) = host.local.try_lock() else {
         return;
     };
-    let Some(me) = host.me() else { return };
+    let Some(me) = host
+        .me()
+        .or_else(|| host.become_planned_child_at_last(&mut local))
+    else {
+        return;
+    };
     if !host.local.is_settled() {
         host.settle_in(me, &mut local);
     }

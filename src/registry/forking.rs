@@ -151,8 +151,9 @@ fn parent() {
     signals::restore(mask);
 }
 
-/// Writes to no page but those that the child finds wiped, if it can: what is over is forgotten later. What nearly every
-/// child does is one piece of code, for each part of the library that it runs through is a page fault.
+/// What nearly every child does. It writes nothing but its cell, for each page that a child touches first costs more than
+/// all that is done there, and so does each part of the library that it runs through: this is one piece of code.
+/// That the cell is its own the child learns from the table, at its first call.
 #[inline(always)]
 fn child() {
     let Some(open) = host_if_open() else {
@@ -163,18 +164,16 @@ fn child() {
         not_planned(open);
         return;
     }
-    let mut local = open.local.lock_as_child();
+    let local = open.local.look_as_child();
     let mask = local.fork_mask;
-    let mut counted = open.me().is_some();
-    if let Some(plan) = local.fork.filter(|_| !counted) {
-        counted = open.become_planned_child(&mut local, &plan);
-    }
     if let Some(kept) = local.fork_errno {
         errno::set(kept);
     }
-    drop(local);
-    if !counted {
-        count_unplanned();
+    let begins = local.fork.as_ref().is_some_and(|plan| {
+        plan.is_still_right(local) && open.namespace.child_begins(&plan.prepared)
+    });
+    if !begins {
+        begin_otherwise(open);
     }
     signals::restore(mask);
 }
@@ -199,6 +198,22 @@ fn not_planned(open: &'static Host) {
     }
 }
 
+/// A child whose cell needs more than to be begun, or that another library's handler has called us in already.
+#[cold]
+#[inline(never)]
+fn begin_otherwise(open: &'static Host) {
+    let mut local = open.local.lock();
+    let mut counted = open.me().is_some();
+    if let Some(plan) = local.fork.filter(|_| !counted) {
+        // The parent has been waited for.
+        counted = open.become_planned_child(&mut local, &plan, false);
+    }
+    drop(local);
+    if !counted {
+        count_unplanned();
+    }
+}
+
 /// A child without a plan, or with one that is not as it was, registers and counts itself, if it has inherited anything.
 #[cold]
 #[inline(never)]
@@ -217,42 +232,57 @@ impl Plan {
     pub fn keep_to_oneself(&self) {
         self.prepared.keep_to_oneself();
     }
+
+    /// Whether nothing was attached or detached since.
+    #[inline(always)]
+    fn is_still_right(&self, local: &Local) -> bool {
+        local.attaches.changes() == self.changes
+    }
 }
 
 impl Host {
-    /// In the child: what the parent has planned becomes its own. `false`: its cell is not as it was prepared.
-    #[inline(always)]
-    fn become_planned_child(&self, local: &mut Local, plan: &Plan) -> bool {
+    /// In the child: what the parent has planned becomes its own. `false`: its cell is not as it was prepared. `waits`: for
+    /// the parent to let go of it.
+    fn become_planned_child(&self, local: &mut Local, plan: &Plan, waits: bool) -> bool {
         if !self.namespace.is_prepared(&plan.prepared) {
             return false;
         }
         // Known from now on, as in any process that registers.
         let pid = self.local.pid();
-        let me = self.namespace.child_adopts(&plan.prepared, pid);
+        let me = self.namespace.child_adopts(&plan.prepared, pid, waits);
         self.local.set_identity(me.packed());
         if me != plan.prepared.child() {
             local.fork = None;
         }
-        if local.attaches.changes() != plan.changes {
+        if !plan.is_still_right(local) {
             local.attaches.drop_not_inherited();
             self.count_anew(me, local);
         }
         true
     }
 
-    /// In a child that has no identity: the same, if it is one that was planned for. That is so when its call comes before
-    /// our handler, from another library's.
+    /// In a child that has no identity: the same, if it is one that was planned for. Nearly always it has begun its cell
+    /// already; when this call comes from another library's handler, before ours, it has not.
     #[cold]
-    pub(super) fn become_planned_child_early(&self, local: &mut Local) -> Option<Identity> {
+    pub(super) fn become_planned_child_at_last(&self, local: &mut Local) -> Option<Identity> {
         let plan = local.fork?;
-        if self.become_planned_child(local, &plan) {
+        if self.namespace.has_begun(&plan.prepared, self.local.pid()) {
+            self.local.set_identity(plan.prepared.child().packed());
             return self.me();
         }
-        // It has inherited a hold on the lock of another: of its parent, which is a child itself and has made no call yet,
-        // or of a sibling, when it was made in the middle of a fork.
-        plan.prepared.drop_mapping();
-        local.fork = None;
-        None
+        let becomes = self.become_planned_child(local, &plan, true);
+        becomes.then(|| self.me()).flatten()
+    }
+
+    /// In a child that is not the one that was planned for, once it is registered: it has inherited a hold on the lock of
+    /// another: of its parent, which is a child itself and has made no call yet, or of a sibling, when it was made in the
+    /// middle of a fork. Not before, for if it shares the memory of that parent, the parent has lost its hold by this and
+    /// lives in the cell that is registered now.
+    #[cold]
+    pub(super) fn forget_plan(&self, local: &mut Local) {
+        if let Some(plan) = local.fork.take() {
+            plan.prepared.drop_mapping();
+        }
     }
 
     /// Another library's fork handler has attached or detached between the plan and the fork: what the child really

@@ -68,6 +68,14 @@ pub fn host() -> Outcome<&'static Host> {
     }
 }
 
+/// A child that has made no call yet learns who it is now: it is about to confine itself, and may not be allowed to ask for
+/// its process id later.
+pub fn notice_child() {
+    if host_if_open().is_some() {
+        let _ = host();
+    }
+}
+
 /// The namespace if it is open already.
 #[inline]
 pub fn host_if_open() -> Option<&'static Host> {
@@ -270,10 +278,12 @@ impl Host {
     /// has not run yet.
     #[cold]
     pub(super) fn begin_as_new(&'static self, local: &mut Local) -> Outcome<Identity> {
-        match self.become_planned_child_early(local) {
-            Some(me) => Ok(me),
-            None => self.register(local),
+        if let Some(me) = self.become_planned_child_at_last(local) {
+            return Ok(me);
         }
+        let registered = self.register(local);
+        self.forget_plan(local);
+        registered
     }
 
     /// In a child whose parent has counted for it: learns which records those are, and forgets what was not inherited.

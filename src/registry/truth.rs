@@ -73,7 +73,7 @@ impl Host {
         if me.is_some_and(|me| image.sole_cell == me + 1) {
             return Ok(false);
         }
-        let _blocked = Blocked::all();
+        let _blocked = Blocked::if_handled_meanwhile();
         let mut session = None;
         let mut reaped = false;
         let mut alive = 0;
@@ -156,7 +156,7 @@ impl Host {
 
     /// Looks at all processes of the namespace and drops what the dead ones had.
     pub fn settle_all(&'static self) -> Outcome<()> {
-        let _blocked = Blocked::all();
+        let _blocked = Blocked::if_handled_meanwhile();
         let me = self.me().map(|me| me.cell());
         let some_dead = self
             .namespace
@@ -181,7 +181,7 @@ impl Host {
 
     #[cold]
     fn drop_orphans(&'static self) -> Outcome<()> {
-        let _blocked = Blocked::all();
+        let _blocked = Blocked::if_handled_meanwhile();
         self.settle_all()?;
         let table = self.namespace.table();
         let mut session: Option<Session> = None;

@@ -429,3 +429,36 @@ TEST(a_process_that_shares_the_memory_and_exits_takes_nothing_with_it)
 	TEST_SUCC(shmdt(shared_address));
 	CHECK(!exists(shared_id));
 }
+
+static int asks(void *arg)
+{
+	(void)arg;
+	return nattch_of(shared_id) >= 2 ? 0 : 1;
+}
+
+TEST(the_first_call_of_a_forked_child_may_come_from_one_that_shares_its_memory)
+{
+	int (*const firsts[])(void *) = { asks, attaches, detaches };
+	static const int more[] = { 0, 1, -1 };
+	shared_id = new_segment(PAGE);
+	char *p = attach(shared_id);
+	for (int i = 0; i < 3; i++) {
+		struct gate up = gate_make(), go = gate_make();
+		shared_address = p;
+		pid_t child = MUST(fork());
+		if (child == 0) {
+			clone_sharing_memory(firsts[i]);
+			CHECK_EQ(nattch_of(shared_id), 2 + more[i]);
+			gate_open(&up);
+			gate_wait(&go);
+			CHECK_EQ(nattch_of(shared_id), 2 + more[i]);
+			kill(getpid(), SIGKILL);
+		}
+		gate_wait(&up);
+		CHECK_EQ(nattch_of(shared_id), 2 + more[i]);
+		IN_CHILD CHECK_EQ(nattch_of(shared_id), 3 + more[i]);
+		gate_open(&go);
+		wait_for(child);
+		CHECK_EQ(nattch_of(shared_id), 1);
+	}
+}

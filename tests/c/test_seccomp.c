@@ -79,6 +79,29 @@ TEST(a_confined_child_detaches_what_it_inherited)
 	CHECK(WRITABLE(p));
 }
 
+TEST(what_a_confined_child_does_not_detach_counts)
+{
+	int id = new_segment(PAGE);
+	char *p = attach(id);
+	volatile char *q = attach(id);
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		struct filter f = only_detaching();
+		filter_install(&f, SECCOMP_RET_KILL_PROCESS);
+		keeps_and_detaches(p);
+		for (q[1] = 'd'; q[2] != 'g';)
+			;
+		_exit(0);
+	}
+	while (q[1] != 'd')
+		usleep(1000);
+	CHECK_EQ(nattch_of(id), 3);
+	CHECK_EQ(stat_of(id).shm_lpid, pid);
+	q[2] = 'g';
+	REAP(pid);
+	CHECK_EQ(nattch_of(id), 2);
+}
+
 TEST(a_confined_program_that_may_unlink_destroys_by_the_last_detach)
 {
 	int id = new_segment(PAGE);

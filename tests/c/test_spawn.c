@@ -152,6 +152,33 @@ TEST(a_spawned_program_that_attaches_counts_for_itself)
 	CHECK_EQ(nattch_of(id), 1);
 }
 
+TEST(the_first_call_of_a_forked_child_may_come_from_its_vfork)
+{
+	int id = new_segment(PAGE);
+	char *p = attach(id);
+	MUST(shmctl(id, IPC_RMID, NULL));
+	struct gate up = gate_make(), go = gate_make();
+	pid_t child = MUST(fork());
+	if (child == 0) {
+		pid_t pid = vfork();
+		if (pid == 0)
+			_exit(nattch_of(id) == 2 ? 0 : 1);
+		CHECK_EQ(wait_for(pid), 0);
+		CHECK_EQ(nattch_of(id), 2);
+		gate_open(&up);
+		gate_wait(&go);
+		p[0] = 'c';
+		_exit(0);
+	}
+	gate_wait(&up);
+	CHECK_EQ(nattch_of(id), 2);
+	TEST_SUCC(shmdt(p));
+	CHECK_EQ(nattch_of(id), 1);
+	gate_open(&go);
+	REAP(child);
+	CHECK(!exists(id));
+}
+
 TEST(the_child_of_a_fork_can_spawn_too)
 {
 	int id = new_segment(PAGE);
