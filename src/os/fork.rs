@@ -430,8 +430,8 @@ pub trait Handlers {
 
 /// Installs `H`'s handlers for every `fork` from now on.
 ///
-/// What runs in the child lies at the beginning of the library's code, beside what the dynamic linker looks names up
-/// in: a child has none of it in its page tables yet, and one page fault brings both.
+/// What runs in the child lies together, at the beginning of the library's code (`shim/fork.ld`): a child has none of it
+/// in its page tables yet, and one page fault brings it.
 pub fn install<H: Handlers>() -> OsResult<()> {
     unsafe extern "C" {
         safe fn pthread_atfork(
