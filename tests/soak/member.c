@@ -309,15 +309,27 @@ static void *live_a_few_lives(void *times)
 	return NULL;
 }
 
+/* The number that the next descriptor gets, as long as nobody has one open for the duration of a call. */
+static int next_descriptor(void)
+{
+	int fd = dup(STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+	return fd;
+}
+static int next_of_children;
+
 static void *fork_a_few_times(void *times)
 {
 	for (long i = (long)times; i > 0; i--) {
 		int status;
 		pid_t child = fork();
 		if (child == 0)
-			_exit(0);
-		if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
+			_exit(next_descriptor() != next_of_children);
+		if (child < 0 || waitpid(child, &status, 0) != child)
 			complain("a child that a thread has forked: %s", strerror(errno));
+		else if (status != 0)
+			complain("a child that a thread has forked has one more descriptor");
 	}
 	return NULL;
 }
@@ -326,6 +338,7 @@ static void *fork_a_few_times(void *times)
 static void op_threads(void)
 {
 	pthread_t thread[2];
+	next_of_children = next_descriptor();
 	if (pthread_create(&thread[0], NULL, live_a_few_lives, (void *)6l) != 0 ||
 	    pthread_create(&thread[1], NULL, fork_a_few_times, (void *)2l) != 0)
 		fatal("pthread_create");
