@@ -8,7 +8,6 @@ use core::ffi::{c_int, c_long, c_ulong};
 
 use libc::{gid_t, mode_t, uid_t};
 use shmshim_core::os::{credentials, errno, raw, seccomp};
-use shmshim_core::registry;
 
 use crate::handlers;
 use crate::next::next;
@@ -157,16 +156,8 @@ enum Confinement {
     Filter(seccomp::Prepared),
 }
 
-/// What unwinds a cancelled thread finds nothing of this in the frames of the calls above.
-#[cold]
-#[inline(never)]
-extern "C" fn notice_child() {
-    registry::notice_child();
-}
-
 #[cold]
 fn will_confine(filter: bool, program: usize) -> Confinement {
-    notice_child();
     match filter {
         true => Confinement::Filter(seccomp::prepare_filter(program as u64)),
         false => Confinement::Strict,

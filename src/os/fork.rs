@@ -26,7 +26,21 @@ struct WipedWords {
     settled: AtomicU32,
     /// The thread that holds the lock over a fork, until the fork is over: it may enter again.
     reentrant: AtomicUsize,
+    /// The thread that makes a call in the meantime, for each takes this, too.
+    lent: AtomicUsize,
+    /// Whether another has waited for that fork in vain: then nobody waits for it any more.
+    lends: AtomicU32,
+    /// How many forks that thread has begun inside of that one, in fork handlers of others.
+    nested: AtomicU32,
+    /// A thread that is about to fork and does not hold the lock: calls of others wait for it, for a while.
+    ahead: AtomicUsize,
 }
+
+/// What is noted with the mark of a forking thread, whose lowest bits are 0: that the fork is one of a handler that has
+/// interrupted a call.
+const BELOW: usize = 1;
+/// And that it is one inside of another.
+const NESTED: usize = 2;
 
 /// More words of that kind, for whoever holds the lock.
 #[derive(Clone, Copy)]
@@ -179,39 +193,58 @@ impl<T> ForkLock<T> {
     pub fn lock(&self) -> Guard<'_, T> {
         if self.words().reentrant.load(Ordering::Relaxed) == threads::mark() {
             // Another library's fork handler calls us between our own: this thread holds the lock already.
+            while !self.try_borrow() {
+                process::nap(50_000);
+            }
             return Guard {
                 lock: self,
-                release: false,
+                hold: Hold::Lent,
             };
         }
+        let mut hold = self.acquire_or_borrow();
+        while hold == Hold::Own && self.is_fork_ahead() {
+            self.release();
+            self.let_fork_pass();
+            hold = self.acquire_or_borrow();
+        }
+        Guard { lock: self, hold }
+    }
+
+    /// Takes the lock in a child, at once: it is free, and nobody else is there. Writes to the wiped page first, which
+    /// costs one fault where looking before writing costs two.
+    #[inline(always)]
+    pub fn lock_as_child(&self) -> Guard<'_, T> {
         self.acquire();
         Guard {
             lock: self,
-            release: true,
+            hold: Hold::Own,
         }
-    }
-
-    /// In a fork handler of a child, where nobody else is there and signals are blocked: looks at the value without
-    /// taking the lock, which would touch the wiped page.
-    #[inline(always)]
-    pub fn look_as_child(&self) -> &T {
-        // SAFETY: the child's only thread has come back from the parent's `hold_over_fork` and holds no guard; the caller
-        // ends the look before it takes one.
-        unsafe { &*self.value.get() }
     }
 
     #[inline(always)]
     fn acquire(&self) {
         if !self.try_acquire() {
-            self.acquire_slowly();
+            self.acquire_slowly(u32::MAX);
+        }
+    }
+
+    #[inline(always)]
+    fn acquire_or_borrow(&self) -> Hold {
+        if self.try_acquire() {
+            Hold::Own
+        } else {
+            self.acquire_or_borrow_slowly()
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn acquire_slowly(&self) {
+    fn acquire_slowly(&self, most: u32) -> bool {
         let mut tries = 0u32;
         while !self.try_acquire() {
+            if tries == most {
+                return false;
+            }
             // The holder may be waiting for the processor (or have a lower priority), so do not spin for long.
             tries = tries.saturating_add(1);
             match tries {
@@ -220,6 +253,44 @@ impl<T> ForkLock<T> {
                 _ => process::nap(50_000),
             }
         }
+        true
+    }
+
+    /// Whoever holds the lock over a fork does nothing with it while other libraries' handlers run; and one of those may
+    /// wait for a lock of the program's own, under which this call is made. So after a second it is borrowed.
+    #[cold]
+    #[inline(never)]
+    fn acquire_or_borrow_slowly(&self) -> Hold {
+        let lends = &self.words().lends;
+        loop {
+            let lent_before = self.is_held_over_fork() && lends.load(Ordering::Relaxed) != 0;
+            if self.acquire_slowly(if lent_before { 128 } else { 10_000 }) {
+                return Hold::Own;
+            }
+            if self.is_held_over_fork() && self.try_borrow() {
+                // Whoever ends the fork borrows it before: so it lasts as long as this does.
+                if self.is_held_over_fork() {
+                    lends.store(1, Ordering::Relaxed);
+                    return Hold::Lent;
+                }
+                self.give_back();
+            }
+        }
+    }
+
+    fn is_held_over_fork(&self) -> bool {
+        self.words().reentrant.load(Ordering::Relaxed) != 0
+    }
+
+    fn try_borrow(&self) -> bool {
+        self.words()
+            .lent
+            .compare_exchange(0, threads::mark(), Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    fn give_back(&self) {
+        self.words().lent.store(0, Ordering::Release);
     }
 
     #[inline(always)]
@@ -228,7 +299,7 @@ impl<T> ForkLock<T> {
         let me = threads::mark();
         let taken = words
             .owner
-            .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
+            .compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed);
         if taken.is_ok() {
             words
                 .owner_at
@@ -279,12 +350,110 @@ impl<T> ForkLock<T> {
         true
     }
 
-    /// Takes the lock if it is free at this moment.
-    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
-        self.try_acquire().then_some(Guard {
-            lock: self,
-            release: true,
-        })
+    /// Takes the lock if it is free, or will be in a moment: who has it goes on, unless it is what the caller, a signal
+    /// handler, has interrupted.
+    pub fn lock_soon(&self) -> Option<Guard<'_, T>> {
+        for _ in 0..2_000 {
+            if self.try_acquire() {
+                return Some(Guard {
+                    lock: self,
+                    hold: Hold::Own,
+                });
+            }
+            if self.words().owner.load(Ordering::Relaxed) == threads::mark() {
+                return None;
+            }
+            process::nap(50_000);
+        }
+        None
+    }
+
+    /// Says that this thread is about to fork, and waits for a call that another is in the middle of; for a tenth of a
+    /// second at most, for that one may wait for what this thread holds.
+    ///
+    /// From here to [`ForkLock::fork_passed`] the calls of others wait, but not for ever either: between our handler and the
+    /// fork come those of others, which may take a lock of the program's own that such a call is made under.
+    #[cold]
+    pub fn fork_is_ahead(&self) {
+        let words = self.words();
+        let me = threads::mark();
+        for _ in 0..400 {
+            // SeqCst pairs with: `is_fork_ahead`, behind the exchange in `try_acquire`. Either that one sees this, or it is
+            // seen below to have the lock.
+            match words
+                .ahead
+                .compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed)
+            {
+                Err(other) if other != me => process::nap(50_000),
+                _ => break,
+            }
+        }
+        for _ in 0..2_000 {
+            let owner = words.owner.load(Ordering::SeqCst);
+            // Its own: what this one, a handler, has interrupted.
+            if owner == 0 || owner == me {
+                return;
+            }
+            process::nap(50_000);
+        }
+    }
+
+    /// Ends what [`ForkLock::fork_is_ahead`] began, if this thread began it.
+    #[inline]
+    pub fn fork_passed(&self) {
+        let ahead = &self.words().ahead;
+        if ahead.load(Ordering::Relaxed) == threads::mark() {
+            ahead.store(0, Ordering::Release);
+        }
+    }
+
+    #[inline(always)]
+    fn is_fork_ahead(&self) -> bool {
+        let ahead = self.words().ahead.load(Ordering::SeqCst);
+        ahead != 0 && ahead != threads::mark()
+    }
+
+    /// Waits until the fork of another thread has passed, for 20 milliseconds at most: the descriptors are copied at its
+    /// very beginning. Who has waited in vain lets the others go on as well.
+    #[cold]
+    #[inline(never)]
+    fn let_fork_pass(&self) {
+        let ahead = &self.words().ahead;
+        let seen = ahead.load(Ordering::Relaxed);
+        for _ in 0..400 {
+            if seen == 0 || ahead.load(Ordering::Relaxed) != seen {
+                return;
+            }
+            process::nap(50_000);
+        }
+        let _ = ahead.compare_exchange(seen, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether the calling thread holds the lock over a fork. Then the one that begins now is inside of that one, and so is
+    /// its end: `true` says that all has been done for it.
+    pub fn begins_nested_fork(&self) -> bool {
+        let words = self.words();
+        let is_nested = words.reentrant.load(Ordering::Relaxed) == threads::mark();
+        if is_nested {
+            words.nested.fetch_add(1, Ordering::Relaxed);
+            self.forking
+                .store(threads::mark() | NESTED, Ordering::Relaxed);
+        }
+        is_nested
+    }
+
+    /// Whether the fork that is over is one inside of another, of which [`ForkLock::begins_nested_fork`] has told.
+    pub fn ends_nested_fork(&self) -> bool {
+        let words = self.words();
+        let nested = words.nested.load(Ordering::Relaxed);
+        let is_nested = nested != 0 && words.reentrant.load(Ordering::Relaxed) == threads::mark();
+        if is_nested {
+            words.nested.store(nested - 1, Ordering::Relaxed);
+            if nested == 1 {
+                self.forking.store(threads::mark(), Ordering::Relaxed);
+            }
+        }
+        is_nested
     }
 
     /// Takes the lock and keeps it over a fork, until [`ForkLock::fork_over`] in the parent and in the child.
@@ -307,12 +476,18 @@ impl<T> ForkLock<T> {
     /// nothing can be prepared.
     #[cold]
     pub fn note_fork_below(&self) {
-        self.forking.store(threads::mark() | 1, Ordering::Relaxed);
+        self.forking
+            .store(threads::mark() | BELOW, Ordering::Relaxed);
+    }
+
+    /// Whether the process is the child of a fork that [`ForkLock::begins_nested_fork`] has told of.
+    pub fn is_nested_child(&self) -> bool {
+        self.forking.load(Ordering::Relaxed) == threads::mark() | NESTED
     }
 
     /// Whether the fork is one that [`ForkLock::note_fork_below`] was called for.
     pub fn is_fork_below(&self) -> bool {
-        self.forking.load(Ordering::Relaxed) == threads::mark() | 1
+        self.forking.load(Ordering::Relaxed) == threads::mark() | BELOW
     }
 
     /// Forgets a fork that is over, or that a thread is in the middle of which this process, a child, has not got.
@@ -325,7 +500,13 @@ impl<T> ForkLock<T> {
     /// Ends what [`ForkLock::hold_over_fork`] began. A child need not call it: the wiped lock is free there already.
     /// Which thread it was stays written down until [`ForkLock::forget_fork`], for that is on a page that both have.
     pub fn fork_over(&self) {
-        self.words().reentrant.store(0, Ordering::Relaxed);
+        while !self.try_borrow() {
+            process::nap(50_000);
+        }
+        let words = self.words();
+        words.lends.store(0, Ordering::Relaxed);
+        words.reentrant.store(0, Ordering::Relaxed);
+        self.give_back();
         self.release();
     }
 }
@@ -333,7 +514,16 @@ impl<T> ForkLock<T> {
 /// The lock, held.
 pub struct Guard<'a, T> {
     lock: &'a ForkLock<T>,
-    release: bool,
+    hold: Hold,
+}
+
+/// By what a guard holds the lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// By itself.
+    Own,
+    /// In the middle of a fork, whose thread holds it and does nothing with it at the moment.
+    Lent,
 }
 
 impl<T> Deref for Guard<'_, T> {
@@ -347,16 +537,17 @@ impl<T> Deref for Guard<'_, T> {
 
 impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: this thread holds the lock, signals are blocked, and the guard is borrowed exclusively. The
-        // fork handlers hold the lock without a guard, so a nested guard is the only one.
+        // SAFETY: this thread holds the lock, or what is lent of it, signals are blocked, and the guard is borrowed
+        // exclusively. The fork handlers hold the lock without a guard, so what is lent is the only one.
         unsafe { &mut *self.lock.value.get() }
     }
 }
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        if self.release {
-            self.lock.release();
+        match self.hold {
+            Hold::Own => self.lock.release(),
+            Hold::Lent => self.lock.give_back(),
         }
     }
 }
@@ -465,9 +656,9 @@ mod tests {
         let lock = ForkLock::new(0, |_| 5).unwrap();
         let held = lock.lock();
         assert_eq!(*held, 5);
-        assert!(lock.try_lock().is_none());
+        assert!(lock.lock_soon().is_none());
         drop(held);
-        assert!(lock.try_lock().is_some());
+        assert!(lock.lock_soon().is_some());
     }
 
     #[test]
@@ -497,7 +688,7 @@ mod tests {
             let child = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
             if child == 0 {
                 let wiped = lock.identity() == 0 && last.load(Ordering::Relaxed) == 0;
-                let fine = wiped && !lock.is_settled() && lock.try_lock().is_some();
+                let fine = wiped && !lock.is_settled() && lock.lock_soon().is_some();
                 libc::_exit(i32::from(!fine));
             }
             let mut status = 0;

@@ -145,6 +145,37 @@ impl Drop for Blocked {
     }
 }
 
+/// Unblocks those signals that an instruction of the thread's own can raise, but for those of `before`: where code of
+/// others runs, whose handlers may mend what it has stumbled over. Blocked, such a signal is the end of the process.
+pub fn let_faults_through(before: Mask) {
+    let faults = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGILL,
+        libc::SIGTRAP,
+        libc::SIGSYS,
+    ];
+    let set = faults
+        .iter()
+        .fold(0, |set: Mask, signal| set | 1 << (signal - 1))
+        & !before;
+    // SAFETY: the set is a live local, and the old mask is not asked for.
+    let _ = unsafe {
+        raw::call(
+            libc::SYS_rt_sigprocmask,
+            [
+                libc::SIG_UNBLOCK as usize,
+                &raw const set as usize,
+                0,
+                size_of::<Mask>(),
+                0,
+                0,
+            ],
+        )
+    };
+}
+
 fn block_all() -> Mask {
     let all: Mask = !0;
     let mut before: Mask = 0;

@@ -241,7 +241,7 @@ pub fn usage() -> Outcome<Usage> {
         }
         let image = table.image(slot);
         if image.is_live() {
-            rss = rss.saturating_add(namespace.resident_bytes(&image) / sysv::PAGE_SIZE);
+            rss = rss.saturating_add(host.resident_bytes(&image) / sysv::PAGE_SIZE);
         }
     }
     let totals = || Usage {
@@ -273,7 +273,7 @@ pub fn list(each: &mut dyn FnMut(&Segment, u64, u64)) -> Outcome<()> {
     while let Some(slot) = books::next_taken_slot(table, at) {
         at = slot + 1;
         if host.live_at(slot, &mut image)? {
-            each(&segment(&image), host.namespace.resident_bytes(&image), 0);
+            each(&segment(&image), host.resident_bytes(&image), 0);
         }
     }
     Ok(())

@@ -19,16 +19,11 @@ pub fn at_exit() {
     let Ok(_blocked) = host.namespace.block() else {
         return;
     };
-    // exit() from a signal handler may have interrupted one of our own calls: then let it be.
-    let Some(mut local) = host.local.try_lock() else {
+    // exit() from a signal handler may have interrupted one of our own calls: then let it be. Other threads go on.
+    let Some(mut local) = host.local.lock_soon() else {
         return;
     };
-    let Some(me) = host
-        .me()
-        .or_else(|| host.become_planned_child_at_last(&mut local))
-    else {
-        return;
-    };
+    let Some(me) = host.me() else { return };
     if !host.local.is_settled() {
         host.settle_in(me, &mut local);
     }

@@ -1,9 +1,9 @@
 //! fork: the child's cell and records are there before the child is, so that nattch is right when fork returns.
 //!
 //! ```text
-//!   prepare (parent)   nothing at all while nothing is attached and there is no other thread. Else the in-process lock
-//!                      is taken and kept; a cell for the child is prepared, its liveness file locked; a record per
-//!                      segment counts for it
+//!   prepare (parent)   nothing at all while nothing is attached, but that calls of other threads are waited for. Else the
+//!                      in-process lock is taken and kept; a cell for the child is prepared, its liveness file locked; a
+//!                      record per segment counts for it
 //!   child              the cell becomes its own (`storage/prepared.rs`); the lock was wiped, so it is free
 //!   parent             lets go of the child's lock, of which it has a mapping, too
 //! ```
@@ -12,9 +12,9 @@
 //! first, undoes it. A child that was killed before its handler ran looks the same, and nobody can tell.
 //!
 //! What the handlers write costs more than what they do: a page that is written on one side of a fork while the other
-//! has it too is copied. The parent writes one ordinary page, before the fork, and none after; the child writes none,
-//! but the one that it has found wiped. So the plan stays where it is when it is over, and whoever finds it looks
-//! whether it is still a plan.
+//! has it too is copied. The parent writes one ordinary page, before the fork, and after it to forget the plan; the child
+//! writes none, but the one that it has found wiped. So in the child the plan stays where it is when it is over, and
+//! whoever finds it looks whether it is still a plan.
 
 use super::attaches;
 use super::host::{Host, Local, OPENING, host, host_if_open, install_handlers, live_locked};
@@ -70,15 +70,24 @@ fn prepare() {
         }
         return;
     };
-    // Nothing is inherited, so nothing is prepared. But a call that another thread is in the middle of is waited for: it
-    // may have a descriptor open, and the child would keep it, with the lock that its file may have.
-    if attaches::are_none() && threads::is_alone() {
+    // In another library's handler, between ours: the fork around this one has blocked the signals and holds the lock.
+    if host.local.begins_nested_fork() {
+        return;
+    }
+    if attaches::are_none() && !threads::is_alone() {
+        // A call that another thread is in the middle of may have a descriptor open, and the child would keep it, with the
+        // lock that its file may have.
+        host.local.fork_is_ahead();
+    }
+    // Nothing is inherited, so nothing is prepared.
+    if attaches::are_none() {
         if host.local.is_forking_thread() {
             // Left by the fork that this process is the child of.
             host.local.forget_fork();
         }
         return;
     }
+    host.local.fork_passed();
     if !signals::are_handled() && host.local.is_held_below() {
         host.local.note_fork_below();
         return;
@@ -88,7 +97,14 @@ fn prepare() {
     let mask = whole.unwrap_or_else(|_| Blocked::all()).into_mask();
     host.local.hold_over_fork();
     let mut local = host.local.lock();
-    local.fork_mask = mask;
+    // A child in another library's handler, before ours, has the signals blocked still that its parent had blocked.
+    let is_early = host.me().is_none()
+        && local
+            .fork
+            .is_some_and(|plan| host.namespace.is_prepared(&plan.prepared));
+    if !is_early {
+        local.fork_mask = mask;
+    }
     local.fork_errno = None;
     let inherits = local
         .attaches
@@ -118,6 +134,12 @@ fn prepare() {
             errno::set(0);
         }
     }
+    let mask = local.fork_mask;
+    drop(local);
+    if signals::are_handled() {
+        // From here on other libraries' handlers run.
+        signals::let_faults_through(mask);
+    }
 }
 
 fn parent() {
@@ -125,6 +147,10 @@ fn parent() {
         OPENING.let_go();
         return;
     };
+    host.local.fork_passed();
+    if host.local.ends_nested_fork() {
+        return;
+    }
     if !host.local.is_forking_thread() {
         OPENING.let_go();
         if host.local.is_fork_below() {
@@ -151,9 +177,8 @@ fn parent() {
     signals::restore(mask);
 }
 
-/// What nearly every child does. It writes nothing but its cell, for each page that a child touches first costs more than
-/// all that is done there, and so does each part of the library that it runs through: this is one piece of code.
-/// That the cell is its own the child learns from the table, at its first call.
+/// Writes to no page but those that the child finds wiped, if it can: what is over is forgotten later. What nearly every
+/// child does is one piece of code, for each part of the library that it runs through is a page fault.
 #[inline(always)]
 fn child() {
     let Some(open) = host_if_open() else {
@@ -164,16 +189,18 @@ fn child() {
         not_planned(open);
         return;
     }
-    let local = open.local.look_as_child();
+    let mut local = open.local.lock_as_child();
     let mask = local.fork_mask;
+    let mut counted = open.me().is_some();
+    if let Some(plan) = local.fork.filter(|_| !counted) {
+        counted = open.become_planned_child(&mut local, &plan);
+    }
     if let Some(kept) = local.fork_errno {
         errno::set(kept);
     }
-    let begins = local.fork.as_ref().is_some_and(|plan| {
-        plan.is_still_right(local) && open.namespace.child_begins(&plan.prepared)
-    });
-    if !begins {
-        begin_otherwise(open);
+    drop(local);
+    if !counted {
+        count_unplanned();
     }
     signals::restore(mask);
 }
@@ -187,7 +214,11 @@ fn not_planned(open: &'static Host) {
     // Another thread may have opened the namespace since our preparations.
     OPENING.let_go();
     let below = open.local.is_fork_below();
+    let nested = open.local.is_nested_child();
     open.local.forget_fork();
+    if nested {
+        leave_outer_fork(open);
+    }
     if below {
         // What was interrupted may be in the middle of its books. The child is counted if it ever makes a call.
         return;
@@ -198,20 +229,18 @@ fn not_planned(open: &'static Host) {
     }
 }
 
-/// A child whose cell needs more than to be begun, or that another library's handler has called us in already.
-#[cold]
-#[inline(never)]
-fn begin_otherwise(open: &'static Host) {
+/// The child of a fork inside of another: the plan is not for it.
+fn leave_outer_fork(open: &'static Host) {
     let mut local = open.local.lock();
-    let mut counted = open.me().is_some();
-    if let Some(plan) = local.fork.filter(|_| !counted) {
-        // The parent has been waited for.
-        counted = open.become_planned_child(&mut local, &plan, false);
+    if let Some(plan) = local.fork.take() {
+        plan.prepared.drop_mapping();
     }
+    let mask = local.fork_mask;
     drop(local);
-    if !counted {
+    if open.has_attaches() {
         count_unplanned();
     }
+    signals::restore(mask);
 }
 
 /// A child without a plan, or with one that is not as it was, registers and counts itself, if it has inherited anything.
@@ -232,57 +261,42 @@ impl Plan {
     pub fn keep_to_oneself(&self) {
         self.prepared.keep_to_oneself();
     }
-
-    /// Whether nothing was attached or detached since.
-    #[inline(always)]
-    fn is_still_right(&self, local: &Local) -> bool {
-        local.attaches.changes() == self.changes
-    }
 }
 
 impl Host {
-    /// In the child: what the parent has planned becomes its own. `false`: its cell is not as it was prepared. `waits`: for
-    /// the parent to let go of it.
-    fn become_planned_child(&self, local: &mut Local, plan: &Plan, waits: bool) -> bool {
+    /// In the child: what the parent has planned becomes its own. `false`: its cell is not as it was prepared.
+    #[inline(always)]
+    fn become_planned_child(&self, local: &mut Local, plan: &Plan) -> bool {
         if !self.namespace.is_prepared(&plan.prepared) {
             return false;
         }
         // Known from now on, as in any process that registers.
         let pid = self.local.pid();
-        let me = self.namespace.child_adopts(&plan.prepared, pid, waits);
+        let me = self.namespace.child_adopts(&plan.prepared, pid);
         self.local.set_identity(me.packed());
         if me != plan.prepared.child() {
             local.fork = None;
         }
-        if !plan.is_still_right(local) {
+        if local.attaches.changes() != plan.changes {
             local.attaches.drop_not_inherited();
             self.count_anew(me, local);
         }
         true
     }
 
-    /// In a child that has no identity: the same, if it is one that was planned for. Nearly always it has begun its cell
-    /// already; when this call comes from another library's handler, before ours, it has not.
+    /// In a child that has no identity: the same, if it is one that was planned for. That is so when its call comes before
+    /// our handler, from another library's.
     #[cold]
-    pub(super) fn become_planned_child_at_last(&self, local: &mut Local) -> Option<Identity> {
+    pub(super) fn become_planned_child_early(&self, local: &mut Local) -> Option<Identity> {
         let plan = local.fork?;
-        if self.namespace.has_begun(&plan.prepared, self.local.pid()) {
-            self.local.set_identity(plan.prepared.child().packed());
+        if self.become_planned_child(local, &plan) {
             return self.me();
         }
-        let becomes = self.become_planned_child(local, &plan, true);
-        becomes.then(|| self.me()).flatten()
-    }
-
-    /// In a child that is not the one that was planned for, once it is registered: it has inherited a hold on the lock of
-    /// another: of its parent, which is a child itself and has made no call yet, or of a sibling, when it was made in the
-    /// middle of a fork. Not before, for if it shares the memory of that parent, the parent has lost its hold by this and
-    /// lives in the cell that is registered now.
-    #[cold]
-    pub(super) fn forget_plan(&self, local: &mut Local) {
-        if let Some(plan) = local.fork.take() {
-            plan.prepared.drop_mapping();
-        }
+        // It has inherited a hold on the lock of another: of its parent, which is a child itself and has made no call yet,
+        // or of a sibling, when it was made in the middle of a fork.
+        plan.prepared.drop_mapping();
+        local.fork = None;
+        None
     }
 
     /// Another library's fork handler has attached or detached between the plan and the fork: what the child really

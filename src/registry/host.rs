@@ -57,22 +57,14 @@ static HOST: OnceRef<'static, Host> = OnceRef::new();
 pub(super) static OPENING: BriefLock = BriefLock::free();
 static HANDLERS_INSTALLED: AtomicBool = AtomicBool::new(false);
 
-/// This process's namespace; opened, or made, at first use. Two threads that come first at once both open it, and
-/// one of them lets go again, so nobody waits for anybody. A failure is not remembered.
+/// This process's namespace; opened, or made, at first use. Of two threads that come first at once the second waits, for a
+/// second at most. A failure is not remembered.
 #[inline]
 pub fn host() -> Outcome<&'static Host> {
     match HOST.get() {
         Some(host) if host.local.identity() == 0 && host.has_attaches() => host.notice_child(),
         Some(host) => Ok(host),
         None => open(),
-    }
-}
-
-/// A child that has made no call yet learns who it is now: it is about to confine itself, and may not be allowed to ask for
-/// its process id later.
-pub fn notice_child() {
-    if host_if_open().is_some() {
-        let _ = host();
     }
 }
 
@@ -91,7 +83,10 @@ fn open() -> Outcome<&'static Host> {
     // A fork of another thread waits until what is opened here is closed.
     install_handlers_among_threads();
     OPENING.take();
-    let opened = open_undisturbed();
+    let opened = match HOST.get() {
+        Some(host) => Ok(host),
+        None => open_undisturbed(),
+    };
     OPENING.let_go();
     opened
 }
@@ -134,7 +129,8 @@ fn reentered() -> Obstacle {
     }
 }
 
-/// Installs the fork handlers, once: before the first attach, for without any there is nothing that a child inherits.
+/// Installs the fork handlers, once: before the first attach, for without any there is nothing that a child inherits, and
+/// in a program of several threads before the first call that opens a file.
 ///
 /// A fork that another thread is in the middle of at that moment runs no handler of ours. Its child has no attach, or
 /// one whose address it cannot know yet; if it ever makes a call it counts what it finds, as a child of a raw clone.
@@ -248,7 +244,7 @@ impl Host {
         })
     }
 
-    /// While this lives no other thread forks: for a look that opens files and changes nothing. `None`: there is no other
+    /// While this lives a fork of another thread waits: for a look that opens files and changes nothing. `None`: there is no other
     /// thread, or this is a handler that has interrupted a call, and goes without. Signals are blocked, and this thread has
     /// no session.
     pub fn hold_off_forks(&'static self) -> Option<Guard<'static, Local>> {
@@ -278,12 +274,10 @@ impl Host {
     /// has not run yet.
     #[cold]
     pub(super) fn begin_as_new(&'static self, local: &mut Local) -> Outcome<Identity> {
-        if let Some(me) = self.become_planned_child_at_last(local) {
-            return Ok(me);
+        match self.become_planned_child_early(local) {
+            Some(me) => Ok(me),
+            None => self.register(local),
         }
-        let registered = self.register(local);
-        self.forget_plan(local);
-        registered
     }
 
     /// In a child whose parent has counted for it: learns which records those are, and forgets what was not inherited.

@@ -9,7 +9,7 @@ use crate::storage::Obstacle;
 use crate::sysv::{Caller, Errno, HugePages, Reason, flags, shmget as rules};
 
 /// Which huge pages a creation with these flags gets, `None` when it did not ask for any: kernel-semantics' D3 and
-/// D4, and as much of D5 as can be known without trying. No lock is held: this reads files of the system and may make
+/// D4, and as much of D5 as can be known without trying. No session is held: this reads files of the system and may make
 /// a directory.
 #[inline]
 pub fn ask(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {

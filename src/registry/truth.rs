@@ -11,7 +11,7 @@ use crate::os::signals::Blocked;
 use crate::storage::directory::Scope;
 use crate::storage::layout::{self, CellState, FLAG_RIGHTS};
 use crate::storage::table::SlotImage;
-use crate::storage::{books, recover, slots};
+use crate::storage::{books, files, recover, slots};
 use crate::sysv;
 
 /// How many processes are looked at between two walks along a segment's list.
@@ -230,6 +230,18 @@ impl Host {
     fn is_dead(&'static self, cell: u32, session: Option<&Session>) -> bool {
         let _undisturbed = self.undisturbed(session);
         self.namespace.probe(cell).is_dead()
+    }
+
+    /// Memory that a segment really takes, in bytes.
+    #[inline]
+    pub fn resident_bytes(&'static self, image: &SlotImage) -> u64 {
+        if files::huge_page_log2(image).is_none() {
+            return self.namespace.resident_bytes(image);
+        }
+        // Its file may have to be searched for, by what is mounted.
+        let _blocked = Blocked::if_handled_meanwhile();
+        let _undisturbed = self.hold_off_forks();
+        self.namespace.resident_bytes(image)
     }
 
     /// While this lives no other thread forks, in a session or not, so that no child gets what is open meanwhile.

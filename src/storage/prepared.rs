@@ -168,40 +168,14 @@ impl Namespace {
             && table.get32(cell!(child.cell(), generation)) == child.generation()
     }
 
-    /// In the child: enters it into the prepared cell, if it may stay there and its parent lets go in time. The identity
-    /// that it has by that is nowhere but in the table: see [`Namespace::has_begun`]. Inlined, for a child pays for each part
-    /// of the library that it runs through.
-    #[inline(always)]
-    pub fn child_begins(&self, prepared: &Prepared) -> bool {
-        if !prepared.between_two
-            || !self.is_prepared(prepared)
-            || !(self.is_let_go(prepared.child) || self.is_let_go_soon(prepared.child))
-        {
-            return false;
-        }
-        let pid = process::pid();
-        // The first process of a pid namespace: a raw clone of it may be the first one of another, and have this pid, too.
-        if pid == 1 {
-            return false;
-        }
-        self.begin_life(prepared.child, pid);
-        true
-    }
-
-    /// Whether the process with this id, the calling one, has begun in this cell by [`Namespace::child_begins`]. What it
-    /// was prepared for is known to its own children as well, if it makes them by a raw clone; but they have other pids.
-    pub fn has_begun(&self, prepared: &Prepared, pid: i32) -> bool {
-        let child = prepared.child;
-        self.cell_state(child.cell()) == (CellState::Live as u32, child.generation())
-            && self.table().get32(cell!(child.cell(), pid)) == pid as u32
-    }
-
     /// In the child: what the parent prepared, and nobody has taken yet, becomes its own. The mapping is still one that
     /// children inherit: saying otherwise takes longer than all else here, and most children have none. If it is another
-    /// cell that is returned, the mapping is gone. `waits`: for the parent to let go, if it has not yet.
-    pub fn child_adopts(&self, prepared: &Prepared, pid: i32, waits: bool) -> Identity {
+    /// cell that is returned, the mapping is gone. Inlined, for a child pays for each part of the library that it runs
+    /// through.
+    #[inline(always)]
+    pub fn child_adopts(&self, prepared: &Prepared, pid: i32) -> Identity {
         if prepared.between_two
-            && (self.is_let_go(prepared.child) || waits && self.is_let_go_soon(prepared.child))
+            && (self.is_let_go(prepared.child) || self.is_let_go_soon(prepared.child))
         {
             self.begin_life(prepared.child, pid);
             return prepared.child;
