@@ -258,3 +258,37 @@ TEST(a_raw_child_made_after_a_fork_is_not_taken_for_the_forks_child)
 		CHECK_EQ(nattch_of(id), 1);
 	}
 }
+
+/* What the library had mapped for the fork's child is gone, and something of the program's may lie there. */
+TEST(nor_does_it_lose_what_the_program_has_mapped_since)
+{
+	set_up(AFTER_IT, NULL, NULL, NULL);
+	for (int i = 0; i < 5; i++) {
+		struct gate go = gate_make();
+		char *later[8];
+		pid_t first = MUST(fork());
+		if (first == 0) {
+			gate_wait(&go);
+			_exit(0);
+		}
+		for (int j = 0; j < 8; j++) {
+			later[j] = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			REQUIRE(later[j] != MAP_FAILED);
+			later[j][0] = 'l';
+		}
+		pid_t second = (pid_t)MUST(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+		if (second == 0) {
+			CHECK_EQ(nattch_of(id), 3);
+			for (int j = 0; j < 8; j++)
+				CHECK_EQ(later[j][0], 'l');
+			_exit(0);
+		}
+		REAP(second);
+		CHECK_EQ(nattch_of(id), 2);
+		gate_open(&go);
+		REAP(first);
+		for (int j = 0; j < 8; j++)
+			MUST(munmap(later[j], PAGE));
+	}
+	CHECK_EQ(nattch_of(id), 1);
+}
