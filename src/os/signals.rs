@@ -176,6 +176,11 @@ pub fn let_faults_through(before: Mask) {
     };
 }
 
+/// Blocks what [`let_faults_through`] has unblocked, and returns when nothing of it can interrupt any more.
+pub fn hold_faults_back() {
+    let _ = block_all();
+}
+
 fn block_all() -> Mask {
     let all: Mask = !0;
     let mut before: Mask = 0;

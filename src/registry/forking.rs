@@ -158,6 +158,9 @@ fn parent() {
         }
         return;
     }
+    if signals::are_handled() {
+        signals::hold_faults_back();
+    }
     let mut local = host.local.lock();
     let mask = local.fork_mask;
     if let Some(plan) = local.fork {
@@ -188,6 +191,9 @@ fn child() {
     if !open.local.is_forking_thread() {
         not_planned(open);
         return;
+    }
+    if signals::are_handled() {
+        signals::hold_faults_back();
     }
     let mut local = open.local.lock_as_child();
     let mask = local.fork_mask;
@@ -231,6 +237,9 @@ fn not_planned(open: &'static Host) {
 
 /// The child of a fork inside of another: the plan is not for it.
 fn leave_outer_fork(open: &'static Host) {
+    if signals::are_handled() {
+        signals::hold_faults_back();
+    }
     let mut local = open.local.lock();
     if let Some(plan) = local.fork.take() {
         plan.prepared.drop_mapping();
