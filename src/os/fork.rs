@@ -30,11 +30,20 @@ struct WipedWords {
     lent: AtomicUsize,
     /// Whether another has waited for that fork in vain: then nobody waits for it any more.
     lends: AtomicU32,
+    /// Whether our handler has run in this child of a fork.
+    born: AtomicU32,
     /// How many forks that thread has begun inside of that one, in fork handlers of others.
     nested: AtomicU32,
     /// A thread that is about to fork and does not hold the lock: calls of others wait for it, for a while.
     ahead: AtomicUsize,
+    /// How many forks have been ahead.
+    aheads: AtomicU32,
 }
+
+/// How long it is waited for somebody, and how often that one is looked for in a second.
+const NAP_NANOS: u32 = 50_000;
+/// With what the kernel adds to it.
+const NAPS_OF_A_SECOND: u32 = 9_000;
 
 /// What is noted with the mark of a forking thread, whose lowest bits are 0: that the fork is one of a handler that has
 /// interrupted a call.
@@ -194,7 +203,7 @@ impl<T> ForkLock<T> {
         if self.words().reentrant.load(Ordering::Relaxed) == threads::mark() {
             // Another library's fork handler calls us between our own: this thread holds the lock already.
             while !self.try_borrow() {
-                process::nap(50_000);
+                process::nap(NAP_NANOS);
             }
             return Guard {
                 lock: self,
@@ -250,7 +259,7 @@ impl<T> ForkLock<T> {
             match tries {
                 0..64 => core::hint::spin_loop(),
                 64..128 => process::yield_now(),
-                _ => process::nap(50_000),
+                _ => process::nap(NAP_NANOS),
             }
         }
         true
@@ -264,7 +273,7 @@ impl<T> ForkLock<T> {
         let lends = &self.words().lends;
         loop {
             let lent_before = self.is_held_over_fork() && lends.load(Ordering::Relaxed) != 0;
-            if self.acquire_slowly(if lent_before { 128 } else { 10_000 }) {
+            if self.acquire_slowly(if lent_before { 128 } else { NAPS_OF_A_SECOND }) {
                 return Hold::Own;
             }
             if self.is_held_over_fork() && self.try_borrow() {
@@ -279,7 +288,8 @@ impl<T> ForkLock<T> {
     }
 
     fn is_held_over_fork(&self) -> bool {
-        self.words().reentrant.load(Ordering::Relaxed) != 0
+        // Pairs with: the store in `hold_over_fork`.
+        self.words().reentrant.load(Ordering::Acquire) != 0
     }
 
     fn try_borrow(&self) -> bool {
@@ -327,7 +337,9 @@ impl<T> ForkLock<T> {
     fn looks_held_below(&self) -> bool {
         let words = self.words();
         let me = threads::mark();
-        words.owner.load(Ordering::Acquire) == me && words.reentrant.load(Ordering::Relaxed) != me
+        let owns = words.owner.load(Ordering::Acquire) == me
+            && words.reentrant.load(Ordering::Relaxed) != me;
+        owns || words.lent.load(Ordering::Relaxed) == me
     }
 
     /// A process that shares the memory and the thread pointer (`clone` with `CLONE_VM` alone) looks like this thread while it
@@ -336,13 +348,13 @@ impl<T> ForkLock<T> {
     #[cold]
     #[inline(never)]
     fn stays_held_below(&self) -> bool {
-        for _ in 0..10_000 {
+        for _ in 0..NAPS_OF_A_SECOND {
             // 0: it was taken at this moment, by another process, which goes on, or by what was interrupted just there.
             let held_at = self.words().owner_at.load(Ordering::Relaxed);
             if held_at != 0 && threads::may_have_interrupted(held_at) {
                 return true;
             }
-            process::nap(50_000);
+            process::nap(NAP_NANOS);
             if !self.looks_held_below() {
                 return false;
             }
@@ -353,7 +365,7 @@ impl<T> ForkLock<T> {
     /// Takes the lock if it is free, or will be in a moment: who has it goes on, unless it is what the caller, a signal
     /// handler, has interrupted.
     pub fn lock_soon(&self) -> Option<Guard<'_, T>> {
-        for _ in 0..2_000 {
+        for _ in 0..NAPS_OF_A_SECOND / 10 {
             if self.try_acquire() {
                 return Some(Guard {
                     lock: self,
@@ -363,7 +375,7 @@ impl<T> ForkLock<T> {
             if self.words().owner.load(Ordering::Relaxed) == threads::mark() {
                 return None;
             }
-            process::nap(50_000);
+            process::nap(NAP_NANOS);
         }
         None
     }
@@ -377,24 +389,25 @@ impl<T> ForkLock<T> {
     pub fn fork_is_ahead(&self) {
         let words = self.words();
         let me = threads::mark();
-        for _ in 0..400 {
+        words.aheads.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..NAPS_OF_A_SECOND / 50 {
             // SeqCst pairs with: `is_fork_ahead`, behind the exchange in `try_acquire`. Either that one sees this, or it is
             // seen below to have the lock.
             match words
                 .ahead
                 .compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed)
             {
-                Err(other) if other != me => process::nap(50_000),
+                Err(other) if other != me => process::nap(NAP_NANOS),
                 _ => break,
             }
         }
-        for _ in 0..2_000 {
+        for _ in 0..NAPS_OF_A_SECOND / 10 {
             let owner = words.owner.load(Ordering::SeqCst);
             // Its own: what this one, a handler, has interrupted.
             if owner == 0 || owner == me {
                 return;
             }
-            process::nap(50_000);
+            process::nap(NAP_NANOS);
         }
     }
 
@@ -418,22 +431,29 @@ impl<T> ForkLock<T> {
     #[cold]
     #[inline(never)]
     fn let_fork_pass(&self) {
-        let ahead = &self.words().ahead;
-        let seen = ahead.load(Ordering::Relaxed);
-        for _ in 0..400 {
-            if seen == 0 || ahead.load(Ordering::Relaxed) != seen {
+        let (ahead, aheads) = (&self.words().ahead, &self.words().aheads);
+        let (which, who) = (
+            aheads.load(Ordering::Relaxed),
+            ahead.load(Ordering::Relaxed),
+        );
+        let has_passed =
+            || ahead.load(Ordering::Relaxed) != who || aheads.load(Ordering::Relaxed) != which;
+        for _ in 0..NAPS_OF_A_SECOND / 50 {
+            if who == 0 || has_passed() {
                 return;
             }
-            process::nap(50_000);
+            process::nap(NAP_NANOS);
         }
-        let _ = ahead.compare_exchange(seen, 0, Ordering::Relaxed, Ordering::Relaxed);
+        if !has_passed() {
+            let _ = ahead.compare_exchange(who, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// Whether the calling thread holds the lock over a fork. Then the one that begins now is inside of that one, and so is
     /// its end: `true` says that all has been done for it.
     pub fn begins_nested_fork(&self) -> bool {
         let words = self.words();
-        let is_nested = words.reentrant.load(Ordering::Relaxed) == threads::mark();
+        let is_nested = self.holds_over_fork();
         if is_nested {
             words.nested.fetch_add(1, Ordering::Relaxed);
             self.forking
@@ -446,7 +466,7 @@ impl<T> ForkLock<T> {
     pub fn ends_nested_fork(&self) -> bool {
         let words = self.words();
         let nested = words.nested.load(Ordering::Relaxed);
-        let is_nested = nested != 0 && words.reentrant.load(Ordering::Relaxed) == threads::mark();
+        let is_nested = nested != 0 && self.holds_over_fork();
         if is_nested {
             words.nested.store(nested - 1, Ordering::Relaxed);
             if nested == 1 {
@@ -456,13 +476,24 @@ impl<T> ForkLock<T> {
         is_nested
     }
 
-    /// Takes the lock and keeps it over a fork, until [`ForkLock::fork_over`] in the parent and in the child.
-    pub fn hold_over_fork(&self) {
-        self.acquire();
+    /// Takes the lock and keeps it over a fork, until [`ForkLock::fork_over`] in the parent and in the child. `false`: for
+    /// a second another thread has held it over a fork of its own, of which a handler may wait for this one.
+    pub fn hold_over_fork(&self) -> bool {
+        while !self.acquire_slowly(NAPS_OF_A_SECOND) {
+            if self.is_held_over_fork() {
+                return false;
+            }
+        }
         self.forking.store(threads::mark(), Ordering::Relaxed);
         self.words()
             .reentrant
-            .store(threads::mark(), Ordering::Relaxed);
+            .store(threads::mark(), Ordering::Release);
+        true
+    }
+
+    /// Whether the calling thread holds the lock over a fork.
+    pub fn holds_over_fork(&self) -> bool {
+        self.words().reentrant.load(Ordering::Relaxed) == threads::mark()
     }
 
     /// Whether the calling thread was the last to call [`ForkLock::hold_over_fork`], in this process or as the forking
@@ -490,6 +521,18 @@ impl<T> ForkLock<T> {
         self.forking.load(Ordering::Relaxed) == threads::mark() | BELOW
     }
 
+    /// In a child of a fork: our handler has run.
+    #[inline(always)]
+    pub fn set_born(&self) {
+        self.words().born.store(1, Ordering::Relaxed);
+    }
+
+    /// Whether this is a child of a fork whose handler of ours has not run yet, as far as memory tells: children that it
+    /// makes by a raw clone look like it.
+    pub fn seems_unborn(&self) -> bool {
+        self.is_forking_thread() && self.words().born.load(Ordering::Relaxed) == 0
+    }
+
     /// Forgets a fork that is over, or that a thread is in the middle of which this process, a child, has not got.
     pub fn forget_fork(&self) {
         if self.forking.load(Ordering::Relaxed) != 0 {
@@ -501,7 +544,7 @@ impl<T> ForkLock<T> {
     /// Which thread it was stays written down until [`ForkLock::forget_fork`], for that is on a page that both have.
     pub fn fork_over(&self) {
         while !self.try_borrow() {
-            process::nap(50_000);
+            process::nap(NAP_NANOS);
         }
         let words = self.words();
         words.lends.store(0, Ordering::Relaxed);
@@ -565,13 +608,13 @@ impl BriefLock {
     /// Takes it, unless this thread has it already.
     pub fn take(&self) {
         let me = threads::mark();
-        for _ in 0..20_000 {
+        for _ in 0..NAPS_OF_A_SECOND {
             // Pairs with: the store in `let_go`.
             match self
                 .0
                 .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
             {
-                Err(owner) if owner != me => process::nap(50_000),
+                Err(owner) if owner != me => process::nap(NAP_NANOS),
                 _ => return,
             }
         }

@@ -145,10 +145,23 @@ impl Drop for Blocked {
     }
 }
 
-/// Unblocks those signals that an instruction of the thread's own can raise, but for those of `before`: where code of
-/// others runs, whose handlers may mend what it has stumbled over. Blocked, such a signal is the end of the process.
-pub fn let_faults_through(before: Mask) {
-    let faults = [
+/// Whether the calling thread has all signals blocked but those that [`let_faults_through`] lets through.
+pub fn are_held_back() -> bool {
+    let mut now: Mask = 0;
+    // SAFETY: asks only; the answer goes into a live local.
+    let asked = unsafe {
+        raw::call(
+            libc::SYS_rt_sigprocmask,
+            [0, 0, &raw mut now as usize, size_of::<Mask>(), 0, 0],
+        )
+    };
+    // Those two cannot be blocked.
+    let never = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
+    asked.is_ok() && now | faults() | never == !0
+}
+
+fn faults() -> Mask {
+    let signals = [
         libc::SIGSEGV,
         libc::SIGBUS,
         libc::SIGFPE,
@@ -156,10 +169,14 @@ pub fn let_faults_through(before: Mask) {
         libc::SIGTRAP,
         libc::SIGSYS,
     ];
-    let set = faults
-        .iter()
-        .fold(0, |set: Mask, signal| set | 1 << (signal - 1))
-        & !before;
+    let sum = |set: Mask, signal: &i32| set | 1 << (signal - 1);
+    signals.iter().fold(0, sum)
+}
+
+/// Unblocks those signals that an instruction of the thread's own can raise, but for those of `before`: where code of
+/// others runs, whose handlers may mend what it has stumbled over. Blocked, such a signal is the end of the process.
+pub fn let_faults_through(before: Mask) {
+    let set = faults() & !before;
     // SAFETY: the set is a live local, and the old mask is not asked for.
     let _ = unsafe {
         raw::call(

@@ -79,9 +79,11 @@ fn prepare() {
         // lock that its file may have.
         host.local.fork_is_ahead();
     }
+    // A child in another library's handler, before ours, has the signals blocked still that its parent has blocked.
+    let is_unborn = host.local.seems_unborn() && signals::are_held_back();
     // Nothing is inherited, so nothing is prepared.
     if attaches::are_none() {
-        if host.local.is_forking_thread() {
+        if host.local.is_forking_thread() && !is_unborn {
             // Left by the fork that this process is the child of.
             host.local.forget_fork();
         }
@@ -95,14 +97,13 @@ fn prepare() {
     let whole = host.namespace.block_all();
     let is_whole = whole.is_ok();
     let mask = whole.unwrap_or_else(|_| Blocked::all()).into_mask();
-    host.local.hold_over_fork();
+    if !host.local.hold_over_fork() {
+        // Nothing is prepared, and the child counts itself.
+        signals::restore(mask);
+        return;
+    }
     let mut local = host.local.lock();
-    // A child in another library's handler, before ours, has the signals blocked still that its parent had blocked.
-    let is_early = host.me().is_none()
-        && local
-            .fork
-            .is_some_and(|plan| host.namespace.is_prepared(&plan.prepared));
-    if !is_early {
+    if !is_unborn {
         local.fork_mask = mask;
     }
     local.fork_errno = None;
@@ -151,7 +152,7 @@ fn parent() {
     if host.local.ends_nested_fork() {
         return;
     }
-    if !host.local.is_forking_thread() {
+    if !host.local.holds_over_fork() {
         OPENING.let_go();
         if host.local.is_fork_below() {
             host.local.forget_fork();
@@ -176,6 +177,8 @@ fn parent() {
         local.fork = None;
     }
     drop(local);
+    // The page is written already.
+    host.local.forget_fork();
     host.local.fork_over();
     signals::restore(mask);
 }
@@ -196,6 +199,7 @@ fn child() {
         signals::hold_faults_back();
     }
     let mut local = open.local.lock_as_child();
+    open.local.set_born();
     let mask = local.fork_mask;
     let mut counted = open.me().is_some();
     if let Some(plan) = local.fork.filter(|_| !counted) {
@@ -298,7 +302,8 @@ impl Host {
     #[cold]
     pub(super) fn become_planned_child_early(&self, local: &mut Local) -> Option<Identity> {
         let plan = local.fork?;
-        if self.become_planned_child(local, &plan) {
+        // A fork inside of the one that it was made for has left it to its child, too, and so has one of another thread.
+        if self.local.is_forking_thread() && self.become_planned_child(local, &plan) {
             return self.me();
         }
         // It has inherited a hold on the lock of another: of its parent, which is a child itself and has made no call yet,

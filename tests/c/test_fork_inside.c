@@ -63,7 +63,7 @@ static void forks(void)
 static void forks_and_looks(long attached)
 {
 	struct gate go = gate_make();
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 2; i++) {
 		pid_t pid = MUST(fork());
 		if (pid == 0) {
 			CHECK(!signals_are_blocked());
@@ -83,6 +83,51 @@ static void forks_and_looks(long attached)
 TEST(a_handler_before_the_fork_may_fork) { in_each_state(forks, NULL, NULL, forks_and_looks); }
 TEST(a_handler_of_the_parent_may_fork) { in_each_state(NULL, forks, NULL, forks_and_looks); }
 TEST(a_handler_of_the_child_may_fork) { in_each_state(NULL, NULL, forks, forks_and_looks); }
+
+static void attaches_and_forks(void)
+{
+	if (is_inside)
+		return;
+	char *p = attach(id);
+	forks();
+	TEST_SUCC(shmdt(p));
+}
+TEST(a_handler_may_attach_and_fork) { in_each_state(attaches_and_forks, NULL, NULL, forks_and_looks); }
+
+static void asks(void) { CHECK(nattch_of(id) <= 3); }
+TEST(a_child_of_a_fork_in_a_fork_may_make_calls) { in_each_state(forks, NULL, asks, forks_and_looks); }
+
+static char *only;
+static void detaches_and_forks(void)
+{
+	if (is_inside)
+		return;
+	if (only)
+		TEST_SUCC(shmdt(only));
+	only = NULL;
+	forks();
+}
+static void forks_and_looks_at_the_mask(long attached)
+{
+	char *at[4];
+	REQUIRE(attaches_in_maps(at, 4) == attached);
+	only = attached ? at[0] : NULL;
+	for (int i = 0; i < 3; i++) {
+		IN_CHILD
+		{
+			CHECK(!signals_are_blocked());
+			CHECK_EQ(nattch_of(id), attached);
+			CHECK_LIFE(IPC_PRIVATE);
+			IN_CHILD CHECK(!signals_are_blocked());
+		}
+		CHECK(!signals_are_blocked());
+		CHECK_EQ(nattch_of(id), attached);
+	}
+}
+TEST(a_handler_of_the_child_may_detach_everything_and_fork)
+{
+	in_each_state(NULL, NULL, detaches_and_forks, forks_and_looks_at_the_mask);
+}
 
 /* --------------------------------------------- a lock that calls are made under */
 
@@ -133,6 +178,26 @@ static void waits_for_a_thread(void)
 }
 TEST(a_handler_may_wait_for_a_thread_that_makes_calls) { in_each_state(waits_for_a_thread, NULL, NULL, forks_and_looks); }
 
+static void *forks_itself(void *arg)
+{
+	is_inside = true;
+	pid_t pid = MUST(fork());
+	if (pid == 0)
+		_exit(0);
+	REAP(pid);
+	is_inside = false;
+	return arg;
+}
+static void waits_for_a_forking_thread(void)
+{
+	pthread_t thread;
+	if (is_inside)
+		return;
+	thread_start(&thread, forks_itself, NULL);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+TEST(a_handler_may_wait_for_a_thread_that_forks) { in_each_state(waits_for_a_forking_thread, NULL, NULL, forks_and_looks); }
+
 /* ------------------------------------------------------- a fault that is mended */
 
 static char *guarded;
@@ -157,3 +222,37 @@ TEST(a_handler_may_fault_if_the_program_mends_it)
 	guarded = shared_memory(PAGE);
 	in_each_state(touches, touches, touches, forks_among_faults);
 }
+
+static volatile sig_atomic_t handled;
+static void asks_in_handler(int sig)
+{
+	struct shmid_ds d;
+	int saved = errno;
+	(void)sig;
+	handled++;
+	if (shmctl(id, IPC_STAT, &d) < 0 || shmget(0x149, 0, 0) != -1 || errno != ENOENT)
+		FATAL("in the handler: %s", errno_name(errno));
+	errno = saved;
+}
+static void forks_among_signals(long attached)
+{
+	MUST(sigaction(SIGTRAP, &(struct sigaction){ .sa_handler = asks_in_handler, .sa_flags = SA_RESTART }, NULL));
+	pid_t target = getpid(), sender = MUST(fork());
+	if (sender == 0) {
+		unsigned random = 1;
+		while (kill(target, SIGTRAP) == 0)
+			usleep(50 + next_random(&random) % 300);
+		_exit(0);
+	}
+	for (int i = 0; i < 200 || handled < 20; i++) {
+		pid_t pid = MUST(fork());
+		if (pid == 0)
+			_exit(nattch_of(id) >= 2 * attached ? 0 : 1);
+		REAP(pid);
+	}
+	MUST(kill(sender, SIGKILL));
+	wait_for(sender);
+	CHECK(handled > 0);
+	CHECK_EQ(nattch_of(id), attached);
+}
+TEST(what_else_sends_such_a_signal_does_no_harm) { in_each_state(NULL, NULL, NULL, forks_among_signals); }
