@@ -380,7 +380,7 @@ impl<T> ForkLock<T> {
         None
     }
 
-    /// Says that this thread is about to fork, and waits for a call that another is in the middle of; for a tenth of a
+    /// Says that this thread is about to fork, and waits for a call that another is in the middle of; for a quarter of a
     /// second at most, for that one may wait for what this thread holds.
     ///
     /// From here to [`ForkLock::fork_passed`] the calls of others wait, but not for ever either: between our handler and the
@@ -390,7 +390,7 @@ impl<T> ForkLock<T> {
         let words = self.words();
         let me = threads::mark();
         words.aheads.fetch_add(1, Ordering::Relaxed);
-        for _ in 0..NAPS_OF_A_SECOND / 50 {
+        for _ in 0..NAPS_OF_A_SECOND / 4 {
             // SeqCst pairs with: `is_fork_ahead`, behind the exchange in `try_acquire`. Either that one sees this, or it is
             // seen below to have the lock.
             match words
@@ -401,7 +401,7 @@ impl<T> ForkLock<T> {
                 _ => break,
             }
         }
-        for _ in 0..NAPS_OF_A_SECOND / 10 {
+        for _ in 0..NAPS_OF_A_SECOND / 4 {
             let owner = words.owner.load(Ordering::SeqCst);
             // Its own: what this one, a handler, has interrupted.
             if owner == 0 || owner == me {
@@ -426,8 +426,8 @@ impl<T> ForkLock<T> {
         ahead != 0 && ahead != threads::mark()
     }
 
-    /// Waits until the fork of another thread has passed, for 20 milliseconds at most: the descriptors are copied at its
-    /// very beginning. Who has waited in vain lets the others go on as well.
+    /// Waits until the fork of another thread has passed, for a quarter of a second at most: the descriptors are copied at
+    /// its very beginning, but it may have to wait for the processor. Who has waited in vain lets the others go on as well.
     #[cold]
     #[inline(never)]
     fn let_fork_pass(&self) {
@@ -438,7 +438,7 @@ impl<T> ForkLock<T> {
         );
         let has_passed =
             || ahead.load(Ordering::Relaxed) != who || aheads.load(Ordering::Relaxed) != which;
-        for _ in 0..NAPS_OF_A_SECOND / 50 {
+        for _ in 0..NAPS_OF_A_SECOND / 4 {
             if who == 0 || has_passed() {
                 return;
             }

@@ -173,9 +173,13 @@ fn faults() -> Mask {
     signals.iter().fold(0, sum)
 }
 
-/// Unblocks those signals that an instruction of the thread's own can raise, but for those of `before`: where code of
-/// others runs, whose handlers may mend what it has stumbled over. Blocked, such a signal is the end of the process.
+/// Where the host may have handlers, unblocks those signals that an instruction of the thread's own can raise, but for
+/// those of `before`: where code of others runs, whose handlers may mend what it has stumbled over. Blocked, such a
+/// signal is the end of the process.
 pub fn let_faults_through(before: Mask) {
+    if !are_handled() {
+        return;
+    }
     let set = faults() & !before;
     // SAFETY: the set is a live local, and the old mask is not asked for.
     let _ = unsafe {
@@ -193,11 +197,16 @@ pub fn let_faults_through(before: Mask) {
     };
 }
 
-/// Blocks what [`let_faults_through`] has unblocked, and returns when nothing of it can interrupt any more.
+/// Blocks what [`let_faults_through`] has unblocked: from here on nothing of it interrupts. Inlined, for a child of a fork
+/// pays for each part of the library that it runs through.
+#[inline(always)]
 pub fn hold_faults_back() {
-    let _ = block_all();
+    if are_handled() {
+        let _ = block_all();
+    }
 }
 
+#[inline(always)]
 fn block_all() -> Mask {
     let all: Mask = !0;
     let mut before: Mask = 0;

@@ -137,10 +137,8 @@ fn prepare() {
     }
     let mask = local.fork_mask;
     drop(local);
-    if signals::are_handled() {
-        // From here on other libraries' handlers run.
-        signals::let_faults_through(mask);
-    }
+    // From here on other libraries' handlers run.
+    signals::let_faults_through(mask);
 }
 
 fn parent() {
@@ -159,9 +157,7 @@ fn parent() {
         }
         return;
     }
-    if signals::are_handled() {
-        signals::hold_faults_back();
-    }
+    signals::hold_faults_back();
     let mut local = host.local.lock();
     let mask = local.fork_mask;
     if let Some(plan) = local.fork {
@@ -195,9 +191,7 @@ fn child() {
         not_planned(open);
         return;
     }
-    if signals::are_handled() {
-        signals::hold_faults_back();
-    }
+    signals::hold_faults_back();
     let mut local = open.local.lock_as_child();
     open.local.set_born();
     let mask = local.fork_mask;
@@ -241,9 +235,7 @@ fn not_planned(open: &'static Host) {
 
 /// The child of a fork inside of another: the plan is not for it.
 fn leave_outer_fork(open: &'static Host) {
-    if signals::are_handled() {
-        signals::hold_faults_back();
-    }
+    signals::hold_faults_back();
     let mut local = open.local.lock();
     if let Some(plan) = local.fork.take() {
         plan.prepared.drop_mapping();
