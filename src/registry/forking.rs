@@ -74,15 +74,17 @@ fn prepare() {
     if host.local.begins_nested_fork() {
         return;
     }
-    if attaches::are_none() && !threads::is_alone() {
+    let mut is_anything = !attaches::are_none();
+    if !is_anything && !threads::is_alone() {
         // A call that another thread is in the middle of may have a descriptor open, and the child would keep it, with the
         // lock that its file may have.
         host.local.fork_is_ahead();
+        is_anything = !attaches::are_none();
     }
     // A child in another library's handler, before ours, has the signals blocked still that its parent has blocked.
     let is_unborn = host.local.seems_unborn() && signals::are_held_back();
     // Nothing is inherited, so nothing is prepared.
-    if attaches::are_none() {
+    if !is_anything {
         if host.local.is_forking_thread() && !is_unborn {
             // Left by the fork that this process is the child of.
             host.local.forget_fork();
