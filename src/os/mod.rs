@@ -11,6 +11,7 @@
 //!   What must grow lives in pages of our own ([`pages`]).
 
 pub mod ahead;
+pub mod atfork;
 pub mod credentials;
 pub mod elsewhere;
 pub mod env;

@@ -18,7 +18,7 @@
 
 use super::attaches;
 use super::host::{Host, Local, OPENING, host, host_if_open, install_handlers, live_locked};
-use crate::os::fork::Handlers;
+use crate::os::atfork::Handlers;
 use crate::os::signals::{self, Blocked};
 use crate::os::{errno, process, threads};
 use crate::storage::live::Identity;
@@ -52,7 +52,7 @@ impl Handlers for Forks {
     }
 }
 
-static BEFORE_FORK: crate::os::fork::Work = crate::os::fork::Work::none();
+static BEFORE_FORK: crate::os::atfork::Work = crate::os::atfork::Work::none();
 
 /// Has `work` called in the parent before each fork, while nothing is locked. For one function; a second one
 /// replaces the first.

@@ -3,9 +3,9 @@
 use super::attaches::{Attaches, WIPED_WORDS};
 use super::failure::Outcome;
 use super::forking;
-use crate::os::fork::{self, BriefLock, ForkLock, Guard, Wiped};
+use crate::os::fork::{BriefLock, ForkLock, Guard, Wiped};
 use crate::os::signals::{self, Blocked, Mask};
-use crate::os::{OsError, pages, process, threads};
+use crate::os::{OsError, atfork, pages, process, threads};
 use crate::storage::live::{self, Identity};
 use crate::storage::lock::Held;
 use crate::storage::table::SlotImage;
@@ -141,7 +141,7 @@ pub fn install_handlers() -> Outcome<()> {
     if HANDLERS_INSTALLED.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
-    fork::install::<forking::Forks>().map_err(|error| {
+    atfork::install::<forking::Forks>().map_err(|error| {
         HANDLERS_INSTALLED.store(false, Ordering::Relaxed);
         let doing = "install fork handlers";
         Obstacle::Call { doing, error }.into()

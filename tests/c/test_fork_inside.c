@@ -180,12 +180,7 @@ TEST(a_handler_may_wait_for_a_thread_that_makes_calls) { in_each_state(waits_for
 
 static void *forks_itself(void *arg)
 {
-	is_inside = true;
-	pid_t pid = MUST(fork());
-	if (pid == 0)
-		_exit(0);
-	REAP(pid);
-	is_inside = false;
+	forks();
 	return arg;
 }
 static void waits_for_a_forking_thread(void)
