@@ -4,6 +4,8 @@
 //! the handlers do. What children find wiped is never copied, and so costs its writer nothing.
 
 use super::ahead::PathBehind;
+use super::brief::{NAP_NANOS, NAPS_OF_A_SECOND};
+use super::signals::{self, Blocked};
 use super::{OsResult, pages, process, raw, threads};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -17,7 +19,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 #[repr(C)]
 struct WipedWords {
     path: PathBehind,
-    /// The lock: 0, or the thread that holds it.
+    /// The lock: 0, or the thread that holds it; with [`UNSURE`], one that is about to.
     owner: AtomicUsize,
     /// A place on that thread's stack; 0 while the lock is free, and for a moment after it was taken.
     owner_at: AtomicUsize,
@@ -40,10 +42,12 @@ struct WipedWords {
     aheads: AtomicU32,
 }
 
-/// How long it is waited for somebody, and how often that one is looked for in a second.
-const NAP_NANOS: u32 = 50_000;
-/// With what the kernel adds to it.
-const NAPS_OF_A_SECOND: u32 = 9_000;
+/// What stands with the owner's mark, whose lowest bits are 0, until the owner has seen that no handler can interrupt it.
+///
+/// Another thread may install the first handler in that moment, and wait for nobody: then this one can be interrupted with
+/// the lock in its hands, by a handler that makes a call. So anybody may take the lock away from it as yet, and the owner
+/// finds out before it does anything.
+const UNSURE: usize = 1;
 
 /// What is noted with the mark of a forking thread, whose lowest bits are 0: that the fork is one of a handler that has
 /// interrupted a call.
@@ -198,7 +202,25 @@ impl<T> ForkLock<T> {
         }
     }
 
-    /// Takes the lock. Signals must be blocked, unless the host has no handlers.
+    /// Takes the lock in a call that has not blocked the signals if the host had no handlers, and blocks them if it has some
+    /// by now.
+    #[inline]
+    pub fn lock_or_block(&self, blocked: Blocked) -> (Guard<'_, T>, Blocked) {
+        if blocked.is_something() {
+            return (self.lock(), blocked);
+        }
+        if self.try_acquire_uninterrupted() {
+            if !self.is_fork_ahead() {
+                let hold = Hold::Own;
+                return (Guard { lock: self, hold }, blocked);
+            }
+            self.release();
+        }
+        let blocked = Blocked::all();
+        (self.lock(), blocked)
+    }
+
+    /// Takes the lock. Signals must be blocked, unless no thread can install a handler meanwhile.
     pub fn lock(&self) -> Guard<'_, T> {
         if self.words().reentrant.load(Ordering::Relaxed) == threads::mark() {
             // Another library's fork handler calls us between our own: this thread holds the lock already.
@@ -305,17 +327,60 @@ impl<T> ForkLock<T> {
 
     #[inline(always)]
     fn try_acquire(&self) -> bool {
-        let words = self.words();
+        let owner = &self.words().owner;
         let me = threads::mark();
-        let taken = words
-            .owner
-            .compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed);
-        if taken.is_ok() {
-            words
-                .owner_at
-                .store(threads::stack_place(), Ordering::Relaxed);
+        let taken = match owner.compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed) {
+            Err(other) => self.try_take_away(other),
+            Ok(_) => true,
+        };
+        if taken {
+            self.note_place();
         }
-        taken.is_ok()
+        taken
+    }
+
+    /// Takes the lock away from `other`, if that one is not sure of it yet.
+    #[inline]
+    fn try_take_away(&self, other: usize) -> bool {
+        // By an exchange, as the owner's own: one of the two has the lock.
+        other & UNSURE != 0
+            && self
+                .words()
+                .owner
+                .compare_exchange(other, threads::mark(), Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Takes the lock if the host has no handlers, with the signals as they are.
+    #[inline(always)]
+    fn try_acquire_uninterrupted(&self) -> bool {
+        let owner = &self.words().owner;
+        let me = threads::mark();
+        let exchange = |from, to| {
+            owner
+                .compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok()
+        };
+        if !exchange(0, me | UNSURE) {
+            return false;
+        }
+        // Who installs the first handler says so before it waits for the lock: this sees the one, or that the other.
+        if signals::are_handled() {
+            exchange(me | UNSURE, 0);
+            return false;
+        }
+        let is_sure = exchange(me | UNSURE, me);
+        if is_sure {
+            self.note_place();
+        }
+        is_sure
+    }
+
+    #[inline(always)]
+    fn note_place(&self) {
+        self.words()
+            .owner_at
+            .store(threads::stack_place(), Ordering::Relaxed);
     }
 
     #[inline(always)]
@@ -404,7 +469,7 @@ impl<T> ForkLock<T> {
         for _ in 0..NAPS_OF_A_SECOND / 4 {
             let owner = words.owner.load(Ordering::SeqCst);
             // Its own: what this one, a handler, has interrupted.
-            if owner == 0 || owner == me {
+            if owner == 0 || owner & !UNSURE == me {
                 return;
             }
             process::nap(NAP_NANOS);
@@ -595,39 +660,6 @@ impl<T> Drop for Guard<'_, T> {
     }
 }
 
-/// A lock that is worth waiting for, but not for ever: a child of a raw clone may have inherited it locked by a thread that
-/// it has not got. Whoever has waited for a second goes on without it.
-pub struct BriefLock(AtomicUsize);
-
-impl BriefLock {
-    /// A free one.
-    pub const fn free() -> BriefLock {
-        BriefLock(AtomicUsize::new(0))
-    }
-
-    /// Takes it, unless this thread has it already.
-    pub fn take(&self) {
-        let me = threads::mark();
-        for _ in 0..NAPS_OF_A_SECOND {
-            // Pairs with: the store in `let_go`.
-            match self
-                .0
-                .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
-            {
-                Err(owner) if owner != me => process::nap(NAP_NANOS),
-                _ => return,
-            }
-        }
-    }
-
-    /// Lets go of it, if this thread has it.
-    pub fn let_go(&self) {
-        if self.0.load(Ordering::Relaxed) == threads::mark() {
-            self.0.store(0, Ordering::Release);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -643,16 +675,21 @@ mod tests {
     }
 
     #[test]
-    fn a_brief_lock_is_let_go_of_by_its_holder_alone() {
-        let lock = BriefLock::free();
-        lock.take();
-        lock.take();
-        std::thread::scope(|scope| {
-            scope.spawn(|| lock.let_go());
-        });
-        assert_ne!(lock.0.load(Ordering::Relaxed), 0);
-        lock.let_go();
-        assert_eq!(lock.0.load(Ordering::Relaxed), 0);
+    fn a_lock_whose_owner_is_not_sure_of_it_may_be_taken_away() {
+        let lock = ForkLock::new(0, |_| ()).unwrap();
+        let owner = &lock.words().owner;
+        for unsure in [threads::mark() | UNSURE, 0x1000 | UNSURE] {
+            owner.store(unsure, Ordering::Relaxed);
+            assert!(!lock.try_acquire_uninterrupted());
+            assert!(!lock.is_held_below());
+            let held = lock.lock();
+            assert_eq!(owner.load(Ordering::Relaxed), threads::mark());
+            assert!(lock.is_held_below());
+            drop(held);
+            assert_eq!(owner.load(Ordering::Relaxed), 0);
+        }
+        owner.store(0x1000, Ordering::Relaxed);
+        assert!(!lock.try_acquire());
     }
 
     #[test]

@@ -12,6 +12,7 @@
 
 pub mod ahead;
 pub mod atfork;
+pub mod brief;
 pub mod credentials;
 pub mod elsewhere;
 pub mod env;

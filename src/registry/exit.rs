@@ -16,7 +16,8 @@ pub fn at_exit() {
     let Some(host) = host_if_open().filter(|host| host.has_attaches()) else {
         return;
     };
-    let Ok(_blocked) = host.namespace.block() else {
+    // In any case: another thread may install the first handler meanwhile.
+    let Ok(_blocked) = host.namespace.block_all() else {
         return;
     };
     // exit() from a signal handler may have interrupted one of our own calls: then let it be. Other threads go on.

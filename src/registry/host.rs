@@ -3,7 +3,8 @@
 use super::attaches::{Attaches, WIPED_WORDS};
 use super::failure::Outcome;
 use super::forking;
-use crate::os::fork::{BriefLock, ForkLock, Guard, Wiped};
+use crate::os::brief::BriefLock;
+use crate::os::fork::{ForkLock, Guard, Wiped};
 use crate::os::signals::{self, Blocked, Mask};
 use crate::os::{OsError, atfork, pages, process, threads};
 use crate::storage::live::{self, Identity};
@@ -214,19 +215,13 @@ impl Host {
         self.enter_as(blocked, false)
     }
 
-    fn enter_as(&'static self, mut blocked: Blocked, to_be_counted: bool) -> Outcome<Session> {
+    fn enter_as(&'static self, blocked: Blocked, to_be_counted: bool) -> Outcome<Session> {
         install_handlers_among_threads();
         // Where handlers are known of, whoever holds the lock has blocked signals.
         if !signals::are_handled() && self.local.is_held_below() {
             return Err(reentered().into());
         }
-        let mut local = self.local.lock();
-        if !blocked.is_enough() {
-            // Somebody installs the first handler at this moment, and waits for the lock to be free once.
-            drop(local);
-            blocked = Blocked::all();
-            local = self.local.lock();
-        }
+        let (mut local, blocked) = self.local.lock_or_block(blocked);
         let me = match self.local.identity() {
             0 => match self.begin_as_new(&mut local) {
                 Ok(me) => Some(me),

@@ -1,5 +1,6 @@
 /* A process without signal handlers, and the moment at which it installs its first one, by whatever name. */
 #include "proctest.h"
+#include <sys/ptrace.h>
 #include <sys/time.h>
 
 static int id;
@@ -242,6 +243,128 @@ TEST(the_first_handler_may_come_while_other_threads_are_in_calls)
 			check_end();
 			CHECK_EQ(nattch_of(id), 2);
 		}
+	CHECK_EQ(nattch_of(id), 1);
+}
+
+/* A thread that attaches and detaches once, and is stopped behind its n-th instruction; and the one that installs then. */
+static struct stepped {
+	atomic_int thread, go, install, installed, signalled, done;
+} *stepped;
+
+static void *attach_when_told(void *arg)
+{
+	(void)arg;
+	main_flow(1);
+	stepped->thread = gettid();
+	while (!stepped->go)
+		continue;
+	char *p = shmat(id, NULL, 0);
+	if (p == (char *)-1 || p[0] != 'b' || shmdt(p) < 0)
+		FATAL("the stepped thread: %s", errno_name(errno));
+	stepped->done = 1;
+	while (!stepped->signalled)
+		usleep(100);
+	return NULL;
+}
+
+static void install_when_told(void)
+{
+	pthread_t thread;
+	thread_start(&thread, attach_when_told, NULL);
+	while (!stepped->install)
+		usleep(100);
+	by_sigaction();
+	stepped->installed = 1;
+	REQUIRE(pthread_join(thread, NULL) == 0);
+	check_end();
+}
+
+static bool comes_within(atomic_int *word, int milliseconds)
+{
+	for (int i = 0; !*word && i < milliseconds * 10; i++)
+		usleep(100);
+	return *word;
+}
+
+static void step(pid_t thread, int instructions)
+{
+	for (int i = 0, status; i < instructions && !stepped->done; i++) {
+		MUST(ptrace(PTRACE_SINGLESTEP, thread, NULL, NULL));
+		MUST(waitpid(thread, &status, __WALL));
+		REQUIRE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
+	}
+}
+
+enum came { AT_ONCE, LATER, BEHIND_THE_CALLS };
+
+/* The first handler comes behind instruction n, and so many later a signal. Did it wait for what the thread was in the
+   middle of? */
+static enum came first_handler_behind(int n, int later)
+{
+	int status;
+	*stepped = (struct stepped){ 0 };
+	pid_t pid = fork();
+	if (pid < 0)
+		FATAL("fork: %s", errno_name(errno));
+	if (pid == 0) {
+		install_when_told();
+		_exit(0);
+	}
+	if (!comes_within(&stepped->thread, 10000))
+		FATAL("there is no thread to be stepped");
+	pid_t thread = stepped->thread;
+	MUST(ptrace(PTRACE_SEIZE, thread, NULL, NULL));
+	MUST(ptrace(PTRACE_INTERRUPT, thread, NULL, NULL));
+	MUST(waitpid(thread, &status, __WALL));
+	stepped->go = 1;
+	step(thread, n);
+	bool done = stepped->done;
+	stepped->install = 1;
+	bool at_once = comes_within(&stepped->installed, 20);
+	if (at_once) {
+		step(thread, later);
+		MUST(syscall(SYS_tgkill, pid, thread, SIGALRM));
+	}
+	MUST(ptrace(PTRACE_DETACH, thread, NULL, NULL));
+	if (!at_once) {
+		if (!comes_within(&stepped->installed, 10000))
+			FATAL("behind instruction %d: no handler after 10 seconds", n);
+		MUST(syscall(SYS_tgkill, pid, thread, SIGALRM));
+	}
+	stepped->signalled = 1;
+	for (int i = 0; waitpid(pid, &status, WNOHANG) == 0; i++) {
+		if (i == 100000) {
+			kill(pid, SIGKILL);
+			wait_for(pid);
+			FATAL("behind instructions %d and %d: not finished after 10 seconds", n, n + later);
+		}
+		usleep(100);
+	}
+	if (status != 0)
+		FATAL("behind instructions %d and %d: wait status %#x", n, n + later, status);
+	return done ? BEHIND_THE_CALLS : at_once ? AT_ONCE : LATER;
+}
+
+TEST(the_first_handler_may_come_at_any_instruction_of_a_call)
+{
+	enum { STRIDE = 100, FAR = 60 };
+	enum came before = AT_ONCE, now;
+	int waited = 0;
+	begin();
+	stepped = shared_memory(sizeof *stepped);
+	for (int n = 0; (now = first_handler_behind(n, 0)) != BEHIND_THE_CALLS; n += STRIDE) {
+		waited += now == LATER;
+		if (before == AT_ONCE && now == LATER) {
+			/* The last instruction behind which it does not wait, and a signal behind each that comes then. */
+			int last = n - STRIDE;
+			while (first_handler_behind(last + 1, 0) == AT_ONCE)
+				last++;
+			for (int later = 1; later <= FAR; later++)
+				first_handler_behind(last, later);
+		}
+		before = now;
+	}
+	CHECK(waited > 0 || !under_shim());
 	CHECK_EQ(nattch_of(id), 1);
 }
 
