@@ -321,6 +321,14 @@ const BREAKS: &[Break] = &[
         ],
     ),
     (
+        "a-child-does-not-look-whether-another-was-faster",
+        &[(
+            "prepared.rs",
+            "        word.compare_exchange(0, pid as u32, Ordering::Relaxed, Ordering::Relaxed)\n            .is_ok()\n",
+            "        word.store(pid as u32, Ordering::Relaxed);\n        true\n",
+        )],
+    ),
+    (
         "a-child-that-moves-out-leaves-its-attaches",
         &[(
             "prepared.rs",

@@ -271,15 +271,14 @@ impl Plan {
 }
 
 impl Host {
-    /// In the child: what the parent has planned becomes its own. `false`: its cell is not as it was prepared.
+    /// In the child: what the parent has planned becomes its own. `false`: its cell is another's.
     #[inline(always)]
     fn become_planned_child(&self, local: &mut Local, plan: &Plan) -> bool {
-        if !self.namespace.is_prepared(&plan.prepared) {
-            return false;
-        }
         // Known from now on, as in any process that registers.
         let pid = self.local.pid();
-        let me = self.namespace.child_adopts(&plan.prepared, pid);
+        let Some(me) = self.namespace.child_adopts(&plan.prepared, pid) else {
+            return false;
+        };
         self.local.set_identity(me.packed());
         if me != plan.prepared.child() {
             local.fork = None;

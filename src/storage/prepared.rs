@@ -159,7 +159,7 @@ impl Namespace {
         Some(Taken { cell, mapping })
     }
 
-    /// Whether this cell is still as [`Namespace::prepare_child`] left it.
+    /// Whether no process lives in this cell yet.
     #[inline(always)]
     pub fn is_prepared(&self, prepared: &Prepared) -> bool {
         // The cell is backed, for it was prepared: no need to touch the header, on a page of its own.
@@ -168,28 +168,39 @@ impl Namespace {
             && table.get32(cell!(child.cell(), generation)) == child.generation()
     }
 
-    /// In the child: what the parent prepared, and nobody has taken yet, becomes its own. The mapping is still one that
-    /// children inherit: saying otherwise takes longer than all else here, and most children have none. If it is another
-    /// cell that is returned, the mapping is gone. Inlined, for a child pays for each part of the library that it runs
-    /// through.
+    /// In the child: what the parent prepared becomes its own. The mapping is still one that children inherit: saying
+    /// otherwise takes longer than all else here, and most children have none. If it is another cell that is returned, the
+    /// mapping is gone. `None`: somebody has taken the cell, or undone it. Inlined, for a child pays for each part of the
+    /// library that it runs through.
     #[inline(always)]
-    pub fn child_adopts(&self, prepared: &Prepared, pid: i32) -> Identity {
+    pub fn child_adopts(&self, prepared: &Prepared, pid: i32) -> Option<Identity> {
+        if !self.is_prepared(prepared) || !self.claim(prepared.child, pid) {
+            return None;
+        }
+        // Crash here, until it lives: a cell that is Forking and not locked is undone as if the fork had failed.
         if prepared.between_two
             && (self.is_let_go(prepared.child) || self.is_let_go_soon(prepared.child))
         {
-            self.begin_life(prepared.child, pid);
-            return prepared.child;
+            self.begin_life(prepared.child);
+            return Some(prepared.child);
         }
-        self.move_out(prepared, pid)
+        Some(self.move_out(prepared, pid))
     }
 
-    /// Enters the child into the prepared cell.
+    /// Whether this child is the first that takes the cell: a raw child that the forking thread has made in the middle of
+    /// the fork, in another library's handler, may come at the same time.
     #[inline(always)]
-    fn begin_life(&self, child: Identity, pid: i32) {
-        let table = self.table();
-        table.set32(cell!(child.cell(), pid), pid as u32);
-        // Crash here: a cell that is Forking and not locked is undone as if the fork had failed.
-        table.set32(cell!(child.cell(), state), CellState::Live as u32);
+    fn claim(&self, child: Identity, pid: i32) -> bool {
+        let word = self.table().word32(cell!(child.cell(), pid));
+        word.compare_exchange(0, pid as u32, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// The child lives in the prepared cell.
+    #[inline(always)]
+    fn begin_life(&self, child: Identity) {
+        let state = CellState::Live as u32;
+        self.table().set32(cell!(child.cell(), state), state);
     }
 
     /// Takes a cell and a lock of the child's own and moves there. Without a cell or a descriptor to be had it stays in
@@ -199,7 +210,7 @@ impl Namespace {
     fn move_out(&self, prepared: &Prepared, pid: i32) -> Identity {
         let child = prepared.child;
         let Ok(own) = self.take_own(pid) else {
-            self.begin_life(child, pid);
+            self.begin_life(child);
             return child;
         };
         let held = lock::lock(self, own);

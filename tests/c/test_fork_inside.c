@@ -62,15 +62,17 @@ static void forks(void)
 
 static void forks_and_looks(long attached)
 {
-	struct gate go = gate_make();
+	struct gate go = gate_make(), born = gate_make();
 	for (int i = 0; i < 2; i++) {
 		pid_t pid = MUST(fork());
 		if (pid == 0) {
+			gate_open(&born);
 			CHECK(!signals_are_blocked());
 			gate_wait(&go); /* until what the parent's handlers have forked is gone */
 			CHECK_EQ(nattch_of(id), 2 * attached);
 			_exit(0);
 		}
+		gate_wait(&born); /* until what the child's handlers have forked is gone */
 		CHECK_EQ(nattch_of(id), 2 * attached);
 		CHECK(!signals_are_blocked());
 		gate_open(&go);
@@ -102,6 +104,51 @@ TEST(a_handler_may_attach_and_fork) { in_each_state(attaches_and_forks, NULL, NU
 
 static void asks(void) { CHECK(nattch_of(id) <= 3); }
 TEST(a_child_of_a_fork_in_a_fork_may_make_calls) { in_each_state(forks, NULL, asks, forks_and_looks); }
+
+/* A raw child of a handler, and the child of the fork: their first calls come at the same time. */
+static struct race { atomic_int go, asked, over; } *race;
+static pid_t raw_child;
+
+static void asks_and_stays(void)
+{
+	MUST(nattch_of(id));
+	race->asked++;
+	while (!race->over)
+		usleep(50);
+	_exit(0);
+}
+static void makes_a_raw_child(void)
+{
+	*race = (struct race){ 0 };
+	raw_child = (pid_t)MUST(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+	if (raw_child == 0) {
+		while (!race->go)
+			continue;
+		asks_and_stays();
+	}
+}
+static void says_go(void) { race->go = 1; }
+
+static void forks_beside_a_raw_child(long attached)
+{
+	for (int i = 0; i < 100; i++) {
+		pid_t pid = MUST(fork());
+		if (pid == 0)
+			asks_and_stays();
+		while (race->asked < 2)
+			usleep(50);
+		CHECK_EQ(nattch_of(id), 3 * attached);
+		race->over = 1;
+		REAP(pid);
+		REAP(raw_child);
+		CHECK_EQ(nattch_of(id), attached);
+	}
+}
+TEST(a_raw_child_of_a_handler_and_the_child_may_make_calls_at_once)
+{
+	race = shared_memory(sizeof *race);
+	in_each_state(makes_a_raw_child, NULL, says_go, forks_beside_a_raw_child);
+}
 
 static char *only;
 static void detaches_and_forks(void)

@@ -328,7 +328,7 @@ fn fork_beside_a_looker(parent_returns_first: bool) {
         let (namespace, ends, gone) =
             (Arc::clone(&namespace), Arc::clone(&ends), Arc::clone(&gone));
         thread::spawn(move || {
-            let me = namespace.child_adopts(&prepared, 102);
+            let me = namespace.child_adopts(&prepared, 102).unwrap();
             assert_eq!(
                 mortal::holders(me.cell()),
                 1,
@@ -396,5 +396,54 @@ fn a_forked_child_is_counted_as_long_as_it_lives_and_no_longer() {
             "while"
         };
         println!("a parent lets go {when} its child begins: {ways} ways");
+    }
+}
+
+/// Another library's fork handler has made a raw child between the plan and the fork, which comes at the same time as the
+/// child that was planned for.
+fn two_for_one_cell(between_two: bool) {
+    let namespace = scene::empty();
+    create(&namespace.lock(process(0)), 0, 5);
+    scene::free_cell(&namespace, 2);
+    scene::free_cell(&namespace, 3);
+    let (prepared, _) = namespace
+        .prepare_child(process(0), None, between_two)
+        .unwrap();
+    let cell = prepared.child().cell();
+    let held = namespace.lock(process(0));
+    slots::attach(&held, 0, prepared.child(), None, 1, None).unwrap();
+    drop(held);
+    mortal::share(cell);
+    mortal::share(cell);
+    namespace.parent_lets_go(&prepared);
+    let children = [102, 103].map(|pid| {
+        let namespace = Arc::clone(&namespace);
+        thread::spawn(move || {
+            let me = namespace.child_adopts(&prepared, pid);
+            if me.is_none() {
+                prepared.drop_mapping();
+            }
+            me
+        })
+    });
+    let both = children.map(|child| child.join().unwrap());
+    let adopted: Vec<_> = both.into_iter().flatten().collect();
+    assert_eq!(adopted.len(), 1, "two live in what was prepared for one");
+    assert_eq!(scene::attaches(&namespace), 1);
+    mortal::unmap(adopted[0].cell());
+    for cell in [2, 3] {
+        assert_eq!(mortal::holders(cell), 0, "somebody has kept a mapping");
+        namespace.reap_if_dead(process(1), cell);
+    }
+    assert_eq!(scene::attaches(&namespace), 0);
+    audit(&namespace.lock(process(1)));
+}
+
+#[test]
+fn what_was_prepared_for_one_child_is_taken_by_one() {
+    for between_two in [true, false] {
+        let ways = explore(preemptions(2), move || two_for_one_cell(between_two));
+        let how = if between_two { "stays" } else { "moves out" };
+        println!("one of two children takes the cell and {how}: {ways} ways");
     }
 }

@@ -1,6 +1,6 @@
 //! Nobody is interrupted here: what blocks signals does nothing.
 
-pub use super::real_signals::Mask;
+pub use super::real_signals::{Mask, are_handled};
 
 use super::atomic::AtomicU64;
 
@@ -20,6 +20,11 @@ impl Blocked {
     /// Blocks nothing.
     pub fn all() -> Blocked {
         Blocked(())
+    }
+
+    /// Nothing, ever.
+    pub fn is_something(&self) -> bool {
+        false
     }
 
     /// Likewise.
