@@ -1,5 +1,6 @@
 /* Limits of a process that say nothing about shared memory do not get in its way. */
 #include "proctest.h"
+#include "shmtest_rights.h"
 
 static unsigned long address_space_now(void)
 {
@@ -137,6 +138,35 @@ TEST(the_first_call_under_a_limit_of_file_sizes_does_not_kill)
 		int id = shmget(IPC_PRIVATE, PAGE, 0600);
 		CHECK(id >= 0 || (under_shim() && in_the_manual("shmget", errno)));
 	}
+}
+
+/* A library opens files, or has another process do it, which the kernel need not. */
+TEST_SEVERAL_UIDS(who_may_neither_open_a_file_nor_start_a_process_may_be_refused_and_can_let_go)
+{
+	int id = MUST(shmget(0x107, PAGE, IPC_CREAT | 0666));
+	IN_CHILD
+	{
+		struct rlimit most;
+		char *p = attach(id);
+		drop_to(54321, 54321);
+		MUST(getrlimit(RLIMIT_NPROC, &most));
+		MUST(setrlimit(RLIMIT_NPROC, &(struct rlimit){ 0, most.rlim_max }));
+		use_up_descriptors();
+		errno = 0;
+		char *q = shmat(id, NULL, 0);
+		if (under_shim())
+			CHECK(q == (char *)-1 && errno == ENOMEM);
+		else
+			CHECK(q != (char *)-1 && shmdt(q) == 0);
+		CHECK_EQ(nattch_of(id), 1);
+		CHECK(WRITABLE(p));
+		TEST_SUCC(shmdt(p));
+		CHECK_EQ(nattch_of(id), 0);
+		MUST(setrlimit(RLIMIT_NPROC, &most));
+		CHECK(WRITABLE(attach(id)));
+		CHECK_EQ(nattch_of(id), 1);
+	}
+	CHECK_EQ(nattch_of(id), 0);
 }
 
 TEST(a_limit_of_private_memory_may_refuse_but_does_no_harm)
