@@ -324,8 +324,8 @@ const BREAKS: &[Break] = &[
         "a-child-does-not-look-whether-another-was-faster",
         &[(
             "prepared.rs",
-            "        word.compare_exchange(0, pid as u32, Ordering::Relaxed, Ordering::Relaxed)\n            .is_ok()\n",
-            "        word.store(pid as u32, Ordering::Relaxed);\n        true\n",
+            "        word.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed)\n            .is_ok()\n",
+            "        word.store(mine, Ordering::Relaxed);\n        true\n",
         )],
     ),
     (

@@ -203,21 +203,20 @@ impl<T> ForkLock<T> {
     }
 
     /// Takes the lock in a call that has not blocked the signals if the host had no handlers, and blocks them if it has some
-    /// by now.
+    /// by now. What comes back is to be dropped from right to left, as a pattern of two names is.
     #[inline]
-    pub fn lock_or_block(&self, blocked: Blocked) -> (Guard<'_, T>, Blocked) {
+    pub fn lock_or_block(&self, blocked: Blocked) -> (Blocked, Guard<'_, T>) {
         if blocked.is_something() {
-            return (self.lock(), blocked);
+            return (blocked, self.lock());
         }
         if self.try_acquire_uninterrupted() {
             if !self.is_fork_ahead() {
                 let hold = Hold::Own;
-                return (Guard { lock: self, hold }, blocked);
+                return (blocked, Guard { lock: self, hold });
             }
             self.release();
         }
-        let blocked = Blocked::all();
-        (self.lock(), blocked)
+        (Blocked::all(), self.lock())
     }
 
     /// Takes the lock. Signals must be blocked, unless no thread can install a handler meanwhile.
@@ -468,8 +467,8 @@ impl<T> ForkLock<T> {
         }
         for _ in 0..NAPS_OF_A_SECOND / 4 {
             let owner = words.owner.load(Ordering::SeqCst);
-            // Its own: what this one, a handler, has interrupted.
-            if owner == 0 || owner & !UNSURE == me {
+            // Its own: what this one, a handler, has interrupted. Who is not sure yet looks whether a fork is ahead.
+            if owner == 0 || owner & UNSURE != 0 || owner == me {
                 return;
             }
             process::nap(NAP_NANOS);

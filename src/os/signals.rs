@@ -23,10 +23,25 @@ pub fn are_handled() -> bool {
     HANDLED.load(Ordering::Relaxed)
 }
 
-/// The host is about to install a signal handler. Returns whether that is news: then whoever may be inside an unblocked
-/// call of ours must be waited for.
-pub fn note_handler() -> bool {
-    !HANDLED.swap(true, Ordering::SeqCst)
+/// Whether, besides, nobody is inside a call any more that began without blocking the signals. Never cleared either.
+static ALL_BLOCK: AtomicBool = AtomicBool::new(false);
+
+/// The host is about to install a signal handler: calls that begin now block the signals. Unless [`all_block`], whoever is
+/// inside one that does not must be waited for.
+pub fn note_handler() {
+    HANDLED.store(true, Ordering::SeqCst);
+}
+
+/// Whether no call goes on that a handler could interrupt with a lock of ours in its hands.
+#[inline]
+pub fn all_block() -> bool {
+    // Pairs with: the store in `note_all_block`.
+    ALL_BLOCK.load(Ordering::Acquire)
+}
+
+/// Says so from now on: behind [`note_handler`], everybody has been waited for.
+pub fn note_all_block() {
+    ALL_BLOCK.store(true, Ordering::Release);
 }
 
 /// The kernel's signal set: one bit for each of 64 signals.

@@ -92,7 +92,7 @@ fn prepare() {
         return;
     }
     host.local.fork_passed();
-    if !signals::are_handled() && host.local.is_held_below() {
+    if !signals::all_block() && host.local.is_held_below() {
         host.local.note_fork_below();
         return;
     }
@@ -239,8 +239,8 @@ fn not_planned(open: &'static Host) {
 fn leave_outer_fork(open: &'static Host) {
     signals::hold_faults_back();
     let mut local = open.local.lock();
-    if let Some(plan) = local.fork.take() {
-        plan.prepared.drop_mapping();
+    if let Some(plan) = local.fork {
+        plan.is_not_ours(&mut local);
     }
     let mask = local.fork_mask;
     drop(local);
@@ -268,6 +268,15 @@ impl Plan {
     pub fn keep_to_oneself(&self) {
         self.prepared.keep_to_oneself();
     }
+
+    /// In a child that it is not for: ends its hold on the lock of another, of its parent, which is a child itself and has
+    /// made no call yet, or of a sibling, when it was made in the middle of a fork.
+    #[cold]
+    #[inline(never)]
+    fn is_not_ours(&self, local: &mut Local) {
+        self.prepared.drop_mapping();
+        local.fork = None;
+    }
 }
 
 impl Host {
@@ -277,6 +286,7 @@ impl Host {
         // Known from now on, as in any process that registers.
         let pid = self.local.pid();
         let Some(me) = self.namespace.child_adopts(&plan.prepared, pid) else {
+            plan.is_not_ours(local);
             return false;
         };
         self.local.set_identity(me.packed());
@@ -296,13 +306,11 @@ impl Host {
     pub(super) fn become_planned_child_early(&self, local: &mut Local) -> Option<Identity> {
         let plan = local.fork?;
         // A fork inside of the one that it was made for has left it to its child, too, and so has one of another thread.
-        if self.local.is_forking_thread() && self.become_planned_child(local, &plan) {
+        if !self.local.is_forking_thread() {
+            plan.is_not_ours(local);
+        } else if self.become_planned_child(local, &plan) {
             return self.me();
         }
-        // It has inherited a hold on the lock of another: of its parent, which is a child itself and has made no call yet,
-        // or of a sibling, when it was made in the middle of a fork.
-        plan.prepared.drop_mapping();
-        local.fork = None;
         None
     }
 

@@ -113,16 +113,19 @@ fn open_undisturbed() -> Outcome<&'static Host> {
 /// The host is about to install a signal handler: from now on our calls block signals. Returns when no thread is inside one
 /// that does not.
 pub fn expect_handlers() {
-    if !signals::note_handler() {
+    if signals::all_block() {
         return;
     }
+    signals::note_handler();
     if let Some(host) = host_if_open() {
         let _blocked = Blocked::all();
-        // A handler that was installed past us need not wait for what it has interrupted.
-        if !host.local.is_held_below() {
-            drop(host.local.lock());
+        if host.local.is_held_below() {
+            // A handler that was installed past us cannot wait for what it has interrupted.
+            return;
         }
+        drop(host.local.lock());
     }
+    signals::note_all_block();
 }
 
 #[cold]
@@ -217,11 +220,10 @@ impl Host {
 
     fn enter_as(&'static self, blocked: Blocked, to_be_counted: bool) -> Outcome<Session> {
         install_handlers_among_threads();
-        // Where handlers are known of, whoever holds the lock has blocked signals.
-        if !signals::are_handled() && self.local.is_held_below() {
+        if !signals::all_block() && self.local.is_held_below() {
             return Err(reentered().into());
         }
-        let (mut local, blocked) = self.local.lock_or_block(blocked);
+        let (blocked, mut local) = self.local.lock_or_block(blocked);
         let me = match self.local.identity() {
             0 => match self.begin_as_new(&mut local) {
                 Ok(me) => Some(me),

@@ -191,8 +191,10 @@ impl Namespace {
     /// the fork, in another library's handler, may come at the same time.
     #[inline(always)]
     fn claim(&self, child: Identity, pid: i32) -> bool {
+        // A process that may not ask for its pid has 0.
+        let mine = pid.max(1) as u32;
         let word = self.table().word32(cell!(child.cell(), pid));
-        word.compare_exchange(0, pid as u32, Ordering::Relaxed, Ordering::Relaxed)
+        word.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
     }
 

@@ -106,7 +106,7 @@ static void asks(void) { CHECK(nattch_of(id) <= 3); }
 TEST(a_child_of_a_fork_in_a_fork_may_make_calls) { in_each_state(forks, NULL, asks, forks_and_looks); }
 
 /* A raw child of a handler, and the child of the fork: their first calls come at the same time. */
-static struct race { atomic_int go, asked, over; } *race;
+static struct race { atomic_int go, asked, over, born; } *race;
 static pid_t raw_child;
 
 static void asks_and_stays(void)
@@ -148,6 +148,47 @@ TEST(a_raw_child_of_a_handler_and_the_child_may_make_calls_at_once)
 {
 	race = shared_memory(sizeof *race);
 	in_each_state(makes_a_raw_child, NULL, says_go, forks_beside_a_raw_child);
+}
+
+/* The same, but the raw child comes first, and the other has inherited nothing. */
+static char *attached_for_it;
+static int moment;
+static void makes_a_raw_child_and_detaches(void)
+{
+	*race = (struct race){ 0 };
+	raw_child = (pid_t)MUST(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+	if (raw_child == 0) {
+		race->go = 1;
+		asks_and_stays();
+	}
+	while (!race->go)
+		continue;
+	for (volatile int wait = moment++ % 10 * 20000; wait > 0; wait--)
+		continue;
+	MUST(shmdt(attached_for_it));
+}
+
+TEST(who_has_inherited_nothing_keeps_no_raw_child_of_a_handler_counted)
+{
+	race = shared_memory(sizeof *race);
+	CHECK_EQ(pthread_atfork(makes_a_raw_child_and_detaches, NULL, NULL), 0);
+	id = new_segment(PAGE);
+	for (int i = 0; i < 50; i++) {
+		attached_for_it = attach(id);
+		pid_t pid = MUST(fork());
+		if (pid == 0) {
+			race->born = 1;
+			while (true)
+				pause();
+		}
+		while (!race->born)
+			usleep(50);
+		race->over = 1;
+		REAP(raw_child);
+		CHECK_EQ(nattch_of(id), 0);
+		kill(pid, SIGKILL);
+		wait_for(pid);
+	}
 }
 
 static char *only;

@@ -1,4 +1,5 @@
 /* Handlers that interrupt a call and make calls of their own: no deadlock, no harm, at any instant. */
+#include "filter.h"
 #include "proctest.h"
 #include <sys/time.h>
 
@@ -119,6 +120,42 @@ TEST(a_timer_whose_handler_makes_calls_interrupts_calls)
 	main_flow(TURNS);
 	stop_timer();
 	check_consistent();
+}
+
+/* Where a process is not known yet and cannot become so, calls fail half-way in. */
+static void makes_one_of_its_own(int sig)
+{
+	int saved = errno;
+	handled++;
+	int own = shmget(IPC_PRIVATE, PAGE, 0600);
+	IN_HANDLER(own >= 0 ? shmctl(own, IPC_RMID, NULL) == 0 : under_shim() && in_the_manual("shmget", errno));
+	if (sig == SIGALRM)
+		arm_timer();
+	errno = saved;
+}
+
+TEST(a_call_that_fails_may_be_interrupted_by_a_handler_that_makes_one)
+{
+	REQUIRE(shmget(KEY, 0, 0) == -1 && errno == ENOENT);
+	IN_CHILD
+	{
+		struct filter f = filter_new();
+		filter_rule(&f, SYS_openat, REFUSE_WITH(EACCES));
+		filter_install(&f, SECCOMP_RET_ALLOW);
+		on_signal(SIGALRM, makes_one_of_its_own, 0);
+		arm_timer();
+		for (int i = 0; i < 20000 || handled < 20; i++) {
+			int own = shmget(IPC_PRIVATE, PAGE, 0600);
+			if (own >= 0)
+				MUST(shmctl(own, IPC_RMID, NULL));
+			else
+				REQUIRE(under_shim() && in_the_manual("shmget", errno));
+		}
+		stop_timer();
+		if (failed_line)
+			FAIL("in the handler, line %d: %s", (int)failed_line, errno_name(failed_errno));
+	}
+	CHECK_EQ(segments_in_all(), 0);
 }
 
 /* The handler runs on a stack of its own that ends in an unmapped page. */

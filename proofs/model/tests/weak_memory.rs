@@ -401,7 +401,7 @@ fn a_forked_child_is_counted_as_long_as_it_lives_and_no_longer() {
 
 /// Another library's fork handler has made a raw child between the plan and the fork, which comes at the same time as the
 /// child that was planned for.
-fn two_for_one_cell(between_two: bool) {
+fn two_for_one_cell(between_two: bool, parent_returns_first: bool) {
     let namespace = scene::empty();
     create(&namespace.lock(process(0)), 0, 5);
     scene::free_cell(&namespace, 2);
@@ -415,7 +415,9 @@ fn two_for_one_cell(between_two: bool) {
     drop(held);
     mortal::share(cell);
     mortal::share(cell);
-    namespace.parent_lets_go(&prepared);
+    if parent_returns_first {
+        namespace.parent_lets_go(&prepared);
+    }
     let children = [102, 103].map(|pid| {
         let namespace = Arc::clone(&namespace);
         thread::spawn(move || {
@@ -426,6 +428,9 @@ fn two_for_one_cell(between_two: bool) {
             me
         })
     });
+    if !parent_returns_first {
+        namespace.parent_lets_go(&prepared);
+    }
     let both = children.map(|child| child.join().unwrap());
     let adopted: Vec<_> = both.into_iter().flatten().collect();
     assert_eq!(adopted.len(), 1, "two live in what was prepared for one");
@@ -441,9 +446,15 @@ fn two_for_one_cell(between_two: bool) {
 
 #[test]
 fn what_was_prepared_for_one_child_is_taken_by_one() {
-    for between_two in [true, false] {
-        let ways = explore(preemptions(2), move || two_for_one_cell(between_two));
-        let how = if between_two { "stays" } else { "moves out" };
-        println!("one of two children takes the cell and {how}: {ways} ways");
+    for (between_two, parent_returns_first) in [(true, true), (true, false), (false, false)] {
+        let ways = explore(preemptions(2), move || {
+            two_for_one_cell(between_two, parent_returns_first);
+        });
+        let when = match (between_two, parent_returns_first) {
+            (false, _) => "moves out",
+            (true, true) => "stays",
+            (true, false) => "stays if the parent comes",
+        };
+        println!("one of two children takes the cell and {when}: {ways} ways");
     }
 }
