@@ -29,6 +29,9 @@ unsafe fn kernel(number: libc::c_long, args: [usize; 6]) -> isize {
     }
 }
 
+// The function behind ours is looked up before the core is asked, and not in the call that the core makes with its lock
+// held: `dlsym` waits for a thread that loads a library, whose constructors may make calls that take that lock.
+
 /// Lets `keep_books` make the `real` call, and sets `errno` as that call would have.
 ///
 /// `extern "C"` around it is what each caller adds: a hook's own frame must not unwind.
@@ -74,12 +77,19 @@ pub unsafe fn munmap(addr: *mut c_void, length: size_t) -> c_int {
         return uncancelled(|| unmap_attach(addr, length));
     }
     // SAFETY: the caller's promise is passed on.
-    unsafe { real_munmap(addr, length) }
+    unsafe { real_munmap(next_munmap(), addr, length) }
+}
+
+type Munmap = unsafe extern "C" fn(*mut c_void, size_t) -> c_int;
+
+#[inline]
+fn next_munmap() -> Option<Munmap> {
+    next!(munmap: Munmap)
 }
 
 #[inline]
-unsafe fn real_munmap(addr: *mut c_void, length: size_t) -> c_int {
-    match next!(munmap: unsafe extern "C" fn(*mut c_void, size_t) -> c_int) {
+unsafe fn real_munmap(next: Option<Munmap>, addr: *mut c_void, length: size_t) -> c_int {
+    match next {
         // SAFETY: the caller's promise is passed on.
         Some(real) => unsafe { real(addr, length) },
         // SAFETY: as above.
@@ -90,10 +100,11 @@ unsafe fn real_munmap(addr: *mut c_void, length: size_t) -> c_int {
 #[cold]
 #[inline(never)]
 extern "C" fn unmap_attach(addr: *mut c_void, length: size_t) -> c_int {
+    let next = next_munmap();
     around(
         -1,
         // SAFETY: the host asked for it.
-        || unsafe { real_munmap(addr, length) },
+        || unsafe { real_munmap(next, addr, length) },
         |real| {
             #[cfg(feature = "panic-test")]
             crate::panic_test::perhaps(length as u64);
@@ -121,19 +132,26 @@ pub unsafe fn mremap(
         return uncancelled(|| remap_attach(old, old_length, new_length, flags, new));
     }
     // SAFETY: the caller's promise is passed on.
-    unsafe { real_mremap(old, old_length, new_length, flags, new) }
+    unsafe { real_mremap(next_mremap(), old, old_length, new_length, flags, new) }
+}
+
+type Mremap = unsafe extern "C" fn(*mut c_void, size_t, size_t, c_int, ...) -> *mut c_void;
+
+#[inline]
+fn next_mremap() -> Option<Mremap> {
+    next!(mremap: Mremap)
 }
 
 #[inline]
 unsafe fn real_mremap(
+    next: Option<Mremap>,
     old: *mut c_void,
     old_length: size_t,
     new_length: size_t,
     flags: c_int,
     new: *mut c_void,
 ) -> *mut c_void {
-    type Real = unsafe extern "C" fn(*mut c_void, size_t, size_t, c_int, ...) -> *mut c_void;
-    match next!(mremap: Real) {
+    match next {
         // SAFETY: the caller's promise is passed on.
         Some(real) => unsafe { real(old, old_length, new_length, flags, new) },
         // SAFETY: as above.
@@ -162,10 +180,11 @@ extern "C" fn remap_attach(
     flags: c_int,
     new: *mut c_void,
 ) -> *mut c_void {
+    let next = next_mremap();
     around(
         libc::MAP_FAILED as u64,
         // SAFETY: the host asked for it.
-        || unsafe { real_mremap(old, old_length, new_length, flags, new) } as u64,
+        || unsafe { real_mremap(next, old, old_length, new_length, flags, new) } as u64,
         |real| {
             registry::mremap(
                 old as u64,
@@ -185,9 +204,12 @@ fn replaces(flags: c_int) -> bool {
     flags & (libc::MAP_FIXED | MAP_FIXED_NOREPLACE) == libc::MAP_FIXED
 }
 
+type Mmap<Offset> =
+    unsafe extern "C" fn(*mut c_void, size_t, c_int, c_int, c_int, Offset) -> *mut c_void;
+
 /// Makes mmap and its 64-bit twin: they differ in the type of the offset alone.
 macro_rules! mmap {
-    ($name:ident, $real:ident, $over:ident, $offset:ty) => {
+    ($name:ident, $next:ident, $real:ident, $over:ident, $offset:ty) => {
         /// mmap(2).
         ///
         /// # Safety
@@ -205,11 +227,17 @@ macro_rules! mmap {
                 return uncancelled(|| $over(addr, length, prot, flags, fd, offset));
             }
             // SAFETY: the caller's promise is passed on.
-            unsafe { $real(addr, length, prot, flags, fd, offset) }
+            unsafe { $real($next(), addr, length, prot, flags, fd, offset) }
+        }
+
+        #[inline]
+        fn $next() -> Option<Mmap<$offset>> {
+            next!($name: Mmap<$offset>)
         }
 
         #[inline]
         unsafe fn $real(
+            next: Option<Mmap<$offset>>,
             addr: *mut c_void,
             length: size_t,
             prot: c_int,
@@ -217,15 +245,7 @@ macro_rules! mmap {
             fd: c_int,
             offset: $offset,
         ) -> *mut c_void {
-            type Real = unsafe extern "C" fn(
-                *mut c_void,
-                size_t,
-                c_int,
-                c_int,
-                c_int,
-                $offset,
-            ) -> *mut c_void;
-            match next!($name: Real) {
+            match next {
                 // SAFETY: the caller's promise is passed on.
                 Some(real) => unsafe { real(addr, length, prot, flags, fd, offset) },
                 // SAFETY: as above.
@@ -248,19 +268,26 @@ macro_rules! mmap {
             fd: c_int,
             offset: $offset,
         ) -> *mut c_void {
+            let next = $next();
             around(
                 libc::MAP_FAILED as u64,
                 // SAFETY: the host asked for it.
-                || unsafe { $real(addr, length, prot, flags, fd, offset) } as u64,
+                || unsafe { $real(next, addr, length, prot, flags, fd, offset) } as u64,
                 |real| registry::mmap_fixed(addr as u64, length as u64, real),
             ) as *mut c_void
         }
     };
 }
 
-mmap!(mmap, real_mmap, map_over_attach, off_t);
+mmap!(mmap, next_mmap, real_mmap, map_over_attach, off_t);
 #[cfg(target_env = "gnu")]
-mmap!(mmap64, real_mmap64, map64_over_attach, libc::off64_t);
+mmap!(
+    mmap64,
+    next_mmap64,
+    real_mmap64,
+    map64_over_attach,
+    libc::off64_t
+);
 
 /// The system call for mmap, and the offset as it wants it: where a word has 32 bits, in pages of 4096 bytes.
 fn kernel_mmap(offset: i64) -> (libc::c_long, usize) {
@@ -281,12 +308,24 @@ pub unsafe fn madvise(addr: *mut c_void, length: size_t, advice: c_int) -> c_int
         return uncancelled(|| advise_attach(addr, length, advice));
     }
     // SAFETY: the caller's promise is passed on.
-    unsafe { real_madvise(addr, length, advice) }
+    unsafe { real_madvise(next_madvise(), addr, length, advice) }
+}
+
+type Madvise = unsafe extern "C" fn(*mut c_void, size_t, c_int) -> c_int;
+
+#[inline]
+fn next_madvise() -> Option<Madvise> {
+    next!(madvise: Madvise)
 }
 
 #[inline]
-unsafe fn real_madvise(addr: *mut c_void, length: size_t, advice: c_int) -> c_int {
-    match next!(madvise: unsafe extern "C" fn(*mut c_void, size_t, c_int) -> c_int) {
+unsafe fn real_madvise(
+    next: Option<Madvise>,
+    addr: *mut c_void,
+    length: size_t,
+    advice: c_int,
+) -> c_int {
+    match next {
         // SAFETY: the caller's promise is passed on.
         Some(real) => unsafe { real(addr, length, advice) },
         // SAFETY: as above.
@@ -300,10 +339,11 @@ unsafe fn real_madvise(addr: *mut c_void, length: size_t, advice: c_int) -> c_in
 #[cold]
 #[inline(never)]
 extern "C" fn advise_attach(addr: *mut c_void, length: size_t, advice: c_int) -> c_int {
+    let next = next_madvise();
     around(
         -1,
         // SAFETY: the host asked for it.
-        || unsafe { real_madvise(addr, length, advice) },
+        || unsafe { real_madvise(next, addr, length, advice) },
         |real| registry::madvise(addr as u64, length as u64, advice, real),
     )
 }

@@ -426,6 +426,23 @@ impl<T> ForkLock<T> {
         true
     }
 
+    /// Waits until nobody is in a call that has begun before this and blocks no signals; for some seconds at most, for such a
+    /// call may wait for another process. Returns whether that is so.
+    pub fn calls_are_over(&self) -> bool {
+        for _ in 0..5 * NAPS_OF_A_SECOND {
+            // Whoever holds it over a fork has blocked them, and so has he whom it is lent to.
+            if self.is_held_over_fork() {
+                return true;
+            }
+            if self.acquire_slowly(128) {
+                self.release();
+                return true;
+            }
+            process::nap(NAP_NANOS);
+        }
+        false
+    }
+
     /// Takes the lock if it is free, or will be in a moment: who has it goes on, unless it is what the caller, a signal
     /// handler, has interrupted.
     pub fn lock_soon(&self) -> Option<Guard<'_, T>> {

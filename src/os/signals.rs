@@ -5,7 +5,7 @@
 //! ([`Blocked::if_handled_and_there`]). The shim says here when a handler is about to be installed, before it is.
 
 use super::{OsError, raw, threads};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// Whether this process may have installed a signal handler. Never cleared; a program that is executed begins without.
 static HANDLED: AtomicBool = AtomicBool::new(false);
@@ -18,7 +18,7 @@ pub fn are_handled() -> bool {
     if cfg!(target_arch = "x86_64") {
         core::sync::atomic::compiler_fence(Ordering::SeqCst);
     } else {
-        core::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
     }
     HANDLED.load(Ordering::Relaxed)
 }
@@ -30,6 +30,8 @@ static ALL_BLOCK: AtomicBool = AtomicBool::new(false);
 /// inside one that does not must be waited for.
 pub fn note_handler() {
     HANDLED.store(true, Ordering::SeqCst);
+    // Whoever opens the namespace at this moment is seen, or sees this.
+    fence(Ordering::SeqCst);
 }
 
 /// Whether no call goes on that a handler could interrupt with a lock of ours in its hands.

@@ -64,12 +64,12 @@ pub fn on_fork_prepare(work: fn()) {
 
 fn prepare() {
     BEFORE_FORK.run();
-    let Some(host) = host_if_open() else {
-        if !threads::is_alone() {
-            OPENING.take();
-        }
-        return;
-    };
+    if host_if_open().is_none() && !threads::is_alone() {
+        OPENING.take();
+    }
+    let Some(host) = host_if_open() else { return };
+    // Opened meanwhile: who has done it is in a call.
+    OPENING.let_go();
     // In another library's handler, between ours: the fork around this one has blocked the signals and holds the lock.
     if host.local.begins_nested_fork() {
         return;
@@ -107,8 +107,8 @@ fn prepare() {
     let mut local = host.local.lock();
     if !is_unborn {
         local.fork_mask = mask;
+        local.fork_errno = None;
     }
-    local.fork_errno = None;
     let inherits = local
         .attaches
         .entries()
@@ -132,8 +132,8 @@ fn prepare() {
     if local.fork.is_some() {
         // A fork that fails says so in errno before the parent's handler runs, one that works leaves it alone.
         let kept = errno::get();
-        local.fork_errno = Some(kept).filter(|&kept| kept != 0);
         if kept != 0 {
+            local.fork_errno = Some(kept);
             errno::set(0);
         }
     }
@@ -162,7 +162,8 @@ fn parent() {
     signals::hold_faults_back();
     let mut local = host.local.lock();
     let mask = local.fork_mask;
-    if let Some(plan) = local.fork {
+    // Forgotten first: a raw child that another thread makes must not take it for its own, nor end what is not there.
+    if let Some(plan) = local.fork.take() {
         let failed = errno::get() != 0;
         if failed || local.fork_errno.is_some() {
             errno::set(local.fork_errno.unwrap_or(0));
@@ -171,8 +172,6 @@ fn parent() {
         if let Some(me) = host.me().filter(|_| failed) {
             host.undo_failed(me, &plan, &mut local);
         }
-        // A child of a raw clone must not take it for its own.
-        local.fork = None;
     }
     drop(local);
     // The page is written already.

@@ -119,11 +119,10 @@ pub fn expect_handlers() {
     signals::note_handler();
     if let Some(host) = host_if_open() {
         let _blocked = Blocked::all();
-        if host.local.is_held_below() {
-            // A handler that was installed past us cannot wait for what it has interrupted.
+        // A handler that was installed past us cannot wait for what it has interrupted.
+        if host.local.is_held_below() || !host.local.calls_are_over() {
             return;
         }
-        drop(host.local.lock());
     }
     signals::note_all_block();
 }

@@ -1,5 +1,6 @@
 /* Constructors, destructors and exit handlers, of the program and of its libraries, may use shared memory. */
 #include "proctest.h"
+#include <dlfcn.h>
 
 #define BEFORE_MAIN                                                                                \
 	"program, first constructor: ok\n"                                                         \
@@ -101,6 +102,48 @@ TEST(a_library_loaded_by_dlopen_uses_shared_memory_while_it_comes_and_goes)
 				 "main, after the library: ok\n" AFTER_MAIN AT_THE_END,
 		     "load", library);
 	check_nothing_left();
+}
+
+/* A thread that unmaps an attach for the first time while a library's constructor makes calls. */
+static void *attached_here;
+static atomic_int *in_constructor;
+
+static void by_munmap(void) { MUST(munmap(attached_here, PAGE)); }
+static void by_mremap(void) { REQUIRE(mremap(attached_here, PAGE, 2 * PAGE, MREMAP_MAYMOVE) != MAP_FAILED || errno); }
+static void by_mmap(void)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+	REQUIRE(mmap(attached_here, PAGE, PROT_READ, flags, -1, 0) == attached_here);
+}
+static void by_madvise(void) { MUST(madvise(attached_here, PAGE, MADV_DONTFORK)); }
+
+static void *unmaps_meanwhile(void *arg)
+{
+	while (!*in_constructor)
+		usleep(100);
+	(*(void (**)(void))arg)();
+	return NULL;
+}
+
+TEST(a_constructor_may_make_calls_while_another_thread_does_something_to_an_attach_for_the_first_time)
+{
+	static void (*ways[])(void) = { by_munmap, by_mremap, by_mmap, by_madvise };
+	char at[32];
+	in_constructor = shared_memory(sizeof *in_constructor);
+	snprintf(at, sizeof at, "%p", (void *)in_constructor);
+	setenv("IN_CONSTRUCTOR", at, 1);
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+		IN_CHILD
+		{
+			pthread_t thread;
+			*in_constructor = 0;
+			attached_here = attach(new_segment(PAGE));
+			thread_start(&thread, unmaps_meanwhile, &ways[i]);
+			if (!dlopen(built("lib_calls.so"), RTLD_NOW))
+				FATAL("%s", dlerror());
+			pthread_join(thread, NULL);
+			CHECK_EQ(*in_constructor, 2);
+		}
 }
 
 static struct life *outcome;
