@@ -301,6 +301,16 @@ fn nobody_else_unlinks_what_is_claimed() {
     println!("two remove the same segment: {ways} ways");
 }
 
+/// The children that cells 2 and 3 were for have ended, and nothing of them is held or counted.
+fn nobody_is_left(namespace: &Namespace) {
+    for cell in [2, 3] {
+        assert_eq!(mortal::holders(cell), 0, "somebody has kept a mapping");
+        namespace.reap_if_dead(process(1), cell);
+    }
+    assert_eq!(scene::attaches(namespace), 0);
+    audit(&namespace.lock(process(1)));
+}
+
 /// What a fork does, as `registry/forking.rs` has it, while somebody else looks who is there, and prepares a child of his
 /// own.
 fn fork_beside_a_looker(parent_returns_first: bool) {
@@ -374,12 +384,7 @@ fn fork_beside_a_looker(parent_returns_first: bool) {
         );
         next.drop_mapping();
     }
-    for cell in [2, 3] {
-        assert_eq!(mortal::holders(cell), 0, "somebody has kept a mapping");
-        namespace.reap_if_dead(process(1), cell);
-    }
-    assert_eq!(scene::attaches(&namespace), 0);
-    audit(&namespace.lock(process(1)));
+    nobody_is_left(&namespace);
 }
 
 #[test]
@@ -436,12 +441,7 @@ fn two_for_one_cell(between_two: bool, parent_returns_first: bool) {
     assert_eq!(adopted.len(), 1, "two live in what was prepared for one");
     assert_eq!(scene::attaches(&namespace), 1);
     mortal::unmap(adopted[0].cell());
-    for cell in [2, 3] {
-        assert_eq!(mortal::holders(cell), 0, "somebody has kept a mapping");
-        namespace.reap_if_dead(process(1), cell);
-    }
-    assert_eq!(scene::attaches(&namespace), 0);
-    audit(&namespace.lock(process(1)));
+    nobody_is_left(&namespace);
 }
 
 #[test]
