@@ -111,7 +111,8 @@ fn open_undisturbed() -> Outcome<&'static Host> {
 }
 
 /// The host is about to install a signal handler: from now on our calls block signals. Returns when no thread is inside one
-/// that does not.
+/// that does not, or after some seconds; the next to install one waits again then, and handlers that meet such a call are
+/// refused, as if nobody had seen them come.
 pub fn expect_handlers() {
     if signals::all_block() {
         return;
