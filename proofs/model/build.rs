@@ -1,476 +1,156 @@
-//! Takes the sources of `src/storage` and `src/os` as they are, and puts another ground under them.
-//!
-//! What is changed is written down below, and nothing else is: where atomics come from, how often a reader or a
-//! waiter tries, how large the table is. Each change must be found as often as it says; a source that has moved on
-//! fails here and not silently.
+//! Says where the sources of `src/storage` are: where they stand, or, with `SHMSHIM_BREAK=NAME`, in a copy that is broken
+//! as `breaks.txt` says.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// File, what stands there, what is put in its place, how often it is found there (0: as often as it is).
-const CHANGES: &[(&str, &str, &str, usize)] = &[
-    // A table that a model checker can walk through.
-    (
-        "layout.rs",
-        "pub const SLOTS: u32 = 32768;",
-        "pub const SLOTS: u32 = 64;",
-        1,
-    ),
-    (
-        "layout.rs",
-        "pub const CELLS: u32 = 16384;",
-        "pub const CELLS: u32 = 16;",
-        1,
-    ),
-    (
-        "layout.rs",
-        "pub const RECORDS: u32 = 524_288;",
-        "pub const RECORDS: u32 = 16;",
-        1,
-    ),
-    (
-        "layout.rs",
-        "pub const INDEX_WORDS: u32 = 65536;",
-        "pub const INDEX_WORDS: u32 = 8;",
-        1,
-    ),
-    (
-        "layout.rs",
-        "pub const INDEX_WORDS_AT_FIRST: u32 = 1024;",
-        "pub const INDEX_WORDS_AT_FIRST: u32 = 4;",
-        1,
-    ),
-    (
-        "layout.rs",
-        "pub const SLOTS_AT_FIRST: u32 = 64;",
-        "pub const SLOTS_AT_FIRST: u32 = 3;",
-        1,
-    ),
-    (
-        "layout.rs",
-        "pub const CELLS_AT_FIRST: u32 = 64;",
-        "pub const CELLS_AT_FIRST: u32 = 4;",
-        1,
-    ),
-    (
-        "layout.rs",
-        "pub const RECORDS_AT_FIRST: u32 = 128;",
-        "pub const RECORDS_AT_FIRST: u32 = 5;",
-        1,
-    ),
-    ("layout.rs", "pub(super) use ", "pub(crate) use ", 4),
-    (
-        "layout.rs",
-        "\nconst _: () = {\n",
-        "\n#[cfg(any())]\nconst _: () = {\n",
-        1,
-    ),
-    // Trying a hundred times shows nothing that trying twice does not.
-    (
-        "lock.rs",
-        "const SPINS: u32 = 2000;",
-        "const SPINS: u32 = 1;",
-        1,
-    ),
-    (
-        "prepared.rs",
-        "const HANDOVER_SPINS: u32 = 200;",
-        "const HANDOVER_SPINS: u32 = 1;",
-        1,
-    ),
-    (
-        "prepared.rs",
-        "const HANDOVER_NAPS: u32 = 2;",
-        "const HANDOVER_NAPS: u32 = 1;",
-        1,
-    ),
-    ("table.rs", "for _ in 0..100 {", "for _ in 0..2 {", 1),
-    ("index.rs", "for _ in 0..100 {", "for _ in 0..2 {", 2),
-    (
-        "*",
-        "use crate::os::futex;",
-        "use crate::os::atomic::futex;",
-        1,
-    ),
-    (
-        "*",
-        "use crate::os::{futex, map, process};",
-        "use crate::os::atomic::futex;\nuse crate::os::{map, process};",
-        1,
-    ),
-    ("*", "core::sync::atomic", "crate::os::atomic", 0),
-    (
-        "*",
-        "core::hint::spin_loop",
-        "crate::os::atomic::spin_loop",
-        0,
-    ),
-];
-
-/// A name, and per change the file, what stands there, what is put in its place.
-type Break = (
-    &'static str,
-    &'static [(&'static str, &'static str, &'static str)],
-);
-/// The code, broken on purpose: what the model must find. `SHMSHIM_BREAK` names one.
-const BREAKS: &[Break] = &[
-    (
-        "the-version-becomes-odd-after-the-change",
-        &[(
-            "table.rs",
-            "    version.store(before | 1, Ordering::Relaxed);\n    fence(Ordering::Release);\n    let answer = change();\n",
-            "    let answer = change();\n    version.store(before | 1, Ordering::Relaxed);\n",
-        )],
-    ),
-    (
-        "the-fence-behind-the-odd-version-is-gone",
-        &[("table.rs", "    fence(Ordering::Release);\n", "")],
-    ),
-    (
-        "the-version-becomes-even-in-no-order",
-        &[(
-            "table.rs",
-            "before.wrapping_add(2), Ordering::Release",
-            "before.wrapping_add(2), Ordering::Relaxed",
-        )],
-    ),
-    (
-        "a-reserved-slot-is-filled-before-its-version-is-odd",
-        &[
-            (
-                "slots.rs",
-                "    change_slot(held, index, || {\n        macro_rules! set {\n",
-                "    {\n        macro_rules! set {\n",
-            ),
-            (
-                "slots.rs",
-                "        // Crash here: a free slot.\n",
-                "    }\n    change_slot(held, index, || {\n",
-            ),
-        ],
-    ),
-    (
-        "the-first-look-at-the-version-orders-nothing",
-        &[(
-            "table.rs",
-            "version).load(Ordering::Acquire)",
-            "version).load(Ordering::Relaxed)",
-        )],
-    ),
-    (
-        "the-fence-behind-a-look-is-gone",
-        &[(
-            "table.rs",
-            "                fence(Ordering::Acquire);\n",
-            "",
-        )],
-    ),
-    (
-        "the-fence-behind-a-glance-is-gone",
-        &[(
-            "table.rs",
-            "        fence(Ordering::Acquire);\n        (word!(words, Slot, version)",
-            "        (word!(words, Slot, version)",
-        )],
-    ),
-    (
-        "the-version-is-not-looked-at-again",
-        &[(
-            "table.rs",
-            "if word!(words, Slot, version).load(Ordering::Relaxed) == before {",
-            "if true {",
-        )],
-    ),
-    (
-        "a-glance-does-not-look-at-the-version-again",
-        &[(
-            "index.rs",
-            "before & 1 == 0 && get!(version) == before",
-            "before & 1 == 0",
-        )],
-    ),
-    (
-        "a-glance-has-no-fence",
-        &[(
-            "index.rs",
-            "        fence(Ordering::Acquire);\n        let unchanged = before",
-            "        let unchanged = before",
-        )],
-    ),
-    (
-        "a-glance-does-not-ask-whether-the-index-is-busy",
-        &[(
-            "index.rs",
-            "index_before & 1 == 0 && index_version.load(Ordering::Relaxed) == index_before;",
-            "true;",
-        )],
-    ),
-    (
-        "stores-to-the-index-are-in-no-order",
-        &[
-            (
-                "table.rs",
-                "store(value, Ordering::Release)",
-                "store(value, Ordering::Relaxed)",
-            ),
-            ("index.rs", "    fence(Ordering::Release);\n", ""),
-        ],
-    ),
-    (
-        "the-index-does-not-look-busy",
-        &[(
-            "index.rs",
-            "    table.set32(header!(index_version), before | 1);\n",
-            "",
-        )],
-    ),
-    (
-        "the-journal-is-armed-early",
-        &[(
-            "table.rs",
-            "        Journal {\n",
-            "        held.table().set32(header!(journal_armed), 1);\n        Journal {\n",
-        )],
-    ),
-    (
-        "there-is-no-journal",
-        &[(
-            "table.rs",
-            "        self.table.set32(header!(journal_armed), 1);\n",
-            "",
-        )],
-    ),
-    (
-        "a-slot-is-taken-before-it-is-filled",
-        &[(
-            "slots.rs",
-            "        // Nothing that a free slot holds means anything, so only the step that makes it another needs the journal.\n",
-            "        held.table().set32(slot!(index, state), SlotState::Creating as u32);\n",
-        )],
-    ),
-    (
-        "a-claim-is-not-in-the-journal",
-        &[(
-            "slots.rs",
-            "        journal.put32(cell!(held.me().cell(), work), index + 1);\n    }\n",
-            "        held.table().set32(cell!(held.me().cell(), work), index + 1);\n    }\n",
-        )],
-    ),
-    (
-        "what-is-claimed-is-listed-as-well",
-        &[("slots.rs", "    if last == Last::List {\n", "    {\n")],
-    ),
-    (
-        "reaping-forgets-what-was-being-unlinked",
-        &[(
-            "live.rs",
-            "                books::push_dying(held, slot);\n",
-            "",
-        )],
-    ),
-    (
-        "a-repair-forgets-the-journal",
-        &[("recover.rs", "    table::finish_journal(held);\n", "")],
-    ),
-    (
-        "a-repair-does-not-look-busy",
-        &[(
-            "recover.rs",
-            "            table.get32(slot!(index, version)) | 1,\n",
-            "            table.get32(slot!(index, version)),\n",
-        )],
-    ),
-    (
-        "the-lock-orders-nothing",
-        &[("lock.rs", "Ordering::Acquire", "Ordering::Relaxed")],
-    ),
-    (
-        "a-take-over-is-not-repaired",
-        &[("lock.rs", "recover::recover(&held);", "")],
-    ),
-    (
-        "the-file-is-given-up-in-two-steps",
-        &[(
-            "slots.rs",
-            "        journal.put32(slot!(index, flags), flags | FLAG_STUCK);\n",
-            "        table.set32(slot!(index, flags), flags | FLAG_STUCK);\n",
-        )],
-    ),
-    (
-        "a-child-does-not-wait-for-its-parent",
-        &[(
-            "prepared.rs",
-            "            && (self.is_let_go(prepared.child) || self.is_let_go_soon(prepared.child))\n",
-            "",
-        )],
-    ),
-    (
-        "a-parent-says-so-before-it-lets-go",
-        &[
-            (
-                "prepared.rs",
-                "        map::unmap_page(prepared.mapping);\n        // Crash here: the child",
-                "        // Crash here: the child",
-            ),
-            (
-                "prepared.rs",
-                "            futex::wake_one(word);\n        }\n",
-                "            futex::wake_one(word);\n        }\n        map::unmap_page(prepared.mapping);\n",
-            ),
-        ],
-    ),
-    (
-        "a-child-does-not-look-whether-another-was-faster",
-        &[(
-            "prepared.rs",
-            "        word.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed)\n            .is_ok()\n",
-            "        word.store(mine, Ordering::Relaxed);\n        true\n",
-        )],
-    ),
-    (
-        "a-child-that-moves-out-leaves-its-attaches",
-        &[(
-            "prepared.rs",
-            "        slots::move_all(&held, child.cell(), own.cell());\n",
-            "",
-        )],
-    ),
-    (
-        "a-child-that-moves-out-keeps-its-parents-lock",
-        &[(
-            "prepared.rs",
-            "        drop(held);\n        map::unmap_page(prepared.mapping);\n        own\n",
-            "        drop(held);\n        own\n",
-        )],
-    ),
-];
-
-/// Put behind `namespace.rs`: a namespace that has no directory.
-const NAMESPACE_OVER_A_TABLE: &str = r#"
-impl Namespace {
-    /// A namespace over words that are there already.
-    pub fn over(map: crate::storage::table::TableMap) -> Namespace {
-        Namespace {
-            table: Table::new(map),
-            directory: Path::from_bytes(b"/nowhere").unwrap_or_default(),
-            segments: Path::from_bytes(b"/nowhere/segments").unwrap_or_default(),
-            scope: Scope::User,
-            opened_by: process::euid(),
-            table_name: b"registry",
-            table_file: (0, 0),
-            owner: process::euid(),
-            seen_in_place: AtomicU64::new(0),
-            rounds_files: false,
-            preparing: AtomicU32::new(0),
-        }
-    }
+/// One text in place of another, in the body of a function.
+#[derive(Default)]
+struct Edit {
+    function: String,
+    from: String,
+    to: String,
 }
-"#;
 
-/// Modules of `os` that are replaced by those of `src/os`; each can still reach the real one as `real_NAME`.
-const REPLACED: &[&str] = &["map", "file", "process", "signals"];
+struct Break {
+    name: String,
+    edits: Vec<Edit>,
+}
 
 fn main() {
-    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap());
-    let out = PathBuf::from(env::var("OUT_DIR").unwrap());
-    let sources = here.join("../../src").canonicalize().unwrap();
-    println!("cargo::rerun-if-changed={}", sources.display());
+    println!("cargo::rustc-cfg=shmshim_model");
+    println!("cargo::rerun-if-env-changed=SHMSHIM_BREAK");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=breaks.txt");
+    let out = PathBuf::from(env::var("OUT_DIR").unwrap());
+    let sources = Path::new("../../src/storage").canonicalize().unwrap();
+    println!("cargo::rerun-if-changed={}", sources.display());
 
-    fs::create_dir_all(out.join("storage")).unwrap();
-    fs::write(out.join("storage/mod.rs"), storage(&sources, &out)).unwrap();
-    fs::create_dir_all(out.join("os")).unwrap();
-    fs::write(out.join("os/mod.rs"), os(&sources, &here)).unwrap();
-    let mut top = String::new();
-    for (name, lints) in [
-        ("os", "unused_imports"),
-        ("storage", "unused_qualifications"),
-    ] {
-        let path = out.join(name).join("mod.rs");
-        writeln!(
-            top,
-            "#[allow(dead_code, {lints})]\n#[path = {path:?}]\npub mod {name};"
-        )
-        .unwrap();
+    let mut files = Vec::new();
+    read_all(&sources, &mut files);
+    let breaks = breaks(&fs::read_to_string("breaks.txt").unwrap());
+    // All of them, whichever is asked for: one that the source has moved away from is found at once.
+    for one in &breaks {
+        for edit in &one.edits {
+            place_of(&files, &one.name, edit);
+        }
     }
-    fs::write(out.join("core.rs"), top).unwrap();
+
+    let wanted = env::var("SHMSHIM_BREAK").unwrap_or_default();
+    let storage = if wanted.is_empty() {
+        sources
+    } else {
+        let Some(one) = breaks.iter().find(|one| one.name == wanted) else {
+            panic!("breaks.txt has no {wanted}");
+        };
+        let copy = out.join("storage");
+        // What an earlier build has left there may be called otherwise by now.
+        let _ = fs::remove_dir_all(&copy);
+        for edit in &one.edits {
+            let (file, function) = place_of(&files, &one.name, edit);
+            edit.apply(&mut files[file].1, function);
+        }
+        for (path, text) in &files {
+            let path = copy.join(path.strip_prefix(&sources).unwrap());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        copy
+    };
+    let top = format!("#[allow(dead_code)]\n#[path = {:?}]\npub mod storage;\n", storage.join("mod.rs"));
+    fs::write(out.join("storage.rs"), top).unwrap();
 }
 
-fn storage(sources: &Path, out: &Path) -> String {
-    println!("cargo::rerun-if-env-changed=SHMSHIM_BREAK");
-    let broken = env::var("SHMSHIM_BREAK").unwrap_or_default();
-    let breaks = match BREAKS.iter().find(|(name, _)| *name == broken) {
-        Some((_, breaks)) => *breaks,
-        None if broken.is_empty() => &[],
-        None => {
-            let names: Vec<_> = BREAKS.iter().map(|one| one.0).collect();
-            panic!("SHMSHIM_BREAK: {names:?}")
+fn read_all(folder: &Path, files: &mut Vec<(PathBuf, String)>) {
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            read_all(&path, files);
+        } else {
+            let text = fs::read_to_string(&path).unwrap();
+            files.push((path, text));
         }
-    };
-    let mut used = vec![0; CHANGES.len()];
-    let room = sources.join("storage");
-    for entry in fs::read_dir(&room).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let mut text = fs::read_to_string(&path).unwrap();
-        // All of them, whichever is asked for: one that the source has moved away from is found at once.
-        for (_, from, _) in BREAKS
-            .iter()
-            .flat_map(|one| one.1)
-            .filter(|one| one.0 == name)
-        {
-            assert!(text.contains(from), "{name}: not found: {from:?}");
+    }
+}
+
+fn breaks(list: &str) -> Vec<Break> {
+    let mut breaks: Vec<Break> = Vec::new();
+    for line in list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if !line.starts_with(' ') {
+            breaks.push(Break { name: line.to_owned(), edits: Vec::new() });
+            continue;
         }
-        for (_, from, to) in breaks.iter().filter(|one| one.0 == name) {
-            text = text.replace(from, to);
+        let edits = &mut breaks.last_mut().expect("breaks.txt begins with a name").edits;
+        let (kind, text) = line.trim_start().split_once(' ').unwrap_or_else(|| panic!("breaks.txt: {line}"));
+        match (kind, edits.last_mut()) {
+            ("in", _) => edits.push(Edit { function: text.to_owned(), ..Edit::default() }),
+            ("-", Some(edit)) => edit.from += &format!("{text}\n"),
+            ("+", Some(edit)) => edit.to += &format!("{text}\n"),
+            _ => panic!("breaks.txt: {line}"),
         }
-        for (change, used) in CHANGES.iter().zip(&mut used) {
-            if change.0 == "*" || change.0 == name {
-                *used += text.matches(change.1).count();
-                text = text.replace(change.1, change.2);
+    }
+    assert!(breaks.iter().all(|one| one.edits.iter().all(|edit| !edit.from.is_empty())));
+    breaks
+}
+
+/// The file, and the bytes in it, of the one function that an edit is for.
+fn place_of(files: &[(PathBuf, String)], name: &str, edit: &Edit) -> (usize, (usize, usize)) {
+    let mut places = Vec::new();
+    for (file, (_, text)) in files.iter().enumerate() {
+        for (start, end) in functions(text, &edit.function) {
+            if squeeze(&text[start..end]).0.contains(&squeeze(&edit.from).0) {
+                places.push((file, (start, end)));
             }
         }
-        if name == "namespace.rs" {
-            text.push_str(NAMESPACE_OVER_A_TABLE);
-        }
-        if name != "mod.rs" {
-            fs::write(out.join("storage").join(&name), text).unwrap();
-        }
     }
-    for (change, used) in CHANGES.iter().zip(used) {
-        let fits = if change.3 == 0 {
-            used > 0
-        } else {
-            used == change.3
-        };
-        assert!(fits, "{}: found {used} times: {:?}", change.0, change.1);
-    }
-    // Inner documentation may only stand first.
-    fs::read_to_string(room.join("mod.rs")).unwrap()
+    let [place] = places[..] else {
+        panic!("breaks.txt, {name}: {} functions {} hold\n{}", places.len(), edit.function, edit.from);
+    };
+    place
 }
 
-fn os(sources: &Path, here: &Path) -> String {
-    let room = sources.join("os");
-    let mut text = String::new();
-    for line in fs::read_to_string(room.join("mod.rs")).unwrap().lines() {
-        let module = line
-            .strip_prefix("pub mod ")
-            .and_then(|rest| rest.strip_suffix(';'));
-        let Some(module) = module else {
-            writeln!(text, "{line}").unwrap();
+/// Where the functions of that name begin and end: rustfmt puts a closing brace below the line that opens.
+fn functions(text: &str, name: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices(&format!("fn {name}")) {
+        if !text[at + 3 + name.len()..].starts_with(['(', '<']) {
             continue;
-        };
-        let real = room.join(format!("{module}.rs"));
-        if REPLACED.contains(&module) {
-            let ours = here.join(format!("src/os/{module}.rs"));
-            writeln!(text, "#[path = {real:?}]\nmod real_{module};").unwrap();
-            writeln!(text, "#[path = {ours:?}]\npub mod {module};").unwrap();
-        } else {
-            writeln!(text, "#[path = {real:?}]\npub mod {module};").unwrap();
+        }
+        let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let indent = &text[line..][..text[line..].len() - text[line..].trim_start_matches(' ').len()];
+        let close = format!("\n{indent}}}");
+        let end = text[at..].find(&close).unwrap_or_else(|| panic!("fn {name} has no end"));
+        found.push((line, at + end + close.len()));
+    }
+    found
+}
+
+/// A text without white space and lines of comment, and where each of its bytes stands in the original.
+fn squeeze(text: &str) -> (String, Vec<usize>) {
+    let (mut squeezed, mut places) = (String::new(), Vec::new());
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        if !line.trim_start().starts_with("//") {
+            for (at, character) in line.char_indices().filter(|(_, character)| !character.is_whitespace()) {
+                squeezed.push(character);
+                places.extend((0..character.len_utf8()).map(|byte| start + at + byte));
+            }
+        }
+        start += line.len();
+    }
+    (squeezed, places)
+}
+
+impl Edit {
+    /// Makes the change as often as the function has the text.
+    fn apply(&self, text: &mut String, (start, end): (usize, usize)) {
+        let (body, places) = squeeze(&text[start..end]);
+        let (from, _) = squeeze(&self.from);
+        let found: Vec<_> = body.match_indices(&from).map(|(at, _)| at).collect();
+        for at in found.into_iter().rev() {
+            let (first, last) = (places[at], places[at + from.len() - 1]);
+            text.replace_range(start + first..=start + last, self.to.trim_end());
         }
     }
-    let ours = here.join("src/os/atomic.rs");
-    writeln!(text, "#[path = {ours:?}]\npub mod atomic;").unwrap();
-    text
 }

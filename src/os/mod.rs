@@ -12,6 +12,7 @@
 
 pub mod ahead;
 pub mod atfork;
+pub mod atomic;
 pub mod brief;
 pub mod credentials;
 pub mod elsewhere;

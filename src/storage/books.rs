@@ -5,7 +5,7 @@
 use super::layout::{self, SlotState, cell, header, record, slot};
 use super::lock::Held;
 use super::table::{Table, word};
-use core::sync::atomic::Ordering;
+use crate::os::atomic::Ordering;
 
 /// A field of a slot's or record's words: `get!(words, Slot, first_record)`.
 macro_rules! get {

@@ -5,14 +5,14 @@
 
 use super::layout::{self, SlotState, header, slot};
 use super::lock::Held;
-use super::table::{SlotImage, SlotWords, Table, word};
-use core::sync::atomic::{Ordering, fence};
+use super::table::{READ_TRIES, SlotImage, SlotWords, Table, word};
+use crate::os::atomic::{Ordering, fence, spin_loop};
 
 /// Reads something that only changes within [`changing`], without a lock. `None`: it is being changed all the time, or
 /// by a process that is stopped or dead: take the lock.
 #[inline]
 pub fn consistently<R>(table: &Table, read: impl Fn() -> R) -> Option<R> {
-    for _ in 0..100 {
+    for _ in 0..READ_TRIES {
         // Pairs with: the two version stores in `changing`.
         let before = table.get32(header!(index_version));
         if before & 1 == 0 {
@@ -22,7 +22,7 @@ pub fn consistently<R>(table: &Table, read: impl Fn() -> R) -> Option<R> {
                 return Some(answer);
             }
         }
-        core::hint::spin_loop();
+        spin_loop();
     }
     None
 }
@@ -69,7 +69,7 @@ fn home(key: i32, words: u32) -> u32 {
 
 /// Looks `key` up without a lock.
 pub fn find(table: &Table, key: i32) -> Lookup {
-    for _ in 0..100 {
+    for _ in 0..READ_TRIES {
         match consistently(table, || probe(table, key)) {
             None => return Lookup::Busy,
             Some(None) => return Lookup::Absent,

@@ -19,14 +19,14 @@ use super::live::Identity;
 use super::namespace::Namespace;
 use super::recover;
 use super::table::Table;
+use crate::os::atomic::{Ordering, real_or_model, spin_loop};
 use crate::os::futex;
-use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 const WAITERS: u32 = 1 << 31;
 /// Tries without sleeping, some tens of microseconds: a critical section takes less than one, and a sleeper costs its
 /// waker a system call.
-const SPINS: u32 = 2000;
+const SPINS: u32 = real_or_model(2000, 1);
 /// How long one sleep lasts before the owner is looked at.
 const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -76,7 +76,7 @@ pub fn lock(namespace: &Namespace, me: Identity) -> Held<'_> {
         {
             return held;
         }
-        core::hint::spin_loop();
+        spin_loop();
     }
     let mut suspect = 0;
     loop {

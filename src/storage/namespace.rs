@@ -8,12 +8,12 @@ use super::lock::{self, Held};
 use super::obstacle::{Obstacle, Stored};
 use super::slots;
 use super::table::{Journal, SlotImage, Table, TableMap};
+use crate::os::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::os::file::{self, Status};
 use crate::os::path::Path;
 use crate::os::signals::{Blocked, Sets};
 use crate::os::{OsError, OsResult, credentials, elsewhere, process};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// The limits, as the header holds them. What they mean is the rules' business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,25 @@ impl Namespace {
             owner: table.uid,
             seen_in_place: AtomicU64::new(0),
             rounds_files,
+            preparing: AtomicU32::new(0),
+        }
+    }
+
+    /// The model's: a namespace over words that are there already, without a directory.
+    #[cfg(shmshim_model)]
+    pub fn over(map: TableMap) -> Namespace {
+        let nowhere = Path::from_bytes(b"/nowhere").unwrap_or_default();
+        Namespace {
+            table: Table::new(map),
+            directory: nowhere,
+            segments: nowhere,
+            scope: Scope::User,
+            opened_by: process::euid(),
+            table_name: b"registry",
+            table_file: (0, 0),
+            owner: process::euid(),
+            seen_in_place: AtomicU64::new(0),
+            rounds_files: false,
             preparing: AtomicU32::new(0),
         }
     }

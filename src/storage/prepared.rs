@@ -22,9 +22,9 @@ use super::namespace::Namespace;
 use super::obstacle::Stored;
 use super::slots;
 use super::table::{Journal, Table};
+use crate::os::atomic::{Ordering, real_or_model, spin_loop};
 use crate::os::file::{self, Lock};
 use crate::os::{futex, map, process};
-use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 /// A cell that was prepared for a child.
@@ -74,8 +74,8 @@ impl Handover {
 }
 
 /// How often a child looks for its parent to let go before it sleeps, some microseconds; then how often and how long.
-const HANDOVER_SPINS: u32 = 200;
-const HANDOVER_NAPS: u32 = 2;
+const HANDOVER_SPINS: u32 = real_or_model(200, 1);
+const HANDOVER_NAPS: u32 = real_or_model(2, 1);
 const HANDOVER_NAP: Duration = Duration::from_millis(1);
 
 /// The parent begins to prepare this cell.
@@ -242,7 +242,7 @@ impl Namespace {
             if self.is_let_go(child) {
                 return true;
             }
-            core::hint::spin_loop();
+            spin_loop();
         }
         let word = self.table().word32(cell!(child.cell(), handover));
         let waited = Handover::Waited.of(child);

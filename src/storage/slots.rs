@@ -21,7 +21,7 @@ use super::live::Identity;
 use super::lock::Held;
 use super::obstacle::{Obstacle, Stored};
 use super::table::{Journal, SlotImage, change_slot, word};
-use core::sync::atomic::Ordering;
+use crate::os::atomic::Ordering;
 
 /// What a new segment is to be.
 #[derive(Clone, Copy, Debug)]

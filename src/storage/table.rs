@@ -11,9 +11,12 @@
 use super::layout::{self, Header, JournalEntry, Record, Slot, SlotState, header, record, slot};
 use super::lock::Held;
 use crate::os::OsResult;
+use crate::os::atomic::{AtomicU32, AtomicU64, Ordering, fence, real_or_model, spin_loop};
 use crate::os::map::{Block, SharedMap};
 use core::ptr::NonNull;
-use core::sync::atomic::{Ordering, fence};
+
+/// How often a reader without the lock tries.
+pub(super) const READ_TRIES: u32 = real_or_model(100, 2);
 
 /// A table file, mapped.
 pub type TableMap = SharedMap<{ layout::FILE_BYTES as usize }>;
@@ -113,12 +116,12 @@ impl Table {
     }
 
     /// The word itself, for the kernel to read.
-    pub(super) fn word64(&self, offset: u32) -> &core::sync::atomic::AtomicU64 {
+    pub(super) fn word64(&self, offset: u32) -> &AtomicU64 {
         self.words().word64_at(offset)
     }
 
     /// The word itself, for the lock.
-    pub(super) fn word32(&self, offset: u32) -> &core::sync::atomic::AtomicU32 {
+    pub(super) fn word32(&self, offset: u32) -> &AtomicU32 {
         self.words().word32_at(offset)
     }
 
@@ -164,7 +167,7 @@ impl Table {
             return true;
         }
         let words = self.slot(index);
-        for _ in 0..100 {
+        for _ in 0..READ_TRIES {
             // Pairs with: the two version stores in `change_slot`.
             let before = word!(words, Slot, version).load(Ordering::Acquire);
             if before & 1 == 0 {
@@ -174,7 +177,7 @@ impl Table {
                     return true;
                 }
             }
-            core::hint::spin_loop();
+            spin_loop();
         }
         false
     }

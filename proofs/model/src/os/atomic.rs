@@ -5,6 +5,11 @@ use crate::mortal;
 
 pub use crate::checker::atomic::{Ordering, fence};
 
+/// What `src/storage` says for the model.
+pub const fn real_or_model(_real: u32, model: u32) -> u32 {
+    model
+}
+
 /// A turn of a loop that waits for somebody: there are two at most here, so nobody has to be let through.
 pub fn spin_loop() {}
 
@@ -135,20 +140,4 @@ impl Looks {
             }
         }
     }
-}
-
-/// Sleeping on a word: others run meanwhile. Every sleep may end early, so this one always does.
-pub mod futex {
-    use super::{AtomicU32, Ordering};
-    use core::time::Duration;
-
-    /// Lets others run, if `word` still holds `seen`.
-    pub fn wait(word: &AtomicU32, seen: u32, _: Duration) {
-        if word.load(Ordering::Relaxed) == seen {
-            crate::checker::thread::yield_now();
-        }
-    }
-
-    /// Nobody sleeps for longer than a turn.
-    pub fn wake_one(_: &AtomicU32) {}
 }

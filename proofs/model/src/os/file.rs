@@ -1,6 +1,6 @@
 //! Real files, but for those of `live/`: whether one is locked is asked of `mortal.rs`.
 
-pub use super::real_file::*;
+pub use super::real::file::*;
 
 use super::path::Path;
 use super::{OsError, OsResult};
@@ -17,12 +17,12 @@ thread_local! {
 pub fn open(path: &Path, flags: i32, mode: u32) -> OsResult<Fd> {
     let text = std::str::from_utf8(path.as_bytes()).unwrap();
     let Some((_, cell)) = text.rsplit_once("/live/") else {
-        let fd = super::real_file::open(path, flags, mode)?;
+        let fd = super::real::file::open(path, flags, mode)?;
         OPENED.with_borrow_mut(|opened| opened.remove(&fd.number()));
         return Ok(fd);
     };
     let null = Path::from_bytes(b"/dev/null").unwrap();
-    let fd = super::real_file::open(&null, libc::O_RDONLY, 0)?;
+    let fd = super::real::file::open(&null, libc::O_RDONLY, 0)?;
     let cell = cell.parse().unwrap();
     OPENED.with_borrow_mut(|opened| opened.insert(fd.number(), cell));
     Ok(fd)
@@ -35,7 +35,7 @@ pub fn cell_of(fd: &Fd) -> Option<u32> {
 
 /// What is said of a liveness file: it is one.
 pub fn status(fd: &Fd) -> OsResult<Status> {
-    let real = super::real_file::status(fd)?;
+    let real = super::real::file::status(fd)?;
     Ok(match cell_of(fd) {
         None => real,
         Some(_) => Status {

@@ -1,6 +1,6 @@
 //! Shared memory of the model checker's words, made when they are first looked at.
 
-pub use super::real_map::{Place, map_segment, unmap_segment};
+pub use super::real::map::{Place, map_segment, unmap_segment};
 
 use super::atomic::{AtomicU32, AtomicU64};
 use super::file::{self, Fd};

@@ -1,6 +1,6 @@
 //! The real process, and a clock that stands still: the same story must run the same way each time.
 
-pub use super::real_process::*;
+pub use super::real::process::*;
 
 /// The time of every story.
 pub fn now_secs() -> i64 {

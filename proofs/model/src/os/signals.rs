@@ -1,6 +1,6 @@
 //! Nobody is interrupted here: what blocks signals does nothing.
 
-pub use super::real_signals::{Mask, are_handled};
+pub use super::real::signals::{Mask, are_handled};
 
 use super::atomic::AtomicU64;
 

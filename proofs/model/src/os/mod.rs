@@ -1,0 +1,14 @@
+//! The ground under the storage: that of `src/os`, but for what is told here.
+
+#[allow(dead_code, unused_imports)]
+#[path = "../../../../src/os/mod.rs"]
+mod real;
+// What is declared below comes before what is taken over.
+pub use real::*;
+
+pub mod atomic;
+pub mod file;
+pub mod futex;
+pub mod map;
+pub mod process;
+pub mod signals;
