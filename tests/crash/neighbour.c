@@ -186,6 +186,18 @@ static bool holds(struct actor *actor, job *job, int argument, int *value, const
 	return true;
 }
 
+/* In system scope the namespace is root's, who makes it before others come. */
+static void place_of_root(void)
+{
+	struct actor first;
+	int value;
+	place("system", 0, 01777);
+	actor_of(&first, 0);
+	if (!holds(&first, job_make_next, 0, &value, "root makes the namespace") || value != 1)
+		fatal("root could not make the namespace");
+	actor_kill(&first);
+}
+
 static void one_lie(enum lie which, enum deed then)
 {
 	struct actor owner, stranger, again;
@@ -195,11 +207,7 @@ static void one_lie(enum lie which, enum deed then)
 	bool good = true;
 
 	snprintf(what, sizeof what, "a stranger has written %s, the owner %s", names[which], deeds[then]);
-	place("system", 0, 01777);
-	/* Root makes the namespace, as is advised. */
-	actor_of(&owner, 0);
-	holds(&owner, job_make_next, 0, &value, what);
-	actor_kill(&owner);
+	place_of_root();
 	actor_of(&owner, OWNER);
 	actor_of(&stranger, STRANGER);
 	actor_of(&again, OWNER);
@@ -273,7 +281,7 @@ static void honest(void)
 {
 	struct actor owner, stranger;
 	int value;
-	place("system", 0, 01777);
+	place_of_root();
 	actor_of(&owner, OWNER);
 	actor_of(&stranger, STRANGER);
 	if (holds(&owner, job_make, 0, &value, "honest") && holds(&stranger, job_attach, 0, &value, "honest") &&
@@ -305,7 +313,7 @@ static void another_uid_reaps(bool root_comes)
 	const char *what = "a segment that another uid finds dead";
 	struct actor owner, stranger, again;
 	int value;
-	place("system", 0, 01777);
+	place_of_root();
 	actor_of(&owner, OWNER);
 	actor_of(&stranger, STRANGER);
 	if (!holds(&owner, job_make, 0, &value, what) || value < 0 || !holds(&owner, job_remove, 0, &value, what) ||
@@ -343,11 +351,7 @@ static enum reached removed_together(struct point point)
 	struct tracee tracee;
 	struct answer answer;
 	int value;
-	place("system", 0, 01777);
-	/* Root makes the namespace: who owns its directories may remove any file in them. */
-	actor_of(&owner, 0);
-	holds(&owner, job_make_next, 0, &value, what);
-	actor_kill(&owner);
+	place_of_root();
 	actor_of(&owner, OWNER);
 	actor_of(&stranger, STRANGER);
 	if (!holds(&stranger, job_make_next, 0, &value, what) || !holds(&owner, job_make, 0, &value, what) || value < 0 ||

@@ -438,6 +438,9 @@ void run_side(const struct program *program, const bool *kept, const struct side
 	prepare_base();
 	open_channels();
 	begin_epoch(&run.names);
+	/* A namespace of several users is root's: the first to look at it makes it. */
+	if (program->setup.several_uids)
+		look(0, NULL);
 	for (int k = 0; k < program->count; k++)
 		if (kept[k])
 			do_step(&program->steps[k]);

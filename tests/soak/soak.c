@@ -371,6 +371,9 @@ int main(int count, char **arguments)
 	}
 	begin(system);
 	actor_start(&observer);
+	/* What all users share is made by root. */
+	if (system && actor_do(&observer, job_sweep_all, 0).value != 0)
+		fatal("the namespace could not be made");
 	soak->forced = forced;
 	if (forced && actor_do(&observer, job_force, 1).value != 0)
 		fatal("shm_rmid_forced cannot be set");
