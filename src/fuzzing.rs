@@ -2,7 +2,7 @@
 
 use crate::os::huge::{Mount, parse_mount};
 use crate::os::path::Path;
-use crate::os::{file, seccomp};
+use crate::os::{dir, seccomp};
 use crate::storage::directory::{Scope, parse_scope};
 
 /// A line of `/proc/self/mountinfo`: the log2 of the page size, where it is, whether it is read-only.
@@ -18,7 +18,7 @@ pub fn scope(text: &[u8]) -> Option<(Scope, bool)> {
 
 /// What the kernel has filled in for a directory. Returns the last answer of `each`.
 pub fn names(filled: &[u8], mut each: impl FnMut(&[u8]) -> bool) -> bool {
-    file::each_in(filled, &mut each)
+    dir::each_in(filled, &mut each)
 }
 
 /// What a seccomp filter answers to a call.

@@ -22,6 +22,19 @@ impl Drop for Fd {
     }
 }
 
+/// Where a path begins: with an open directory only its last name counts, which is looked up there; without one the whole
+/// of it.
+pub type At<'a> = Option<&'a Fd>;
+
+/// Descriptor and address of the text, as the system calls want them.
+#[inline]
+pub(super) fn place(dir: At<'_>, path: &Path) -> (i32, usize) {
+    match dir {
+        Some(dir) => (dir.0, path.name_addr()),
+        None => (libc::AT_FDCWD, path.addr()),
+    }
+}
+
 /// What `fstat` says of a file, as far as we ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -59,6 +72,11 @@ impl Status {
         self.mode & libc::S_IFMT == libc::S_IFDIR
     }
 
+    /// Whether it is a symbolic link.
+    pub fn is_link(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFLNK
+    }
+
     /// Permission bits with set-uid, set-gid and sticky.
     pub fn permissions(&self) -> u32 {
         self.mode & 0o7777
@@ -88,7 +106,25 @@ const LARGE: i32 = libc::O_LARGEFILE;
 
 /// Opens `path` with `flags`; a symbolic link at its end is refused (`ELOOP`).
 pub fn open(path: &Path, flags: i32, mode: u32) -> OsResult<Fd> {
-    open_at(libc::AT_FDCWD, path.addr(), flags | ALWAYS, mode)
+    open_in(None, path, flags, mode)
+}
+
+/// [`open`], in a directory: see [`At`].
+#[inline]
+pub fn open_in(dir: At<'_>, path: &Path, flags: i32, mode: u32) -> OsResult<Fd> {
+    let (dir, name) = place(dir, path);
+    open_at(dir, name, flags | ALWAYS, mode)
+}
+
+/// Opens the directory `path` to look names up in it: what stands there and is none, a link included, is refused
+/// (`ENOTDIR`).
+pub fn open_dir(dir: At<'_>, path: &Path) -> OsResult<Fd> {
+    open_in(dir, path, libc::O_PATH | libc::O_DIRECTORY, 0)
+}
+
+/// Opens the directory `path` to read it, lock it, or change its mode.
+pub fn open_dir_to_read(dir: At<'_>, path: &Path) -> OsResult<Fd> {
+    open_in(dir, path, libc::O_RDONLY | libc::O_DIRECTORY, 0)
 }
 
 /// Opens `path` and follows links, for files of the system such as `/proc`.
@@ -144,7 +180,18 @@ pub fn status(fd: &Fd) -> OsResult<Status> {
 
 /// `lstat`: of the link itself where `path` is one.
 pub fn status_of(path: &Path) -> OsResult<Status> {
-    stat_with(libc::AT_FDCWD, path.addr(), libc::AT_SYMLINK_NOFOLLOW)
+    status_in(None, path)
+}
+
+/// [`status_of`], in a directory.
+pub fn status_in(dir: At<'_>, path: &Path) -> OsResult<Status> {
+    let (dir, name) = place(dir, path);
+    stat_with(dir, name, libc::AT_SYMLINK_NOFOLLOW)
+}
+
+/// `stat`: of what a link of the system's leads to.
+pub fn status_following(path: &CStr) -> OsResult<Status> {
+    stat_with(libc::AT_FDCWD, path.as_ptr() as usize, 0)
 }
 
 #[cfg(target_pointer_width = "64")]
@@ -231,8 +278,6 @@ pub enum Lock {
     TryShared,
     /// `LOCK_EX`, at once or not at all.
     TryExclusive,
-    /// `LOCK_EX`, as long as it takes.
-    Exclusive,
 }
 
 /// `flock`. `Ok(false)`: somebody else holds it.
@@ -240,7 +285,6 @@ pub fn lock(fd: &Fd, how: Lock) -> OsResult<bool> {
     let operation = match how {
         Lock::TryShared => libc::LOCK_SH | libc::LOCK_NB,
         Lock::TryExclusive => libc::LOCK_EX | libc::LOCK_NB,
-        Lock::Exclusive => libc::LOCK_EX,
     };
     loop {
         // SAFETY: no memory is involved.
@@ -314,6 +358,44 @@ pub fn allocate(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
     )
 }
 
+/// [`allocate`], also on a file system that cannot do that: there zeros are written, but not over the first `used` bytes,
+/// which were written before.
+pub fn allocate_behind(fd: &Fd, offset: u64, used: u64, len_bytes: u64) -> OsResult<()> {
+    match allocate(fd, offset, len_bytes) {
+        Err(OsError(libc::EOPNOTSUPP)) => {
+            write_zeros(fd, offset + used, len_bytes.saturating_sub(used))
+        }
+        answer => answer,
+    }
+}
+
+#[cold]
+fn write_zeros(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
+    static ZEROS: [u8; 4096] = [0; 4096];
+    let start = [
+        fd.0 as usize,
+        offset as usize,
+        libc::SEEK_SET as usize,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: takes numbers; the position that it moves is that of a descriptor of ours.
+    unsafe { raw::call(libc::SYS_lseek, start)? };
+    let mut left = len_bytes;
+    while left > 0 {
+        let count = left.min(ZEROS.len() as u64) as usize;
+        let args = [fd.0 as usize, ZEROS.as_ptr() as usize, count, 0, 0, 0];
+        // SAFETY: the bytes are a constant, and as many as said.
+        match unsafe { raw::call(libc::SYS_write, args) } {
+            Ok(written) => left = left.saturating_sub(written as u64),
+            Err(OsError(libc::EINTR)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// `fchmod`.
 pub fn set_permissions(fd: &Fd, mode: u32) -> OsResult<()> {
     retry(libc::SYS_fchmod, [fd.0 as usize, mode as usize, 0, 0, 0, 0])
@@ -357,56 +439,6 @@ pub fn remove_attribute_of_path_fd(fd: &Fd, name: &CStr) -> OsResult<()> {
     retry(
         libc::SYS_removexattr,
         [link.addr(), name.as_ptr() as usize, 0, 0, 0, 0],
-    )
-}
-
-/// `unlink`.
-pub fn unlink(path: &Path) -> OsResult<()> {
-    retry(
-        libc::SYS_unlinkat,
-        [libc::AT_FDCWD as usize, path.addr(), 0, 0, 0, 0],
-    )
-}
-
-/// `rmdir`.
-pub fn remove_dir(path: &Path) -> OsResult<()> {
-    retry(
-        libc::SYS_unlinkat,
-        [
-            libc::AT_FDCWD as usize,
-            path.addr(),
-            libc::AT_REMOVEDIR as usize,
-            0,
-            0,
-            0,
-        ],
-    )
-}
-
-/// `mkdir` of a directory that its owner can use, whatever the umask.
-pub fn make_dir(path: &Path, mode: u32) -> OsResult<()> {
-    retry(
-        libc::SYS_mkdirat,
-        [libc::AT_FDCWD as usize, path.addr(), mode as usize, 0, 0, 0],
-    )?;
-    retry(
-        libc::SYS_fchmodat,
-        [libc::AT_FDCWD as usize, path.addr(), mode as usize, 0, 0, 0],
-    )
-}
-
-/// `rename` that never replaces: `EEXIST` when `to` is there. File systems without that ability answer `EINVAL`.
-pub fn rename_new(from: &Path, to: &Path) -> OsResult<()> {
-    retry(
-        libc::SYS_renameat2,
-        [
-            libc::AT_FDCWD as usize,
-            from.addr(),
-            libc::AT_FDCWD as usize,
-            to.addr(),
-            libc::RENAME_NOREPLACE as usize,
-            0,
-        ],
     )
 }
 
@@ -531,74 +563,9 @@ pub fn append_line(path: &CStr, bytes: &[u8]) -> OsResult<()> {
     })
 }
 
-/// Calls `each` with every name in the open directory but `.` and `..`, until it answers `false`.
-pub fn for_each_entry(dir: &Fd, mut each: impl FnMut(&[u8]) -> bool) -> OsResult<()> {
-    #[repr(align(8))]
-    struct Buffer([u8; 1024]);
-    let mut buffer = Buffer([0; 1024]);
+pub(super) fn retry(number: libc::c_long, args: [usize; 6]) -> OsResult<()> {
     loop {
-        // SAFETY: the buffer is live and as long as said.
-        let filled = unsafe {
-            raw::call(
-                libc::SYS_getdents64,
-                [
-                    dir.0 as usize,
-                    buffer.0.as_mut_ptr() as usize,
-                    buffer.0.len(),
-                    0,
-                    0,
-                    0,
-                ],
-            )?
-        };
-        if filled == 0 {
-            return Ok(());
-        }
-        if !each_in(buffer.0.get(..filled).unwrap_or(&[]), &mut each) {
-            return Ok(());
-        }
-    }
-}
-
-/// Calls `each` with the names in what getdents64 has filled in, until it answers `false`. Returns the last answer.
-pub(crate) fn each_in(filled: &[u8], each: &mut impl FnMut(&[u8]) -> bool) -> bool {
-    // struct linux_dirent64: u64 inode, i64 offset, u16 length of this entry, u8 type, name with NUL.
-    let mut rest = filled;
-    while let (Some(&[low, high]), Some(tail)) = (rest.get(16..18), rest.get(19..)) {
-        let entry_len = usize::from(u16::from_ne_bytes([low, high]));
-        let name = tail.split(|&byte| byte == 0).next().unwrap_or(&[]);
-        if name != b"." && name != b".." && !each(name) {
-            return false;
-        }
-        match rest.get(entry_len..) {
-            Some(next) if entry_len > 0 => rest = next,
-            _ => break,
-        }
-    }
-    true
-}
-
-/// The current working directory, absolute.
-pub fn working_directory() -> OsResult<Path> {
-    let mut buffer = [0u8; super::path::CAPACITY];
-    // SAFETY: the buffer is live and as long as said.
-    unsafe {
-        raw::call(
-            libc::SYS_getcwd,
-            [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0],
-        )?
-    };
-    let text = buffer.split(|&byte| byte == 0).next().unwrap_or(&[]);
-    // A directory out of our reach is told as "(unreachable)/…".
-    if text.first() != Some(&b'/') {
-        return Err(OsError(libc::ENOENT));
-    }
-    Path::from_bytes(text).ok_or(OsError(libc::ENAMETOOLONG))
-}
-
-fn retry(number: libc::c_long, args: [usize; 6]) -> OsResult<()> {
-    loop {
-        // SAFETY: every caller in this file passes live, NUL-terminated paths and live buffers of the right size.
+        // SAFETY: every caller, here and in `dir.rs`, passes live, NUL-terminated paths and live buffers of the right size.
         match unsafe { raw::call(number, args) } {
             Ok(_) => return Ok(()),
             Err(OsError(libc::EINTR)) => {}

@@ -4,7 +4,7 @@ use super::file::{self, Fd};
 use super::map::Place;
 use super::pages::PageVec;
 use super::path::Path;
-use super::{OsError, OsResult, map, raw};
+use super::{OsError, OsResult, dir, map, raw};
 use core::ffi::CStr;
 
 /// Where the kernel shows what is mounted.
@@ -29,7 +29,7 @@ pub fn page_sizes_log2(out: &mut [u32]) -> OsResult<usize> {
     add(default);
     let path = Path::from_bytes(b"/sys/kernel/mm/hugepages").unwrap_or_default();
     match file::open(&path, libc::O_RDONLY | libc::O_DIRECTORY, 0) {
-        Ok(dir) => file::for_each_entry(&dir, |name| {
+        Ok(fd) => dir::for_each_entry(&fd, |name| {
             let kib = name
                 .strip_prefix(b"hugepages-")
                 .and_then(|rest| rest.strip_suffix(b"kB"));

@@ -15,6 +15,7 @@ pub mod atfork;
 pub mod atomic;
 pub mod brief;
 pub mod credentials;
+pub mod dir;
 pub mod elsewhere;
 pub mod env;
 pub mod errno;
@@ -31,6 +32,7 @@ pub mod seccomp;
 pub mod signals;
 pub mod threads;
 pub mod usermem;
+pub mod userns;
 
 /// The kernel's error number of a refused system call, as a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +70,8 @@ impl OsError {
             libc::ELOOP => "ELOOP",
             libc::EOVERFLOW => "EOVERFLOW",
             libc::EDQUOT => "EDQUOT",
+            libc::ESTALE => "ESTALE",
+            libc::ENXIO => "ENXIO",
             libc::EOPNOTSUPP => "EOPNOTSUPP",
             _ => "an error",
         }

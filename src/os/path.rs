@@ -112,6 +112,31 @@ impl Path {
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
     }
 
+    /// The last name of the path: all of it where there is no `/`.
+    pub fn name(&self) -> &[u8] {
+        self.as_bytes().get(self.name_at()..).unwrap_or(&[])
+    }
+
+    /// Where the last name begins.
+    fn name_at(&self) -> usize {
+        let slash = self.as_bytes().iter().rposition(|&byte| byte == b'/');
+        slash.map_or(0, |at| at + 1)
+    }
+
+    /// The address of the last name, for a system call.
+    pub(super) fn name_addr(&self) -> usize {
+        self.addr() + self.name_at()
+    }
+
+    /// Takes the last name away, and the `/` in front of it: the path of the directory that it lies in.
+    pub fn pop(&mut self) {
+        let end = self.name_at().saturating_sub(1).max(1).min(self.len);
+        if let Some(rest) = self.bytes.get_mut(end..self.len) {
+            rest.fill(0);
+        }
+        self.len = end;
+    }
+
     /// The address of the text, for a system call.
     pub(super) fn addr(&self) -> usize {
         self.bytes.as_ptr() as usize
@@ -127,7 +152,17 @@ impl Default for Path {
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.as_bytes().utf8_chunks() {
-            f.write_str(chunk.valid())?;
+            for part in chunk.valid().split_inclusive(char::is_control) {
+                let mut chars = part.chars();
+                match chars.next_back() {
+                    // As the kernel shows it in its own lists: a line of the trace stays one.
+                    Some(last) if last.is_control() => {
+                        f.write_str(chars.as_str())?;
+                        write!(f, "\\{:03o}", u32::from(last))?;
+                    }
+                    _ => f.write_str(part)?,
+                }
+            }
             if !chunk.invalid().is_empty() {
                 f.write_str("\u{fffd}")?;
             }
@@ -184,6 +219,25 @@ mod tests {
             path.push_decimal(number).unwrap();
             assert_eq!(path.to_string(), format!("{number:08x}{number}"));
         }
+    }
+
+    #[test]
+    fn the_last_name_is_what_stands_behind_the_last_slash() {
+        let mut path = Path::from_bytes(b"/dev/shm").unwrap();
+        assert_eq!(path.name(), b"shm");
+        path.pop();
+        assert_eq!(path.as_bytes(), b"/dev");
+        path.pop();
+        assert_eq!(path.as_bytes(), b"/");
+        path.pop();
+        assert_eq!((path.as_bytes(), path.name()), (&b"/"[..], &b""[..]));
+        assert_eq!(Path::from_bytes(b"alone").unwrap().name(), b"alone");
+    }
+
+    #[test]
+    fn a_path_is_shown_on_one_line() {
+        let path = Path::from_bytes(b"/a\nb\x1b[1mc\xc3\xa9").unwrap();
+        assert_eq!(path.to_string(), "/a\\012b\\033[1mc\u{e9}");
     }
 
     #[test]

@@ -111,21 +111,15 @@ pub fn capable(number: u32) -> bool {
 
 /// The soft limit of memory that may be locked, in bytes; `u64::MAX` for none.
 pub fn memlock_limit_bytes() -> u64 {
+    limit(libc::RLIMIT_MEMLOCK as usize)
+}
+
+/// The soft limit of one of the `RLIMIT_` numbers; `u64::MAX` for none.
+pub fn limit(which: usize) -> u64 {
     let mut limits = [0u64; 2];
+    let place = limits.as_mut_ptr() as usize;
     // SAFETY: the buffer is a struct rlimit64; asking only.
-    let asked = unsafe {
-        raw::call(
-            libc::SYS_prlimit64,
-            [
-                0,
-                libc::RLIMIT_MEMLOCK as usize,
-                0,
-                limits.as_mut_ptr() as usize,
-                0,
-                0,
-            ],
-        )
-    };
+    let asked = unsafe { raw::call(libc::SYS_prlimit64, [0, which, 0, place, 0, 0]) };
     let [soft, _] = limits;
     if asked.is_ok() { soft } else { 0 }
 }

@@ -181,9 +181,13 @@ impl Session {
         let Some(error) = obstacle.os_error() else {
             return obstacle.into();
         };
-        if let Obstacle::System { .. } = obstacle {
-            let gone = error.0 == libc::ENOENT && self.host.namespace.is_reachable();
-            return if gone {
+        if let Obstacle::System { path, .. } = obstacle {
+            let namespace = &self.host.namespace;
+            let gone = error.0 == libc::ENOENT && namespace.is_reachable();
+            let (slot, id) = (request.id.slot(), request.id.raw());
+            return if gone && namespace.end_if_lost(self.me, slot, id) {
+                Obstacle::FileGone { path }.into()
+            } else if gone {
                 Errno::Eidrm
                     .because(Reason::RemovedMeanwhile(request.id))
                     .into()

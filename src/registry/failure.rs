@@ -65,16 +65,30 @@ fn errno_of(obstacle: &Obstacle) -> i32 {
         | Obstacle::WrongOwner { .. }
         | Obstacle::WrongMode { .. }
         | Obstacle::LooseBase { .. }
+        | Obstacle::ForeignWay { .. }
+        | Obstacle::ForeignLink { .. }
+        | Obstacle::NotSearchable { .. }
+        | Obstacle::NoBase { .. }
+        | Obstacle::NoDefault
+        | Obstacle::NoPlace { .. }
+        | Obstacle::TooLong { .. }
+        | Obstacle::NotRoots { .. }
+        | Obstacle::Unmapped { .. }
+        | Obstacle::OtherUser { .. }
+        | Obstacle::LockedFor { .. }
+        | Obstacle::InTheWay { .. }
         | Obstacle::HardLinked { .. }
         | Obstacle::Incoherent { .. }
         | Obstacle::Missing { .. }
-        | Obstacle::Exchanged { .. }
+        | Obstacle::NotInPlace { .. }
         | Obstacle::OtherVersion { .. }
         | Obstacle::Damaged { .. }
         | Obstacle::OtherLength { .. }
         | Obstacle::OtherCreator { .. }
         | Obstacle::NotAlone { .. }
         | Obstacle::BadSetting { .. } => Errno::Eacces.raw(),
+        // As of a segment that was removed: shmat alone finds out.
+        Obstacle::FileGone { .. } => Errno::Eidrm.raw(),
         Obstacle::NoRoom { .. } | Obstacle::TableFull { .. } => Errno::Enomem.raw(),
         Obstacle::System { error, .. } | Obstacle::Call { error, .. } => errno_of_os(*error),
     }
@@ -88,6 +102,8 @@ fn errno_of_os(error: OsError) -> i32 {
         | libc::ENOENT
         | libc::ENOTDIR
         | libc::ELOOP
+        | libc::ENXIO
+        | libc::ESTALE
         | libc::EISDIR => Errno::Eacces.raw(),
         _ => Errno::Enomem.raw(),
     }

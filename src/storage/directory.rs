@@ -1,23 +1,29 @@
-//! Where the namespace lies, and whether that place can be trusted.
+//! A namespace's place, and whether it can be trusted.
 //!
 //! ```text
-//!   /dev/shm/.shmshim-uid1000/      0700, owned by the effective uid        user scope
-//!   /dev/shm/.shmshim/              1777, for all uids                      system scope
+//!   /dev/shm/.shmshim-uid1000/      0700, owned by the effective uid            user scope
+//!   /dev/shm/.shmshim/              0755, owned by root or the effective uid    system scope
 //!   …-session4711                   the same for one login session
 //!     registry                      the table, 0600 or 0666
 //!     segments/SYSV0000162e.32769   one file per segment, mode and owner as the segment's creator set them
 //!     live/17                       one file per process cell
 //! ```
 //!
-//! The base is /dev/shm, or /tmp where there is no /dev/shm to write to: a fixed rule, for two programs of one user
-//! must agree; never an inherited TMPDIR. `SHMSHIM_DIR` names another base. A runtime directory is built whole
-//! under a name that nobody looks up, and renamed into place last, so a half-made one is never seen. What is found
-//! there is checked and, when it is not as we would have made it, refused; nothing is ever repaired that is not
-//! known to be ours.
+//! `segments` and `live` have mode 0700, or 1777 in system scope. Where the base is, and who could exchange what lies on
+//! the way to it, says `base.rs`. What is found in the base is checked and, when it is not as we would have made it,
+//! refused; nothing is changed that is not known to be ours. How it is made says `building.rs`.
+//!
+//! In system scope others have no right to make names in the runtime directory itself, and it must be root's or one's
+//! own: then nobody else can put another `registry`, `segments` or `live` into it.
+//!
+//! In a user namespace the name says which uid it is outside: `.shmshim-uid54001-as0`. Programs that call one uid by
+//! different numbers never share a table of uids, and nobody can make what is another's by his number.
 
+use super::base::{self, Choice};
 use super::obstacle::{Obstacle, Stored};
-use crate::os::file::{self, Fd, Lock, Status};
-use crate::os::path::Path;
+use crate::os::file::{self, Fd, Status};
+use crate::os::path::{CAPACITY, Path};
+use crate::os::userns::{self, UNMAPPED, Uid};
 use crate::os::{OsError, env, process};
 
 /// For whom a namespace is.
@@ -50,10 +56,15 @@ pub struct Place {
     pub scope: Scope,
     /// The effective uid of whoever chose it.
     pub euid: u32,
+    /// Who has chosen the base.
+    pub choice: Choice,
 }
 
-const STICKY: u32 = 0o1000;
-const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// The directories in the runtime directory.
+pub(super) const PARTS: [&[u8]; 2] = [b"segments", b"live"];
+
+/// Room for the longest name that is made below the runtime directory.
+const BELOW: usize = 64;
 
 impl Place {
     /// Reads the settings and chooses. In an AT_SECURE process the environment is not asked.
@@ -66,51 +77,46 @@ impl Place {
         } else {
             (Scope::User, false)
         };
-        let base = match trusted.then(base_setting).transpose()?.flatten() {
-            Some(base) => base,
-            None => default_base(),
-        };
         let mut name = Path::new();
-        let built = match scope {
-            Scope::User => name
-                .push(b".shmshim-uid")
-                .and_then(|()| name.push_decimal(euid)),
-            Scope::System => name.push(b".shmshim"),
-        }
-        .and_then(|()| {
-            if session {
-                name.push(b"-session")
-            } else {
-                Some(())
+        directory_name(&mut name, scope, session, euid)?;
+        let given = if trusted { base::setting()? } else { None };
+        let (base, choice) = match given {
+            Some(base) => (base, Choice::Setting),
+            None => {
+                let is_own = |owner| is_owner(scope, euid, owner);
+                let base = base::default_base(name.as_bytes(), euid, is_own)?;
+                (base, Choice::Default)
             }
-        })
-        .and_then(|()| {
-            if session {
-                name.push_decimal(process::session() as u32)
-            } else {
-                Some(())
-            }
-        })
-        .and_then(|()| base.join(name.as_bytes()));
-        match built {
-            // Room for the longest name that is made below it.
-            Some(directory) if directory.as_bytes().len() + 64 < crate::os::path::CAPACITY => {
-                Ok(Place {
-                    base,
-                    directory,
-                    scope,
-                    euid,
-                })
-            }
-            _ => Err(Obstacle::BadSetting {
-                name: "SHMSHIM_DIR",
-                what: "is too long",
-            }),
+        };
+        let mut place = Place {
+            base,
+            directory: base,
+            scope,
+            euid,
+            choice,
+        };
+        place.set_directory(base, name.as_bytes())?;
+        Ok(place)
+    }
+
+    fn set_directory(&mut self, base: Path, name: &[u8]) -> Stored<()> {
+        let directory = base.join(name);
+        let fits = |path: &Path| path.as_bytes().len() + BELOW < CAPACITY;
+        self.directory = directory.filter(fits).ok_or(base::too_long(&base))?;
+        self.base = base;
+        Ok(())
+    }
+
+    /// The mode of the runtime directory.
+    pub fn directory_mode(&self) -> u32 {
+        match self.scope {
+            Scope::User => 0o700,
+            Scope::System => 0o755,
         }
     }
 
-    /// The mode of the runtime directory and those in it.
-    pub fn directory_mode(&self) -> u32 {
+    /// The mode of those in it.
+    pub fn part_mode(&self) -> u32 {
         match self.scope {
             Scope::User => 0o700,
             Scope::System => 0o1777,
@@ -125,87 +131,88 @@ impl Place {
         }
     }
 
-    /// Checks the base directory: a real directory, sticky or ours alone, on a file system that will do.
-    /// Returns that file system's magic number.
+    /// Checks the base directory and the way to it, and has both paths be those without links: a real directory, root's or
+    /// ours, in which nobody else can exchange anything, on a file system that will do. Returns the magic number of that.
     #[inline(never)]
-    pub fn check_base(&self) -> Stored<u64> {
-        let system = |doing, error| Obstacle::system(doing, &self.base, error);
-        let status = match file::open(&self.base, libc::O_PATH, 0) {
-            Ok(fd) => file::status(&fd).map_err(|error| system("stat", error))?,
-            Err(error) => return Err(system("open", error)),
-        };
-        if !status.is_dir() {
-            return Err(Obstacle::WrongKind {
-                path: self.base,
-                found: status.kind(),
-                wanted: "a directory",
-                owner: status.uid,
-            });
+    pub fn check_base(&mut self) -> Stored<u64> {
+        let (base, _) = base::resolve(&self.base, self.euid, self.choice)?;
+        if base != self.base {
+            let directory = self.directory;
+            self.set_directory(base, directory.name())?;
         }
-        let mode = status.permissions();
-        let ours = (status.uid == self.euid || status.uid == 0) && mode & WRITABLE_BY_OTHERS == 0;
-        if mode & STICKY == 0 && !ours {
-            return Err(Obstacle::LooseBase {
-                path: self.base,
-                owner: status.uid,
-                mode,
-            });
-        }
-        let system_of =
-            file::file_system_of(&self.base).map_err(|error| system("statfs", error))?;
-        if INCOHERENT.contains(&system_of.magic) {
+        let system = file::file_system_of(&self.base)
+            .map_err(|error| Obstacle::system("statfs", &self.base, error))?;
+        if INCOHERENT.contains(&system.magic) {
             return Err(Obstacle::Incoherent {
                 path: self.base,
-                magic: system_of.magic,
+                magic: system.magic,
             });
         }
-        Ok(system_of.magic)
+        if NO_PLACE.contains(&system.magic) {
+            return Err(Obstacle::NoPlace { path: self.base });
+        }
+        Ok(system.magic)
     }
 
-    /// Checks the runtime directory and the two in it. `Ok(false)`: there is none yet.
+    /// Checks the runtime directory. `Ok(None)`: there is none yet.
     #[inline(never)]
-    pub fn check_directory(&self) -> Stored<bool> {
-        let status = match file::status_of(&self.directory) {
+    pub fn check_directory(&self) -> Stored<Option<Status>> {
+        let path = &self.directory;
+        let status = match file::status_of(path) {
             Ok(status) => status,
-            Err(OsError(libc::ENOENT)) => return Ok(false),
-            Err(error) => return Err(Obstacle::system("stat", &self.directory, error)),
+            Err(OsError(libc::ENOENT)) => return Ok(None),
+            Err(error) => return Err(Obstacle::system("stat", path, error)),
         };
+        let mode = self.directory_mode();
+        if self.scope == Scope::System && status.is_dir() && !self.is_own(status.uid) {
+            return Err(Obstacle::NotRoots {
+                path: *path,
+                owner: status.uid,
+                mode: status.permissions(),
+            });
+        }
         let owner = match self.scope {
             Scope::User => self.euid,
-            // Whoever made it first. He could remove it, and nothing worse: see SECURITY.md.
             Scope::System => status.uid,
         };
-        check(
-            &self.directory,
-            &status,
-            "a directory",
-            owner,
-            self.directory_mode(),
-        )?;
-        for name in [&b"segments"[..], b"live"] {
-            let path = self.inside(name);
-            let mode = self.directory_mode();
-            let status = file::status_of(&path).map_err(|error| match error {
-                OsError(libc::ENOENT) => Obstacle::Missing { path, mode },
-                error => Obstacle::system("stat", &path, error),
-            })?;
-            check(&path, &status, "a directory", owner, self.directory_mode())?;
+        check(path, &status, "a directory", owner, mode)?;
+        Ok(Some(status))
+    }
+
+    /// Whether a runtime directory of this owner is one that we would use.
+    fn is_own(&self, owner: u32) -> bool {
+        is_owner(self.scope, self.euid, owner)
+    }
+
+    /// Opens the runtime directory that was checked, to change what lies in it.
+    pub(super) fn open_directory(&self, checked: &Status) -> Stored<Fd> {
+        let path = &self.directory;
+        let opened = file::open_dir_to_read(None, path)
+            .and_then(|fd| file::status(&fd).map(|status| (fd, status)));
+        match opened {
+            Ok((fd, status)) if status.identity() == checked.identity() => Ok(fd),
+            Ok(_) => Err(Obstacle::system("open", path, OsError(libc::ESTALE))),
+            Err(error) => Err(Obstacle::system("open", path, error)),
         }
+    }
+
+    /// Checks the directory `name` in the runtime directory, whose owner is known. `Ok(false)`: it is missing.
+    #[inline(never)]
+    pub(super) fn check_part(&self, name: &[u8], owner: u32) -> Stored<bool> {
+        let path = self.inside(name);
+        let status = match file::status_of(&path) {
+            Ok(status) => status,
+            Err(OsError(libc::ENOENT)) => return Ok(false),
+            Err(error) => return Err(Obstacle::system("stat", &path, error)),
+        };
+        check(&path, &status, "a directory", owner, self.part_mode())?;
         Ok(true)
     }
 
-    /// Checks the open table file.
+    /// Checks the open table file; its owner is the runtime directory's.
     #[inline(never)]
-    pub fn check_table(&self, path: &Path, fd: &Fd) -> Stored<Status> {
+    pub fn check_table(&self, path: &Path, fd: &Fd, owner: u32) -> Stored<Status> {
         let status = file::status(fd).map_err(|error| Obstacle::system("stat", path, error))?;
-        let owner = match self.scope {
-            Scope::User => self.euid,
-            Scope::System => {
-                let directory = file::status_of(&self.directory)
-                    .map_err(|error| Obstacle::system("stat", &self.directory, error))?;
-                directory.uid
-            }
-        };
         check(path, &status, "a regular file", owner, self.table_mode())?;
         if status.links != 1 {
             return Err(Obstacle::HardLinked {
@@ -218,160 +225,64 @@ impl Place {
 
     /// The path of `name` in the runtime directory.
     pub fn inside(&self, name: &[u8]) -> Path {
-        // `choose` has made sure of the room.
+        // `set_directory` has made sure of the room.
         self.directory.join(name).unwrap_or(self.directory)
     }
-
-    /// Makes the runtime directory: `fill` puts the table into a directory that nobody knows yet, then it gets its
-    /// name. Somebody else may be faster; then theirs counts and ours goes.
-    pub fn make(&self, fill: impl FnOnce(&Place) -> Stored<()>) -> Stored<()> {
-        match self.try_make(fill) {
-            // A faster maker may have taken our unfinished one for abandoned; what counts is that there is one.
-            Err(_) if file::status_of(&self.directory).is_ok() => Ok(()),
-            answer => answer,
-        }
-    }
-
-    #[inline(never)]
-    fn try_make(&self, fill: impl FnOnce(&Place) -> Stored<()>) -> Stored<()> {
-        let mut hidden = *self;
-        let lock = hidden.make_hidden()?;
-        let made = hidden.make_inside().and_then(|()| fill(&hidden));
-        let renamed = made.and_then(|()| {
-            // Crash here: a directory with a name that nobody looks up, unlocked; the next maker removes it.
-            match file::rename_new(&hidden.directory, &self.directory) {
-                Ok(()) => Ok(true),
-                Err(OsError(libc::EEXIST | libc::ENOTEMPTY)) => Ok(false),
-                Err(error) => Err(Obstacle::system(
-                    "rename into place",
-                    &self.directory,
-                    error,
-                )),
-            }
-        });
-        if !matches!(renamed, Ok(true)) {
-            remove_tree(&hidden.directory);
-        }
-        drop(lock);
-        renamed?;
-        self.remove_abandoned();
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn make_hidden(&mut self) -> Stored<Fd> {
-        let seed = process::coarse_nanos() as u32 ^ (process::pid() as u32).rotate_left(16);
-        let mut last = OsError(libc::EEXIST);
-        for attempt in 0..100u32 {
-            let mut hidden = self.directory;
-            let _ = hidden.push(b".").and_then(|()| {
-                hidden.push_hex8(seed.wrapping_add(attempt.wrapping_mul(0x9e37_79b1)))
-            });
-            match file::make_dir(&hidden, 0o700) {
-                Ok(()) => {
-                    let locked = file::open(&hidden, libc::O_RDONLY | libc::O_DIRECTORY, 0)
-                        .and_then(|fd| {
-                            if !file::lock(&fd, Lock::TryExclusive)? {
-                                // A faster maker takes it for abandoned and removes it.
-                                return Ok(None);
-                            }
-                            // The umask may have taken bits.
-                            file::set_permissions(&fd, self.directory_mode())?;
-                            Ok(Some(fd))
-                        })
-                        .or_else(|error| match error {
-                            // He has done so already.
-                            OsError(libc::ENOENT) => Ok(None),
-                            error => Err(error),
-                        })
-                        .map_err(|error| {
-                            let _ = file::remove_dir(&hidden);
-                            Obstacle::system("open", &hidden, error)
-                        })?;
-                    if let Some(lock) = locked {
-                        self.directory = hidden;
-                        return Ok(lock);
-                    }
-                }
-                Err(error) => last = error,
-            }
-            if last != OsError(libc::EEXIST) {
-                break;
-            }
-        }
-        Err(Obstacle::system("make a directory in", &self.base, last))
-    }
-
-    #[inline(never)]
-    fn make_inside(&self) -> Stored<()> {
-        for name in [&b"segments"[..], b"live"] {
-            let path = self.inside(name);
-            file::make_dir(&path, 0o700)
-                .and_then(|()| file::open(&path, libc::O_RDONLY | libc::O_DIRECTORY, 0))
-                .and_then(|fd| file::set_permissions(&fd, self.directory_mode()))
-                .map_err(|error| Obstacle::system("make", &path, error))?;
-        }
-        Ok(())
-    }
-
-    /// Removes what makers that were killed have left in the base directory: directories of our own with the hidden
-    /// kind of name whose maker's lock is gone.
-    #[inline(never)]
-    fn remove_abandoned(&self) {
-        let Ok(base) = file::open(&self.base, libc::O_RDONLY | libc::O_DIRECTORY, 0) else {
-            return;
-        };
-        let full = self.directory.as_bytes();
-        let own = full.rsplit(|&byte| byte == b'/').next().unwrap_or(full);
-        let _ = file::for_each_entry(&base, |name| {
-            let suffix = name
-                .strip_prefix(own)
-                .and_then(|rest| rest.strip_prefix(b"."));
-            if suffix.is_some_and(|hex| hex.len() == 8 && hex.iter().all(u8::is_ascii_hexdigit)) {
-                if let Some(path) = self.base.join(name) {
-                    self.remove_if_abandoned(&path);
-                }
-            }
-            true
-        });
-    }
-
-    fn remove_if_abandoned(&self, path: &Path) {
-        let Ok(fd) = file::open(path, libc::O_RDONLY | libc::O_DIRECTORY, 0) else {
-            return;
-        };
-        let ours = file::status(&fd).is_ok_and(|status| status.uid == self.euid);
-        if ours && file::lock(&fd, Lock::TryExclusive) == Ok(true) {
-            remove_tree(path);
-        }
-    }
 }
 
-/// Removes a runtime directory under its hidden name.
+/// Whether a runtime directory of this owner can be used: in system scope root's, for all; one's own always.
+fn is_owner(scope: Scope, euid: u32, owner: u32) -> bool {
+    owner == euid || scope == Scope::System && owner == 0
+}
+
+/// Puts the name of the runtime directory into `name`, which is empty.
 #[inline(never)]
-fn remove_tree(directory: &Path) {
-    for name in [&b"segments"[..], b"live"] {
-        if let Some(path) = directory.join(name) {
-            remove_files(&path);
-            let _ = file::remove_dir(&path);
+fn directory_name(name: &mut Path, scope: Scope, session: bool, euid: u32) -> Stored<()> {
+    let uid = userns::outer(euid);
+    if uid == Uid::None || uid != Uid::Same && euid == UNMAPPED {
+        return Err(Obstacle::Unmapped { euid });
+    }
+    let mut push = || {
+        if scope == Scope::System {
+            name.push(b".shmshim")?;
+        } else {
+            name.push(b".shmshim-uid")?;
+            push_uid(name, euid, uid)?;
         }
-    }
-    remove_files(directory);
-    let _ = file::remove_dir(directory);
+        if session {
+            name.push(b"-session")?;
+            name.push_decimal(process::session() as u32)?;
+        }
+        Some(())
+    };
+    push().ok_or(base::too_long(name))
 }
 
-fn remove_files(directory: &Path) {
-    if let Ok(fd) = file::open(directory, libc::O_RDONLY | libc::O_DIRECTORY, 0) {
-        let _ = file::for_each_entry(&fd, |name| {
-            if let Some(path) = directory.join(name) {
-                let _ = file::unlink(&path);
-            }
-            true
-        });
+#[inline(never)]
+fn push_uid(name: &mut Path, euid: u32, uid: Uid) -> Option<()> {
+    match uid {
+        Uid::Outer(0) if !userns::shows_root() => {
+            // A root that is not the machine's: what it is called outside says nothing of who it is.
+            name.push_decimal(euid)?;
+            name.push(b"-userns")?;
+            name.push_decimal(userns::number().unwrap_or(0) as u32)
+        }
+        Uid::Outer(outer) if outer != euid => {
+            name.push_decimal(outer)?;
+            name.push(b"-as")?;
+            name.push_decimal(euid)
+        }
+        _ => name.push_decimal(euid),
     }
 }
 
-fn check(path: &Path, status: &Status, wanted: &'static str, owner: u32, mode: u32) -> Stored<()> {
+pub(super) fn check(
+    path: &Path,
+    status: &Status,
+    wanted: &'static str,
+    owner: u32,
+    mode: u32,
+) -> Stored<()> {
     let right_kind = if wanted == "a directory" {
         status.is_dir()
     } else {
@@ -401,47 +312,6 @@ fn check(path: &Path, status: &Status, wanted: &'static str, owner: u32, mode: u
         });
     }
     Ok(())
-}
-
-fn default_base() -> Path {
-    let shm = Path::from_bytes(b"/dev/shm").unwrap_or_default();
-    let open_to_us = file::status_of(&shm).is_ok_and(|status| {
-        status.is_dir() && (status.permissions() & STICKY != 0 || status.uid == process::euid())
-    });
-    if open_to_us && file::is_writable(&shm) {
-        shm
-    } else {
-        Path::from_bytes(b"/tmp").unwrap_or_default()
-    }
-}
-
-#[inline(never)]
-fn base_setting() -> Stored<Option<Path>> {
-    let bad = |what| Obstacle::BadSetting {
-        name: "SHMSHIM_DIR",
-        what,
-    };
-    if !env::is_set(c"SHMSHIM_DIR") {
-        return Ok(None);
-    }
-    let mut text = [0u8; crate::os::path::CAPACITY];
-    let len = env::get(c"SHMSHIM_DIR", &mut text).ok_or(bad("is too long"))?;
-    let text = text.get(..len).unwrap_or(&[]);
-    let text = match text {
-        [] => return Ok(None),
-        [b'/'] => text,
-        _ => text.strip_suffix(b"/").unwrap_or(text),
-    };
-    let given = Path::from_bytes(text).ok_or(bad("is too long"))?;
-    if text.first() == Some(&b'/') {
-        return Ok(Some(given));
-    }
-    // The host may change its directory later; the namespace stays where it is.
-    let here = file::working_directory().map_err(|error| Obstacle::Call {
-        doing: "find the working directory, which SHMSHIM_DIR is relative to",
-        error,
-    })?;
-    here.join(text).map(Some).ok_or(bad("is too long"))
 }
 
 fn scope_setting() -> Stored<(Scope, bool)> {
@@ -479,6 +349,12 @@ const INCOHERENT: [u64; 9] = [
     0x7375_7245, // Coda
     0x00c3_6400, // Ceph
     0x0bd0_0bd0, // Lustre
+];
+
+/// File systems on which no files can be made.
+const NO_PLACE: [u64; 2] = [
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
 ];
 
 #[cfg(test)]

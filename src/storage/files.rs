@@ -3,11 +3,7 @@
 //! Those of ordinary pages lie in the namespace's directory, those of huge pages on a hugetlbfs (`huge.rs`).
 
 use super::directory::Scope;
-use super::layout::{
-    FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, FLAG_UNLINKED, MODE_MARKED, SlotState, header,
-    slot,
-};
-use super::lock::Held;
+use super::layout::{FLAG_HUGE_SHIFT, FLAG_ROUNDED};
 use super::namespace::Namespace;
 use super::obstacle::{Obstacle, Stored};
 use super::table::SlotImage;
@@ -15,10 +11,9 @@ use crate::os::ahead::PathBehind;
 use crate::os::credentials::{self, UmaskTest};
 use crate::os::map::{self, Place};
 use crate::os::path::Path;
-use crate::os::{OsError, elsewhere, file, huge, process};
-use core::ffi::CStr;
+use crate::os::{OsError, dir, elsewhere, file, huge};
 
-const PAGE_BYTES: u64 = 4096;
+pub(super) const PAGE_BYTES: u64 = 4096;
 
 /// Pages that `bytes` take.
 pub fn pages_of(bytes: u64) -> u64 {
@@ -123,7 +118,7 @@ impl<'m> Ahead<'m> {
 impl Namespace {
     /// Puts the path of a segment's file into `path`, which is empty.
     #[inline]
-    fn segment_path(&self, image: &SlotImage, path: &mut Path) -> Stored<()> {
+    pub(super) fn segment_path(&self, image: &SlotImage, path: &mut Path) -> Stored<()> {
         match huge_page_log2(image) {
             None => self.ordinary_path(image, path),
             Some(log2) => *path = self.huge_segment_path(image, log2)?,
@@ -158,14 +153,15 @@ impl Namespace {
             && log2.is_none()
             && mode & 0o200 != 0
             && credentials::umask_leaves(mode);
-        let made = elsewhere::with_descriptor(|| {
+        let mut try_to_make = || {
             doing = "make";
+            let dir = self.open_parent(&path)?;
             if by_name {
                 file::make_file(&path, mode)?;
                 doing = "set the length of";
                 let set = file::set_len_of(&path, len);
                 if set.is_err() {
-                    let _ = file::unlink(&path);
+                    let _ = dir::unlink(&path);
                 }
                 if set != Err(OsError(libc::EACCES)) {
                     return set;
@@ -175,7 +171,8 @@ impl Namespace {
                 doing = "make";
             }
             let umask = UmaskTest::begin();
-            let fd = file::open(&path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode)?;
+            let new = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+            let fd = file::open_in(dir.as_ref(), &path, new, mode)?;
             doing = "set the length of";
             let rest = file::set_len(&fd, len).and_then(|()| {
                 doing = "set the mode of";
@@ -192,13 +189,17 @@ impl Namespace {
                 Ok(())
             });
             if rest.is_err() {
-                let _ = file::unlink(&path);
+                let _ = dir::unlink_in(dir.as_ref(), &path);
             }
             rest
-        });
+        };
+        let mut made = elsewhere::with_descriptor(&mut try_to_make);
+        if made == Err(OsError(libc::ENOENT)) && log2.is_none() && self.restore_parts()? {
+            made = elsewhere::with_descriptor(&mut try_to_make);
+        }
         made.map_err(|error| match doing {
             RESERVE => Obstacle::Call { doing, error },
-            _ => Obstacle::system(doing, &path, error),
+            _ => self.obstacle(doing, &path, error),
         })
     }
 
@@ -238,7 +239,10 @@ impl Namespace {
             doing = Step::Open;
             let fd = match opened.take() {
                 Some(fd) => fd,
-                None => file::open(&path, access(write), 0)?,
+                None => {
+                    let dir = self.open_parent(&path)?;
+                    file::open_in(dir.as_ref(), &path, access(write), 0)?
+                }
             };
             let is_plain = names_are_ours && file::len_of(&fd) == Ok(file_len(image));
             if !is_plain {
@@ -268,59 +272,9 @@ impl Namespace {
                 doing: "map the segment",
                 error,
             },
-            (Step::Look, _) => Obstacle::system("stat", &path, error),
-            _ => Obstacle::system("open", &path, error),
+            (Step::Look, _) => self.obstacle("stat", &path, error),
+            _ => self.obstacle("open", &path, error),
         })
-    }
-
-    /// Gives the file of a segment the rights that the table says: its permission bits, and the sticky bit of one
-    /// that is marked. In system scope, where the file's rights are what protects the segment from a program that
-    /// does not ask the table, an owner or group other than the creator's gets its own entry in an access list.
-    #[inline(never)]
-    pub fn set_segment_file_rights(&self, image: &SlotImage) -> Stored<()> {
-        self.check_in_place()?;
-        let mut path = Path::new();
-        self.segment_path(image, &mut path)?;
-        let listed =
-            self.scope() == Scope::System && (image.uid != image.cuid || image.gid != image.cgid);
-        let mode = image.mode & 0o777 | image.mode & MODE_MARKED;
-        let set = elsewhere::with_descriptor(|| {
-            let fd = self.open_to_change(&path, image)?;
-            if !listed {
-                let _ = file::remove_attribute_of_path_fd(&fd, ACCESS_LIST);
-            }
-            file::set_permissions_of_path_fd(&fd, mode)?;
-            if listed {
-                file::set_attribute_of_path_fd(&fd, ACCESS_LIST, &access_list(image))?;
-            }
-            Ok(())
-        });
-        set.map_err(|error| Obstacle::system("set the rights of", &path, error))
-    }
-
-    /// Sets the sticky bit of the file of a segment that is marked, and leaves the rest of its mode as it is.
-    pub fn mark_segment_file(&self, image: &SlotImage) -> Stored<()> {
-        self.check_in_place()?;
-        let mut path = Path::new();
-        self.segment_path(image, &mut path)?;
-        let set = elsewhere::with_descriptor(|| {
-            let fd = self.open_to_change(&path, image)?;
-            let mode = file::status(&fd)?.permissions() | MODE_MARKED;
-            file::set_permissions_of_path_fd(&fd, mode)
-        });
-        set.map_err(|error| Obstacle::system("set the rights of", &path, error))
-    }
-
-    /// Opens the file of a segment to change its rights: never one that has another name somewhere, which may be
-    /// anything.
-    fn open_to_change(&self, path: &Path, image: &SlotImage) -> Result<file::Fd, OsError> {
-        let fd = file::open(path, libc::O_PATH, 0)?;
-        let status = file::status(&fd)?;
-        if status.is_file() && status.links == 1 && status.uid == image.cuid {
-            Ok(fd)
-        } else {
-            Err(OsError(libc::EPERM))
-        }
     }
 
     /// Whether there is a file with the segment's id and another key in its name. In system scope the table is
@@ -328,11 +282,15 @@ impl Namespace {
     /// cannot remove. A file that is gone altogether is no such case: the segment was removed meanwhile.
     fn has_another_name(&self, image: &SlotImage) -> Stored<bool> {
         let mut another = false;
-        let directory = self.inside(b"segments");
+        let directory = self.segments_directory();
+        let mut file = *directory;
+        let _ = push_file_name(&mut file, image);
         let read = elsewhere::with_descriptor(|| {
             another = false;
-            let dir = file::open(&directory, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-            file::for_each_entry(&dir, |name| {
+            let parent = self.open_parent(&file)?;
+            let here = Path::from_bytes(b".").unwrap_or_default();
+            let fd = file::open_dir_to_read(parent.as_ref(), &here)?;
+            dir::for_each_entry(&fd, |name| {
                 another = parse_name(name)
                     .is_some_and(|(key, id)| id == image.id && key != image.name_key);
                 !another
@@ -340,7 +298,7 @@ impl Namespace {
         });
         match read {
             Ok(()) => Ok(another),
-            Err(error) => Err(Obstacle::system("read", &directory, error)),
+            Err(error) => Err(self.obstacle("read", directory, error)),
         }
     }
 
@@ -352,11 +310,19 @@ impl Namespace {
         self.check_in_place()?;
         let mut path = Path::new();
         self.segment_path(image, &mut path)?;
-        match file::unlink(&path) {
+        let unlink = || {
+            let dir = self.open_parent(&path)?;
+            dir::unlink_in(dir.as_ref(), &path)
+        };
+        let unlinked = match self.scope() {
+            Scope::User => unlink(),
+            Scope::System => elsewhere::with_descriptor(unlink),
+        };
+        match unlinked {
             Ok(()) => Ok(()),
             // Gone, if the directory is where it was: after a chroot nothing can be said.
             Err(OsError(libc::ENOENT)) if self.is_reachable() => Ok(()),
-            Err(error) => Err(Obstacle::system("unlink", &path, error)),
+            Err(error) => Err(self.obstacle("unlink", &path, error)),
         }
     }
 
@@ -370,61 +336,6 @@ impl Namespace {
             .ok()
             .and_then(|()| file::status_of(&path).ok())
             .map_or(0, |status| status.allocated_bytes)
-    }
-
-    /// Whether `pages` more can be promised, and remembers that they were.
-    ///
-    /// The file system is asked seldom: a budget that it had room for is used up first, in small steps.
-    #[inline(never)]
-    pub fn check_room(&self, held: &Held<'_>, pages: u64) -> Stored<()> {
-        const FRESH_NANOS: u64 = 250_000_000;
-        let table = held.table();
-        let now = process::coarse_nanos();
-        let budget = table.get64(header!(budget_pages));
-        let age = now.wrapping_sub(table.get64(header!(budget_at)));
-        if pages <= budget / 16 && age < FRESH_NANOS {
-            table.set64(header!(budget_pages), budget - pages);
-            return Ok(());
-        }
-        let system = file::file_system_of(self.directory())
-            .map_err(|error| Obstacle::system("statfs", self.directory(), error))?;
-        if system.total_bytes == 0 {
-            // No bound of its own (ramfs, or tmpfs with size=0).
-            return Ok(());
-        }
-        let left = system.available_bytes / PAGE_BYTES;
-        let promised = table.get64(header!(promised_pages));
-        // First as if nothing that was promised were in use yet, which costs nothing to know.
-        let mut spoken_for = promised;
-        if spoken_for.saturating_add(pages) > left {
-            spoken_for = self.promised_and_not_resident(held);
-        }
-        if spoken_for.saturating_add(pages) > left {
-            return Err(Obstacle::NoRoom {
-                path: *self.directory(),
-                asked_bytes: pages.saturating_mul(PAGE_BYTES),
-                left_bytes: left.saturating_sub(spoken_for).saturating_mul(PAGE_BYTES),
-            });
-        }
-        table.set64(header!(budget_pages), left - spoken_for - pages);
-        table.set64(header!(budget_at), now);
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn promised_and_not_resident(&self, held: &Held<'_>) -> u64 {
-        let table = held.table();
-        let mut sum = 0u64;
-        for index in 0..table.slots_ready() {
-            let taken = table.get32(slot!(index, state)) != SlotState::Free as u32;
-            let flags = table.get32(slot!(index, flags));
-            if taken && flags & (FLAG_NORESERVE | FLAG_UNLINKED) == 0 {
-                let image = table.image(index);
-                let resident = self.resident_bytes(&image) / PAGE_BYTES;
-                sum = sum.saturating_add(pages_of(image.segsz).saturating_sub(resident));
-            }
-        }
-        sum
     }
 }
 
@@ -479,34 +390,6 @@ fn what_is_wrong(path: &Path, status: &file::Status, image: &SlotImage) -> Obsta
 }
 
 const RESERVE: &str = "reserve huge pages";
-const ACCESS_LIST: &CStr = c"system.posix_acl_access";
-
-/// A POSIX access list in the kernel's form: owner, the creator's group and others as the mode says, and the present
-/// owner and group as if they were the creator's.
-fn access_list(image: &SlotImage) -> [u8; 52] {
-    const ANYBODY: u32 = u32::MAX;
-    let (owner, group, other) = (image.mode >> 6 & 7, image.mode >> 3 & 7, image.mode & 7);
-    // Tags of linux/posix_acl.h: ACL_USER_OBJ, ACL_USER, ACL_GROUP_OBJ, ACL_GROUP, ACL_MASK, ACL_OTHER.
-    let entries = [
-        (1u16, owner, ANYBODY),
-        (2, owner, image.uid),
-        (4, group, ANYBODY),
-        (8, group, image.gid),
-        (16, owner | group, ANYBODY),
-        (32, other, ANYBODY),
-    ];
-    let mut list = [0u8; 52];
-    let (version, rest) = list.split_at_mut(4);
-    version.copy_from_slice(&2u32.to_le_bytes());
-    for (place, (tag, rights, id)) in rest.chunks_exact_mut(8).zip(entries) {
-        let [t0, t1] = tag.to_le_bytes();
-        let [r0, r1] = (rights as u16).to_le_bytes();
-        let [i0, i1, i2, i3] = id.to_le_bytes();
-        place.copy_from_slice(&[t0, t1, r0, r1, i0, i1, i2, i3]);
-    }
-    list
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,15 +15,17 @@
 //!
 //! The huge pages of a segment are reserved when its file is made; they belong to the file from then on.
 
+use super::base::Choice;
 use super::directory::{Place, Scope};
 use super::files::push_file_name;
 use super::namespace::Namespace;
 use super::obstacle::{Obstacle, Stored};
 use super::table::SlotImage;
+use crate::os::file::Status;
 use crate::os::huge::Mount;
 use crate::os::path::{CAPACITY, Path};
 use crate::os::signals::Blocked;
-use crate::os::{OsError, elsewhere, file, huge, pages, process};
+use crate::os::{OsError, dir, elsewhere, file, huge, pages, process};
 use once_cell::race::OnceRef;
 
 /// A `segments` directory of this process's namespace on a hugetlbfs.
@@ -144,7 +146,11 @@ impl Namespace {
     pub(super) fn unlink_known(&self, image: &SlotImage, log2: u32) -> bool {
         known_homes(log2).any(|known| {
             let mut path = known.segments;
-            push_file_name(&mut path, image).is_some() && file::unlink(&path).is_ok()
+            push_file_name(&mut path, image).is_some()
+                && self
+                    .open_parent(&path)
+                    .and_then(|dir| dir::unlink_in(dir.as_ref(), &path))
+                    .is_ok()
         })
     }
 
@@ -271,7 +277,7 @@ impl Namespace {
     #[inline(never)]
     fn check_home(&self, mount: &Path, segments: &mut Path, make: bool) -> Stored<bool> {
         self.push_directory_name(segments)?;
-        let place = Place {
+        let mut place = Place {
             base: *mount,
             directory: *segments,
             scope: self.scope(),
@@ -279,11 +285,19 @@ impl Namespace {
                 Scope::User => self.opened_by(),
                 Scope::System => process::euid(),
             },
+            choice: Choice::Mount,
         };
         place.check_base()?;
-        let found = place.check_directory()? || make && make_home(&place)?;
-        let _ = segments.push(b"/segments");
-        Ok(found)
+        let found = match place.check_directory()? {
+            None if make => make_home(&place)?,
+            found => found,
+        };
+        let Some(found) = found else {
+            return Ok(false);
+        };
+        place.check_parts(&found)?;
+        *segments = place.inside(b"segments");
+        Ok(true)
     }
 
     /// Puts the name of this namespace's directory on a hugetlbfs behind the mount point.
@@ -317,9 +331,9 @@ impl Namespace {
 }
 
 #[inline(never)]
-fn make_home(place: &Place) -> Stored<bool> {
+fn make_home(place: &Place) -> Stored<Option<Status>> {
     // Crash here: as for the namespace's own directory, what is left has a name that nobody looks up.
-    place.make(|_| Ok(()))?;
+    place.make(|_, _| Ok(()))?;
     place.check_directory()
 }
 

@@ -16,13 +16,15 @@ use super::namespace::Namespace;
 use super::obstacle::{Obstacle, Stored};
 use super::prepared;
 use super::table::{self, Journal};
-use crate::os::file::{self, Fd, Lock};
+use crate::os::file::{self, At, Fd, Lock, Status};
 use crate::os::path::Path;
 use crate::os::{OsError, elsewhere, map, process};
 
 const CELL_BITS: u32 = 14;
 const HELD: u32 = 1 << 30;
 const GENERATIONS: u32 = 1 << 16;
+/// So many liveness files may be none of ours before a process gives up.
+const MOST_UNUSABLE: u32 = 256;
 
 /// A process's cell and the cell's generation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,7 +124,8 @@ impl Namespace {
         }
         let path = self.live_path(cell);
         let looked = elsewhere::with_descriptor(|| {
-            let fd = file::open(&path, libc::O_RDONLY, 0)?;
+            let dir = self.open_parent(&path)?;
+            let fd = file::open_in(dir.as_ref(), &path, libc::O_RDONLY, 0)?;
             file::lock(&fd, Lock::TryShared)
         });
         match looked {
@@ -132,10 +135,13 @@ impl Namespace {
         }
     }
 
-    /// Whether nobody can be the process of `cell`: it has no liveness file, and those are never removed. Whatever the
-    /// cell says: a table that was damaged may call it somebody's, and whoever waits for him would wait for ever.
+    /// Whether nobody can be the process of `cell`: it has no liveness file, and no process has its pid. A table that was
+    /// damaged may call it somebody's, and whoever waits for him would wait for ever; but a file can be removed, too, while
+    /// its process runs.
     pub(super) fn is_nobody(&self, cell: u32) -> bool {
-        file::status_of(&self.live_path(cell)) == Err(OsError(libc::ENOENT)) && self.is_reachable()
+        file::status_of(&self.live_path(cell)) == Err(OsError(libc::ENOENT))
+            && self.is_reachable()
+            && !self.pid_of(cell).is_some_and(process::exists)
     }
 
     /// Registers this process: takes a cell of its own. Signals are blocked and the in-process lock is held.
@@ -172,33 +178,48 @@ impl Namespace {
                 break;
             }
         }
+        if self.take_lost_files() {
+            self.end_lost_segments(me);
+        }
         self.sweep(me);
     }
 
     #[inline(never)]
     pub(super) fn take_cell(&self, keep: Keep) -> Stored<Taken> {
         let ready = self.table().cells_ready();
-        for cell in 0..ready {
-            if self.table().get32(cell!(cell, state)) == CellState::Free as u32 {
-                if let Some(taken) = self.try_take(cell, keep, true)? {
-                    return Ok(taken);
+        let is_free = |cell| self.table().get32(cell!(cell, state)) == CellState::Free as u32;
+        let free = (0..ready).filter(|&cell| is_free(cell));
+        // A dead one's come last: while its file is locked again and its attaches are still counted, it would look alive.
+        let all = free
+            .chain(ready..layout::CELLS)
+            .map(|cell| (cell, true))
+            .chain((0..ready).map(|cell| (cell, false)));
+        let (mut met, mut unusable) = (None, 0);
+        for (cell, only_free) in all {
+            match self.try_take(cell, keep, only_free) {
+                Ok(Some(taken)) => return Ok(taken),
+                Ok(None) => {}
+                Err(obstacle) if self.is_unusable(cell) && unusable < MOST_UNUSABLE => {
+                    met = met.or(Some(obstacle));
+                    unusable += 1;
                 }
+                Err(obstacle) => return Err(met.unwrap_or(obstacle)),
             }
         }
-        for cell in ready..layout::CELLS {
-            if let Some(taken) = self.try_take(cell, keep, true)? {
-                return Ok(taken);
-            }
-        }
-        // A dead one's, only now: while its file is locked again and its attaches are still counted, it would look alive.
-        for cell in 0..ready {
-            if let Some(taken) = self.try_take(cell, keep, false)? {
-                return Ok(taken);
-            }
-        }
-        Err(Obstacle::TableFull {
+        Err(met.unwrap_or(Obstacle::TableFull {
             what: "processes",
             holds: layout::CELLS,
+        }))
+    }
+
+    /// Whether something else lies where the liveness file of `cell` should be, so that another cell may do: not if it is
+    /// the directory or the file system that refuses.
+    #[cold]
+    fn is_unusable(&self, cell: u32) -> bool {
+        let path = self.live_path(cell);
+        file::status_of(&path).is_ok_and(|status| {
+            !is_liveness_file(&status)
+                || file::open(&path, libc::O_RDONLY, 0).err() == Some(OsError(libc::EACCES))
         })
     }
 
@@ -206,11 +227,10 @@ impl Namespace {
     fn try_take(&self, cell: u32, keep: Keep, only_free: bool) -> Stored<Option<Taken>> {
         self.check_in_place()?;
         let path = self.live_path(cell);
-        let mode = self.scope().live_mode();
         let mut doing = "open";
-        let took = elsewhere::with_descriptor(|| {
+        let mut take = || {
             doing = "open";
-            let fd = open_or_make(&path, mode)?;
+            let fd = self.open_live(&path)?;
             if !file::lock(&fd, Lock::TryExclusive)? {
                 return Ok(None);
             }
@@ -221,14 +241,44 @@ impl Namespace {
             }
             doing = "map";
             keep_lock(&fd, keep).map(Some)
-        });
+        };
+        let mut took = elsewhere::with_descriptor(&mut take);
+        if took == Err(OsError(libc::ENOENT)) && self.restore_parts()? {
+            took = elsewhere::with_descriptor(&mut take);
+        }
         match took {
             Ok(None) => Ok(None),
             Ok(Some(mapping)) => {
                 self.begin_generation(cell);
                 Ok(Some(Taken { cell, mapping }))
             }
-            Err(error) => Err(Obstacle::system(doing, &path, error)),
+            Err(error) => Err(self.why_not_taken(doing, &path, error)),
+        }
+    }
+
+    /// Says what lies in place of a liveness file.
+    #[cold]
+    #[inline(never)]
+    fn why_not_taken(&self, doing: &'static str, path: &Path, error: OsError) -> Obstacle {
+        let (path, wanted) = (*path, "a regular file");
+        match file::status_of(&path) {
+            Ok(status) if !status.is_file() => Obstacle::WrongKind {
+                path,
+                found: status.kind(),
+                wanted,
+                owner: status.uid,
+            },
+            Ok(status) if status.links != 1 => Obstacle::HardLinked {
+                path,
+                owner: status.uid,
+            },
+            Ok(status) if error == OsError(libc::EACCES) => Obstacle::WrongMode {
+                path,
+                owner: status.uid,
+                mode: status.permissions(),
+                wanted: self.scope().live_mode(),
+            },
+            _ => self.obstacle(doing, &path, error),
         }
     }
 
@@ -281,30 +331,38 @@ pub(super) fn keep_lock(fd: &Fd, keep: Keep) -> Result<usize, OsError> {
     map::map_page(fd, keep == Keep::Shared)
 }
 
-/// Opens a liveness file, making it if need be. Anything but a plain file is refused: it is not one of ours.
-pub(super) fn open_or_make(path: &Path, mode: u32) -> Result<Fd, OsError> {
-    let fd = open_or_make_any(path, mode)?;
-    let status = file::status(&fd)?;
-    if status.is_file() && status.links == 1 {
-        Ok(fd)
-    } else {
-        Err(OsError(libc::EPERM))
+/// Whether it can be one of our liveness files.
+fn is_liveness_file(status: &Status) -> bool {
+    status.is_file() && status.links == 1
+}
+
+impl Namespace {
+    /// Opens a liveness file, making it if need be. Anything but a plain file is refused: it is not one of ours.
+    pub(super) fn open_live(&self, path: &Path) -> Result<Fd, OsError> {
+        let dir = self.open_parent(path)?;
+        let fd = open_or_make(dir.as_ref(), path, self.scope().live_mode())?;
+        if is_liveness_file(&file::status(&fd)?) {
+            Ok(fd)
+        } else {
+            Err(OsError(libc::EPERM))
+        }
     }
 }
 
-fn open_or_make_any(path: &Path, mode: u32) -> Result<Fd, OsError> {
+fn open_or_make(dir: At<'_>, path: &Path, mode: u32) -> Result<Fd, OsError> {
     // Without O_CREAT first: in a sticky directory `fs.protected_regular` refuses O_CREAT on another's file.
-    match file::open(path, libc::O_RDONLY, 0) {
+    match file::open_in(dir, path, libc::O_RDONLY, 0) {
         Err(OsError(libc::ENOENT)) => {}
         answer => return answer,
     }
-    match file::open(path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode) {
+    let new = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+    match file::open_in(dir, path, new, mode) {
         Ok(fd) => {
             // The umask may have taken bits that others need to look at the lock.
             file::set_permissions(&fd, mode)?;
             Ok(fd)
         }
-        Err(OsError(libc::EEXIST)) => file::open(path, libc::O_RDONLY, 0),
+        Err(OsError(libc::EEXIST)) => file::open_in(dir, path, libc::O_RDONLY, 0),
         Err(error) => Err(error),
     }
 }

@@ -1,6 +1,6 @@
 //! Opening a namespace; making its table, and making it again where somebody has removed it.
 
-use super::directory::Place;
+use super::directory::{Place, check};
 use super::layout::{self, header, record};
 use super::live::Identity;
 use super::lock;
@@ -9,9 +9,9 @@ use super::obstacle::{Obstacle, Stored};
 use super::recover;
 use super::room::{cells_bytes, records_bytes, slots_bytes};
 use super::table::{Table, TableMap};
-use crate::os::file::{self, Fd, Lock, Status};
+use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
-use crate::os::{OsError, elsewhere, process};
+use crate::os::{OsError, dir, elsewhere, process};
 
 const TABLE: &[u8] = b"registry";
 const TMPFS: u64 = 0x0102_1994;
@@ -28,38 +28,28 @@ impl Namespace {
 
     #[inline(never)]
     fn open_here(first: LimitWords) -> Stored<Namespace> {
-        let place = Place::choose()?;
+        let mut place = Place::choose()?;
         let magic = place.check_base()?;
         let rounds_files = magic != TMPFS && magic != RAMFS;
         for _ in 0..10 {
-            if !place.check_directory()? {
-                place.make(|hidden| make_table(hidden, first))?;
+            let Some(directory) = place.check_directory()? else {
+                place.make(|hidden, built| make_table(hidden, built, first))?;
                 continue;
-            }
+            };
+            let restored = place.check_parts(&directory)?;
             let path = place.inside(TABLE);
-            let opened = elsewhere::with_descriptor(|| {
-                file::open(&path, libc::O_RDWR, 0).map(|fd| map_table(&place, &path, fd))
-            });
-            match opened {
-                Ok(opened) => {
-                    let (map, status) = opened?;
-                    return Ok(Namespace::new(&place, TABLE, map, &status, rounds_files));
+            match file::open(&path, libc::O_RDWR, 0) {
+                Ok(fd) => {
+                    let (map, table) = map_table(&place, &path, fd, directory.uid)?;
+                    let namespace =
+                        Namespace::new(&place, TABLE, map, &table, &directory, rounds_files);
+                    namespace.has_lost_files(restored);
+                    return Ok(namespace);
                 }
-                Err(OsError(libc::ENOENT)) => restore_table(&place, first, rounds_files)?,
-                Err(error) => {
-                    // A link, a directory, somebody's fifo: that says more than how the opening failed.
-                    let status = file::status_of(&path)
-                        .map_err(|_| Obstacle::system("open", &path, error))?;
-                    if status.is_file() {
-                        return Err(Obstacle::system("open", &path, error));
-                    }
-                    return Err(Obstacle::WrongKind {
-                        path,
-                        found: status.kind(),
-                        wanted: "a regular file",
-                        owner: status.uid,
-                    });
+                Err(OsError(libc::ENOENT)) => {
+                    restore_table(&place, first, &directory, rounds_files)?;
                 }
+                Err(error) => return Err(why_not_opened(&place, &path, error, directory.uid)),
             }
         }
         Err(Obstacle::system(
@@ -70,9 +60,22 @@ impl Namespace {
     }
 }
 
+/// A link, a directory, somebody's fifo, a mode: that says more than how the opening failed.
+#[cold]
 #[inline(never)]
-fn map_table(place: &Place, path: &Path, fd: Fd) -> Stored<(TableMap, Status)> {
-    let status = place.check_table(path, &fd)?;
+fn why_not_opened(place: &Place, path: &Path, error: OsError, owner: u32) -> Obstacle {
+    let obstacle = Obstacle::system("open", path, error);
+    match file::status_of(path) {
+        Ok(status) => check(path, &status, "a regular file", owner, place.table_mode())
+            .err()
+            .unwrap_or(obstacle),
+        Err(_) => obstacle,
+    }
+}
+
+#[inline(never)]
+fn map_table(place: &Place, path: &Path, fd: Fd, owner: u32) -> Stored<(TableMap, Status)> {
+    let status = place.check_table(path, &fd, owner)?;
     let damaged = |what| Obstacle::Damaged { path: *path, what };
     let map = TableMap::new(&fd).map_err(|error| Obstacle::system("map", path, error))?;
     let table = Table::new(map);
@@ -110,31 +113,36 @@ fn check_header(path: &Path, table: &Table) -> Stored<()> {
     Ok(())
 }
 
-/// Writes a fresh table into the directory of `place`, under the name `name`.
+/// Writes a fresh table into an open directory of ours, which is that of `place`, under the name `name`.
 #[inline(never)]
-fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(TableMap, Status)> {
+fn write_table(
+    place: &Place,
+    directory: &Fd,
+    name: &[u8],
+    first: LimitWords,
+) -> Stored<(TableMap, Status)> {
     let path = place.inside(name);
-    let made = elsewhere::with_descriptor(|| {
-        // What an earlier try has left; the name is ours alone.
-        let _ = file::unlink(&path);
-        let fd = file::open(&path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600)?;
+    // What an earlier try has left; the name is ours alone.
+    let _ = dir::unlink_in(Some(directory), &path);
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+    let made = file::open_in(Some(directory), &path, flags, 0o600).and_then(|fd| {
         file::set_len(&fd, u64::from(layout::FILE_BYTES))?;
         // The header, the bitmap, the smallest index; the first page of each area behind.
         let front = layout::INDEX + layout::INDEX_WORDS_AT_FIRST * 4;
-        file::allocate(&fd, 0, u64::from(front))?;
         for (area, len_bytes) in [
+            (0, front),
             (layout::CELL_AREA, cells_bytes(layout::CELLS_AT_FIRST)),
             (layout::SLOT_AREA, slots_bytes(layout::SLOTS_AT_FIRST)),
             (layout::RECORD_AREA, records_bytes(layout::RECORDS_AT_FIRST)),
             (layout::LAST_PAGE, layout::FILE_BYTES - layout::LAST_PAGE),
         ] {
-            file::allocate(&fd, u64::from(area), u64::from(len_bytes))?;
+            file::allocate_behind(&fd, u64::from(area), 0, u64::from(len_bytes))?;
         }
         file::set_permissions(&fd, place.table_mode())?;
         let status = file::status(&fd)?;
         TableMap::new(&fd).map(|map| (map, status))
     });
-    let (map, status) = made.map_err(|error| Obstacle::system("make", &path, error))?;
+    let (map, status) = made.map_err(|error| why_not_made(directory, &path, error))?;
     let table = Table::new(map);
     table.set32(header!(version), layout::VERSION);
     table.set32(header!(signature), layout::SIGNATURE);
@@ -161,47 +169,70 @@ fn write_table(place: &Place, name: &[u8], first: LimitWords) -> Stored<(TableMa
     Ok((table.into_map(), status))
 }
 
+#[cold]
 #[inline(never)]
-fn make_table(hidden: &Place, first: LimitWords) -> Stored<()> {
-    write_table(hidden, TABLE, first).map(|_| ())
+fn why_not_made(directory: &Fd, path: &Path, error: OsError) -> Obstacle {
+    match file::status_in(Some(directory), path) {
+        // Neither made by us nor to be removed as a file.
+        Ok(status) if error == OsError(libc::EEXIST) => Obstacle::InTheWay {
+            path: *path,
+            found: status.kind(),
+            owner: status.uid,
+        },
+        _ => Obstacle::system("make", path, error),
+    }
 }
 
-/// The directory is there and its table is not: somebody removed it. Makes a new one from the segments' files.
 #[inline(never)]
-fn restore_table(place: &Place, first: LimitWords, rounds_files: bool) -> Stored<()> {
+fn make_table(hidden: &Place, built: &Fd, first: LimitWords) -> Stored<()> {
+    write_table(hidden, built, TABLE, first).map(|_| ())
+}
+
+/// The directory is there and its table is not: somebody removed it. Its owner makes a new one from the segments' files.
+#[inline(never)]
+fn restore_table(
+    place: &Place,
+    first: LimitWords,
+    checked: &Status,
+    rounds_files: bool,
+) -> Stored<()> {
     const HIDDEN: &[u8] = b"registry.new";
-    let system = |doing, error| Obstacle::system(doing, &place.directory, error);
-    let lock = file::open(&place.directory, libc::O_RDONLY | libc::O_DIRECTORY, 0)
-        .map_err(|error| system("open", error))?;
-    file::lock(&lock, Lock::Exclusive).map_err(|error| system("lock", error))?;
-    if file::status_of(&place.inside(TABLE)).is_ok() {
+    let (hidden, path) = (place.inside(HIDDEN), place.inside(TABLE));
+    let directory = place.begin_restoring(&path, checked)?;
+    if file::status_in(Some(&directory), &path).is_ok() {
         return Ok(());
     }
     // Crash here: a registry.new that the next one, holding the lock, removes.
-    let _ = file::unlink(&place.inside(HIDDEN));
-    let (map, status) = write_table(place, HIDDEN, first)?;
-    let namespace = Namespace::new(place, HIDDEN, map, &status, rounds_files);
+    let (map, status) = write_table(place, &directory, HIDDEN, first)?;
+    let namespace = Namespace::new(place, HIDDEN, map, &status, checked, rounds_files);
+    let adopted = adopt_all(&namespace, rounds_files);
+    if let Err(obstacle) = adopted {
+        let _ = dir::unlink_in(Some(&directory), &hidden);
+        return Err(obstacle);
+    }
+    match dir::rename_new_in(Some(&directory), &hidden, &path) {
+        Ok(()) | Err(OsError(libc::EEXIST)) => Ok(()),
+        Err(error) => Err(Obstacle::system(
+            "put a new table into",
+            &place.directory,
+            error,
+        )),
+    }
+}
+
+#[inline(never)]
+fn adopt_all(namespace: &Namespace, rounds_files: bool) -> Stored<()> {
     // The hidden table is nobody else's yet, so any identity will do to lock it.
-    let held = lock::lock(&namespace, Identity::from_packed(0));
+    let held = lock::lock(namespace, Identity::from_packed(0));
     let rounded = if rounds_files {
         layout::FLAG_ROUNDED
     } else {
         0
     };
-    let adopted =
-        recover::adopt(&held, &namespace, &place.inside(b"segments"), rounded).and_then(|()| {
-            namespace.for_each_huge_home(&mut |segments, log2| {
-                let flags = layout::FLAG_NORESERVE | log2 << layout::FLAG_HUGE_SHIFT;
-                recover::adopt(&held, &namespace, segments, flags)
-            })
-        });
-    drop(held);
-    if let Err(obstacle) = adopted {
-        let _ = file::unlink(&place.inside(HIDDEN));
-        return Err(obstacle);
-    }
-    match file::rename_new(&place.inside(HIDDEN), &place.inside(TABLE)) {
-        Ok(()) | Err(OsError(libc::EEXIST)) => Ok(()),
-        Err(error) => Err(system("put a new table into", error)),
-    }
+    let segments = namespace.segments_directory();
+    recover::adopt(&held, namespace, segments, rounded)?;
+    namespace.for_each_huge_home(&mut |segments, log2| {
+        let flags = layout::FLAG_NORESERVE | log2 << layout::FLAG_HUGE_SHIFT;
+        recover::adopt(&held, namespace, segments, flags)
+    })
 }

@@ -19,20 +19,27 @@
 //!
 //! This room knows nothing of keys' meaning, of rights or limits: it stores what [`crate::registry`] decided.
 
+mod access;
+mod base;
 pub mod books;
+mod building;
 pub mod directory;
 pub mod files;
 pub mod huge;
+mod in_place;
 pub mod index;
 pub mod layout;
 pub mod live;
 pub mod lock;
+mod lost;
 mod making;
 pub mod namespace;
 pub mod obstacle;
 pub mod prepared;
+mod promise;
 pub mod recover;
 mod room;
+mod sentences;
 pub mod slots;
 pub mod table;
 

@@ -9,10 +9,10 @@ use super::obstacle::{Obstacle, Stored};
 use super::slots;
 use super::table::{Journal, SlotImage, Table, TableMap};
 use crate::os::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::os::file::{self, Status};
+use crate::os::file::Status;
 use crate::os::path::Path;
 use crate::os::signals::{Blocked, Sets};
-use crate::os::{OsError, OsResult, credentials, elsewhere, process};
+use crate::os::{OsResult, credentials};
 use core::ptr::NonNull;
 
 /// The limits, as the header holds them. What they mean is the rules' business.
@@ -34,14 +34,18 @@ pub struct Namespace {
     scope: Scope,
     opened_by: u32,
     /// Whose the directory is, and so the table.
-    owner: u32,
+    pub(super) owner: u32,
+    /// Device and inode of the directory.
+    pub(super) directory_file: (u64, u64),
     /// The table's name in the directory.
-    table_name: &'static [u8],
+    pub(super) table_name: &'static [u8],
     /// Device and inode of the table.
-    table_file: (u64, u64),
+    pub(super) table_file: (u64, u64),
     /// When it was last seen at its place, in nanoseconds of the coarse clock.
-    seen_in_place: AtomicU64,
+    pub(super) seen_in_place: AtomicU64,
     rounds_files: bool,
+    /// Not 0: files of segments were found to be gone; the table is to learn which.
+    lost_files: AtomicU32,
     /// The parent's packed identity while it prepares a child's cell, else 0.
     preparing: AtomicU32,
 }
@@ -53,6 +57,7 @@ impl Namespace {
         table_name: &'static [u8],
         map: TableMap,
         table: &Status,
+        directory: &Status,
         rounds_files: bool,
     ) -> Namespace {
         Namespace {
@@ -64,8 +69,10 @@ impl Namespace {
             table_name,
             table_file: table.identity(),
             owner: table.uid,
+            directory_file: directory.identity(),
             seen_in_place: AtomicU64::new(0),
             rounds_files,
+            lost_files: AtomicU32::new(0),
             preparing: AtomicU32::new(0),
         }
     }
@@ -79,12 +86,14 @@ impl Namespace {
             directory: nowhere,
             segments: nowhere,
             scope: Scope::User,
-            opened_by: process::euid(),
+            opened_by: crate::os::process::euid(),
             table_name: b"registry",
             table_file: (0, 0),
-            owner: process::euid(),
+            owner: crate::os::process::euid(),
+            directory_file: (0, 0),
             seen_in_place: AtomicU64::new(0),
             rounds_files: false,
+            lost_files: AtomicU32::new(0),
             preparing: AtomicU32::new(0),
         }
     }
@@ -133,15 +142,14 @@ impl Namespace {
         self.directory.join(name).unwrap_or(self.directory)
     }
 
-    /// Whether the paths still lead here: not after a chroot, nor when somebody has removed the directory.
-    pub fn is_reachable(&self) -> bool {
-        self.reaches().unwrap_or(false)
+    /// Says whether files of segments may be gone that the table still knows.
+    pub(super) fn has_lost_files(&self, lost: bool) {
+        self.lost_files.store(u32::from(lost), Ordering::Relaxed);
     }
 
-    /// The same, or why that could not be found out.
-    pub(super) fn reaches(&self) -> OsResult<bool> {
-        file::status_of(&self.inside(self.table_name))
-            .map(|status| status.identity() == self.table_file)
+    /// Whether that was said, once.
+    pub(super) fn take_lost_files(&self) -> bool {
+        self.lost_files.swap(0, Ordering::Relaxed) != 0
     }
 
     /// Blocks all signals before the table is used (if the host may have handlers), and sees that it is all there. A table
@@ -167,34 +175,6 @@ impl Namespace {
     #[cold]
     fn was_cut(&self) -> Obstacle {
         self.is_damaged("it was truncated while in use")
-    }
-
-    /// Before a file of the namespace is used by its name: whether the directory is still the one that was opened. Where
-    /// somebody has removed it and others have made it anew, or has exchanged it for another, the names lead to others'
-    /// segments. It costs a system call, so once in a while must do; where the look fails, so does what follows.
-    pub(super) fn check_in_place(&self) -> Stored<()> {
-        const FRESH_NANOS: u64 = 20_000_000;
-        let now = process::coarse_nanos();
-        let age = now.wrapping_sub(self.seen_in_place.load(Ordering::Relaxed));
-        if age < FRESH_NANOS {
-            return Ok(());
-        }
-        self.look_in_place(now)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn look_in_place(&self, now: u64) -> Stored<()> {
-        match file::status_of(&self.inside(self.table_name)) {
-            Ok(status) if status.identity() != self.table_file => Err(Obstacle::Exchanged {
-                path: self.directory,
-            }),
-            Ok(_) => {
-                self.seen_in_place.store(now, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(_) => Ok(()),
-        }
     }
 
     /// Takes the in-table lock. Signals are blocked and the in-process lock is held.
@@ -345,24 +325,6 @@ impl Namespace {
             path: self.inside(self.table_name),
             what,
         }
-    }
-
-    /// Backs bytes of the table with memory, so that writing them cannot fail.
-    #[inline(never)]
-    pub(super) fn back(&self, offset: u32, len_bytes: u32) -> Stored<()> {
-        let path = self.inside(self.table_name);
-        // As for a segment's file: SIGXFSZ.
-        let _blocked = Blocked::all();
-        let backed = elsewhere::with_descriptor(|| {
-            let fd = file::open(&path, libc::O_RDWR, 0)?;
-            let status = file::status(&fd)?;
-            let whole = status.len_bytes == u64::from(layout::FILE_BYTES);
-            if status.identity() != self.table_file || !whole {
-                return Err(OsError(libc::ENOENT));
-            }
-            file::allocate(&fd, u64::from(offset), u64::from(len_bytes))
-        });
-        backed.map_err(|error| Obstacle::system("enlarge", &path, error))
     }
 
     /// Unlinks the files of all dying segments that this process may unlink. The lock must not be held.

@@ -138,7 +138,7 @@ impl Namespace {
 
     fn retake(&self, dead: Identity, me: Identity) -> Option<Taken> {
         let cell = dead.cell();
-        let fd = live::open_or_make(&self.live_path(cell), self.scope().live_mode()).ok()?;
+        let fd = self.open_live(&self.live_path(cell)).ok()?;
         // A look first, which makes nobody look alive. Locked for good it is only when nothing of the dead one's is
         // counted any more.
         if file::lock(&fd, Lock::TryShared) != Ok(true) {

@@ -17,8 +17,9 @@ use super::lock::Held;
 use super::namespace::Namespace;
 use super::obstacle::{Obstacle, Stored};
 use super::table::{self, Journal};
+use crate::os::file::{self, Fd};
 use crate::os::path::Path;
-use crate::os::{OsError, file, process};
+use crate::os::{OsError, dir, process};
 
 /// Brings the table in order after its lock's owner died. Doing it twice does no harm, so a death in here is
 /// followed by another run.
@@ -147,12 +148,11 @@ fn rebuild_record(held: &Held<'_>, index: u32) {
 /// `flags` are those of a slot whose file lies there.
 pub fn adopt(held: &Held<'_>, namespace: &Namespace, directory: &Path, flags: u32) -> Stored<()> {
     let system = |doing, error| Obstacle::system(doing, directory, error);
-    let dir = file::open(directory, libc::O_RDONLY | libc::O_DIRECTORY, 0)
-        .map_err(|error| system("open", error))?;
+    let fd = file::open_dir_to_read(None, directory).map_err(|error| system("open", error))?;
     let mut adopted = Ok(());
-    file::for_each_entry(&dir, |name| {
-        if let Some((key, id)) = files::parse_name(name) {
-            adopted = adopt_one(held, namespace, directory, name, flags, key, id);
+    dir::for_each_entry(&fd, |name| {
+        if let (Some((key, id)), Some(path)) = (files::parse_name(name), directory.join(name)) {
+            adopted = adopt_one(held, (&fd, &path), flags, key, id);
         }
         adopted.is_ok()
     })
@@ -165,29 +165,24 @@ pub fn adopt(held: &Held<'_>, namespace: &Namespace, directory: &Path, flags: u3
 
 fn adopt_one(
     held: &Held<'_>,
-    namespace: &Namespace,
-    directory: &Path,
-    name: &[u8],
+    (directory, path): (&Fd, &Path),
     flags: u32,
     key: i32,
     id: i32,
 ) -> Stored<()> {
     let table = held.table();
-    let Some(path) = directory.join(name) else {
-        return Ok(());
-    };
     // What cannot be looked at must not be left out: without a slot it would be lost for good.
-    let status = match file::status_of(&path) {
+    let status = match file::status_in(Some(directory), path) {
         Ok(status) => status,
         Err(OsError(libc::ENOENT)) => return Ok(()),
-        Err(error) => return Err(Obstacle::system("stat", &path, error)),
+        Err(error) => return Err(Obstacle::system("stat", path, error)),
     };
     let index = id as u32 % layout::SLOTS;
     let sound = status.is_file() && status.links == 1 && status.len_bytes > 0;
     if !sound {
         return Ok(());
     }
-    namespace.ensure_slot(held, index)?;
+    held.namespace().ensure_slot(held, index)?;
     if table.get32(slot!(index, state)) != SlotState::Free as u32 {
         return Ok(());
     }

@@ -35,7 +35,7 @@ impl Namespace {
             .max(ready + ready.min(512))
             .next_multiple_of(64)
             .min(layout::SLOTS);
-        self.back(slot!(ready, version), slots_bytes(wanted - ready))?;
+        self.back(slot!(ready, version), slots_bytes(wanted - ready), 0)?;
         held.table().set32(header!(slots_ready), wanted);
         Ok(())
     }
@@ -50,7 +50,7 @@ impl Namespace {
             .max(ready + ready.min(512))
             .next_multiple_of(64)
             .min(layout::CELLS);
-        self.back(cell!(ready, state), cells_bytes(wanted - ready))?;
+        self.back(cell!(ready, state), cells_bytes(wanted - ready), 0)?;
         held.table().set32(header!(cells_ready), wanted);
         Ok(())
     }
@@ -58,17 +58,19 @@ impl Namespace {
     /// Before a repair, which touches all of the table that is said to be backed: makes it true where a damaged count says
     /// more than there is. Nothing happens where it is true already; what cannot be had now may be had by the next one.
     pub(super) fn back_all(&self) {
-        let _ = self.back(layout::CELL_AREA, cells_bytes(self.table().cells_ready()));
-        let _ = self.back(layout::SLOT_AREA, slots_bytes(self.table().slots_ready()));
-        let _ = self.back(
-            layout::RECORD_AREA,
-            records_bytes(self.table().records_ready()),
-        );
+        let table = self.table();
+        for (area, len_bytes) in [
+            (layout::CELL_AREA, cells_bytes(table.cells_ready())),
+            (layout::SLOT_AREA, slots_bytes(table.slots_ready())),
+            (layout::RECORD_AREA, records_bytes(table.records_ready())),
+        ] {
+            let _ = self.back(area, len_bytes, len_bytes);
+        }
     }
 
     /// Backs the key index for so many words.
     pub(super) fn back_index(&self, words: u32) -> Stored<()> {
-        self.back(layout::INDEX, words * 4)
+        self.back(layout::INDEX, words * 4, index::words(self.table()) * 4)
     }
 
     /// Takes a free record, backing more of them if need be.
@@ -88,7 +90,7 @@ impl Namespace {
         if more == 0 {
             return Err(slots::no_record());
         }
-        self.back(record!(ready, cell), records_bytes(more))?;
+        self.back(record!(ready, cell), records_bytes(more), 0)?;
         held.table().set32(header!(records_ready), ready + more);
         for index in (ready..ready + more).rev() {
             books::push_free_record(held, index);
@@ -99,7 +101,7 @@ impl Namespace {
     /// Makes the key index large enough for one more key.
     pub fn ensure_index(&self, held: &Held<'_>) -> Stored<()> {
         if index::is_crowded(held) {
-            self.back(layout::INDEX, index::bytes_when_grown(held))?;
+            self.back_index(index::bytes_when_grown(held) / 4)?;
             index::grow(held);
         }
         Ok(())

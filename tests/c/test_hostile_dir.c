@@ -46,6 +46,8 @@ TEST(a_wrong_mode_is_refused)
 		for (int p = 0; p < 4; p++) {
 			mode_t right = place_of(part(p)).mode & 07777;
 			for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+				if (wrong[i] == right)
+					continue; /* the runtime directory of system scope */
 				if (geteuid() != 0 && (wrong[i] & 0700) != 0700 && p != 1)
 					continue; /* one's own directory that one may not enter */
 				MUST(chmod(part(p), wrong[i]));

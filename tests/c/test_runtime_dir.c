@@ -53,13 +53,13 @@ TEST(the_user_scope_is_closed_to_all_others)
 	CHECK_EQ(st.st_uid, geteuid());
 }
 
-TEST(the_system_scope_is_open_and_sticky_whatever_the_umask)
+TEST(in_system_scope_only_the_owner_makes_names_beside_the_table_whatever_the_umask)
 {
 	SHIM_ONLY();
 	use(new_base(), "system");
 	umask(0777);
 	EXPECT_STEPS("get 0\n", "get,0,1,0600");
-	CHECK_MODE(runtime_dir(), S_IFDIR | 01777);
+	CHECK_MODE(runtime_dir(), S_IFDIR | 0755);
 	CHECK_MODE(in_runtime_dir("registry"), S_IFREG | 0666);
 	CHECK_MODE(in_runtime_dir("segments"), S_IFDIR | 01777);
 	CHECK_MODE(in_runtime_dir("live"), S_IFDIR | 01777);

@@ -13,11 +13,16 @@ thread_local! {
     static OPENED: RefCell<HashMap<i32, u32>> = RefCell::default();
 }
 
-/// Opens a file; in place of a liveness file, nothing.
+/// Opens a file.
 pub fn open(path: &Path, flags: i32, mode: u32) -> OsResult<Fd> {
+    open_in(None, path, flags, mode)
+}
+
+/// Opens a file; in place of a liveness file, nothing.
+pub fn open_in(dir: At<'_>, path: &Path, flags: i32, mode: u32) -> OsResult<Fd> {
     let text = std::str::from_utf8(path.as_bytes()).unwrap();
     let Some((_, cell)) = text.rsplit_once("/live/") else {
-        let fd = super::real::file::open(path, flags, mode)?;
+        let fd = super::real::file::open_in(dir, path, flags, mode)?;
         OPENED.with_borrow_mut(|opened| opened.remove(&fd.number()));
         return Ok(fd);
     };

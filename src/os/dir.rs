@@ -1,0 +1,133 @@
+//! Directories: their names are made, removed, exchanged and read. Who makes or removes names where others can, too, opens
+//! the directory first, and says so by [`At`].
+
+use super::file::{At, Fd, place, retry};
+use super::path::{CAPACITY, Path};
+use super::{OsError, OsResult, raw};
+
+/// `unlink`.
+pub fn unlink(path: &Path) -> OsResult<()> {
+    unlink_in(None, path)
+}
+
+/// [`unlink`], in a directory.
+pub fn unlink_in(dir: At<'_>, path: &Path) -> OsResult<()> {
+    let (dir, name) = place(dir, path);
+    retry(libc::SYS_unlinkat, [dir as usize, name, 0, 0, 0, 0])
+}
+
+/// `rmdir`, in a directory.
+pub fn remove_dir_in(dir: At<'_>, path: &Path) -> OsResult<()> {
+    let (dir, name) = place(dir, path);
+    let flags = libc::AT_REMOVEDIR as usize;
+    retry(libc::SYS_unlinkat, [dir as usize, name, flags, 0, 0, 0])
+}
+
+/// `mkdir`, in a directory; the umask takes its bits.
+pub fn make_dir_in(dir: At<'_>, path: &Path, mode: u32) -> OsResult<()> {
+    let (dir, name) = place(dir, path);
+    retry(
+        libc::SYS_mkdirat,
+        [dir as usize, name, mode as usize, 0, 0, 0],
+    )
+}
+
+/// `rename` in one directory that never replaces: `EEXIST` when `to` is there. File systems without that ability answer
+/// `EINVAL`.
+pub fn rename_new_in(dir: At<'_>, from: &Path, to: &Path) -> OsResult<()> {
+    let ((dir, from), (_, to)) = (place(dir, from), place(dir, to));
+    let flags = libc::RENAME_NOREPLACE as usize;
+    retry(
+        libc::SYS_renameat2,
+        [dir as usize, from, dir as usize, to, flags, 0],
+    )
+}
+
+/// What the symbolic link at `path` says.
+pub fn read_link(path: &Path) -> OsResult<Path> {
+    let mut text = [0u8; CAPACITY];
+    let dir = libc::AT_FDCWD as usize;
+    // SAFETY: the path is NUL-terminated and live, the buffer as long as said.
+    let len = unsafe {
+        raw::call(
+            libc::SYS_readlinkat,
+            [
+                dir,
+                path.addr(),
+                text.as_mut_ptr() as usize,
+                text.len(),
+                0,
+                0,
+            ],
+        )?
+    };
+    // What fills the buffer may be longer.
+    let text = text.get(..len).filter(|text| text.len() < CAPACITY);
+    text.and_then(Path::from_bytes)
+        .ok_or(OsError(libc::ENAMETOOLONG))
+}
+
+/// Calls `each` with every name in the open directory but `.` and `..`, until it answers `false`.
+pub fn for_each_entry(dir: &Fd, mut each: impl FnMut(&[u8]) -> bool) -> OsResult<()> {
+    #[repr(align(8))]
+    struct Buffer([u8; 1024]);
+    let mut buffer = Buffer([0; 1024]);
+    loop {
+        // SAFETY: the buffer is live and as long as said.
+        let filled = unsafe {
+            raw::call(
+                libc::SYS_getdents64,
+                [
+                    dir.number() as usize,
+                    buffer.0.as_mut_ptr() as usize,
+                    buffer.0.len(),
+                    0,
+                    0,
+                    0,
+                ],
+            )?
+        };
+        if filled == 0 {
+            return Ok(());
+        }
+        if !each_in(buffer.0.get(..filled).unwrap_or(&[]), &mut each) {
+            return Ok(());
+        }
+    }
+}
+
+/// Calls `each` with the names in what getdents64 has filled in, until it answers `false`. Returns the last answer.
+pub(crate) fn each_in(filled: &[u8], each: &mut impl FnMut(&[u8]) -> bool) -> bool {
+    // struct linux_dirent64: u64 inode, i64 offset, u16 length of this entry, u8 type, name with NUL.
+    let mut rest = filled;
+    while let (Some(&[low, high]), Some(tail)) = (rest.get(16..18), rest.get(19..)) {
+        let entry_len = usize::from(u16::from_ne_bytes([low, high]));
+        let name = tail.split(|&byte| byte == 0).next().unwrap_or(&[]);
+        if name != b"." && name != b".." && !each(name) {
+            return false;
+        }
+        match rest.get(entry_len..) {
+            Some(next) if entry_len > 0 => rest = next,
+            _ => break,
+        }
+    }
+    true
+}
+
+/// The current working directory, absolute.
+pub fn working_directory() -> OsResult<Path> {
+    let mut buffer = [0u8; CAPACITY];
+    // SAFETY: the buffer is live and as long as said.
+    unsafe {
+        raw::call(
+            libc::SYS_getcwd,
+            [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0],
+        )?
+    };
+    let text = buffer.split(|&byte| byte == 0).next().unwrap_or(&[]);
+    // A directory out of our reach is told as "(unreachable)/…".
+    if text.first() != Some(&b'/') {
+        return Err(OsError(libc::ENOENT));
+    }
+    Path::from_bytes(text).ok_or(OsError(libc::ENAMETOOLONG))
+}
