@@ -8,9 +8,10 @@ use core::ffi::{c_int, c_long, c_ulong};
 
 use libc::{gid_t, mode_t, uid_t};
 use shmshim_core::os::{credentials, errno, raw, seccomp};
+use shmshim_core::registry;
 
-use crate::handlers;
 use crate::next::next;
+use crate::{border, handlers};
 
 /// When there is no such function behind ours: only a stranger libc can lack one of these.
 fn not_there() -> c_int {
@@ -19,7 +20,7 @@ fn not_there() -> c_int {
 }
 
 macro_rules! changes_identity {
-    ($($name:ident ( $($arg:ident : $kind:ty),* );)*) => {$(
+    ($before:expr; $($name:ident ( $($arg:ident : $kind:ty),* );)*) => {$(
         /// As libc's.
         ///
         /// # Safety
@@ -28,6 +29,7 @@ macro_rules! changes_identity {
             let Some(real) = next!(always $name: unsafe extern "C" fn($($kind),*) -> c_int) else {
                 return not_there();
             };
+            $before();
             credentials::forget();
             // SAFETY: the caller's promise is passed on.
             let answer = unsafe { real($($arg),*) };
@@ -38,16 +40,37 @@ macro_rules! changes_identity {
 }
 
 changes_identity! {
+    before_a_change_of_uid;
     setuid(uid: uid_t);
     seteuid(euid: uid_t);
     setreuid(ruid: uid_t, euid: uid_t);
     setresuid(ruid: uid_t, euid: uid_t, suid: uid_t);
+}
+
+changes_identity! {
+    nothing;
     setgid(gid: gid_t);
     setegid(egid: gid_t);
     setregid(rgid: gid_t, egid: gid_t);
     setresgid(rgid: gid_t, egid: gid_t, sgid: gid_t);
+}
+
+changes_identity! {
+    before_other_namespaces;
     unshare(flags: c_int);
     setns(fd: c_int, kind: c_int);
+}
+
+fn nothing() {}
+
+/// The uids may get other names.
+fn before_other_namespaces() {
+    border::catch(registry::on_other_namespaces);
+}
+
+/// Root may be given up now.
+fn before_a_change_of_uid() {
+    border::catch(registry::on_giving_up_root);
 }
 
 /// umask(2).
@@ -111,6 +134,15 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
         | libc::SYS_setresgid
         | libc::SYS_unshare
         | libc::SYS_setns => {
+            if matches!(
+                number,
+                libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid
+            ) {
+                before_a_change_of_uid();
+            }
+            if matches!(number, libc::SYS_unshare | libc::SYS_setns) {
+                before_other_namespaces();
+            }
             // Of this thread alone.
             credentials::never_remember();
             // SAFETY: the caller's promise is passed on.

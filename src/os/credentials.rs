@@ -8,8 +8,8 @@
 //! Divergence: a change by a system call instruction of the program's own is not seen. In system scope the segment
 //! files' own rights still hold then.
 
-use super::process;
-use core::sync::atomic::{AtomicU64, Ordering};
+use super::{process, userns};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A number that the kernel was asked for, and how often it was forgotten since.
 ///
@@ -82,10 +82,26 @@ impl Remembered {
     }
 }
 
+/// Whether this process may have entered a user namespace in which uids have other names than where it began.
+static OUTER: AtomicBool = AtomicBool::new(false);
+
+/// From now on the effective uid is what it is called outside of the user namespace.
+pub fn ask_for_outer_uid() {
+    OUTER.store(true, Ordering::Relaxed);
+}
+
+fn ask_euid() -> u32 {
+    if OUTER.load(Ordering::Relaxed) {
+        userns::euid_outside()
+    } else {
+        process::euid()
+    }
+}
+
 /// The effective uid of the calling thread.
 #[inline]
 pub fn euid() -> u32 {
-    EUID.known_or_ask(process::euid)
+    EUID.known_or_ask(ask_euid)
 }
 
 /// The effective uid of the calling thread, if it is remembered.

@@ -6,7 +6,8 @@ use super::forking;
 use crate::os::brief::BriefLock;
 use crate::os::fork::{ForkLock, Guard, Wiped};
 use crate::os::signals::{self, Blocked, Mask};
-use crate::os::{OsError, atfork, pages, process, threads};
+use crate::os::{OsError, atfork, credentials, pages, process, threads};
+use crate::storage::directory::Place;
 use crate::storage::live::{self, Identity};
 use crate::storage::lock::Held;
 use crate::storage::table::SlotImage;
@@ -73,6 +74,23 @@ pub fn host() -> Outcome<&'static Host> {
 #[inline]
 pub fn host_if_open() -> Option<&'static Host> {
     HOST.get()
+}
+
+/// A program that runs as root is about to become another user. In system scope the namespace must be root's to be there for
+/// all, so root makes it while there is one: a daemon that gives up root before its first segment could not.
+pub fn on_giving_up_root() {
+    if HOST.get().is_none() && credentials::euid() == 0 && Place::is_missing_for_all() {
+        // What is in the way is said of the first call.
+        let _ = open();
+    }
+}
+
+/// A program is about to enter other namespaces, perhaps one of users. The one of segments that it has opened goes on counting
+/// it as who it was outside, as the kernel does.
+pub fn on_other_namespaces() {
+    if HOST.get().is_some() {
+        credentials::ask_for_outer_uid();
+    }
 }
 
 #[cold]

@@ -29,7 +29,7 @@ pub use exit::at_exit;
 pub use failure::{Failure, Outcome, Why};
 pub use forking::on_fork_prepare;
 pub use get::shmget;
-pub use host::expect_handlers;
+pub use host::{expect_handlers, on_giving_up_root, on_other_namespaces};
 pub use memory::{madvise, may_touch, mmap_fixed, mremap, munmap};
 
 use crate::storage::table::SlotImage;

@@ -99,6 +99,17 @@ impl Place {
         Ok(place)
     }
 
+    /// Whether the settings ask for system scope, and there is no runtime directory for it yet.
+    #[inline(never)]
+    pub fn is_missing_for_all() -> bool {
+        if env::is_secure() || !matches!(scope_setting(), Ok((Scope::System, _))) {
+            return false;
+        }
+        Place::choose().is_ok_and(|mut place| {
+            place.check_base().is_ok() && place.check_directory() == Ok(None)
+        })
+    }
+
     fn set_directory(&mut self, base: Path, name: &[u8]) -> Stored<()> {
         let directory = base.join(name);
         let fits = |path: &Path| path.as_bytes().len() + BELOW < CAPACITY;

@@ -44,7 +44,7 @@ impl Namespace {
     #[inline(never)]
     fn look_in_place(&self, now: u64) -> Stored<()> {
         match file::status_of(&self.inside(self.table_name)) {
-            Ok(status) if status.identity() == self.table_file && status.uid == self.owner => {
+            Ok(status) if status.identity() == self.table_file => {
                 self.seen_in_place.store(now, Ordering::Relaxed);
                 Ok(())
             }
@@ -60,16 +60,7 @@ impl Namespace {
         let mut base = *directory;
         base.pop();
         let away = match (file::status_of(directory), table) {
-            (Ok(seen), Ok(table)) if seen.identity() == self.directory_file => {
-                if table.identity() == self.table_file {
-                    Away::OtherOwner {
-                        was: self.owner,
-                        is: table.uid,
-                    }
-                } else {
-                    Away::TableExchanged
-                }
-            }
+            (Ok(seen), Ok(_)) if seen.identity() == self.directory_file => Away::TableExchanged,
             (Ok(seen), Err(OsError(libc::ENOENT))) if seen.identity() == self.directory_file => {
                 Away::TableRemoved
             }
@@ -111,12 +102,13 @@ impl Namespace {
         Obstacle::system(doing, path, error)
     }
 
-    /// Opens the runtime directory to look names up in it: the one that was checked, or none (`ESTALE`).
-    fn open_directory(&self) -> OsResult<Fd> {
+    /// Opens the runtime directory to look names up in it: the one that was checked, or none (`ESTALE`). Returns its owner,
+    /// too.
+    fn open_directory(&self) -> OsResult<(Fd, u32)> {
         let fd = file::open_dir(None, self.directory())?;
         let status = file::status(&fd)?;
-        if status.identity() == self.directory_file && status.uid == self.owner {
-            Ok(fd)
+        if status.identity() == self.directory_file {
+            Ok((fd, status.uid))
         } else {
             Err(OsError(libc::ESTALE))
         }
@@ -141,8 +133,8 @@ impl Namespace {
         // That of a segment of huge pages is on another file system, where it was checked as it was found.
         let is_ours = grandparent == *self.directory();
         let (fd, owner) = if is_ours {
-            let directory = self.open_directory()?;
-            (file::open_dir(Some(&directory), &parent)?, Some(self.owner))
+            let (directory, owner) = self.open_directory()?;
+            (file::open_dir(Some(&directory), &parent)?, Some(owner))
         } else {
             (file::open_dir(None, &parent)?, None)
         };

@@ -259,13 +259,6 @@ pub enum Away {
     TableRemoved,
     /// It has another table.
     TableExchanged,
-    /// The table belongs to another uid, or is shown so in another user namespace.
-    OtherOwner {
-        /// Whose it was.
-        was: u32,
-        /// Whose it is.
-        is: u32,
-    },
 }
 
 impl Obstacle {

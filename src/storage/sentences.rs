@@ -275,10 +275,6 @@ impl fmt::Display for Away {
                 f,
                 "has another file registry than this program has opened: it was removed and made anew, or exchanged; {AGAIN}"
             ),
-            Away::OtherOwner { was, is } => write!(
-                f,
-                "has a registry that belonged to uid {was} and is shown as that of uid {is}: it was given away, or this program has entered another user namespace; {AGAIN}"
-            ),
         }
     }
 }
