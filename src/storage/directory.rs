@@ -190,9 +190,10 @@ impl Place {
         Ok(Some(status))
     }
 
-    /// Whether a runtime directory of this owner is one that we would use.
+    /// Whether a runtime directory of this owner is one that we would use. On a hugetlbfs it has no table, and in system
+    /// scope it is that of whoever came first.
     fn is_own(&self, owner: u32) -> bool {
-        is_owner(self.scope, self.euid, owner)
+        is_owner(self.scope, self.euid, owner) || self.choice == Choice::Mount
     }
 
     /// Opens the runtime directory that was checked, to change what lies in it.

@@ -130,20 +130,19 @@ impl Namespace {
         parent.pop();
         let mut grandparent = parent;
         grandparent.pop();
-        // That of a segment of huge pages is on another file system, where it was checked as it was found.
-        let is_ours = grandparent == *self.directory();
-        let (fd, owner) = if is_ours {
-            let (directory, owner) = self.open_directory()?;
-            (file::open_dir(Some(&directory), &parent)?, Some(owner))
+        // On a hugetlbfs whoever came first has made the directory. He can exchange it for another of his, and nothing else.
+        let (directory, owner) = if grandparent == *self.directory() {
+            self.open_directory()?
         } else {
-            (file::open_dir(None, &parent)?, None)
+            let fd = file::open_dir(None, &grandparent)?;
+            let owner = file::status(&fd)?.uid;
+            (fd, owner)
         };
-        let found = file::status(&fd)?.uid;
-        let good = match owner {
-            Some(owner) => found == owner,
-            None => found == 0 || found == process::euid(),
-        };
-        good.then_some(fd).ok_or(OsError(libc::ESTALE))
+        let fd = file::open_dir(Some(&directory), &parent)?;
+        match file::status(&fd)?.uid == owner {
+            true => Ok(fd),
+            false => Err(OsError(libc::ESTALE)),
+        }
     }
 
     /// Backs bytes of the table with memory, so that writing them cannot fail. The first `used` of them were backed before.
