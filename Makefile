@@ -4,6 +4,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 LIBDIR  ?= $(PREFIX)/lib
 MANDIR  ?= $(PREFIX)/share/man
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 CARGO   ?= cargo
 MINUTES ?= 30
 
@@ -54,9 +55,11 @@ install: build
 	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(MANDIR)/man7
 	install -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libshmshim.so
 	install -m 644 man/shmshim.7 $(DESTDIR)$(MANDIR)/man7/shmshim.7
+	install -d $(DESTDIR)$(TMPFILESDIR)
+	install -m 644 dist/shmshim.conf $(DESTDIR)$(TMPFILESDIR)/shmshim.conf
 
 uninstall:
-	rm -f $(DESTDIR)$(LIBDIR)/libshmshim.so $(DESTDIR)$(MANDIR)/man7/shmshim.7
+	rm -f $(DESTDIR)$(LIBDIR)/libshmshim.so $(DESTDIR)$(MANDIR)/man7/shmshim.7 $(DESTDIR)$(TMPFILESDIR)/shmshim.conf
 
 clean:
 	$(CARGO) clean

@@ -132,7 +132,7 @@ static void apart(const char *what, void (*change)(void), bool back)
 	the->address[0] = address;
 	trace_clear();
 	good = good && does(&first, job_is_apart, 0, 0, what);
-	if (good && !trace_says("is not what this program has opened")) {
+	if (good && !trace_says("this program has opened")) {
 		failed("%s: the trace does not say so", what);
 		good = false;
 	}

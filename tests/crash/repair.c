@@ -46,8 +46,6 @@ static void a_link(void) { aside(), must(symlink("aside", inside("registry")), "
 static void open_to_all(void) { must(chmod(inside("registry"), 0666), "chmod"); }
 static void directory_open(void) { must(chmod(the->directory, 0755), "chmod"); }
 static void second_name(void) { must(link(inside("registry"), inside("aside")), "link"); }
-static void no_live(void) { remove_tree(inside("live")); }
-static void no_segments(void) { remove_tree(inside("segments")); }
 static void segment_cut(void) { must(truncate(segment_file(0), 100), "truncate"); }
 static void segment_enlarged(void) { must(truncate(segment_file(0), 1 << 20), "truncate"); }
 static void size_is_a_lie(void) { write_word(SLOT_AREA + 128 * (the->segment[0].id % 32768) + S_SIZE, 4096); }
@@ -76,10 +74,7 @@ static bool follow(char *done, size_t size)
 	if (!advice)
 		return false;
 	advice += 2;
-	const char *mkdir_p = strstr(advice, "mkdir -m "), *rm = strstr(advice, " remove /");
-	if (mkdir_p && sscanf(mkdir_p, "mkdir -m %o %599s and remove %599[^:]", &mode, path, other) == 3)
-		return mkdir(path, mode) == 0 && chmod(path, mode) == 0 && (!is_root || chown(path, OWNER, OWNER) == 0) &&
-		       unlink(other) == 0;
+	const char *rm = strstr(advice, " remove /");
 	if (sscanf(advice, "if it was truncated or enlarged, truncate -s %ld it", &length) == 1 && !the->zeros_too)
 		return truncate(path, length) == 0;
 	if (rm && sscanf(rm, " remove %599[^:]", other) == 1)
@@ -132,8 +127,6 @@ static const struct ruin {
 	{ "a table open to all", open_to_all, 5, false },
 	{ "a runtime directory open to all", directory_open, 5, false },
 	{ "a table with a second name", second_name, 5, false },
-	{ "no live", no_live, 5, false },
-	{ "no segments", no_segments, 0, false },
 	{ "a segment that was cut", segment_cut, 4, false },
 	{ "a segment that was enlarged", segment_enlarged, 5, false },
 	{ "a size in the table that is wrong", size_is_a_lie, 5, true },
