@@ -1,4 +1,4 @@
-# shmshim: see README.md. Every target sets up what it needs, or says in one line what is missing.
+# shmshim: see README.md. What needs no make at all: scripts/check and scripts/demo set up, build and run.
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -10,56 +10,61 @@ MINUTES ?= 30
 
 LIBRARY := target/release/libshmshim.so
 
-.PHONY: all build check demo install uninstall crash faults hostile scale stops soak proofs bench clean
+.PHONY: all build check demo install uninstall crash faults hostile scale stops soak proofs bench clean setup help
 
 all: build
 
-build:
+# What stands behind ## is what `make help` prints.
+
+build: setup ## target/release/libshmshim.so; what plain `make` does
 	$(CARGO) build --release
 
-check:
+check: ## whether the tree is good: everything below but bench, bounded (scripts/check --help)
 	@scripts/check
 
-demo: build
-	@scripts/setup
+demo: ## the main job, shown with programs of the distribution
 	@scripts/demo
 
-# The long forms of what `make check` runs in a bounded form.
-crash: build
-	@scripts/check-crash --full
-
-faults: build
-	@scripts/check-faults --full
-
-hostile: build
-	@scripts/check-hostile --full
-
-scale: build
-	@scripts/check-scale --full
-
-stops: build
-	@scripts/check-stops --full
-
-# make soak MINUTES=5
-soak: build
-	@scripts/soak --full --minutes $(MINUTES)
-
-# What model checking, fuzzing, sanitizers and valgrind say, as far as the machine has them.
-proofs: build
-	@scripts/check-proofs --full
-
-bench: build
-	@scripts/bench
-
-install: build
+install: build ## library, manual page and tmpfiles.d file, under PREFIX=/usr/local, in DESTDIR
 	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(MANDIR)/man7
 	install -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libshmshim.so
 	install -m 644 man/shmshim.7 $(DESTDIR)$(MANDIR)/man7/shmshim.7
 	install -d $(DESTDIR)$(TMPFILESDIR)
 	install -m 644 dist/shmshim.conf $(DESTDIR)$(TMPFILESDIR)/shmshim.conf
 
-uninstall:
+uninstall: ## takes them away
 	rm -f $(DESTDIR)$(LIBDIR)/libshmshim.so $(DESTDIR)$(MANDIR)/man7/shmshim.7 $(DESTDIR)$(TMPFILESDIR)/shmshim.conf
 
-clean:
+crash: build ## kills a program at every step of every operation
+	@scripts/check-crash --full
+
+faults: build ## refuses every system call of every operation, with each errno
+	@scripts/check-faults --full
+
+hostile: build ## puts things in the way, cuts and exchanges files, writes nonsense to the table
+	@scripts/check-hostile --full
+
+scale: build ## has many of everything, and too little of everything
+	@scripts/check-scale --full
+
+stops: build ## stops a process at 100000 random moments, and measures who waits for it
+	@scripts/check-stops --full
+
+soak: build ## has everything happen at once, with kills and stops, for MINUTES=30
+	@scripts/soak --full --minutes $(MINUTES)
+
+proofs: build ## model checking, fuzzing, sanitizers, valgrind, as far as the machine has them
+	@scripts/check-proofs --full
+
+bench: build ## compares with the kernel on this machine
+	@scripts/bench
+
+clean: ## removes what was built
 	$(CARGO) clean
+
+# A C compiler to link with; says in one line what is missing.
+setup:
+	@scripts/setup build
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf 'make %-10s %s\n' "$$name" "$$what"; done

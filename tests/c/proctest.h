@@ -14,7 +14,7 @@
 #define SHIM_ONLY()                                                                                \
 	do {                                                                                       \
 		if (!under_shim())                                                                 \
-			SKIP("a matter of the shim alone");                                        \
+			NOT_ON_THIS_SIDE("a matter of the shim alone");                            \
 	} while (0)
 
 /* ------------------------------------------------------ a segment's life */

@@ -20,6 +20,7 @@
  *   CHECK, CHECK_EQ, TEST_ERRNO, TEST_RES, TEST_SUCC   note a failure, go on
  *   MUST, REQUIRE                                      end the process that failed
  *   SKIP(reason)                                       ends the process, the test counts as skipped
+ *   NOT_ON_THIS_SIDE(reason)                           ends it, the test does not count: kernel or shim has no such thing
  *   IN_CHILD { ... }                                   a forked child; it must reach the end of the block
  *
  * This file has the checks and what tests need of processes, memory and
@@ -79,8 +80,11 @@
 
 enum { LOG_BYTES = 64 * 1024, MAX_NOTES = 40, WATCHDOG_SECS = 120, ALREADY_NOTED = 99 };
 
+/* SKIPPED: the machine lacks something. NOT_HERE: the test is about the other side. */
+enum left_out { NOT_LEFT_OUT, SKIPPED, NOT_HERE };
+
 struct shmtest_notes {
-	atomic_int failures, checks, skipped;
+	atomic_int failures, checks, left_out; /* enum left_out */
 	atomic_size_t used;
 	char skip_reason[256];
 	char log[LOG_BYTES];
@@ -121,16 +125,17 @@ __attribute__((format(printf, 3, 4))) static inline void fail_at(const char *fil
 #define FATAL(...) (FAIL(__VA_ARGS__), _exit(ALREADY_NOTED))
 #define COUNT_CHECK() ((void)atomic_fetch_add(&notes->checks, 1))
 
-static inline __attribute__((noreturn, format(printf, 1, 2))) void skip_test(const char *fmt, ...)
+static inline __attribute__((noreturn, format(printf, 2, 3))) void leave_out(enum left_out how, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
-	if (!atomic_exchange(&notes->skipped, 1))
+	if (!atomic_exchange(&notes->left_out, (int)how))
 		vsnprintf(notes->skip_reason, sizeof notes->skip_reason, fmt, ap);
 	va_end(ap);
 	_exit(0);
 }
-#define SKIP(...) skip_test(__VA_ARGS__)
+#define SKIP(...) leave_out(SKIPPED, __VA_ARGS__)
+#define NOT_ON_THIS_SIDE(...) leave_out(NOT_HERE, __VA_ARGS__)
 
 /* ------------------------------------------------------------ the checks */
 

@@ -111,8 +111,8 @@ static inline void shmtest_child(const struct shmtest *t)
 	exit(0);
 }
 
-/* 'p', 'f' or 's' for passed, failed, skipped. */
-static inline char shmtest_run(const struct shmtest *t)
+/* 'p', 'f', 's' or 'n' for passed, failed, skipped, not on this side. */
+static inline char shmtest_run(const struct shmtest *t, bool verbose)
 {
 	char dir[4096];
 	const char *base = getenv("SHMTEST_BASE");
@@ -146,7 +146,7 @@ static inline char shmtest_run(const struct shmtest *t)
 			FAIL("%s could not be removed: %s", dir, errno_name(errno));
 	}
 	/* One check is the exit status, which proves little alone. */
-	if (!notes->failures && !notes->skipped && notes->checks < 2)
+	if (!notes->failures && !notes->left_out && notes->checks < 2)
 		fail_at("the test", 0, "nothing was checked");
 	if (notes->failures) {
 		size_t len = notes->used < LOG_BYTES ? notes->used : LOG_BYTES;
@@ -155,9 +155,19 @@ static inline char shmtest_run(const struct shmtest *t)
 			printf("    and %d more\n", notes->failures - MAX_NOTES);
 		return 'f';
 	}
-	if (notes->skipped)
+	switch (notes->left_out) {
+	case SKIPPED:
 		printf("SKIP %s: %s\n", t->name, notes->skip_reason);
-	return notes->skipped ? 's' : 'p';
+		return 's';
+	case NOT_HERE:
+		if (verbose)
+			printf("-    %s: %s\n", t->name, notes->skip_reason);
+		return 'n';
+	default:
+		if (verbose)
+			printf("ok   %s\n", t->name);
+		return 'p';
+	}
 }
 
 /* [-l] [-v] [part of a name ...]; the last line says how many passed, failed, were skipped. */
@@ -188,9 +198,7 @@ int main(int argc, char **argv)
 			puts(t->name);
 			continue;
 		}
-		char r = shmtest_run(t);
-		if (verbose && r == 'p')
-			printf("ok   %s\n", t->name);
+		char r = shmtest_run(t, verbose);
 		passed += r == 'p', failed += r == 'f', skipped += r == 's';
 	}
 	if (!list)

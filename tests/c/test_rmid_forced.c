@@ -113,7 +113,7 @@ static void *create(void *id)
 TEST(the_exit_of_the_creating_thread_counts_not_that_of_its_process)
 {
 	if (under_shim())
-		SKIP("Divergence: user space sees the end of a process, not that of a thread");
+		NOT_ON_THIS_SIDE("Divergence: user space sees the end of a process, not that of a thread");
 	int id = -1, mine = -1;
 	pthread_t thread;
 	force();
