@@ -55,11 +55,11 @@ CONF
 }
 
 server_start() {
-    pg pg_ctl start -w -t 60 -s -l "$log"
+    pg pg_ctl start -w -t 300 -s -l "$log"
 }
 
 server_stop() {
-    pg pg_ctl stop -w -t 60 -s -m fast "$@"
+    pg pg_ctl stop -w -t 300 -s -m fast "$@"
 }
 
 postmaster() {

@@ -78,7 +78,7 @@
 
 /* ------------------------------------------------------------- the notes */
 
-enum { LOG_BYTES = 64 * 1024, MAX_NOTES = 40, WATCHDOG_SECS = 120, ALREADY_NOTED = 99 };
+enum { LOG_BYTES = 64 * 1024, MAX_NOTES = 40, WATCHDOG_SECS = 600, ALREADY_NOTED = 99 };
 
 /* SKIPPED: the machine lacks something. NOT_HERE: the test is about the other side. */
 enum left_out { NOT_LEFT_OUT, SKIPPED, NOT_HERE };

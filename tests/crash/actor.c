@@ -113,7 +113,7 @@ enum heard actor_hear(struct actor *actor, struct answer *answer, int millisecon
 struct answer actor_do(struct actor *actor, job *job, int argument)
 {
 	struct answer answer;
-	if (!actor_send(actor, job, argument) || actor_hear(actor, &answer, 60000) != HEARD)
+	if (!actor_send(actor, job, argument) || actor_hear(actor, &answer, HANG_MS) != HEARD)
 		return (struct answer){ -1, ESRCH };
 	return answer;
 }

@@ -47,7 +47,7 @@ static bool kill_victim(struct world *world, struct actor *victim, struct tracee
 	world->extra[world->extras++] = tracee->other;
 	if (tracee->other == victim->pid) {
 		/* The parent lives on. */
-		if (actor_hear(victim, &answer, 10000) != HEARD) {
+		if (actor_hear(victim, &answer, HANG_MS) != HEARD) {
 			snprintf(text, size, "the parent hangs in fork");
 			good = false;
 		}
@@ -253,7 +253,7 @@ static bool run_plain(const struct op *op)
 	actor_start(&victim);
 	bool good = !op->prepare || actor_do(&victim, op->prepare, 0).value == 0;
 	actor_send(&victim, op->act, 0);
-	enum heard heard = actor_hear(&victim, &answer, 20000);
+	enum heard heard = actor_hear(&victim, &answer, HANG_MS);
 	if (op->flags & ENDS ? heard == SILENT : heard != HEARD || answer.value != 0) {
 		snprintf(text, sizeof text, "the operation fails: %s", strerror(answer.error));
 		good = false;

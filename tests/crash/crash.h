@@ -118,6 +118,8 @@ struct actor {
 void actor_start(struct actor *);
 bool actor_send(struct actor *, job *, int argument);
 enum heard { HEARD, GONE, SILENT };
+/* Who says nothing for so many milliseconds hangs: more than any job takes where twenty others want the processor. */
+enum { HANG_MS = 60000 };
 enum heard actor_hear(struct actor *, struct answer *, int milliseconds);
 struct answer actor_do(struct actor *, job *, int argument);
 void actor_kill(struct actor *);

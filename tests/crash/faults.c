@@ -226,7 +226,7 @@ static bool run(const struct attempt *attempt)
 			goto out;
 		}
 	}
-	if (!ended && actor_hear(&victim, &answer, 10000) != HEARD) {
+	if (!ended && actor_hear(&victim, &answer, HANG_MS) != HEARD) {
 		snprintf(text, sizeof text, "the victim does not come back");
 		goto out;
 	}
@@ -253,7 +253,7 @@ static bool run(const struct attempt *attempt)
 		/* Nobody hinders the next attempt. */
 		bool again = answer.value != 0;
 		actor_send(&victim, again ? op->act : job_whole_life, again ? 0 : 0x7004);
-		if (actor_hear(&victim, &answer, 10000) != HEARD || answer.value < 0) {
+		if (actor_hear(&victim, &answer, HANG_MS) != HEARD || answer.value < 0) {
 			snprintf(text, sizeof text, "afterwards, unhindered: %.400s",
 				 again ? strerror(answer.error) : the->text);
 			good = false;

@@ -108,7 +108,7 @@ bool act(struct actor *actor, job *job, int argument, struct answer *answer, con
 {
 	enum heard heard = SILENT;
 	if (actor_send(actor, job, argument))
-		heard = actor_hear(actor, answer, 10000);
+		heard = actor_hear(actor, answer, HANG_MS);
 	if (heard == HEARD)
 		return true;
 	failed("%s: the program %s", what, heard == GONE ? "is killed" : "hangs");

@@ -367,8 +367,8 @@ static enum reached removed_together(struct point point)
 		actor_send(&stranger, job_make_next, 0);
 		bool waits = actor_hear(&stranger, &answer, 5000) != HEARD;
 		trace_let_go(&tracee);
-		if (actor_hear(&owner, &answer, 10000) != HEARD || answer.value != 0 ||
-		    (waits && actor_hear(&stranger, &answer, 10000) != HEARD))
+		if (actor_hear(&owner, &answer, HANG_MS) != HEARD || answer.value != 0 ||
+		    (waits && actor_hear(&stranger, &answer, HANG_MS) != HEARD))
 			failed("%s: after a stop at %d,%d one of them fails or hangs", what, point.stop, point.change);
 		else if (tree_files("segments") != 0)
 			failed("%s: after a stop at %d,%d %ld files are left", what, point.stop, point.change,

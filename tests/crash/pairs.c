@@ -91,7 +91,7 @@ static bool look(const struct world *world, char *text, size_t size)
 	the->text[0] = 0;
 	for (size_t i = 0; i < sizeof looks / sizeof *looks && !what; i++)
 		if (!actor_send(&observer, looks[i].job, looks[i].argument) ||
-		    actor_hear(&observer, &answer, 10000) != HEARD || answer.value < 0)
+		    actor_hear(&observer, &answer, HANG_MS) != HEARD || answer.value < 0)
 			what = looks[i].what;
 	actor_kill(&observer);
 	if (what)
@@ -130,14 +130,14 @@ static bool pair(const struct op *one, const struct op *two, int stop)
 	}
 	bool held = table_is_locked();
 	actor_send(&second, two->act, 0);
-	enum heard heard = actor_hear(&second, &answers[1], held ? 30 : 20000);
+	enum heard heard = actor_hear(&second, &answers[1], held ? 30 : HANG_MS);
 	if (heard == SILENT && !held) {
 		snprintf(text, sizeof text, "the second waits for the first, which does not hold the lock");
 		goto out;
 	}
 	trace_let_go(&tracee);
-	if (actor_hear(&first, &answers[0], 10000) != HEARD ||
-	    (heard != HEARD && actor_hear(&second, &answers[1], 10000) != HEARD)) {
+	if (actor_hear(&first, &answers[0], HANG_MS) != HEARD ||
+	    (heard != HEARD && actor_hear(&second, &answers[1], HANG_MS) != HEARD)) {
 		snprintf(text, sizeof text, "one of them hangs or is killed");
 		goto out;
 	}

@@ -51,11 +51,11 @@ static bool pause_at(int stop, bool lost_table)
 		actor_start(&second);
 		actor_send(&second, job_make, 0);
 		/* Who need not wait may be slow all the same; who must, only has to have begun. */
-		bool waits = actor_hear(&second, &two, held || lost_table ? 20 : 20000) != HEARD;
+		bool waits = actor_hear(&second, &two, held || lost_table ? 20 : HANG_MS) != HEARD;
 		if (waits && !held && !lost_table)
 			failed("%s: one that is stopped at %d holds up another", what, stop);
 		trace_let_go(&tracee);
-		if (actor_hear(&first, &one, 10000) != HEARD || (waits && actor_hear(&second, &two, 10000) != HEARD))
+		if (actor_hear(&first, &one, HANG_MS) != HEARD || (waits && actor_hear(&second, &two, HANG_MS) != HEARD))
 			failed("%s: after a stop at %d one of two hangs", what, stop);
 		else if (one.value < 0 || two.value < 0)
 			failed("%s: after a stop at %d one says %d (%s), the other %d (%s)", what, stop, one.value,
@@ -126,7 +126,7 @@ static void crowd(const char *scope, bool many_uids, int round)
 	close(barrier[1]);
 	close(barrier[0]);
 	for (int i = 0; i < MANY && good; i++) {
-		if (actor_hear(&racer[i], &answer[i], 15000) != HEARD || answer[i].value < 0) {
+		if (actor_hear(&racer[i], &answer[i], HANG_MS) != HEARD || answer[i].value < 0) {
 			failed("%s scope, round %d: one of %d racers fails: %s", scope, round, MANY,
 			       strerror(answer[i].error));
 			good = false;
@@ -198,7 +198,7 @@ void test_stopped(void)
 				holding += held;
 				actor_start(&other);
 				actor_send(&other, job_whole_life, 0x7001);
-				enum heard heard = actor_hear(&other, &answer, held ? 1 : 20000);
+				enum heard heard = actor_hear(&other, &answer, held ? 1 : HANG_MS);
 				if (heard != HEARD && !held)
 					failed("%s: stopped at %d it holds up another", op->name, stop);
 				else if (heard == HEARD && answer.value < 0)

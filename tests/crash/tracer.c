@@ -96,7 +96,7 @@ bool child_spoke(void)
 {
 	struct pollfd poll_on = { .fd = the->forked[0], .events = POLLIN };
 	char byte;
-	return poll(&poll_on, 1, 5000) == 1 && read(the->forked[0], &byte, 1) == 1;
+	return poll(&poll_on, 1, HANG_MS) == 1 && read(the->forked[0], &byte, 1) == 1;
 }
 
 /* The victim has forked; both are stopped. */

@@ -47,14 +47,15 @@ void end_victim(struct actor *victim, struct tracee *tracee)
 	actor_kill(victim);
 }
 
-enum { PATIENCE = 10000, PROMISE = 1000 };
+/* Milliseconds, without those in which others had the processor. */
+enum { PROMISE = 1000 };
 
 /* Has an actor look; what it costs is part of the promise. */
 static bool look(struct actor *actor, job *job, int argument, const char *what, char *text, size_t size)
 {
 	struct answer answer;
 	actor_send(actor, job, argument);
-	enum heard heard = actor_hear(actor, &answer, PATIENCE);
+	enum heard heard = actor_hear(actor, &answer, HANG_MS);
 	if (heard == SILENT)
 		snprintf(text, size, "%s hangs", what);
 	else if (heard == GONE)

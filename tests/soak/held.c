@@ -46,7 +46,7 @@ static void one(const struct op *op, struct point point, bool kill_it, long *hel
 			trace_let_go(&tracee);
 		}
 		for (int i = good ? 0 : WAITERS; i < WAITERS && good; i++) {
-			enum heard heard = actor_hear(&waiter[i], &answer, RELEASE);
+			enum heard heard = actor_hear(&waiter[i], &answer, HANG_MS);
 			good = heard == HEARD && answer.value >= 0;
 			if (!good)
 				snprintf(text, sizeof text, "%ld ms later one that waited %.400s", milliseconds() - began,

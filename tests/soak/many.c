@@ -339,7 +339,7 @@ static void explode(job *job, int argument, long processes, const char *what)
 	if (well(&parent, job, argument, what) && all_have(processes + 1, what) &&
 	    well(&parent, job_let_go, 0, "its children end") && all_have(1, "after its children's end")) {
 		actor_send(&parent, job_clear, 0);
-		actor_hear(&parent, &answer, 10000);
+		actor_hear(&parent, &answer, HANG_MS);
 		waitpid(parent.pid, NULL, 0);
 		actor_is_gone(&parent);
 	}

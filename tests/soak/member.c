@@ -319,13 +319,18 @@ static int next_descriptor(void)
 }
 static int next_of_children;
 
+/* Fork and call wait so long for each other, and then go on: README, "For the duration of a call". A thread that gets no
+   processor on a busy machine, or is stopped, can use that up. */
+enum { WAITS_AT_LEAST = 200 };
 static void *fork_a_few_times(void *times)
 {
 	for (long i = (long)times; i > 0; i--) {
 		int status;
+		long began = milliseconds();
 		pid_t child = fork();
 		if (child == 0)
-			_exit(next_of_children >= 0 && next_descriptor() != next_of_children);
+			_exit(next_of_children >= 0 && milliseconds() - began < WAITS_AT_LEAST &&
+			      next_descriptor() != next_of_children);
 		if (child < 0 || waitpid(child, &status, 0) != child)
 			complain("a child that a thread has forked: %s", strerror(errno));
 		else if (status != 0)

@@ -290,7 +290,7 @@ static void struggle(int rounds, bool inodes, const char *what)
 	usleep(100000);
 	common->go = 1;
 	for (int i = 0; i < WORKERS; i++) {
-		if (good && (actor_hear(&worker[i], &answer, 20000) != HEARD || answer.value < 0)) {
+		if (good && (actor_hear(&worker[i], &answer, HANG_MS) != HEARD || answer.value < 0)) {
 			failed("%s: a program: %s", what, common->text[0] ? common->text : "it is killed or hangs");
 			good = false;
 		}

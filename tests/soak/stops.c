@@ -6,7 +6,8 @@
  *
  * One process performs all operations in turn. It is stopped at a random moment, by SIGSTOP or by ptrace, and a
  * neighbour does everything once. If the neighbour does not get on, the lock's word must name the one that is stopped.
- * Then that one goes on, or is killed, and the neighbour must get on within a second.
+ * Then that one goes on, or is killed, and the neighbour must get on: each time before it counts as hanging, and half of
+ * the times within a second, for how long a busy machine takes for one of them says nothing.
  */
 #include "stops.h"
 
@@ -19,7 +20,9 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { SHARED_KEY = 0x7a11, BOUND = 2000 /* ms, for one whom nobody holds up */, PATIENCE = 20 };
+enum { SHARED_KEY = 0x7a11, PATIENCE = 20 /* ms, for one who is held up */ };
+/* Microseconds within which half of those get on whom nobody holds up, and half of those who are let go on. */
+enum { PROMISE = 1000000 };
 static unsigned long long seed = 1;
 
 static long microseconds(void)
@@ -139,7 +142,7 @@ static void go_on(void)
 
 enum { BUCKETS = 22 };
 static long waits[BUCKETS]; /* by powers of two microseconds */
-static long longest, held_count, killed_count, longest_release, stop_count;
+static long longest, held_count, killed_count, longest_release, slow_releases, stop_count;
 
 static void note(int took)
 {
@@ -183,7 +186,7 @@ static bool one_stop(long number)
 	bool held = table_is_locked() && table_lock_owner() == busy.pid;
 	uint32_t owner = (uint32_t)table_lock_owner();
 	actor_send(&neighbour, job_neighbour, 0x7c00 + (int)(number % 8));
-	if (hears(&answer, held ? PATIENCE : BOUND)) {
+	if (hears(&answer, held ? PATIENCE : HANG_MS)) {
 		go_on();
 		if (held) {
 			failed("stop %ld: the neighbour gets on although the stopped one holds the lock", number);
@@ -199,7 +202,7 @@ static bool one_stop(long number)
 		if (!holds) {
 			failed("stop %ld: the neighbour is held up for %d ms, and the lock (of %u at first, of %d now) is not the "
 			       "stopped one's, %d",
-			       number, held ? PATIENCE : BOUND, owner, (int)table_lock_owner(), (int)busy.pid);
+			       number, held ? PATIENCE : HANG_MS, owner, (int)table_lock_owner(), (int)busy.pid);
 			good = false;
 		}
 		held_count++;
@@ -211,8 +214,8 @@ static bool one_stop(long number)
 		} else {
 			go_on();
 		}
-		if (!hears(&answer, RELEASE)) {
-			failed("stop %ld: %d ms after the stopped one %s the neighbour waits still", number, RELEASE,
+		if (!hears(&answer, HANG_MS)) {
+			failed("stop %ld: %d ms after the stopped one %s the neighbour waits still", number, HANG_MS,
 			       kill_it ? "was killed" : "went on");
 			return false;
 		}
@@ -223,6 +226,7 @@ static bool one_stop(long number)
 		long took = microseconds() - began;
 		if (took > longest_release)
 			longest_release = took;
+		slow_releases += took > PROMISE;
 		if (kill_it)
 			start_busy();
 	}
@@ -259,6 +263,8 @@ static void random_stops(long count)
 		else if (ground_is_empty(&neighbour, 1, "after the stops"))
 			passed();
 	}
+	if (below(0.5) > 2 * PROMISE || 2 * slow_releases > held_count)
+		failed("half of the neighbours need more than a second");
 	actor_kill(&neighbour);
 	place_end();
 	printf("%ld stops at random moments: %ld with the lock held (%.2f %%), of which %ld were killed\n", stop_count,

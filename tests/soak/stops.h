@@ -6,7 +6,6 @@
 
 /* Microseconds that a neighbour needs for a segment's whole life, an IPC_STAT and a lookup; -1 if one fails. */
 job job_neighbour;
-enum { RELEASE = 1000 /* ms: after the stopped one goes on or is killed */ };
 void test_held(int points_each, unsigned long long *seed);
 
 #endif
