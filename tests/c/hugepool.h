@@ -2,12 +2,14 @@
  * hugepool.h - for tests that need huge pages of 2 MiB: segments of them, and
  * the pages themselves. Run as root, a program that includes this has the
  * machine set some pages aside where it has too few, and gives them back at
- * the end.
+ * the end. The pool is the machine's: of several such programs one runs and
+ * the others wait.
  */
 #ifndef HUGEPOOL_H
 #define HUGEPOOL_H
 
 #include "hugepages.h"
+#include <sys/file.h>
 
 enum { POOL = 8 };
 #define NR_HUGEPAGES HUGE_POOL "nr_hugepages"
@@ -43,9 +45,22 @@ static void on_end(int sig)
 	raise(sig);
 }
 
+/* Until the last process of this run has ended, at a number that no test looks at. */
+static void wait_for_the_pool(void)
+{
+	int fd = syscall(SYS_openat, AT_FDCWD, HUGE_POOL, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	int kept = fcntl(fd, F_DUPFD_CLOEXEC, 900);
+	while (kept >= 0 && flock(kept, LOCK_EX) < 0 && errno == EINTR)
+		;
+	close(fd);
+}
+
 /* Before main() and behind it: children of main() come to their ends in many ways. */
 __attribute__((constructor)) static void set_aside(void)
 {
+	wait_for_the_pool();
 	/* Surplus ones are in use and go by themselves. */
 	long have = number_at(NR_HUGEPAGES) - number_at(HUGE_POOL "surplus_hugepages"), missing = POOL - free_pages();
 	if (have < 0 || missing <= 0 || !is_root())
