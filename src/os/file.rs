@@ -178,6 +178,11 @@ pub fn status(fd: &Fd) -> OsResult<Status> {
     stat_with(fd.0, c"".as_ptr() as usize, libc::AT_EMPTY_PATH)
 }
 
+/// `fstat` of a descriptor of the host's.
+pub fn status_of_number(number: i32) -> OsResult<Status> {
+    stat_with(number, c"".as_ptr() as usize, libc::AT_EMPTY_PATH)
+}
+
 /// `lstat`: of the link itself where `path` is one.
 pub fn status_of(path: &Path) -> OsResult<Status> {
     status_in(None, path)

@@ -5,6 +5,12 @@
 
 use super::{OsError, OsResult};
 
+/// Whether a filter of the host's would end the program for this call, or raise SIGSYS. For what enters the kernel by
+/// another door: a crate's.
+pub fn is_forbidden(number: libc::c_long, args: &[usize; 6]) -> bool {
+    super::seccomp::forbids(number, args)
+}
+
 /// Enters the kernel with system call `number` and up to six arguments.
 ///
 /// # Safety

@@ -2,18 +2,52 @@
 
 use core::ffi::c_int;
 use core::fmt::{self, Write};
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::IntoRawFd;
 
-use memfd::{FileSeal, Memfd, MemfdOptions};
-use shmshim_core::os::OsResult;
+use memfd::MemfdOptions;
+use shmshim_core::os::{OsResult, raw};
 use shmshim_core::registry::{self, Outcome};
 use shmshim_core::sysv::{self, LimitName};
 
 use super::name::File;
 use super::sys::{self, Short};
 
+/// A memory file, closed when dropped.
+pub struct MemoryFile(c_int);
+
+impl MemoryFile {
+    /// An empty one, close-on-exec. The crate enters the kernel by itself, so that a filter of the host's is asked first;
+    /// all that follows goes by `sys`, for libc's `close`, which the crate would call, ends a cancelled thread.
+    fn create(name: &str) -> Result<MemoryFile, c_int> {
+        let flags = libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC;
+        if raw::is_forbidden(libc::SYS_memfd_create, &[0, flags as usize, 0, 0, 0, 0]) {
+            return Err(libc::EPERM);
+        }
+        MemfdOptions::new()
+            .allow_sealing(true)
+            .close_on_exec(true)
+            .create(name)
+            .map(|file| MemoryFile(file.into_raw_fd()))
+            .map_err(|error| match error {
+                memfd::Error::Create(error) => error.raw_os_error().unwrap_or(libc::ENOMEM),
+                _ => libc::ENOMEM,
+            })
+    }
+
+    /// The descriptor's number.
+    pub fn fd(&self) -> c_int {
+        self.0
+    }
+}
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        sys::close(self.0);
+    }
+}
+
 /// Makes the file: empty, close-on-exec, with the permission bits of the kernel's.
-pub fn create(file: File) -> Result<Memfd, c_int> {
+pub fn create(file: File) -> Result<MemoryFile, c_int> {
     let (name, mode) = match file {
         File::Segments => ("shmshim-proc-shm", 0o444),
         File::Limit(LimitName::Shmmax) => ("shmshim-proc-shmmax", 0o644),
@@ -21,22 +55,15 @@ pub fn create(file: File) -> Result<Memfd, c_int> {
         File::Limit(LimitName::Shmmni) => ("shmshim-proc-shmmni", 0o644),
         File::Limit(LimitName::ShmRmidForced) => ("shmshim-proc-shm_rmid_forced", 0o644),
     };
-    let memfd = MemfdOptions::new()
-        .allow_sealing(true)
-        .close_on_exec(true)
-        .create(name)
-        .map_err(|error| match error {
-            memfd::Error::Create(error) => error.raw_os_error().unwrap_or(libc::ENOMEM),
-            _ => libc::ENOMEM,
-        })?;
+    let memory = MemoryFile::create(name)?;
     // Only what `fstat` shows depends on it.
-    let _ = sys::set_permissions(memfd.as_raw_fd(), mode);
-    Ok(memfd)
+    let _ = sys::set_permissions(memory.fd(), mode);
+    Ok(memory)
 }
 
 /// Writes the text of this moment into it.
-pub fn fill(memfd: &Memfd, file: File) -> Result<(), c_int> {
-    let mut text = Text::new(memfd.as_raw_fd());
+pub fn fill(memory: &MemoryFile, file: File) -> Result<(), c_int> {
+    let mut text = Text::new(memory.fd());
     let outcome = match file {
         File::Segments => segments(&mut text),
         File::Limit(name) => limit(name).map(|value| text.put(value.bytes())),
@@ -64,17 +91,13 @@ pub fn limit(name: LimitName) -> Outcome<Short> {
 
 /// Hands the file out: a descriptor of the lowest number that is free, opened as `flags` say, at its beginning.
 /// One that cannot be written has been sealed, so that it cannot be opened for writing through `/proc` either.
-pub fn hand_out(memfd: Memfd, flags: c_int, writable: bool) -> c_int {
+pub fn hand_out(memory: MemoryFile, flags: c_int, writable: bool) -> c_int {
+    let fd = memory.fd();
+    core::mem::forget(memory);
     if !writable {
         // Without it the text could be changed, which harms nobody but the host.
-        let _ = memfd.add_seals(&[
-            FileSeal::SealShrink,
-            FileSeal::SealGrow,
-            FileSeal::SealWrite,
-            FileSeal::SealSeal,
-        ]);
+        sys::seal(fd);
     }
-    let fd = memfd.into_raw_fd();
     let cloexec = flags & libc::O_CLOEXEC;
     let kept = libc::O_ACCMODE | libc::O_APPEND | libc::O_NONBLOCK | libc::O_CLOEXEC;
     let path = Short::of(format_args!("/proc/self/fd/{fd}"));
@@ -148,12 +171,13 @@ impl Write for Text {
 mod tests {
     use super::*;
     use shmshim_core::os::OsError;
-    use std::io::{Read, Seek};
+    use std::io::Read;
+    use std::os::fd::FromRawFd;
 
     #[test]
     fn a_text_longer_than_the_buffer_arrives_whole() {
-        let memfd = MemfdOptions::new().create("test").unwrap();
-        let mut text = Text::new(memfd.as_raw_fd());
+        let memory = MemoryFile::create("test").unwrap();
+        let mut text = Text::new(memory.fd());
         let mut expected = String::new();
         for number in 0..5000 {
             write!(text, "{number} ").unwrap();
@@ -163,8 +187,10 @@ mod tests {
         expected.push_str(&"x".repeat(10_000));
         text.end().unwrap();
         let mut got = String::new();
-        memfd.as_file().rewind().unwrap();
-        memfd.as_file().read_to_string(&mut got).unwrap();
+        // SAFETY: the descriptor is handed over.
+        let mut file =
+            unsafe { std::fs::File::from_raw_fd(hand_out(memory, libc::O_RDONLY, false)) };
+        file.read_to_string(&mut got).unwrap();
         assert_eq!(got, expected);
     }
 

@@ -201,19 +201,18 @@ fn stand_in(file: File, flags: c_int, give_up: impl FnOnce()) -> Option<Result<c
 }
 
 fn make(file: File, flags: c_int, grant: Grant) -> Result<c_int, c_int> {
-    use std::os::fd::AsRawFd;
-    let memfd = content::create(file)?;
+    let memory = content::create(file)?;
     let readable = flags & libc::O_ACCMODE != libc::O_WRONLY;
     if readable {
-        content::fill(&memfd, file)?;
+        content::fill(&memory, file)?;
     }
     if let (Grant::Take, File::Limit(name)) = (grant, file) {
         // Also where nothing is shown: a namespace that cannot be used is to be noticed now.
         let value = content::limit(name).map_err(|failure| failure.errno)?;
         let shown = if readable { value.bytes() } else { &[] };
-        pending::remember(name, memfd.as_raw_fd(), readable, shown)?;
+        pending::remember(name, memory.fd(), readable, shown)?;
     }
-    Ok(content::hand_out(memfd, flags, grant == Grant::Take))
+    Ok(content::hand_out(memory, flags, grant == Grant::Take))
 }
 
 /// Defines fopen and its 64-bit twin.
@@ -268,13 +267,26 @@ extern "C" fn look_closer_at_stream(
         let (path, mode) = unsafe { (CStr::from_ptr(path), CStr::from_ptr(mode)) };
         let file = find(fd, libc::AT_FDCWD, path.to_bytes())?;
         stand_in(file, flags_of(mode.to_bytes()), || {
-            if !stream.is_null() {
+            // Where a filter would end the program for it, the stream is lost.
+            if !stream.is_null()
+                && !raw::is_forbidden(libc::SYS_close, &[fd as usize, 0, 0, 0, 0, 0])
+            {
                 // SAFETY: nobody else has seen it.
                 unsafe { libc::fclose(stream) };
             }
         })
     });
     match answer.flatten() {
+        // By this call libc asks how the descriptor was opened.
+        Some(Ok(fd))
+            if raw::is_forbidden(
+                libc::SYS_fcntl,
+                &[fd as usize, libc::F_GETFL as usize, 0, 0, 0, 0],
+            ) =>
+        {
+            sys::close(fd);
+            none(libc::EPERM)
+        }
         Some(Ok(fd)) => {
             // SAFETY: a descriptor of our own; the mode is the host's, which libc has accepted above.
             let stream = unsafe { libc::fdopen(fd, mode) };

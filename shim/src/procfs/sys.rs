@@ -3,7 +3,7 @@
 use core::ffi::{CStr, c_int};
 use core::fmt;
 
-use shmshim_core::os::{OsError, OsResult, raw};
+use shmshim_core::os::{OsError, OsResult, file, raw};
 
 /// The kernel's call with arguments that the functions below have checked.
 fn call(number: libc::c_long, args: [usize; 4]) -> OsResult<usize> {
@@ -86,21 +86,16 @@ pub fn truncate(fd: c_int, len: usize) {
     let _ = call(libc::SYS_ftruncate, [fd as usize, len, 0, 0]);
 }
 
+/// Seals a memory file, so that nothing of it can be changed any more.
+pub fn seal(fd: c_int) {
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
+    let args = [fd as usize, libc::F_ADD_SEALS as usize, seals as usize, 0];
+    let _ = call(libc::SYS_fcntl, args);
+}
+
 /// Which file it is: device and inode.
-#[allow(clippy::unnecessary_cast)] // On some architectures they are narrower.
 pub fn identity(fd: c_int) -> OsResult<(u64, u64)> {
-    let mut status = core::mem::MaybeUninit::<libc::stat>::uninit();
-    let kept = shmshim_core::os::errno::get();
-    // SAFETY: fills the structure, or fails.
-    let answer = unsafe { libc::fstat(fd, status.as_mut_ptr()) };
-    if answer != 0 {
-        let error = OsError(shmshim_core::os::errno::get());
-        shmshim_core::os::errno::set(kept);
-        return Err(error);
-    }
-    // SAFETY: filled.
-    let status = unsafe { status.assume_init() };
-    Ok((status.st_dev as u64, status.st_ino as u64))
+    file::status_of_number(fd).map(|status| status.identity())
 }
 
 /// Where a symbolic link leads, in `out`. A longer answer is cut off.
