@@ -14,6 +14,7 @@
 //! | `memory.rs` | munmap, mremap, mmap, madvise, when they concern an attach |
 //! | `handlers.rs` | signal handlers are about to be installed |
 //! | `identity.rs` | setuid and its like, seccomp: what the core must know of |
+//! | `runtime.rs` | memcpy and what else would be libc's, or the host's |
 //! | `procfs/` | the files in `/proc` that show shared memory and its limits |
 //! | `trace/` | `SHMSHIM_TRACE` |
 //!
@@ -42,6 +43,7 @@ mod next;
 #[cfg(feature = "panic-test")]
 mod panic_test;
 mod procfs;
+mod runtime;
 mod trace;
 
 /// Runs once when the process exits normally, or when somebody closes the library.

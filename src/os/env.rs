@@ -1,26 +1,41 @@
-//! The environment, read and never written.
+//! The environment, read by ourselves: a host may have a `getenv` of its own (bash has).
 
-use core::ffi::CStr;
+use core::ffi::{CStr, c_char};
+
+unsafe extern "C" {
+    static mut environ: *mut *mut c_char;
+}
+
+/// The entry that begins with `name` and `=`: its value.
+fn find(name: &CStr) -> Option<&'static CStr> {
+    let name = name.to_bytes();
+    // SAFETY: null, or an array of texts that ends with a null. What is found is copied at once; a host that changes
+    // its environment from another thread at this moment breaks every getenv.
+    unsafe {
+        let mut at = environ;
+        while let Some(entry) = at.as_ref().filter(|entry| !entry.is_null()) {
+            let begins = (0..)
+                .zip(name)
+                .all(|(index, byte)| *entry.add(index) as u8 == *byte);
+            if begins && *entry.add(name.len()) as u8 == b'=' {
+                return Some(CStr::from_ptr(entry.add(name.len() + 1)));
+            }
+            at = at.add(1);
+        }
+    }
+    None
+}
 
 /// Copies the value of the environment variable `name` into `out`. `None`: not set, or it does not fit.
 pub fn get(name: &CStr, out: &mut [u8]) -> Option<usize> {
-    // SAFETY: the name is NUL-terminated. The value is copied at once; a host that changes its environment from
-    // another thread at this moment breaks every getenv, ours too.
-    let value = unsafe {
-        let found = libc::getenv(name.as_ptr());
-        if found.is_null() {
-            return None;
-        }
-        CStr::from_ptr(found).to_bytes()
-    };
+    let value = find(name)?.to_bytes();
     out.get_mut(..value.len())?.copy_from_slice(value);
     Some(value.len())
 }
 
 /// Whether the variable is set at all.
 pub fn is_set(name: &CStr) -> bool {
-    // SAFETY: the name is NUL-terminated.
-    unsafe { !libc::getenv(name.as_ptr()).is_null() }
+    find(name).is_some()
 }
 
 /// Whether the process runs with more rights than whoever started it (`AT_SECURE`): then the environment is
