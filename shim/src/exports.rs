@@ -1,10 +1,11 @@
-//! Every symbol that the library exports. `scripts/check-exports` holds the same list.
+//! Every symbol that the library exports, each with its reason. `scripts/check-exports` holds the same list.
 //!
 //! `open` and `mremap` are variadic in C. They are taken here with their last argument always there: on every
 //! architecture of Linux that we build for, a variadic integer travels where a named one does, and one that the
 //! caller did not pass is passed on unread.
 //!
-//! Not here, on purpose: `freopen`, `creat`, `openat2` (nobody opens these files so), `__shmctl64` and the other
+//! Not here, on purpose: `freopen`, `creat`, `openat2` (nobody opens these files so), `lstat`, `fstatat`, `statx` (of these
+//! files `ls` and `find` ask so, and nothing that uses them), `__shmctl64` and the other
 //! symbols of programs older or stranger than glibc's headers make today, and libc's inner calls, which no
 //! symbol can intercept.
 #![allow(missing_docs)] // The names are libc's, and so is their documentation.
@@ -16,8 +17,9 @@ use libc::{
 
 use crate::cancel::uncancelled;
 use crate::hook::hook;
-use crate::{calls, handlers, identity, memory, procfs};
+use crate::{calls, handlers, identity, memory, passed_on, procfs};
 
+// What it is all about.
 hook! {
     unsafe fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int => our_shmget {
         calls::shmget(key, size, shmflg)
@@ -42,6 +44,7 @@ hook! {
     }
 }
 
+// Attaches end by it, whole or in part: nattch.
 hook! {
     unsafe fn munmap(addr: *mut c_void, length: size_t) -> c_int => our_munmap {
         // SAFETY: the caller's promise is passed on, here and in all that follow.
@@ -49,6 +52,7 @@ hook! {
     }
 }
 
+// Attaches move, shrink and grow by it.
 hook! {
     unsafe fn mremap(
         old: *mut c_void, old_length: size_t, new_length: size_t, flags: c_int, new: *mut c_void
@@ -58,6 +62,7 @@ hook! {
     }
 }
 
+// MAP_FIXED puts something else over an attach.
 hook! {
     unsafe fn mmap(
         addr: *mut c_void, length: size_t, prot: c_int, flags: c_int, fd: c_int, offset: off_t
@@ -67,6 +72,7 @@ hook! {
     }
 }
 
+// MADV_DONTFORK: a child is not counted for what it does not inherit.
 hook! {
     unsafe fn madvise(addr: *mut c_void, length: size_t, advice: c_int) -> c_int => our_madvise {
         // SAFETY: as above.
@@ -74,6 +80,7 @@ hook! {
     }
 }
 
+// The files under /proc show the namespace, whichever function opens them: cat, shells.
 hook! {
     unsafe fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_open {
         // SAFETY: as above.
@@ -81,6 +88,7 @@ hook! {
     }
 }
 
+// The same: ipcs and lsipc, by a directory's descriptor.
 hook! {
     unsafe fn openat(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_openat {
         // SAFETY: as above.
@@ -88,6 +96,7 @@ hook! {
     }
 }
 
+// The same: procps.
 hook! {
     unsafe fn fopen(path: *const c_char, mode: *const c_char) -> *mut FILE => our_fopen {
         // SAFETY: as above.
@@ -95,6 +104,57 @@ hook! {
     }
 }
 
+// Where the kernel has no System V files: sysctl, and `test -e`.
+#[cfg(target_pointer_width = "64")]
+hook! {
+    unsafe fn stat(path: *const c_char, out: *mut libc::stat) -> c_int => our_stat {
+        // SAFETY: as above.
+        unsafe { procfs::exists::stat(path, out) }
+    }
+}
+
+// The same: ipcs, lsipc.
+hook! {
+    unsafe fn access(path: *const c_char, mode: c_int) -> c_int => our_access {
+        // SAFETY: as above.
+        unsafe { procfs::exists::access(path, mode) }
+    }
+}
+
+// The same: the shells' `test -r`.
+hook! {
+    unsafe fn faccessat(
+        dirfd: c_int, path: *const c_char, mode: c_int, flags: c_int
+    ) -> c_int => our_faccessat {
+        // SAFETY: as above.
+        unsafe { procfs::exists::faccessat(dirfd, path, mode, flags) }
+    }
+}
+
+// The same: sysctl, between stat and open.
+hook! {
+    unsafe fn realpath(path: *const c_char, out: *mut c_char) -> *mut c_char => our_realpath {
+        // SAFETY: as above.
+        unsafe { procfs::exists::realpath(path, out) }
+    }
+}
+
+// So that the trace can say that these are the kernel's: every use of semaphores and message queues begins here.
+hook! {
+    unsafe fn semget(key: key_t, count: c_int, flags: c_int) -> c_int => our_semget {
+        // SAFETY: as above.
+        unsafe { passed_on::semget(key, count, flags) }
+    }
+}
+
+hook! {
+    unsafe fn msgget(key: key_t, flags: c_int) -> c_int => our_msgget {
+        // SAFETY: as above.
+        unsafe { passed_on::msgget(key, flags) }
+    }
+}
+
+// What is written to a limit is in force, or refused, when write returns.
 hook! {
     unsafe fn write(fd: c_int, buf: *const c_void, count: size_t) -> ssize_t => our_write {
         // SAFETY: as above.
@@ -102,6 +162,7 @@ hook! {
     }
 }
 
+// A limit that was written by stdio is in force before the next program starts.
 hook! {
     unsafe fn execve(
         path: *const c_char, argv: *const *const c_char, envp: *const *const c_char
@@ -111,6 +172,7 @@ hook! {
     }
 }
 
+// The effective ids that rights are judged by are remembered; these change them.
 hook! {
     unsafe fn setuid(uid: uid_t) -> c_int => our_setuid {
         // SAFETY: as above.
@@ -167,6 +229,7 @@ hook! {
     }
 }
 
+// Whether a new file needs its mode set is remembered.
 hook! {
     unsafe fn umask(mask: mode_t) -> mode_t => our_umask {
         // SAFETY: as above.
@@ -188,6 +251,7 @@ hook! {
     }
 }
 
+// A filter that the program puts on itself is heeded.
 hook! {
     unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int => our_prctl {
         // SAFETY: as above.
@@ -209,7 +273,7 @@ hook! {
     }
 }
 
-// Elsewhere the core itself enters the kernel by it.
+// All of these by number: libseccomp, setuid of one thread. Elsewhere the core itself enters the kernel by it.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 hook! {
     unsafe fn syscall(
@@ -232,6 +296,15 @@ mod gnu {
         ) -> *mut c_void => our_mmap64 {
             // SAFETY: as above.
             unsafe { memory::mmap64(addr, length, prot, flags, fd, offset) }
+        }
+    }
+
+    // python, perl, dash: as stat.
+    #[cfg(target_pointer_width = "64")]
+    hook! {
+        unsafe fn stat64(path: *const c_char, out: *mut libc::stat) -> c_int => our_stat64 {
+            // SAFETY: as above.
+            unsafe { procfs::exists::stat64(path, out) }
         }
     }
 

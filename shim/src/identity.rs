@@ -11,7 +11,7 @@ use shmshim_core::os::{credentials, errno, raw, seccomp};
 use shmshim_core::registry;
 
 use crate::next::next;
-use crate::{border, handlers};
+use crate::{border, handlers, passed_on};
 
 /// When there is no such function behind ours: only a stranger libc can lack one of these.
 fn not_there() -> c_int {
@@ -177,8 +177,12 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
             // SAFETY: the caller's promise is passed on.
             unsafe { real(number, a, b, c, d, e, f) }
         }
-        // SAFETY: the caller's promise is passed on.
-        _ => unsafe { real(number, a, b, c, d, e, f) },
+        _ => {
+            // SAFETY: the caller's promise is passed on.
+            let answer = unsafe { real(number, a, b, c, d, e, f) };
+            passed_on::say_syscall(number, b, answer);
+            answer
+        }
     }
 }
 

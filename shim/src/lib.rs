@@ -14,11 +14,13 @@
 //! | `memory.rs` | munmap, mremap, mmap, madvise, when they concern an attach |
 //! | `handlers.rs` | signal handlers are about to be installed |
 //! | `identity.rs` | setuid and its like, seccomp: what the core must know of |
+//! | `passed_on.rs` | semget, msgget and bare system calls, which are the kernel's: the trace says so |
 //! | `runtime.rs` | memcpy and what else would be libc's, or the host's |
 //! | `procfs/` | the files in `/proc` that show shared memory and its limits |
 //! | `trace/` | `SHMSHIM_TRACE` |
 //!
-//! **At load** nothing happens but what the dynamic linker does. A call may come before any constructor has run
+//! **At load** nothing happens but what the dynamic linker does, except in a program with more rights than whoever started
+//! it: there our variables leave the environment, so that what it starts with those rights does not heed them either. A call may come before any constructor has run
 //! and after every destructor has, so nothing depends on one: whatever is needed is made at first use.
 //!
 //! **Reentrancy.** The memory and file functions are called from inside `malloc`, from inside the dynamic linker
@@ -42,9 +44,23 @@ mod memory;
 mod next;
 #[cfg(feature = "panic-test")]
 mod panic_test;
+mod passed_on;
 mod procfs;
 mod runtime;
 mod trace;
+
+use shmshim_core::os::env;
+
+/// Runs at load.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_LOAD: extern "C" fn() = at_load;
+
+extern "C" fn at_load() {
+    if env::is_secure() {
+        env::remove_all(c"SHMSHIM_");
+    }
+}
 
 /// Runs once when the process exits normally, or when somebody closes the library.
 #[used]

@@ -1,4 +1,4 @@
-//! The environment, read by ourselves: a host may have a `getenv` of its own (bash has).
+//! The environment, read by ourselves: a host may have a `getenv` of its own (bash has). Written by [`remove_all`] alone.
 
 use core::ffi::{CStr, c_char};
 
@@ -36,6 +36,31 @@ pub fn get(name: &CStr, out: &mut [u8]) -> Option<usize> {
 /// Whether the variable is set at all.
 pub fn is_set(name: &CStr) -> bool {
     find(name).is_some()
+}
+
+/// Takes the variables whose names begin with `prefix` out of the environment, as the loader does with its own in a
+/// program that runs with more rights than whoever started it. Only for a moment at which there is one thread.
+pub fn remove_all(prefix: &CStr) {
+    let prefix = prefix.to_bytes();
+    // SAFETY: null, or an array of texts that ends with a null, and nobody else looks at it yet.
+    unsafe {
+        let mut from = environ;
+        let mut to = from;
+        while !from.is_null() {
+            let entry = *from;
+            *to = entry;
+            if entry.is_null() {
+                break;
+            }
+            let begins = (0..)
+                .zip(prefix)
+                .all(|(index, byte)| *entry.add(index) as u8 == *byte);
+            if !begins {
+                to = to.add(1);
+            }
+            from = from.add(1);
+        }
+    }
 }
 
 /// Whether the process runs with more rights than whoever started it (`AT_SECURE`): then the environment is

@@ -98,7 +98,8 @@ impl Status {
 }
 
 /// O_NONBLOCK: a fifo in place of a file of ours must not hold the host up.
-const ALWAYS: i32 = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK | LARGE;
+pub(super) const ALWAYS: i32 =
+    libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK | LARGE;
 #[cfg(target_pointer_width = "64")]
 const LARGE: i32 = 0;
 #[cfg(not(target_pointer_width = "64"))]
@@ -142,7 +143,7 @@ pub(super) fn open_text(addr: usize, flags: i32) -> OsResult<Fd> {
     open_at(libc::AT_FDCWD, addr, flags | ALWAYS, 0)
 }
 
-fn open_at(dir: i32, path: usize, flags: i32, mode: u32) -> OsResult<Fd> {
+pub(super) fn open_at(dir: i32, path: usize, flags: i32, mode: u32) -> OsResult<Fd> {
     loop {
         // SAFETY: the kernel only reads the path, and finds out itself how far it can.
         let answer = unsafe {
@@ -549,23 +550,6 @@ pub fn write_fd(number: i32, bytes: &[u8]) {
             ],
         )
     };
-}
-
-/// Appends `bytes` to the file at `path` with one write, making the file (mode 0600) if need be. A symbolic link
-/// is refused, and so is anything but a regular file, for a fifo without a reader would hold the host up.
-pub fn append_line(path: &CStr, bytes: &[u8]) -> OsResult<()> {
-    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
-    let _blocked = super::signals::Blocked::all();
-    // A host that has no descriptor left wants to be told so, most of all.
-    super::elsewhere::with_descriptor(|| {
-        let path = path.as_ptr() as usize;
-        let fd = open_at(libc::AT_FDCWD, path, flags | ALWAYS, 0o600)?;
-        if !status(&fd)?.is_file() {
-            return Err(OsError(libc::EINVAL));
-        }
-        write_fd(fd.0, bytes);
-        Ok(())
-    })
 }
 
 pub(super) fn retry(number: libc::c_long, args: [usize; 6]) -> OsResult<()> {

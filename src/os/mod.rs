@@ -11,6 +11,7 @@
 //!   What must grow lives in pages of our own ([`pages`]).
 
 pub mod ahead;
+pub mod append;
 pub mod atfork;
 pub mod atomic;
 pub mod brief;

@@ -257,20 +257,3 @@ TEST(tracing_leaves_errno_and_descriptors_alone)
 		CHECK_LIFE(0x1a1);
 	}
 }
-
-TEST(a_trace_that_cannot_be_written_does_no_harm)
-{
-	SHIM_ONLY();
-	static const char *const bad[] = { "/no/such/directory/trace", "/", "/dev/full", "", "relative-name-in-no-directory/x" };
-	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-		setenv("SHMSHIM_TRACE", bad[i], 1);
-		IN_CHILD CHECK_LIFE(0x1a3);
-		EXPECT_STEPS("get -1 ENOENT\n", "get,0x1a3,0,0");
-	}
-	IN_CHILD
-	{
-		setenv("SHMSHIM_TRACE", "stderr", 1);
-		close(2);
-		CHECK_LIFE(0x1a3);
-	}
-}

@@ -18,7 +18,7 @@ use crate::cancel::uncancelled;
 use crate::next::next;
 
 /// Straight to the kernel, for the moment in which the function behind ours is still being looked up.
-fn kernel(answer: OsResult<usize>) -> isize {
+pub(super) fn kernel(answer: OsResult<usize>) -> isize {
     match answer {
         Ok(answer) => answer as isize,
         Err(error) => {
@@ -106,7 +106,7 @@ pub use gnu::{__open_2, __open64_2, __openat_2, __openat64_2, open64, openat64};
 /// Whether the kernel has read the path: it opened the file, or answered with an errno that says so and that one
 /// of our files might get too (absent, not for this user, on a `/proc` that is read-only).
 #[inline(always)]
-fn read_by_kernel(failed: bool) -> bool {
+pub(super) fn read_by_kernel(failed: bool) -> bool {
     !failed
         || matches!(
             errno::get(),
@@ -119,7 +119,7 @@ fn read_by_kernel(failed: bool) -> bool {
 /// # Safety
 /// `path` is a C string that can be read.
 #[inline(always)]
-unsafe fn may_mean_ours(path: *const c_char) -> bool {
+pub(super) unsafe fn may_mean_ours(path: *const c_char) -> bool {
     // SAFETY: the second byte is read only when the first is not the last.
     unsafe { *path != b'/' as c_char || *path.add(1) == b'p' as c_char }
 }
@@ -136,7 +136,7 @@ extern "C" fn look_closer(
     let left = errno::get();
     let answer = border::catch(|| {
         // SAFETY: the kernel has just read the path.
-        let file = find(fd, dirfd, unsafe { CStr::from_ptr(path) }.to_bytes())?;
+        let file = unsafe { find(fd, dirfd, path) }?;
         stand_in(file, flags, || {
             if fd >= 0 {
                 sys::close(fd);
@@ -160,7 +160,12 @@ extern "C" fn look_closer(
 }
 
 /// Which of the files `path` means; `fd` is it, if it could be opened.
-fn find(fd: c_int, dirfd: c_int, path: &[u8]) -> Option<File> {
+///
+/// # Safety
+/// `path` is a C string that can be read.
+pub(super) unsafe fn find(fd: c_int, dirfd: c_int, path: *const c_char) -> Option<File> {
+    // SAFETY: the caller's promise.
+    let path = unsafe { CStr::from_ptr(path) }.to_bytes();
     match name::look(path) {
         Look::No => return None,
         Look::Yes(file) => return Some(file),
@@ -264,8 +269,7 @@ extern "C" fn look_closer_at_stream(
             unsafe { libc::fileno(stream) }
         };
         // SAFETY: the kernel has just read the path, libc the mode.
-        let (path, mode) = unsafe { (CStr::from_ptr(path), CStr::from_ptr(mode)) };
-        let file = find(fd, libc::AT_FDCWD, path.to_bytes())?;
+        let (file, mode) = unsafe { (find(fd, libc::AT_FDCWD, path)?, CStr::from_ptr(mode)) };
         stand_in(file, flags_of(mode.to_bytes()), || {
             // Where a filter would end the program for it, the stream is lost.
             if !stream.is_null()

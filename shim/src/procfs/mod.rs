@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `name.rs` | which path means one of the files |
 //! | `hooks.rs` | open, openat, fopen and their forms; write; execve |
+//! | `exists.rs` | stat, access, realpath, where the kernel has no such files |
 //! | `access.rs` | what an open of one of them is answered with |
 //! | `content.rs` | the memory file and its text |
 //! | `pending.rs` | limits that the host has opened for writing |
@@ -20,7 +21,13 @@
 
 mod access;
 mod content;
+pub mod exists;
 pub mod hooks;
 mod name;
 pub mod pending;
 mod sys;
+
+/// Whether an absolute path, as it stands, is that of one of the files.
+pub fn shows(path: &[u8]) -> bool {
+    matches!(name::look(path), name::Look::Yes(_))
+}

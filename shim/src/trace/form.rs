@@ -45,6 +45,23 @@ pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>) {
     }
 }
 
+/// Why semaphores and message queues have a line here.
+const NOT_SERVED: &str = ") goes to the kernel: this library serves shared memory only";
+
+/// A call of semget.
+pub fn semget(line: &mut Line, key: i32, count: i32, flags: i32) {
+    line.put(format_args!("semget({}, {count}, ", AskedKey(Key(key))));
+    get_flags(line, flags);
+    line.put(format_args!("{NOT_SERVED}"));
+}
+
+/// A call of msgget.
+pub fn msgget(line: &mut Line, key: i32, flags: i32) {
+    line.put(format_args!("msgget({}, ", AskedKey(Key(key))));
+    get_flags(line, flags);
+    line.put(format_args!("{NOT_SERVED}"));
+}
+
 /// shmget's flags, the permission bits last.
 fn get_flags(line: &mut Line, flags: i32) {
     let huge = (SHM_HUGE_MASK << SHM_HUGE_SHIFT) as i32;

@@ -26,6 +26,19 @@ impl Line {
         let _ = fmt::write(self, what);
     }
 
+    fn push(&mut self, text: &str) {
+        // One byte stays free for the newline.
+        let free = (ROOM - 1).saturating_sub(self.len);
+        let fits = text.len().min(free);
+        if let (Some(room), Some(text)) = (
+            self.bytes.get_mut(self.len..self.len + fits),
+            text.as_bytes().get(..fits),
+        ) {
+            room.copy_from_slice(text);
+            self.len += fits;
+        }
+    }
+
     /// What has been appended so far.
     pub fn text(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&[])
@@ -43,15 +56,12 @@ impl Line {
 
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // One byte stays free for the newline.
-        let free = (ROOM - 1).saturating_sub(self.len);
-        let fits = text.len().min(free);
-        if let (Some(room), Some(text)) = (
-            self.bytes.get_mut(self.len..self.len + fits),
-            text.as_bytes().get(..fits),
-        ) {
-            room.copy_from_slice(text);
-            self.len += fits;
+        // A path may hold a newline: it must not look like the end of the line.
+        for (index, part) in text.split('\n').enumerate() {
+            if index > 0 {
+                self.push("\\n");
+            }
+            self.push(part);
         }
         Ok(())
     }
@@ -66,6 +76,13 @@ mod tests {
         let mut line = Line::new();
         line.put(format_args!("{} {}", 1, "b"));
         assert_eq!(line.end(), b"1 b\n");
+    }
+
+    #[test]
+    fn a_newline_within_a_line_is_escaped() {
+        let mut line = Line::new();
+        line.put(format_args!("{} b\n", "a\n\nx"));
+        assert_eq!(line.end(), b"a\\n\\nx b\\n\n");
     }
 
     #[test]

@@ -5,21 +5,23 @@
 //! `strace -f -o FILE`. It is read once, at the first call, and not at all in a process that runs with more
 //! rights than whoever started it. Off, it costs one load.
 //!
+//! A file that cannot be written is said once, on standard error.
+//!
 //! A line is made in a buffer on the stack and leaves with one write: nothing is allocated, lines of several
 //! processes do not mix.
 
-mod form;
-mod line;
+pub mod form;
+pub mod line;
 
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::fmt;
 use core::sync::atomic::{
-    AtomicU8,
+    AtomicBool, AtomicU8,
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use shmshim_core::os::{env, file, process};
+use shmshim_core::os::{append, env, file, process};
 use shmshim_core::registry::Usage;
 use shmshim_core::sysv::{Limits, NewPerm, Segment};
 
@@ -121,19 +123,55 @@ fn read_environment() -> bool {
 #[cold]
 #[inline(never)]
 pub fn line(call: &Call, told: &Told, answer: &Answer<'_>) {
+    write(|line| form::call(line, call, told, answer));
+}
+
+/// Writes a line that tells of something else.
+#[cold]
+#[inline(never)]
+pub fn say(put: &dyn Fn(&mut Line)) {
+    write(|line| put(line));
+}
+
+/// Whether it has been said that the file cannot be written.
+static COMPLAINED: AtomicBool = AtomicBool::new(false);
+
+fn write(put: impl FnOnce(&mut Line)) {
     let mut line = Line::new();
     // Pairs with: the store in `read_environment`.
-    if TRACE.load(Acquire) == FILE {
-        line.put(format_args!("{:<5} ", process::pid()));
-        form::call(&mut line, call, told, answer);
-        // SAFETY: `FILE` was seen, so the path is written and nobody writes it any more.
-        let path = unsafe { &*DESTINATION.0.get() };
-        if let Ok(path) = CStr::from_bytes_until_nul(path) {
-            // A trace that cannot be written is not the host's business.
-            let _ = file::append_line(path, line.end());
-        }
-    } else {
-        form::call(&mut line, call, told, answer);
+    if TRACE.load(Acquire) != FILE {
+        put(&mut line);
+        return file::write_fd(libc::STDERR_FILENO, line.end());
+    }
+    line.put(format_args!("{:<5} ", process::pid()));
+    put(&mut line);
+    // SAFETY: `FILE` was seen, so the path is written and nobody writes it any more.
+    let path = unsafe { &*DESTINATION.0.get() };
+    let Ok(path) = CStr::from_bytes_until_nul(path) else {
+        return;
+    };
+    let Err(why) = append::append_line(path, line.end()) else {
+        return;
+    };
+    if !COMPLAINED.swap(true, Relaxed) {
+        let (path, mut line) = (Lossy(path.to_bytes()), Line::new());
+        line.put(format_args!("shmshim: no trace in {path}: {why}"));
         file::write_fd(libc::STDERR_FILENO, line.end());
+    }
+}
+
+/// A path as text: what is no UTF-8 is shown as such.
+struct Lossy<'a>(&'a [u8]);
+
+impl fmt::Display for Lossy<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.utf8_chunks().try_for_each(|chunk| {
+            out.write_str(chunk.valid())?;
+            if chunk.invalid().is_empty() {
+                Ok(())
+            } else {
+                out.write_str("\u{fffd}")
+            }
+        })
     }
 }

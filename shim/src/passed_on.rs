@@ -1,0 +1,89 @@
+//! What goes to the kernel although it looks like ours: said in the trace, so that nobody searches for it there.
+
+use core::ffi::{CStr, c_char, c_int, c_long};
+
+use libc::key_t;
+use shmshim_core::os::errno;
+
+use crate::next::next;
+use crate::trace::form;
+use crate::trace::line::Line;
+use crate::{border, procfs, trace};
+
+/// # Safety
+/// As libc's.
+#[inline]
+pub unsafe fn semget(key: key_t, count: c_int, flags: c_int) -> c_int {
+    say_semget(key, count, flags);
+    match next!(always semget: unsafe extern "C" fn(key_t, c_int, c_int) -> c_int) {
+        // SAFETY: the caller's promise is passed on.
+        Some(real) => unsafe { real(key, count, flags) },
+        None => not_there(),
+    }
+}
+
+/// # Safety
+/// As libc's.
+#[inline]
+pub unsafe fn msgget(key: key_t, flags: c_int) -> c_int {
+    say_msgget(key, flags);
+    match next!(always msgget: unsafe extern "C" fn(key_t, c_int) -> c_int) {
+        // SAFETY: the caller's promise is passed on.
+        Some(real) => unsafe { real(key, flags) },
+        None => not_there(),
+    }
+}
+
+extern "C" fn not_there() -> c_int {
+    errno::set(libc::ENOSYS);
+    -1
+}
+
+#[inline(never)]
+extern "C" fn say_semget(key: key_t, count: c_int, flags: c_int) {
+    say(&|line| form::semget(line, key, count, flags));
+}
+
+#[inline(never)]
+extern "C" fn say_msgget(key: key_t, flags: c_int) {
+    say(&|line| form::msgget(line, key, flags));
+}
+
+/// A system call that was made by libc's `syscall`, and its answer. Like the other two it is no part of the hook's own frame,
+/// which must need no cleanup.
+#[inline(never)]
+pub extern "C" fn say_syscall(number: c_long, second: c_long, answer: c_long) {
+    let name = match number {
+        libc::SYS_shmget => "shmget",
+        libc::SYS_shmat => "shmat",
+        libc::SYS_shmdt => "shmdt",
+        libc::SYS_shmctl => "shmctl",
+        libc::SYS_semget => "semget",
+        libc::SYS_msgget => "msgget",
+        libc::SYS_openat if answer >= 0 => "openat",
+        _ => return,
+    };
+    if number != libc::SYS_openat {
+        say(&|line| {
+            line.put(format_args!(
+                "syscall(SYS_{name}, …) goes to the kernel: this library serves libc's functions"
+            ));
+        });
+        return;
+    }
+    // SAFETY: the kernel has just read the path.
+    let path = unsafe { CStr::from_ptr(second as *const c_char) };
+    if procfs::shows(path.to_bytes()) {
+        say(&|line| {
+            line.put(format_args!(
+                "syscall(SYS_{name}, …) opened the kernel's file: what libc's functions open is the namespace's"
+            ));
+        });
+    }
+}
+
+fn say(put: &dyn Fn(&mut Line)) {
+    if trace::is_on() {
+        border::catch(|| trace::say(put));
+    }
+}
