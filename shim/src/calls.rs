@@ -271,43 +271,77 @@ fn control(shmid: c_int, cmd: c_int, buf: u64, asked: &mut Asked) -> Result<u64,
     let command = sysv::parse_shmctl(shmid, cmd & !IPC_64)
         .map_err(|refusal| asked.refuse(refusal.errno.raw(), &refusal.reason))?;
     match command {
-        Command::IpcRmid => asked.zero(&registry::remove(shmid)),
-        Command::ShmLock => asked.zero(&registry::lock(shmid)),
-        Command::ShmUnlock => asked.zero(&registry::unlock(shmid)),
-        Command::IpcSet => {
-            // The whole structure is read, before anything is asked of the segment.
-            let mut copied = [0; size_of::<ShmidDs>()];
-            if !usermem::copy_in_near(asked.frame, buf, &mut copied) {
-                return Err(asked.bad_pointer(buf, copied.len()));
-            }
-            let new = ShmidDs::new_perm(&copied);
-            asked.told = Told::NewPerm(new);
-            asked.zero(&registry::set(shmid, new))
+        Command::IpcRmid => remove(shmid, asked),
+        Command::ShmLock | Command::ShmUnlock => lock(shmid, command == Command::ShmLock, asked),
+        Command::IpcSet => set(shmid, buf, asked),
+        Command::IpcStat | Command::ShmStat | Command::ShmStatAny => {
+            stat(shmid, command, buf, asked)
         }
-        Command::IpcStat | Command::ShmStat | Command::ShmStatAny => asked.give(
-            &registry::stat(shmid, command),
-            buf,
-            ShmidDs::of,
-            |told, segment| {
-                *told = Told::Segment(*segment);
-                match command {
-                    Command::IpcStat => 0,
-                    _ => segment.id.raw() as u64,
-                }
-            },
-        ),
-        Command::IpcInfo => asked.give(
-            &registry::limits(),
-            buf,
-            |(limits, _)| Shminfo::of(limits),
-            |told, (limits, highest)| {
-                *told = Told::Limits(*limits);
-                *highest as u64
-            },
-        ),
-        Command::ShmInfo => asked.give(&registry::usage(), buf, ShmInfo::of, |told, usage| {
-            *told = Told::Usage(*usage);
-            usage.highest as u64
-        }),
+        Command::IpcInfo => limits(buf, asked),
+        Command::ShmInfo => usage(buf, asked),
     }
+}
+
+// An answer holds a reason, which is long. In functions of their own they do not all take part of the stack at once.
+
+#[inline(never)]
+fn remove(shmid: c_int, asked: &mut Asked) -> Result<u64, c_int> {
+    asked.zero(&registry::remove(shmid))
+}
+
+#[inline(never)]
+fn lock(shmid: c_int, is_lock: bool, asked: &mut Asked) -> Result<u64, c_int> {
+    asked.zero(&match is_lock {
+        true => registry::lock(shmid),
+        false => registry::unlock(shmid),
+    })
+}
+
+#[inline(never)]
+fn set(shmid: c_int, buf: u64, asked: &mut Asked) -> Result<u64, c_int> {
+    // The whole structure is read, before anything is asked of the segment.
+    let mut copied = [0; size_of::<ShmidDs>()];
+    if !usermem::copy_in_near(asked.frame, buf, &mut copied) {
+        return Err(asked.bad_pointer(buf, copied.len()));
+    }
+    let new = ShmidDs::new_perm(&copied);
+    asked.told = Told::NewPerm(new);
+    asked.zero(&registry::set(shmid, new))
+}
+
+#[inline(never)]
+fn stat(shmid: c_int, command: Command, buf: u64, asked: &mut Asked) -> Result<u64, c_int> {
+    asked.give(
+        &registry::stat(shmid, command),
+        buf,
+        ShmidDs::of,
+        |told, segment| {
+            *told = Told::Segment(*segment);
+            match command {
+                Command::IpcStat => 0,
+                _ => segment.id.raw() as u64,
+            }
+        },
+    )
+}
+
+#[inline(never)]
+fn limits(buf: u64, asked: &mut Asked) -> Result<u64, c_int> {
+    asked.give(
+        &registry::limits(),
+        buf,
+        |(limits, _)| Shminfo::of(limits),
+        |told, (limits, highest)| {
+            *told = Told::Limits(*limits);
+            *highest as u64
+        },
+    )
+}
+
+#[inline(never)]
+fn usage(buf: u64, asked: &mut Asked) -> Result<u64, c_int> {
+    asked.give(&registry::usage(), buf, ShmInfo::of, |told, usage| {
+        *told = Told::Usage(*usage);
+        usage.highest as u64
+    })
 }

@@ -31,6 +31,7 @@ pub mod process;
 pub mod raw;
 pub mod seccomp;
 pub mod signals;
+pub mod stack;
 pub mod threads;
 pub mod usermem;
 pub mod userns;

@@ -6,7 +6,7 @@ use super::forking;
 use crate::os::brief::BriefLock;
 use crate::os::fork::{ForkLock, Guard, Wiped};
 use crate::os::signals::{self, Blocked, Mask};
-use crate::os::{OsError, atfork, credentials, pages, process, threads};
+use crate::os::{OsError, atfork, credentials, pages, process, stack, threads};
 use crate::storage::directory::Place;
 use crate::storage::live::{self, Identity};
 use crate::storage::lock::Held;
@@ -97,14 +97,14 @@ pub fn on_other_namespaces() {
 fn open() -> Outcome<&'static Host> {
     let _blocked = Blocked::all();
     if threads::is_alone() {
-        return open_undisturbed();
+        return stack::on_own(open_undisturbed);
     }
     // A fork of another thread waits until what is opened here is closed.
     install_handlers_among_threads();
     OPENING.take();
     let opened = match HOST.get() {
         Some(host) => Ok(host),
-        None => open_undisturbed(),
+        None => stack::on_own(open_undisturbed),
     };
     OPENING.let_go();
     opened
@@ -292,10 +292,10 @@ impl Host {
     /// has not run yet.
     #[cold]
     pub(super) fn begin_as_new(&'static self, local: &mut Local) -> Outcome<Identity> {
-        match self.become_planned_child_early(local) {
+        stack::on_own(|| match self.become_planned_child_early(local) {
             Some(me) => Ok(me),
             None => self.register(local),
-        }
+        })
     }
 
     /// In a child whose parent has counted for it: learns which records those are, and forgets what was not inherited.

@@ -62,6 +62,7 @@ pub fn create(file: File) -> Result<MemoryFile, c_int> {
 }
 
 /// Writes the text of this moment into it.
+#[inline(never)]
 pub fn fill(memory: &MemoryFile, file: File) -> Result<(), c_int> {
     let mut text = Text::new(memory.fd());
     let outcome = match file {
@@ -117,10 +118,13 @@ pub fn hand_out(memory: MemoryFile, flags: c_int, writable: bool) -> c_int {
     fd
 }
 
+/// A few lines of the list: every write takes longer than making them, but small stacks are small.
+const ROOM: usize = 512;
+
 /// Text on its way into the file.
 struct Text {
     fd: c_int,
-    waiting: [u8; 1024],
+    waiting: [u8; ROOM],
     len: usize,
     failed: OsResult<()>,
 }
@@ -129,7 +133,7 @@ impl Text {
     fn new(fd: c_int) -> Text {
         Text {
             fd,
-            waiting: [0; 1024],
+            waiting: [0; ROOM],
             len: 0,
             failed: Ok(()),
         }

@@ -150,9 +150,15 @@ fn write(put: impl FnOnce(&mut Line)) {
     let Ok(path) = CStr::from_bytes_until_nul(path) else {
         return;
     };
-    let Err(why) = append::append_line(path, line.end()) else {
-        return;
-    };
+    if let Err(why) = append::append_line(path, line.end()) {
+        complain(path, why);
+    }
+}
+
+/// Not in its caller's frame: one line there is enough.
+#[cold]
+#[inline(never)]
+fn complain(path: &CStr, why: append::Refused) {
     if !COMPLAINED.swap(true, Relaxed) {
         let (path, mut line) = (Lossy(path.to_bytes()), Line::new());
         line.put(format_args!("shmshim: no trace in {path}: {why}"));
