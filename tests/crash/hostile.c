@@ -1,9 +1,9 @@
 /*
  * hostile.c - shared memory where somebody else was first, comes at the same time, or writes to the table.
  *
- *   hostile [--full] [--damage[=ROUNDS]] [--only PART] [--seed N] [-v]
+ *   hostile [--full] [--damage[=ROUNDS]] [--only PART] [--attack PART-OF-NAME] [--seed N] [-v]
  *
- * PART: places, races, pairs, stopped, damage, scribbled, repairs, exchanges, wear, neighbours
+ * PART: places, races, pairs, stopped, damage, scribbled, repairs, exchanges, wear, neighbours, attacks
  */
 #include "hostile.h"
 
@@ -17,7 +17,6 @@
 bool full;
 unsigned long long seed = 1;
 const char *root;
-static char trace_path[300];
 bool is_root;
 
 unsigned pick(unsigned below)
@@ -66,23 +65,59 @@ char *inside(const char *name)
 	return here;
 }
 
+/* Each user has a file of his own: a trace is not written to another's. */
+static uid_t traced[8];
+static int traced_uids;
+
+static FILE *trace_of(uid_t uid, const char *how)
+{
+	char path[300];
+	snprintf(path, sizeof path, "%s/trace-%d", root, (int)uid);
+	FILE *file = fopen(path, how);
+	if (file && *how != 'r' && is_root)
+		must(fchown(fileno(file), uid, uid), path);
+	return file;
+}
+
 void trace_clear(void)
 {
-	int fd = open(trace_path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-	fchmod(fd, 0666);
-	close(fd);
+	for (int i = 0; i < traced_uids; i++) {
+		FILE *file = trace_of(traced[i], "we");
+		if (!file)
+			fatal("no trace file can be made: %s", strerror(errno));
+		fclose(file);
+	}
 }
 
 bool trace_says(const char *what)
 {
 	char line[4096];
 	bool found = false;
-	FILE *file = fopen(trace_path, "re");
-	while (file && !found && fgets(line, sizeof line, file))
-		found = strstr(line, what) != NULL;
+	for (int i = 0; i < traced_uids && !found; i++) {
+		FILE *file = trace_of(traced[i], "re");
+		while (file && !found && fgets(line, sizeof line, file))
+			found = strstr(line, what) != NULL;
+		if (file)
+			fclose(file);
+	}
+	return found;
+}
+
+static void trace_to_own_file(uid_t uid)
+{
+	char path[300];
+	bool known = false;
+	for (int i = 0; i < traced_uids; i++)
+		known |= traced[i] == uid;
+	if (!known && traced_uids == sizeof traced / sizeof *traced)
+		fatal("too many users have a trace");
+	if (!known)
+		traced[traced_uids++] = uid;
+	FILE *file = trace_of(uid, "ae");
 	if (file)
 		fclose(file);
-	return found;
+	snprintf(path, sizeof path, "%s/trace-%d", root, (int)uid);
+	setenv("SHMSHIM_TRACE", path, 1);
 }
 
 int job_become_user(int uid)
@@ -96,7 +131,7 @@ int job_become_user(int uid)
 
 void actor_of(struct actor *actor, uid_t uid)
 {
-	setenv("SHMSHIM_TRACE", trace_path, 1);
+	trace_to_own_file(is_root ? uid : geteuid());
 	actor_start(actor);
 	unsetenv("SHMSHIM_TRACE");
 	if (is_root && actor_do(actor, job_become_user, (int)uid).value != 0)
@@ -118,16 +153,21 @@ bool act(struct actor *actor, job *job, int argument, struct answer *answer, con
 int main(int count, char **arguments)
 {
 	static const struct option options[] = {
-		{ "full", 0, 0, 'f' }, { "damage", 2, 0, 'd' }, { "only", 1, 0, 'o' }, { "seed", 1, 0, 'r' }, { 0 },
+		{ "full", 0, 0, 'f' }, { "damage", 2, 0, 'd' }, { "only", 1, 0, 'o' }, { "attack", 1, 0, 'a' },
+		{ "seed", 1, 0, 'r' }, { 0 },
 	};
-	const char *only = NULL;
+	const char *only = NULL, *attack = NULL;
 	int option, rounds = 0;
 
+	/* A copy of this program, which attack_secure.c starts. */
+	if (count > 2 && strcmp(arguments[1], "--program") == 0)
+		return secure_main(arguments + 2);
 	while ((option = getopt_long(count, arguments, "v", options, NULL)) >= 0)
 		switch (option) {
 		case 'f': full = true; break;
 		case 'd': only = "damage"; rounds = optarg ? atoi(optarg) : 0; break;
 		case 'o': only = optarg; break;
+		case 'a': only = "attacks"; attack = optarg; break;
 		case 'r': seed = strtoull(optarg, NULL, 0); break;
 		case 'v': verbose = true; break;
 		default: return 2;
@@ -139,7 +179,6 @@ int main(int count, char **arguments)
 	root = base_begin(false);
 	atexit(base_end);
 	base_mode(0755);
-	snprintf(trace_path, sizeof trace_path, "%s/trace", root);
 
 	if (!only || strcmp(only, "places") == 0)
 		test_places();
@@ -165,5 +204,7 @@ int main(int count, char **arguments)
 		else
 			skipped("neighbours in system scope: not root, so there are none");
 	}
+	if (!only || strcmp(only, "attacks") == 0)
+		test_attacks(attack);
 	return count_up();
 }

@@ -8,6 +8,7 @@
  *   repair.c     files that were cut or exchanged, and what the trace says to do about it
  *   exchange.c   a runtime directory that is removed and made anew while programs run
  *   wear.c       a table in which everything is used up
+ *   attack*.c    a second user who attacks: see attack.h
  *   neighbour.c  a user of a system-wide namespace who writes to the table on purpose
  */
 #ifndef HOSTILE_H
@@ -43,6 +44,8 @@ enum { S_STATE = 4, S_ID = 8, S_KEY = 12, S_NAME_KEY = 16, S_UID = 20, S_GID = 2
 volatile uint32_t *slot_word(volatile unsigned char *table, unsigned slot, unsigned field);
 
 void test_places(void), test_races(void), test_pairs(void), test_stopped(void), test_damage(int rounds), test_scribbled(int rounds),
-	test_repairs(void), test_exchanges(void), test_wear(void), test_neighbours(void);
+	test_repairs(void), test_exchanges(void), test_wear(void), test_neighbours(void),
+	test_attacks(const char *part_of_name);
+int secure_main(char **arguments);
 
 #endif
