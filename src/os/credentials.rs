@@ -9,7 +9,7 @@
 //! files' own rights still hold then.
 
 use super::{process, userns};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that the kernel was asked for, and how often it was forgotten since.
 ///
@@ -82,16 +82,25 @@ impl Remembered {
     }
 }
 
-/// Whether this process may have entered a user namespace in which uids have other names than where it began.
-static OUTER: AtomicBool = AtomicBool::new(false);
+/// The user namespace that this process began in, if it may have left it.
+static BEGAN_IN: AtomicU64 = AtomicU64::new(0);
 
-/// From now on the effective uid is what it is called outside of the user namespace.
-pub fn ask_for_outer_uid() {
-    OUTER.store(true, Ordering::Relaxed);
+/// This process may be about to enter another user namespace: from then on its effective uid is what it is called outside.
+pub fn note_user_namespace() {
+    let here = userns::number().unwrap_or(0);
+    let _ = BEGAN_IN.compare_exchange(0, here, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// Whether this process has left the user namespace that it began in: the rights that it has there are none outside.
+pub fn is_elsewhere() -> bool {
+    match BEGAN_IN.load(Ordering::Relaxed) {
+        0 => false,
+        began_in => userns::number().is_some_and(|here| here != began_in),
+    }
 }
 
 fn ask_euid() -> u32 {
-    if OUTER.load(Ordering::Relaxed) {
+    if is_elsewhere() {
         userns::euid_outside()
     } else {
         process::euid()

@@ -17,10 +17,11 @@ impl Caller for Thread {
 
     fn capable(&self, capability: Capability) -> bool {
         // Numbers of linux/capability.h.
-        process::capable(match capability {
+        let number = match capability {
             Capability::IpcLock => 14,
             Capability::IpcOwner => 15,
             Capability::SysAdmin => 21,
-        })
+        };
+        process::capable(number) && !credentials::is_elsewhere()
     }
 }

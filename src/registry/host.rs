@@ -89,7 +89,7 @@ pub fn on_giving_up_root() {
 /// it as who it was outside, as the kernel does.
 pub fn on_other_namespaces() {
     if HOST.get().is_some() {
-        credentials::ask_for_outer_uid();
+        credentials::note_user_namespace();
     }
 }
 

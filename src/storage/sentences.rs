@@ -74,10 +74,13 @@ impl fmt::Display for Obstacle {
                 f,
                 "{path} is on a file system of the kernel's, where no files can be made; have SHMSHIM_DIR name a directory on a tmpfs"
             ),
-            Obstacle::TooLong { path } => write!(
-                f,
-                "the path of the base directory ({path}…) is too long: SHMSHIM_DIR may have {LONGEST_BASE} bytes at most; name a shorter one"
-            ),
+            Obstacle::TooLong { path } => {
+                f.write_str("the path that SHMSHIM_DIR names is too long")?;
+                if !path.as_bytes().is_empty() {
+                    write!(f, " ({path})")?;
+                }
+                write!(f, ": it may have {LONGEST_BASE} bytes at most; name a shorter one")
+            }
             Obstacle::NotRoots { path, owner, mode } => write!(
                 f,
                 "{path} belongs to uid {owner} (mode {mode:04o}); in system scope it must be root's: have it removed, and any program run as root under this library, for example SHMSHIM_SCOPE=system LD_PRELOAD=libshmshim.so ipcs -m; at each boot tmpfiles.d does it (d {path} 0755 root root -)"

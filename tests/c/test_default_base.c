@@ -72,6 +72,110 @@ TEST(without_a_dev_shm_to_write_to_it_lies_in_tmp)
 	CHECK_EQ(entries_of("/tmp"), 1);
 }
 
+/* /run of our own, too. */
+static void own_run(mode_t mode)
+{
+	own_mounts("mode=1777,size=16m");
+	if (mount("shmtest", "/run", "tmpfs", 0, "mode=755,size=16m") < 0)
+		SKIP("no right to mount: %s", errno_name(errno));
+	if (mode) {
+		MUST(mkdir("/run/shmshim", 0700));
+		MUST(chmod("/run/shmshim", mode));
+	}
+}
+
+TEST(where_the_administrator_has_made_it_run_shmshim_comes_first)
+{
+	own_run(01777);
+	EXPECT_STEPS("get 0\nat 0\n", "get,0x1c6,4096,01600", "at");
+	EXPECT_STEPS("get 0\n", "get,0x1c6,0,0");
+	CHECK_EQ(entries_of("/run/shmshim"), 1);
+	CHECK_EQ(entries_of("/dev/shm"), 0);
+	CHECK_EQ(entries_of("/tmp"), 0);
+}
+
+TEST(a_run_shmshim_that_is_not_for_all_is_passed_over)
+{
+	static const mode_t modes[] = { 0755, 0777, 0700, 01770 };
+	own_run(01777);
+	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+		MUST(chmod("/run/shmshim", modes[i]));
+		EXPECT_STEPS("get 0\n", "get,0x1c7,4096,01600");
+		CHECK_EQ(entries_of("/run/shmshim"), 0);
+		CHECK_EQ(entries_of("/dev/shm"), 1);
+	}
+}
+
+TEST(programs_from_before_and_after_run_shmshim_appears_meet)
+{
+	own_run(0);
+	struct talk t = TALK_STEPS("get,0x1c8,4096,01600", "at", "put,old", "say,up", "wait", "show");
+	TALK_EXPECT(&t, "get 0");
+	TALK_EXPECT(&t, "at 0");
+	TALK_EXPECT(&t, "up");
+	MUST(mkdir("/run/shmshim", 0700));
+	MUST(chmod("/run/shmshim", 01777));
+	EXPECT_STEPS("get 0\nat 0\nshow old\n", "get,0x1c8,0,0", "at", "show");
+	CHECK_EQ(entries_of("/run/shmshim"), 0);
+	/* One that lies in /tmp because there was no other place, too. */
+	setenv("SHMSHIM_SCOPE", "system", 1);
+	MUST(mkdir("/tmp/.shmshim", 0755));
+	EXPECT_STEPS("get 0\n", "get,0x1c8,4096,01600");
+	CHECK_EQ(entries_of("/tmp/.shmshim/segments"), 1);
+	CHECK_EQ(entries_of("/run/shmshim"), 0);
+	unsetenv("SHMSHIM_SCOPE");
+	talk_go(&t);
+	TALK_EXPECT(&t, "show old");
+	CHECK_EQ(talk_end(&t), 0);
+	/* Where the old one is gone, as after a logout, the next is made in the better place. */
+	CHECK_EQ(system("rm -r /dev/shm/.shmshim*"), 0);
+	EXPECT_STEPS("get 0\n", "get,0x1c8,4096,01600");
+	CHECK_EQ(entries_of("/run/shmshim"), 1);
+	CHECK_EQ(entries_of("/dev/shm"), 0);
+}
+
+TEST(what_somebody_else_has_put_in_a_later_place_does_not_count)
+{
+	need_root();
+	need_programs_for(SOMEBODY);
+	own_run(01777);
+	MUST(mkdir("/dev/shm/.shmshim-uid54001", 0700));
+	IN_CHILD
+	{
+		drop_to(SOMEBODY, SOMEBODY);
+		EXPECT_STEPS("get 0\n", "get,0x1c9,4096,01600");
+	}
+	CHECK_EQ(entries_of("/run/shmshim"), 1);
+	CHECK_EQ(entries_of("/dev/shm/.shmshim-uid54001"), 0);
+}
+
+TEST(a_dev_shm_that_root_has_made_a_link_is_followed)
+{
+	own_run(0);
+	need_root();
+	MUST(umount("/dev/shm"));
+	MUST(mount("shmtest", "/dev", "tmpfs", 0, "mode=755,size=16m"));
+	MUST(mkdir("/run/shm", 0700));
+	MUST(chmod("/run/shm", 01777));
+	MUST(symlink("/run/shm", "/dev/shm"));
+	EXPECT_STEPS("get 0\nat 0\n", "get,0x1ca,4096,01600", "at");
+	CHECK_EQ(entries_of("/run/shm"), 1);
+	CHECK_EQ(entries_of("/tmp"), 0);
+}
+
+TEST(without_any_place_that_is_said)
+{
+	own_run(0);
+	need_root();
+	MUST(chmod("/dev/shm", 0777));
+	MUST(chmod("/tmp", 0777));
+	static struct run r;
+	setenv("SHMSHIM_TRACE", "stderr", 1);
+	run_program(&r, (char *const[]){ "/bin/sh", "-c", "exec \"$0\" get,0,1,0600 2>&1", (char *)built("helper_steps"), NULL });
+	CHECK(strstr(r.out, "get -1 EACCES") != NULL);
+	CHECK(strstr(r.out, "none of /run/shmshim, /dev/shm and /tmp") != NULL);
+}
+
 TEST(a_base_on_a_file_system_whose_locks_others_do_not_see_is_refused)
 {
 	/* /proc stands for every file system that is no place for it. */
@@ -114,9 +218,9 @@ TEST(a_set_uid_program_is_not_led_by_its_callers_environment)
 			struct shmid_ds d;
 			static struct run r;
 			MUST(unshare(CLONE_NEWIPC));
+			drop_to(SOMEBODY, SOMEBODY);
 			setenv("SHMSHIM_DIR", base, 1);
 			setenv("SHMSHIM_SCOPE", "system", 1);
-			drop_to(SOMEBODY, SOMEBODY);
 			run_program(&r, (char *const[]){ program, "get,0x1c5,4096,01666", "at", NULL });
 			CHECK_EQ(r.status, 0);
 			CHECK_STR(r.out, "get 0\nat 0\n");

@@ -100,10 +100,11 @@ static struct talk attached(void)
 	snprintf(path, sizeof path, "%s/ns.trace", getenv("SHMTEST_HOME"));
 	unlink(path);
 	setenv("SHMSHIM_TRACE", path, 1);
-	struct talk t = TALK_STEPS("get,0x221,4096,01600", "at", "put,precious", "wait", "show", "dt", "at", "get,0,1,0600", "say,end");
+	struct talk t = TALK_STEPS("get,0x221,4096,01600", "at", "put,precious", "say,up", "wait", "show", "dt", "at", "get,0,1,0600", "say,end");
 	unsetenv("SHMSHIM_TRACE");
 	TALK_EXPECT(&t, "get 0");
 	TALK_EXPECT(&t, "at 0");
+	TALK_EXPECT(&t, "up");
 	return t;
 }
 static void go_on_without(struct talk *t, const char *reason)
