@@ -10,6 +10,7 @@ use libc::{gid_t, mode_t, uid_t};
 use shmshim_core::os::{credentials, errno, raw, seccomp};
 use shmshim_core::registry;
 
+use crate::cancel::uncancelled;
 use crate::next::next;
 use crate::{border, handlers, passed_on};
 
@@ -29,7 +30,7 @@ macro_rules! changes_identity {
             let Some(real) = next!(always $name: unsafe extern "C" fn($($kind),*) -> c_int) else {
                 return not_there();
             };
-            $before();
+            uncancelled(|| $before());
             credentials::forget();
             // SAFETY: the caller's promise is passed on.
             let answer = unsafe { real($($arg),*) };
@@ -61,15 +62,17 @@ changes_identity! {
     setns(fd: c_int, kind: c_int);
 }
 
-fn nothing() {}
+extern "C" fn nothing() {}
 
 /// The uids may get other names.
-fn before_other_namespaces() {
+#[inline(never)]
+extern "C" fn before_other_namespaces() {
     border::catch(registry::on_other_namespaces);
 }
 
 /// Root may be given up now.
-fn before_a_change_of_uid() {
+#[inline(never)]
+extern "C" fn before_a_change_of_uid() {
     border::catch(registry::on_giving_up_root);
 }
 
@@ -138,10 +141,10 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
                 number,
                 libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid
             ) {
-                before_a_change_of_uid();
+                uncancelled(|| before_a_change_of_uid());
             }
             if matches!(number, libc::SYS_unshare | libc::SYS_setns) {
-                before_other_namespaces();
+                uncancelled(|| before_other_namespaces());
             }
             // Of this thread alone.
             credentials::never_remember();
