@@ -57,12 +57,18 @@ fn main() {
         }
         copy
     };
-    let top = format!("#[allow(dead_code)]\n#[path = {:?}]\npub mod storage;\n", storage.join("mod.rs"));
+    let top = format!(
+        "#[allow(dead_code)]\n#[path = {:?}]\npub mod storage;\n",
+        storage.join("mod.rs")
+    );
     fs::write(out.join("storage.rs"), top).unwrap();
 }
 
 fn read_all(folder: &Path, files: &mut Vec<(PathBuf, String)>) {
-    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     for path in paths {
         if path.is_dir() {
@@ -76,21 +82,40 @@ fn read_all(folder: &Path, files: &mut Vec<(PathBuf, String)>) {
 
 fn breaks(list: &str) -> Vec<Break> {
     let mut breaks: Vec<Break> = Vec::new();
-    for line in list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in list
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         if !line.starts_with(' ') {
-            breaks.push(Break { name: line.to_owned(), edits: Vec::new() });
+            breaks.push(Break {
+                name: line.to_owned(),
+                edits: Vec::new(),
+            });
             continue;
         }
-        let edits = &mut breaks.last_mut().expect("breaks.txt begins with a name").edits;
-        let (kind, text) = line.trim_start().split_once(' ').unwrap_or_else(|| panic!("breaks.txt: {line}"));
+        let edits = &mut breaks
+            .last_mut()
+            .expect("breaks.txt begins with a name")
+            .edits;
+        let (kind, text) = line
+            .trim_start()
+            .split_once(' ')
+            .unwrap_or_else(|| panic!("breaks.txt: {line}"));
         match (kind, edits.last_mut()) {
-            ("in", _) => edits.push(Edit { function: text.to_owned(), ..Edit::default() }),
+            ("in", _) => edits.push(Edit {
+                function: text.to_owned(),
+                ..Edit::default()
+            }),
             ("-", Some(edit)) => edit.from += &format!("{text}\n"),
             ("+", Some(edit)) => edit.to += &format!("{text}\n"),
             _ => panic!("breaks.txt: {line}"),
         }
     }
-    assert!(breaks.iter().all(|one| one.edits.iter().all(|edit| !edit.from.is_empty())));
+    assert!(
+        breaks
+            .iter()
+            .all(|one| one.edits.iter().all(|edit| !edit.from.is_empty()))
+    );
     breaks
 }
 
@@ -99,13 +124,21 @@ fn place_of(files: &[(PathBuf, String)], name: &str, edit: &Edit) -> (usize, (us
     let mut places = Vec::new();
     for (file, (_, text)) in files.iter().enumerate() {
         for (start, end) in functions(text, &edit.function) {
-            if squeeze(&text[start..end]).0.contains(&squeeze(&edit.from).0) {
+            if squeeze(&text[start..end])
+                .0
+                .contains(&squeeze(&edit.from).0)
+            {
                 places.push((file, (start, end)));
             }
         }
     }
     let [place] = places[..] else {
-        panic!("breaks.txt, {name}: {} functions {} hold\n{}", places.len(), edit.function, edit.from);
+        panic!(
+            "breaks.txt, {name}: {} functions {} hold\n{}",
+            places.len(),
+            edit.function,
+            edit.from
+        );
     };
     place
 }
@@ -118,9 +151,12 @@ fn functions(text: &str, name: &str) -> Vec<(usize, usize)> {
             continue;
         }
         let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
-        let indent = &text[line..][..text[line..].len() - text[line..].trim_start_matches(' ').len()];
+        let indent =
+            &text[line..][..text[line..].len() - text[line..].trim_start_matches(' ').len()];
         let close = format!("\n{indent}}}");
-        let end = text[at..].find(&close).unwrap_or_else(|| panic!("fn {name} has no end"));
+        let end = text[at..]
+            .find(&close)
+            .unwrap_or_else(|| panic!("fn {name} has no end"));
         found.push((line, at + end + close.len()));
     }
     found
@@ -132,7 +168,10 @@ fn squeeze(text: &str) -> (String, Vec<usize>) {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         if !line.trim_start().starts_with("//") {
-            for (at, character) in line.char_indices().filter(|(_, character)| !character.is_whitespace()) {
+            for (at, character) in line
+                .char_indices()
+                .filter(|(_, character)| !character.is_whitespace())
+            {
                 squeezed.push(character);
                 places.extend((0..character.len_utf8()).map(|byte| start + at + byte));
             }
