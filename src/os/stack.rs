@@ -5,6 +5,7 @@
 
 use super::pages;
 use super::signals::Blocked;
+use core::mem::{ManuallyDrop, MaybeUninit};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -12,8 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 const BYTES: usize = 128 * 1024;
 
 struct Errand<F, T> {
-    body: Option<F>,
-    answer: Option<Result<T, Box<dyn Any + Send>>>,
+    body: ManuallyDrop<F>,
+    answer: MaybeUninit<Result<T, Box<dyn Any + Send>>>,
 }
 
 /// Calls `body` on a stack of its own; where none can be had, on the one that is there.
@@ -28,8 +29,8 @@ pub fn on_own<T, F: FnOnce() -> T>(body: F) -> T {
         return body();
     };
     let mut errand = Errand {
-        body: Some(body),
-        answer: None,
+        body: ManuallyDrop::new(body),
+        answer: MaybeUninit::uninit(),
     };
     // SAFETY: the top of fresh pages, which nobody else uses and which are aligned; `run` takes this errand, and no panic
     // leaves it.
@@ -38,22 +39,21 @@ pub fn on_own<T, F: FnOnce() -> T>(body: F) -> T {
         switch(top, run::<F, T>, (&raw mut errand).cast());
     }
     pages::unmap(stack, BYTES);
-    match errand.answer {
-        Some(Ok(answer)) => answer,
-        Some(Err(panic)) => resume_unwind(panic),
-        // `run` has answered.
-        None => std::process::abort(),
+    // SAFETY: `run` has come to its end, at which it writes the answer.
+    match unsafe { errand.answer.assume_init() } {
+        Ok(answer) => answer,
+        Err(panic) => resume_unwind(panic),
     }
 }
 
 unsafe extern "C" fn run<F: FnOnce() -> T, T>(errand: *mut u8) {
     // SAFETY: what `on_own` has passed, and does not touch before this is over.
     let errand = unsafe { &mut *errand.cast::<Errand<F, T>>() };
+    // SAFETY: taken once, here.
+    let body = unsafe { ManuallyDrop::take(&mut errand.body) };
     // Nothing could be unwound past the change of stacks.
-    errand.answer = errand
-        .body
-        .take()
-        .map(|body| catch_unwind(AssertUnwindSafe(body)));
+    let answer = catch_unwind(AssertUnwindSafe(body));
+    errand.answer.write(answer);
 }
 
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
