@@ -37,109 +37,147 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
         None => host.namespace.block_all()?,
     };
     let session = host.enter_blocked(blocked)?;
-    create(host, &session, key, size, shmflg, &asked)
+    let wish = Wish {
+        key,
+        size,
+        shmflg,
+        huge: &asked,
+    };
+    create(host, &session, &wish)
 }
 
 fn open_existing(image: &SlotImage, size: u64, shmflg: i32) -> Outcome<i32> {
     Ok(rules::open_existing(&segment(image), size, shmflg, &Thread)?.raw())
 }
 
-/// `asked` is what was found out about SHM_HUGETLB.
-#[inline(never)]
-fn create(
-    host: &'static Host,
-    session: &Session,
+/// A segment that is to be made.
+struct Wish<'a> {
     key: Key,
     size: u64,
     shmflg: i32,
-    asked: &Outcome<Option<HugePages>>,
-) -> Outcome<i32> {
-    // Limits that only the dead still hold are no reason to refuse: look once more without them.
-    let mut swept = false;
-    let mut collisions = 0;
-    let mut repairs = 0;
+    /// What was found out about SHM_HUGETLB.
+    huge: &'a Outcome<Option<HugePages>>,
+}
+
+#[inline(never)]
+fn create(host: &'static Host, session: &Session, wish: &Wish<'_>) -> Outcome<i32> {
+    let mut tries = Tries::default();
     loop {
-        let held = session.lock();
-        if let Some(image) = find(&held, key) {
-            drop(held);
-            return open_existing(&image, size, shmflg);
+        match attempt(host, session, wish, &mut tries) {
+            Ok(Some(id)) => return Ok(id),
+            Ok(None) => {}
+            Err(failure) if tries.may_help(host, session, &failure) => {}
+            Err(failure) => return Err(failure),
         }
-        if !key.is_private() {
-            rules::missing_key(key, shmflg)?;
+    }
+}
+
+/// What one creation has tried already.
+#[derive(Default)]
+struct Tries {
+    swept: bool,
+    naps: u32,
+    collisions: u32,
+    repairs: u32,
+}
+
+impl Tries {
+    fn sweep(&mut self, host: &Host, session: &Session) {
+        self.swept = true;
+        host.namespace.reap_all(session.me);
+    }
+
+    /// Whether the creation that was refused may be granted now: without what only the dead still held, or when what
+    /// others are making at this moment has come to nothing, or turns out to have the key. A second is waited for that at
+    /// most, for a maker may be stopped.
+    fn may_help(&mut self, host: &Host, session: &Session, failure: &Failure) -> bool {
+        const MOST_NAPS: u32 = 1000;
+        const NAP_NANOS: u32 = 1_000_000;
+        if !is_scarcity(failure) {
+            return false;
         }
-        let limits = host.limits();
-        let huge = match admit(&held, size, shmflg, asked, &limits) {
-            Ok(huge) => huge,
-            Err(failure) if swept || !is_scarcity(&failure) => return Err(failure),
-            Err(_) => {
-                drop(held);
-                swept = true;
-                host.namespace.reap_all(session.me);
-                continue;
-            }
-        };
-        let (new, before, after) = plan(&held, host, key, size, shmflg, huge)?;
-        // An index that is passed over, or begins anew, may be taken by a marked segment that only the dead still have.
-        let passed_over = new.id as u32 % sysv::SLOTS != before.next;
-        if passed_over && !swept && (host.namespace.marked() != 0 || host.namespace.has_dying()) {
-            drop(held);
-            swept = true;
-            host.namespace.reap_all(session.me);
-            continue;
+        if !self.swept {
+            self.sweep(host, session);
+            return true;
         }
-        host.namespace
-            .ensure_slot(&held, new.id as u32 % sysv::SLOTS)?;
-        if held.table().image(new.id as u32 % sysv::SLOTS).state != SlotState::Free as u32 {
-            // The books say that the slot is free, and it is not: they have been damaged.
-            recover::rebuild(&held);
-            repairs += 1;
-            if repairs < 3 {
-                continue;
-            }
-            return Err(host.namespace.is_damaged("its books do not agree").into());
+        let waits = host.namespace.making() != 0 && self.naps < MOST_NAPS;
+        if waits {
+            self.naps += 1;
+            process::nap(NAP_NANOS);
         }
-        if !key.is_private() {
-            host.namespace.ensure_index(&held)?;
-        }
-        slots::reserve(&held, &new, after);
-        let image = held.table().image(new.id as u32 % sysv::SLOTS);
+        waits
+    }
+}
+
+/// One try. `None`: what was in the way is gone, or another id will do.
+fn attempt(
+    host: &'static Host,
+    session: &Session,
+    wish: &Wish<'_>,
+    tries: &mut Tries,
+) -> Outcome<Option<i32>> {
+    let held = session.lock();
+    if let Some(image) = find(&held, wish.key) {
         drop(held);
-        // Crash here: the cell's `work` names the slot; whoever reaps the cell unlinks what there is of the file.
-        let promise = shmflg & flags::SHM_NORESERVE == 0;
-        let made = host.namespace.make_segment_file(&image, promise);
-        let held = session.lock();
-        let rival = find(&held, key);
-        match (made, rival) {
-            (Ok(()), None) => {
-                slots::publish(&held, image.slot, process::now_secs());
-                return Ok(new.id);
-            }
-            (Ok(()), Some(rival)) => {
-                drop(held);
-                let _ = host.namespace.unlink_segment_file(&image);
-                slots::abandon(&session.lock(), image.slot, before, after);
-                return open_existing(&rival, size, shmflg);
-            }
-            (Err(Obstacle::System { error, .. }), _)
-                if error.0 == libc::EEXIST && collisions < 100 =>
-            {
-                // A file that the table does not know: not ours to touch. The next id will do.
-                slots::abandon(&held, image.slot, after, after);
-                collisions += 1;
-            }
-            (Err(obstacle), _) => {
-                slots::abandon(&held, image.slot, before, after);
-                if huge.is_none() {
-                    return Err(obstacle.into());
-                }
-                let failure = super::huge::why_not_made(size, obstacle);
-                if swept || !is_scarcity(&failure) {
-                    return Err(failure);
-                }
-                drop(held);
-                swept = true;
-                host.namespace.reap_all(session.me);
-            }
+        return open_existing(&image, wish.size, wish.shmflg).map(Some);
+    }
+    rules::missing_key(wish.key, wish.shmflg)?;
+    let huge = admit(&held, wish, &host.limits())?;
+    let (new, before, after) = plan(&held, host, wish, huge)?;
+    let index = new.id as u32 % sysv::SLOTS;
+    // An index that is passed over, or begins anew, may be taken by a marked segment that only the dead still have.
+    let passed_over = index != before.next;
+    if passed_over && !tries.swept && (host.namespace.marked() != 0 || host.namespace.has_dying()) {
+        drop(held);
+        tries.sweep(host, session);
+        return Ok(None);
+    }
+    host.namespace.ensure_slot(&held, index)?;
+    if held.table().image(index).state != SlotState::Free as u32 {
+        // The books say that the slot is free, and it is not: they have been damaged.
+        recover::rebuild(&held);
+        tries.repairs += 1;
+        if tries.repairs < 3 {
+            return Ok(None);
+        }
+        return Err(host.namespace.is_damaged("its books do not agree").into());
+    }
+    if !wish.key.is_private() {
+        host.namespace.ensure_index(&held)?;
+    }
+    // From here on the segment counts for the limits; `abandon` gives its share back.
+    slots::reserve(&held, &new, after);
+    let image = held.table().image(index);
+    drop(held);
+    // Crash here: the cell's `work` names the slot; whoever reaps the cell unlinks what there is of the file.
+    let promise = wish.shmflg & flags::SHM_NORESERVE == 0;
+    let made = host.namespace.make_segment_file(&image, promise);
+    let held = session.lock();
+    match (made, find(&held, wish.key)) {
+        (Ok(()), None) => {
+            slots::publish(&held, index, process::now_secs());
+            Ok(Some(new.id))
+        }
+        (Ok(()), Some(rival)) => {
+            drop(held);
+            let _ = host.namespace.unlink_segment_file(&image);
+            slots::abandon(&session.lock(), index, before, after);
+            open_existing(&rival, wish.size, wish.shmflg).map(Some)
+        }
+        (Err(Obstacle::System { error, .. }), _)
+            if error.0 == libc::EEXIST && tries.collisions < 100 =>
+        {
+            // A file that the table does not know: not ours to touch. The next id will do.
+            slots::abandon(&held, index, after, after);
+            tries.collisions += 1;
+            Ok(None)
+        }
+        (Err(obstacle), _) => {
+            slots::abandon(&held, index, before, after);
+            Err(match huge {
+                None => obstacle.into(),
+                Some(_) => super::huge::why_not_made(wish.size, obstacle),
+            })
         }
     }
 }
@@ -154,24 +192,21 @@ fn find(held: &Held<'_>, key: Key) -> Option<SlotImage> {
 
 /// Whether a segment of `size` bytes may be made: kernel-semantics' D1 to D8, in that order. Returns the huge
 /// pages that it gets, if any.
-fn admit(
-    held: &Held<'_>,
-    size: u64,
-    shmflg: i32,
-    asked: &Outcome<Option<HugePages>>,
-    limits: &Limits,
-) -> Outcome<Option<HugePages>> {
+fn admit(held: &Held<'_>, wish: &Wish<'_>, limits: &Limits) -> Outcome<Option<HugePages>> {
+    let Wish { size, shmflg, .. } = *wish;
     let namespace = held.namespace();
     rules::check_size(size, limits)?;
-    rules::check_shmall(size, namespace.pages(), limits)?;
-    let huge = (*asked)?;
+    let pages = namespace.pages().saturating_add(namespace.making_pages());
+    rules::check_shmall(size, pages, limits)?;
+    let huge = (*wish.huge)?;
     if huge.is_none() {
         rules::check_file_size(size)?;
         if shmflg & flags::SHM_NORESERVE == 0 {
             namespace.check_room(held, sysv::pages_of(size))?;
         }
     }
-    if let Err(full) = rules::check_shmmni(namespace.segments(), limits) {
+    let segments = namespace.segments().saturating_add(namespace.making());
+    if let Err(full) = rules::check_shmmni(segments, limits) {
         // Huge pages are reserved by the making of the file, which it does not come to now.
         if let Some(pages) = huge {
             super::huge::check_free(pages, size, shmflg)?;
@@ -197,11 +232,10 @@ fn is_scarcity(failure: &Failure) -> bool {
 fn plan(
     held: &Held<'_>,
     host: &Host,
-    key: Key,
-    size: u64,
-    shmflg: i32,
+    wish: &Wish<'_>,
     huge: Option<HugePages>,
 ) -> Outcome<(NewSegment, Cursor, Cursor)> {
+    let shmflg = wish.shmflg;
     let before = slots::cursor(held);
     let cursor = IdCursor {
         next: before.next,
@@ -235,11 +269,11 @@ fn plan(
     }
     let new = NewSegment {
         id: id.raw(),
-        key: key.0,
+        key: wish.key.0,
         uid: Thread.euid(),
         gid: credentials::egid(),
         mode: rules::new_mode(shmflg),
-        segsz: size,
+        segsz: wish.size,
         flags: bits,
         pid: process::pid(),
     };

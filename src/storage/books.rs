@@ -48,6 +48,12 @@ pub(super) fn set_taken(held: &Held<'_>, index: u32, taken: bool) {
         .set64(offset, if taken { word | bit } else { word & !bit });
 }
 
+/// Counts segments of so many pages that are being made: one more, or one fewer.
+pub(super) fn count_making(held: &Held<'_>, by: i32, pages: u64) {
+    count(held, header!(making), by);
+    count64(held, header!(making_pages), i64::from(by) * pages as i64);
+}
+
 /// The lowest free slot in `from..to`.
 pub fn next_free_slot(held: &Held<'_>, from: u32, to: u32) -> Option<u32> {
     let to = to.min(layout::SLOTS);

@@ -25,7 +25,7 @@ use core::mem::offset_of;
 /// Identifies the file as ours.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SHMSHIM\n");
 /// The version of this layout.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Segments that can exist at once; the range of a shmid's slot part.
 pub const SLOTS: u32 = real_or_model(32768, 64);
@@ -112,8 +112,11 @@ pub struct Header {
     pub budget_at: u64,
     /// Derived. Slots that are not free: the segments, those being made, and those whose file awaits unlinking.
     pub taken: u32,
-    _pad3: u32,
-    _pad4: [u64; 15],
+    /// Derived. Slots whose file is being made: they count for the limit of segments.
+    pub making: u32,
+    /// Derived. Pages of those: they count for the limit of pages.
+    pub making_pages: u64,
+    _pad3: [u64; 14],
 
     /// 1 when the journal's entries are to be carried out.
     pub journal_armed: u32,
@@ -350,6 +353,7 @@ pub const SIGNATURE: u32 = {
         LAST_PAGE,
         offset_of!(Header, journal) as u32,
         offset_of!(Header, taken) as u32,
+        offset_of!(Header, making_pages) as u32,
         offset_of!(Record, ended) as u32,
         offset_of!(Slot, next_dying) as u32,
         offset_of!(Cell, first_record) as u32,
@@ -375,6 +379,7 @@ const _: () = {
     assert!(offset_of!(Header, dying_head) == 240);
     assert!(offset_of!(Header, shmmax) == 256);
     assert!(offset_of!(Header, budget_pages) == 280);
+    assert!(offset_of!(Header, making_pages) == 304);
     assert!(offset_of!(Header, journal_armed) == 424);
     assert!(offset_of!(Header, journal) == 432);
     assert!(size_of::<Header>() == 944 && size_of::<Header>() <= PAGE as usize);

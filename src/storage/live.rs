@@ -10,6 +10,7 @@
 //! its name leads to; the next process that needs a cell takes over a dead one's, file and all.
 
 use super::books;
+use super::files;
 use super::layout::{self, CellState, SlotState, cell, header, record, slot};
 use super::lock::{self, Held};
 use super::namespace::Namespace;
@@ -400,6 +401,10 @@ pub fn reap(held: &Held<'_>, cell: u32) {
                 journal.put32(slot!(slot, state), SlotState::Dying as u32);
                 journal.put32(cell!(cell, work), 0);
                 journal.commit();
+                if slot_state == SlotState::Creating as u32 {
+                    let pages = files::pages_of(table.get64(slot!(slot, segsz)));
+                    books::count_making(held, -1, pages);
+                }
                 books::push_dying(held, slot);
             });
         }

@@ -231,6 +231,16 @@ impl Namespace {
         self.table.get32(header!(taken))
     }
 
+    /// Segments whose files are being made.
+    pub fn making(&self) -> u32 {
+        self.table.get32(header!(making))
+    }
+
+    /// Pages of those.
+    pub fn making_pages(&self) -> u64 {
+        self.table.get64(header!(making_pages))
+    }
+
     /// Live segments that are marked for destruction.
     pub fn marked(&self) -> u32 {
         self.table.get32(header!(marked))

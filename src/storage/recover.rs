@@ -55,6 +55,7 @@ fn rebuild_all(held: &Held<'_>) {
     for counter in [
         header!(in_use),
         header!(taken),
+        header!(making),
         header!(marked),
         header!(dying),
         header!(dying_head),
@@ -64,6 +65,7 @@ fn rebuild_all(held: &Held<'_>) {
     }
     table.set64(header!(pages), 0);
     table.set64(header!(promised_pages), 0);
+    table.set64(header!(making_pages), 0);
     table.set64(header!(budget_pages), 0);
     table.set64(header!(budget_at), 0);
     for index in 0..table.cells_ready() {
@@ -106,6 +108,8 @@ fn rebuild_slot(held: &Held<'_>, index: u32) {
         if table.get32(slot!(index, mode)) & layout::MODE_MARKED != 0 {
             books::count(held, header!(marked), 1);
         }
+    } else if state == SlotState::Creating as u32 {
+        books::count_making(held, 1, pages);
     } else if state == SlotState::Dying as u32 {
         // Somebody may be at work on it: then its cell names it, and it is not for others to sweep.
         let claimed = (0..table.cells_ready()).any(|at| {

@@ -103,8 +103,10 @@ pub fn reserve(held: &Held<'_>, new: &NewSegment, cursor: Cursor) {
         put_cursor(&mut journal, cursor);
         journal.commit();
         books::set_taken(held, index, true);
+        let pages = pages_of(new.segsz);
+        books::count_making(held, 1, pages);
         if new.flags & FLAG_NORESERVE == 0 {
-            books::count64(held, header!(promised_pages), pages_of(new.segsz) as i64);
+            books::count64(held, header!(promised_pages), pages as i64);
         }
     });
 }
@@ -121,6 +123,7 @@ pub fn publish(held: &Held<'_>, index: u32, ctime_secs: i64) {
             journal.commit();
             books::count(held, header!(in_use), 1);
             let pages = pages_of(table.get64(slot!(index, segsz)));
+            books::count_making(held, -1, pages);
             books::count64(held, header!(pages), pages as i64);
             let key = table.get32(slot!(index, key)) as i32;
             if key != 0 {
@@ -139,6 +142,7 @@ pub fn abandon(held: &Held<'_>, index: u32, before: Cursor, after: Cursor) {
 
 fn free(held: &Held<'_>, index: u32, rewind: Option<Cursor>) {
     let table = held.table();
+    let was_made = table.get32(slot!(index, state)) != SlotState::Creating as u32;
     change_slot(held, index, || {
         let mut journal = Journal::begin(held);
         journal.put32(slot!(index, state), SlotState::Free as u32);
@@ -149,12 +153,12 @@ fn free(held: &Held<'_>, index: u32, rewind: Option<Cursor>) {
         }
         journal.commit();
         books::set_taken(held, index, false);
+        let pages = pages_of(table.get64(slot!(index, segsz)));
+        if !was_made {
+            books::count_making(held, -1, pages);
+        }
         if table.get32(slot!(index, flags)) & FLAG_NORESERVE == 0 {
-            books::count64(
-                held,
-                header!(promised_pages),
-                -(pages_of(table.get64(slot!(index, segsz))) as i64),
-            );
+            books::count64(held, header!(promised_pages), -(pages as i64));
         }
     });
 }

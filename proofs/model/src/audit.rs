@@ -25,7 +25,7 @@ pub fn audit(held: &Held<'_>) {
 
     let mut keys = HashSet::new();
     let (mut live, mut taken, mut marked, mut dying, mut listed) = (0, 0, 0, 0, HashSet::new());
-    let (mut pages, mut promised) = (0, 0);
+    let (mut pages, mut promised, mut making, mut making_pages) = (0, 0, 0, 0);
     for index in 0..SLOTS {
         let image = table.image(index);
         assert_eq!(
@@ -66,11 +66,19 @@ pub fn audit(held: &Held<'_>) {
         } else {
             let maker = (0..PROCESSES).find(|&at| table.get32(cell!(at, work)) == index + 1);
             assert!(maker.is_some(), "nobody is making slot {index}");
+            making += 1;
+            making_pages += pages_of(image.segsz);
         }
         check_records_of_slot(held, index);
     }
     assert_eq!(table.get32(header!(in_use)), live, "in_use");
     assert_eq!(table.get32(header!(taken)), taken, "taken");
+    assert_eq!(table.get32(header!(making)), making, "making");
+    assert_eq!(
+        table.get64(header!(making_pages)),
+        making_pages,
+        "pages being made"
+    );
     assert_eq!(table.get32(header!(marked)), marked, "marked");
     assert_eq!(table.get32(header!(dying)), dying, "dying");
     assert_eq!(table.get64(header!(pages)), pages, "pages");
