@@ -31,12 +31,12 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     let mut session = host.enter_blocked(blocked)?;
     sysv::may_attach(&segment(&image), &request, &Thread)?;
     match session.attach(&image, &request, &mut ahead) {
-        Err(failure) if host.namespace.is_rmid_forced() => {
+        Ok(start) => Ok(start),
+        Err(failure) => {
             // The kernel's failing attach holds the segment for a moment and then lets go of it.
-            session.drop_if_unattached(request.id);
+            session.destroy_if_due(request.id);
             Err(failure)
         }
-        outcome => outcome,
     }
 }
 
@@ -228,9 +228,14 @@ impl Session {
         Refusal { errno, reason }.into()
     }
 
-    fn drop_if_unattached(&mut self, id: ShmId) {
+    fn destroy_if_due(&mut self, id: ShmId) {
         let held = self.lock();
-        if let Some(image) = live_locked(&held, id).filter(|image| image.nattch == 0) {
+        let forced = self.host.namespace.is_rmid_forced();
+        let is_due = |image: &SlotImage| {
+            let marked = segment(image).is_marked();
+            sysv::must_destroy(marked, image.nattch.into(), forced)
+        };
+        if let Some(image) = live_locked(&held, id).filter(is_due) {
             slots::destroy_and_claim(&held, &image);
             drop(held);
             self.bury(&image);

@@ -157,6 +157,12 @@ impl Attaches {
         }
     }
 
+    /// How many pieces of segment `id` there are.
+    pub fn pieces_of(&self, id: i32) -> u32 {
+        let of_it = |entry: &&Entry| entry.piece.id.raw() == id;
+        self.entries.iter().filter(of_it).count() as u32
+    }
+
     /// The record in the shared table that counts this process's attaches of slot `slot`, as far as known.
     pub fn record_of(&self, slot: u32) -> Option<u32> {
         self.wiped

@@ -107,7 +107,8 @@ pub fn remove(shmid: i32) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
     let (session, held, image) = enter_at(id)?;
     sysv::may_remove(&segment(&image), &Thread)?;
-    if image.nattch == 0 {
+    let forced = session.host.namespace.is_rmid_forced();
+    if sysv::must_destroy(true, image.nattch.into(), forced) {
         slots::destroy_and_claim(&held, &image);
         drop(held);
         session.bury(&image);

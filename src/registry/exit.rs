@@ -4,7 +4,7 @@ use super::host::{host_if_open, live_locked};
 use crate::os::process;
 use crate::storage::layout::FLAG_UNLINKED;
 use crate::storage::slots;
-use crate::sysv::flags::SHM_DEST;
+use crate::sysv::{self, flags::SHM_DEST};
 
 /// Says to each attached segment that this process goes: its last use bears this time and this pid, whoever looks
 /// first afterwards. And unlinks the files of segments that will go with this process, so that their memory is free
@@ -42,9 +42,12 @@ pub fn at_exit() {
             continue;
         }
         slots::announce_end(&held, id.slot(), record, host.local.pid(), now);
-        let goes = image.mode & SHM_DEST != 0
-            && image.sole_cell == me.cell() + 1
-            && image.flags & FLAG_UNLINKED == 0;
+        let others = u64::from(image.sole_cell != me.cell() + 1);
+        let goes = sysv::must_destroy(
+            image.mode & SHM_DEST != 0,
+            others,
+            host.namespace.is_rmid_forced(),
+        ) && image.flags & FLAG_UNLINKED == 0;
         if !goes {
             continue;
         }

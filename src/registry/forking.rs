@@ -21,7 +21,7 @@ use super::host::{Host, Local, OPENING, host, host_if_open, install_handlers, li
 use crate::os::atfork::Handlers;
 use crate::os::signals::{self, Blocked};
 use crate::os::{errno, process, threads};
-use crate::storage::live::Identity;
+use crate::storage::live::{self, Identity};
 use crate::storage::prepared::Prepared;
 use crate::storage::slots;
 
@@ -319,19 +319,23 @@ impl Host {
     #[inline(never)]
     fn count_anew(&self, me: Identity, local: &mut Local) {
         let held = self.namespace.lock(me);
-        slots::forget_all(&held, me);
+        slots::reduce(&held, me, |id| local.attaches.pieces_of(id));
+        live::for_each_record(&held, me, |slot, record| {
+            local.attaches.set_record(slot, record);
+        });
         for at in 0..local.attaches.len() {
             let Some(id) = local.attaches.entries().get(at).map(|entry| entry.piece.id) else {
                 continue;
             };
-            if live_locked(&held, id).is_some() {
-                let known = local.attaches.record_of(id.slot());
-                if let Ok(record) = slots::attach(&held, id.slot(), me, known, 1, None) {
+            let known = local.attaches.record_of(id.slot());
+            let counted = known.map_or(0, |record| slots::counted_by(&held, record, me, id.raw()));
+            let missing = local.attaches.pieces_of(id.raw()).saturating_sub(counted);
+            if missing > 0 && live_locked(&held, id).is_some() {
+                if let Ok(record) = slots::attach(&held, id.slot(), me, known, missing, None) {
                     local.attaches.set_record(id.slot(), record);
                 }
             }
         }
-        slots::drop_unattached(&held);
     }
 
     /// Takes a cell for the child and counts in it what the child will inherit.

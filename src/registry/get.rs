@@ -251,11 +251,7 @@ fn plan(
         errno: Errno::Enospc,
         reason: Reason::NoFreeId,
     })?;
-    let after = Cursor {
-        next: cursor.next,
-        last: cursor.last,
-        seq: cursor.seq,
-    };
+    let after = super::cursor_words(cursor);
     let mut bits = 0;
     if let Some(pages) = huge {
         bits |= pages.size_log2 << FLAG_HUGE_SHIFT;

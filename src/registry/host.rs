@@ -11,8 +11,8 @@ use crate::storage::directory::Place;
 use crate::storage::live::{self, Identity};
 use crate::storage::lock::Held;
 use crate::storage::table::SlotImage;
-use crate::storage::{LimitWords, Namespace, Obstacle, slots};
-use crate::sysv::{Limits, SLOTS, ShmId};
+use crate::storage::{LimitWords, Namespace, Obstacle, Rules, Unlinking, slots};
+use crate::sysv::{self, Limits, SLOTS, ShmId};
 use core::sync::atomic::{AtomicBool, Ordering};
 use once_cell::race::OnceRef;
 
@@ -112,7 +112,7 @@ fn open() -> Outcome<&'static Host> {
 
 fn open_undisturbed() -> Outcome<&'static Host> {
     let call = |doing| move |error: OsError| Obstacle::Call { doing, error };
-    let mut namespace = Namespace::open(words_of(&Limits::KERNEL_DEFAULTS))?;
+    let mut namespace = Namespace::open(&rules_for_storage())?;
     let behind_the_table = |len| namespace.move_table_before(len);
     let local = ForkLock::behind_slash(WIPED_WORDS, behind_the_table, Local::new)
         // A confined program may not be allowed to move it.
@@ -177,6 +177,24 @@ fn install_handlers_among_threads() {
     if !threads::is_alone() && !HANDLERS_INSTALLED.load(Ordering::Relaxed) {
         // Without them a fork in the midst of this call may leave a descriptor to its child, which is no reason to fail now.
         let _ = install_handlers();
+    }
+}
+
+/// What storage must know of the rules.
+pub fn rules_for_storage() -> Rules {
+    Rules {
+        limits: words_of(&Limits::KERNEL_DEFAULTS),
+        fresh_cursor: |seed| super::cursor_words(sysv::IdCursor::fresh(seed)),
+        is_destroyed: sysv::must_destroy,
+        may_unlink: |asked| {
+            let Unlinking {
+                euid,
+                cuid,
+                directory_owner,
+                is_shared,
+            } = *asked;
+            sysv::may_unlink(euid, cuid, directory_owner, is_shared)
+        },
     }
 }
 

@@ -29,11 +29,12 @@ pub use exit::at_exit;
 pub use failure::{Failure, Outcome, Why};
 pub use forking::on_fork_prepare;
 pub use get::shmget;
-pub use host::{expect_handlers, on_giving_up_root, on_other_namespaces};
+pub use host::{expect_handlers, on_giving_up_root, on_other_namespaces, rules_for_storage};
 pub use memory::{madvise, may_touch, mmap_fixed, mremap, munmap};
 
+use crate::storage::slots::Cursor;
 use crate::storage::table::SlotImage;
-use crate::sysv::{Key, Segment, ShmId};
+use crate::sysv::{IdCursor, Key, Segment, ShmId};
 
 /// A slot as the rules see it.
 fn segment(image: &SlotImage) -> Segment {
@@ -52,5 +53,14 @@ fn segment(image: &SlotImage) -> Segment {
         cpid: image.cpid,
         lpid: image.lpid,
         nattch: u64::from(image.nattch),
+    }
+}
+
+/// The cursor of ids as the table stores it.
+fn cursor_words(cursor: IdCursor) -> Cursor {
+    Cursor {
+        next: cursor.next,
+        last: cursor.last,
+        seq: cursor.seq,
     }
 }

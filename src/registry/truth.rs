@@ -194,6 +194,7 @@ impl Host {
             if !image.is_live()
                 || !sysv::must_destroy_orphan(
                     u64::from(image.nattch),
+                    self.namespace.is_rmid_forced(),
                     self.creator_is_alive(&image, session.as_ref()),
                 )
             {

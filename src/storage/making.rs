@@ -4,7 +4,7 @@ use super::directory::{Place, check};
 use super::layout::{self, header, record};
 use super::live::Identity;
 use super::lock;
-use super::namespace::{LimitWords, Namespace};
+use super::namespace::{Namespace, Rules};
 use super::obstacle::{Obstacle, Stored};
 use super::recover;
 use super::room::{cells_bytes, records_bytes, slots_bytes};
@@ -19,21 +19,21 @@ const RAMFS: u64 = 0x8584_58f6;
 
 impl Namespace {
     /// Opens the namespace that the settings name, making it if there is none. Signals are blocked.
-    pub fn open(first: LimitWords) -> Stored<Namespace> {
+    pub fn open(rules: &Rules) -> Stored<Namespace> {
         elsewhere::perform(
-            || Namespace::open_here(first),
+            || Namespace::open_here(rules),
             |answer| answer.as_ref().err().and_then(Obstacle::os_error),
         )
     }
 
     #[inline(never)]
-    fn open_here(first: LimitWords) -> Stored<Namespace> {
+    fn open_here(rules: &Rules) -> Stored<Namespace> {
         let mut place = Place::choose()?;
         let magic = place.check_base()?;
         let rounds_files = magic != TMPFS && magic != RAMFS;
         for _ in 0..10 {
             let Some(directory) = place.check_directory()? else {
-                place.make(|hidden, built| make_table(hidden, built, first))?;
+                place.make(|hidden, built| make_table(hidden, built, rules))?;
                 continue;
             };
             let restored = place.check_parts(&directory)?;
@@ -42,12 +42,12 @@ impl Namespace {
                 Ok(fd) => {
                     let (map, table) = map_table(&place, &path, fd, directory.uid)?;
                     let namespace =
-                        Namespace::new(&place, TABLE, map, &table, &directory, rounds_files);
+                        Namespace::new(&place, TABLE, map, &table, &directory, rounds_files, rules);
                     namespace.has_lost_files(restored);
                     return Ok(namespace);
                 }
                 Err(OsError(libc::ENOENT)) => {
-                    restore_table(&place, first, &directory, rounds_files)?;
+                    restore_table(&place, rules, &directory, rounds_files)?;
                 }
                 Err(error) => return Err(why_not_opened(&place, &path, error, directory.uid)),
             }
@@ -119,7 +119,7 @@ fn write_table(
     place: &Place,
     directory: &Fd,
     name: &[u8],
-    first: LimitWords,
+    rules: &Rules,
 ) -> Stored<(TableMap, Status)> {
     let path = place.inside(name);
     // What an earlier try has left; the name is ours alone.
@@ -148,7 +148,10 @@ fn write_table(
     table.set32(header!(signature), layout::SIGNATURE);
     table.set32(header!(page_bytes), process::page_size() as u32);
     table.set32(header!(index_words), layout::INDEX_WORDS_AT_FIRST);
-    table.set32(header!(cursor_last), u32::MAX);
+    let cursor = (rules.fresh_cursor)(seed_of(&status));
+    table.set32(header!(cursor_next), cursor.next);
+    table.set32(header!(cursor_last), cursor.last as u32);
+    table.set32(header!(cursor_seq), cursor.seq);
     table.set32(header!(cells_ready), layout::CELLS_AT_FIRST);
     table.set32(header!(slots_ready), layout::SLOTS_AT_FIRST);
     let records = layout::RECORDS_AT_FIRST;
@@ -159,6 +162,7 @@ fn write_table(
         table.set32(record!(index, next_of_segment), next);
     }
     table.set32(header!(free_record), 1);
+    let first = &rules.limits;
     table.set64(header!(shmmax), first.shmmax);
     table.set64(header!(shmall), first.shmall);
     table.set32(header!(shmmni), first.shmmni);
@@ -183,19 +187,28 @@ fn why_not_made(directory: &Fd, path: &Path, error: OsError) -> Obstacle {
     }
 }
 
+/// A number that hardly any other table has.
+fn seed_of(table: &Status) -> u64 {
+    let (device, inode) = table.identity();
+    let facts = [
+        device,
+        inode,
+        process::now_secs() as u64,
+        process::coarse_nanos(),
+    ];
+    facts.into_iter().fold(0, |seed: u64, fact| {
+        (seed ^ fact).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
+    })
+}
+
 #[inline(never)]
-fn make_table(hidden: &Place, built: &Fd, first: LimitWords) -> Stored<()> {
-    write_table(hidden, built, TABLE, first).map(|_| ())
+fn make_table(hidden: &Place, built: &Fd, rules: &Rules) -> Stored<()> {
+    write_table(hidden, built, TABLE, rules).map(|_| ())
 }
 
 /// The directory is there and its table is not: somebody removed it. Its owner makes a new one from the segments' files.
 #[inline(never)]
-fn restore_table(
-    place: &Place,
-    first: LimitWords,
-    checked: &Status,
-    rounds_files: bool,
-) -> Stored<()> {
+fn restore_table(place: &Place, rules: &Rules, checked: &Status, rounds_files: bool) -> Stored<()> {
     const HIDDEN: &[u8] = b"registry.new";
     let (hidden, path) = (place.inside(HIDDEN), place.inside(TABLE));
     let directory = place.begin_restoring(&path, checked)?;
@@ -203,8 +216,8 @@ fn restore_table(
         return Ok(());
     }
     // Crash here: a registry.new that the next one, holding the lock, removes.
-    let (map, status) = write_table(place, &directory, HIDDEN, first)?;
-    let namespace = Namespace::new(place, HIDDEN, map, &status, checked, rounds_files);
+    let (map, status) = write_table(place, &directory, HIDDEN, rules)?;
+    let namespace = Namespace::new(place, HIDDEN, map, &status, checked, rounds_files, rules);
     let adopted = adopt_all(&namespace, rounds_files);
     if let Err(obstacle) = adopted {
         let _ = dir::unlink_in(Some(&directory), &hidden);

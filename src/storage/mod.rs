@@ -43,5 +43,5 @@ mod sentences;
 pub mod slots;
 pub mod table;
 
-pub use namespace::{LimitWords, Namespace};
+pub use namespace::{LimitWords, Namespace, Rules, Unlinking};
 pub use obstacle::{Obstacle, Stored};

@@ -6,7 +6,7 @@ use super::layout::{self, cell, header, record, slot};
 use super::live::{self, Identity};
 use super::lock::{self, Held};
 use super::obstacle::{Obstacle, Stored};
-use super::slots;
+use super::slots::{self, Cursor};
 use super::table::{Journal, SlotImage, Table, TableMap};
 use crate::os::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::os::file::Status;
@@ -23,6 +23,32 @@ pub struct LimitWords {
     pub shmall: u64,
     pub shmmni: u32,
     pub rmid_forced: u32,
+}
+
+/// What the rules say of what storage does by itself.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    /// The limits that a new namespace begins with.
+    pub limits: LimitWords,
+    /// Where a new namespace begins to hand out ids, for a number that no other has.
+    pub fresh_cursor: fn(seed: u64) -> Cursor,
+    /// Whether a segment is destroyed that so many attaches are left of.
+    pub is_destroyed: fn(marked: bool, nattch: u64, rmid_forced: bool) -> bool,
+    /// Whether a process may unlink the files of a creator in a directory.
+    pub may_unlink: fn(&Unlinking) -> bool,
+}
+
+/// Who is to unlink whose file, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Unlinking {
+    /// The effective uid of the process.
+    pub euid: u32,
+    /// The file's creator.
+    pub cuid: u32,
+    /// Whose the directory is.
+    pub directory_owner: u32,
+    /// Whether others than its owner may make files in the directory, so that it is sticky.
+    pub is_shared: bool,
 }
 
 /// One runtime directory, opened.
@@ -46,6 +72,7 @@ pub struct Namespace {
     rounds_files: bool,
     /// Not 0: files of segments were found to be gone; the table is to learn which.
     lost_files: AtomicU32,
+    rules: Rules,
     /// The parent's packed identity while it prepares a child's cell, else 0.
     preparing: AtomicU32,
 }
@@ -59,6 +86,7 @@ impl Namespace {
         table: &Status,
         directory: &Status,
         rounds_files: bool,
+        rules: &Rules,
     ) -> Namespace {
         Namespace {
             table: Table::new(map),
@@ -73,6 +101,7 @@ impl Namespace {
             seen_in_place: AtomicU64::new(0),
             rounds_files,
             lost_files: AtomicU32::new(0),
+            rules: *rules,
             preparing: AtomicU32::new(0),
         }
     }
@@ -94,6 +123,21 @@ impl Namespace {
             seen_in_place: AtomicU64::new(0),
             rounds_files: false,
             lost_files: AtomicU32::new(0),
+            rules: Rules {
+                limits: LimitWords {
+                    shmmax: 0,
+                    shmall: 0,
+                    shmmni: 0,
+                    rmid_forced: 0,
+                },
+                fresh_cursor: |_| Cursor {
+                    next: 0,
+                    last: -1,
+                    seq: 0,
+                },
+                is_destroyed: |marked, nattch, forced| nattch == 0 && (marked || forced),
+                may_unlink: |_| true,
+            },
             preparing: AtomicU32::new(0),
         }
     }
@@ -352,11 +396,20 @@ impl Namespace {
         }
     }
 
-    /// Whether this process may unlink the files of that creator: in a sticky directory its own, as root or as the
-    /// directory's owner all. In user scope it is worth a try.
+    /// Whether this process may unlink the files of that creator.
     fn may_unlink(&self, cuid: u32) -> bool {
-        let euid = credentials::euid();
-        self.scope == Scope::User || euid == 0 || euid == cuid || euid == self.owner
+        (self.rules.may_unlink)(&Unlinking {
+            euid: credentials::euid(),
+            cuid,
+            directory_owner: self.owner,
+            is_shared: self.scope == Scope::System,
+        })
+    }
+
+    /// Whether a segment with this mode is destroyed that `nattch` attaches are left of.
+    pub(super) fn is_destroyed(&self, mode: u32, nattch: u32) -> bool {
+        let marked = mode & layout::MODE_MARKED != 0;
+        (self.rules.is_destroyed)(marked, nattch.into(), self.is_rmid_forced())
     }
 
     /// Unlinks the file of a segment that this process has claimed, and frees its slot. The lock must not be held.

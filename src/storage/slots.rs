@@ -224,19 +224,17 @@ pub fn counts_for(held: &Held<'_>, record: u32, owner: Identity, id: i32) -> boo
         && table.get32(record!(record, id)) as i32 == id
 }
 
-/// What becomes of a segment whose last attach is taken off, if it is one that must go then.
+/// What becomes of the file of a segment that ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Last {
-    /// It goes, and whoever takes the attach off unlinks its file: the cell's `work` names it already.
+    /// The caller unlinks it: its cell's `work` names the slot already.
     Claim,
-    /// It goes, and its file awaits unlinking by whoever comes first.
+    /// It awaits unlinking by the next process that may.
     List,
-    /// It stays for now.
-    Keep,
 }
 
 /// Takes `count` attaches off `record`, stamping the segment with who did it and when. When they were the last of
-/// a segment that must go, the segment goes, as `last` says. Returns the segment if it went.
+/// a segment that is destroyed then, `last` says what becomes of its file. Returns the segment if it ended.
 pub fn detach(
     held: &Held<'_>,
     record: u32,
@@ -254,11 +252,9 @@ pub fn detach(
     let count = count.min(before);
     let left = before - count;
     // Decided and done in one step: a segment must not outlive the death of whoever takes the last attach off.
-    let goes = last != Last::Keep
-        && table.get32(slot!(index, nattch)) == count
-        && (table.get32(slot!(index, mode)) & MODE_MARKED != 0
-            || table.get32(header!(rmid_forced)) != 0);
-    let image = if goes {
+    let nattch = table.get32(slot!(index, nattch)).saturating_sub(count);
+    let mode = table.get32(slot!(index, mode));
+    let image = if held.namespace().is_destroyed(mode, nattch) {
         Some(table.image(index)).filter(SlotImage::is_live)
     } else {
         None
@@ -312,31 +308,30 @@ pub fn move_all(held: &Held<'_>, from: u32, to: u32) {
     }
 }
 
-/// Takes all attaches of `owner` off, without a stamp and without ending any segment, so that they can be counted
-/// anew at once; [`drop_unattached`] ends what is left without any.
-pub fn forget_all(held: &Held<'_>, owner: Identity) {
+/// Takes off what is counted for `owner` beyond `wanted(id)` attaches of each segment, without a stamp.
+pub fn reduce(held: &Held<'_>, owner: Identity, wanted: impl Fn(i32) -> u32) {
     let table = held.table();
+    let mut link = table.get32(cell!(owner.cell(), first_record));
     for _ in 0..table.records_ready() {
-        let first = table.get32(cell!(owner.cell(), first_record));
-        let Some(record) = books::in_range(first, table) else {
+        let Some(record) = books::in_range(link, table) else {
             break;
         };
-        let count = table.get32(record!(record, count));
-        detach(held, record, count, None, Last::Keep);
+        // Read first: the record leaves the list when nothing of it is left.
+        link = table.get32(record!(record, next_of_cell));
+        let wanted = wanted(table.get32(record!(record, id)) as i32);
+        let surplus = table.get32(record!(record, count)).saturating_sub(wanted);
+        if surplus > 0 {
+            detach(held, record, surplus, None, Last::List);
+        }
     }
 }
 
-/// Ends the marked segments that nobody has attached.
-pub fn drop_unattached(held: &Held<'_>) {
-    let table = held.table();
-    if table.get32(header!(marked)) == 0 {
-        return;
-    }
-    for index in 0..table.slots_ready() {
-        let image = table.image(index);
-        if image.is_live() && image.nattch == 0 && image.mode & MODE_MARKED != 0 {
-            destroy(held, index);
-        }
+/// How many attaches of segment `id` `record` counts for `owner`.
+pub fn counted_by(held: &Held<'_>, record: u32, owner: Identity, id: i32) -> u32 {
+    if counts_for(held, record, owner, id) {
+        held.table().get32(record!(record, count))
+    } else {
+        0
     }
 }
 

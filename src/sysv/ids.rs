@@ -9,8 +9,14 @@ pub const SLOTS: u32 = 1 << SLOT_BITS;
 
 const SLOT_BITS: u32 = 15;
 
-/// Sequence numbers run from 0 to one below this. (2^31 − 1) / [`SLOTS`], rounded down.
+/// Sequence numbers are below this. (2^31 − 1) / [`SLOTS`], rounded down.
 const SEQS: u32 = 65535;
+
+/// No sequence number is below this.
+///
+/// Divergence: the kernel's begin at 0 and seldom come as far. So an identifier that gets to a program of the other side
+/// names nothing there, instead of somebody else's segment.
+const LOWEST_SEQ: u32 = 32768;
 
 /// The search for a slot never has fewer slots than this to go round in.
 const SHORTEST_CYCLE: u32 = 64;
@@ -96,12 +102,17 @@ pub struct IdCursor {
 }
 
 impl IdCursor {
-    /// Where a new namespace stands: its first identifier is 0.
-    pub const FRESH: IdCursor = IdCursor {
-        next: 0,
-        last: -1,
-        seq: 0,
-    };
+    /// Where a new namespace stands. Namespaces with different seeds mostly begin with different sequence numbers, so that
+    /// an identifier of one names nothing in another.
+    pub const fn fresh(seed: u64) -> IdCursor {
+        // Fibonacci hashing: the upper bits are the well-mixed ones.
+        let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        IdCursor {
+            next: 0,
+            last: -1,
+            seq: LOWEST_SEQ + (mixed % (SEQS - LOWEST_SEQ) as u64) as u32,
+        }
+    }
 
     /// The next identifier, and where the namespace stands when it has been given.
     ///
@@ -126,8 +137,8 @@ impl IdCursor {
 
         let went_round = i64::from(slot) <= i64::from(self.last);
         let seq = match self.seq.wrapping_add(u32::from(went_round)) {
-            seq if seq < SEQS => seq,
-            _ => 0,
+            seq if (LOWEST_SEQ..SEQS).contains(&seq) => seq,
+            _ => LOWEST_SEQ,
         };
         let cursor = IdCursor {
             next: slot + 1,
@@ -143,7 +154,10 @@ mod tests {
     use super::super::testing::errno;
     use super::*;
 
-    /// A namespace that only hands out identifiers.
+    /// The lowest identifier there is.
+    const FIRST_ID: i32 = ShmId::new(0, LOWEST_SEQ).raw();
+
+    /// A namespace that only hands out identifiers. They are counted from the first, as the kernel counts.
     struct Namespace {
         cursor: IdCursor,
         /// Which identifier each slot has.
@@ -154,7 +168,10 @@ mod tests {
     impl Namespace {
         fn new() -> Namespace {
             Namespace {
-                cursor: IdCursor::FRESH,
+                cursor: IdCursor {
+                    seq: LOWEST_SEQ,
+                    ..IdCursor::fresh(0)
+                },
                 slots: vec![None; SLOTS as usize],
                 in_use: 0,
             }
@@ -171,10 +188,11 @@ mod tests {
             let slot = self.slots.get_mut(id.slot() as usize);
             assert_eq!(slot.map(|slot| slot.replace(id.raw())), Some(None));
             self.in_use += 1;
-            id.raw()
+            id.raw() - FIRST_ID
         }
 
         fn remove(&mut self, id: i32) {
+            let id = id + FIRST_ID;
             let slot = self.slots.get_mut(id as usize % SLOTS as usize);
             assert_eq!(slot.and_then(Option::take), Some(id));
             self.in_use -= 1;
@@ -269,10 +287,10 @@ mod tests {
         let cursor = IdCursor {
             next: 500,
             last: 499,
-            seq: 7,
+            seq: 40007,
         };
         let given = cursor.allocate(SLOTS - 1, all_but(321));
-        assert_eq!(given.map(|(id, _)| id), Some(ShmId::new(321, 8)));
+        assert_eq!(given.map(|(id, _)| id), Some(ShmId::new(321, 40008)));
         assert_eq!(cursor.allocate(SLOTS, |_, _| None), None);
     }
 
@@ -291,15 +309,42 @@ mod tests {
         let given = IdCursor { next: 64, ..cursor }.allocate(0, |from, _| Some(from));
         assert_eq!(
             given.map(|(id, cursor)| (id.raw(), cursor.seq)),
-            Some((0, 0))
+            Some((FIRST_ID, LOWEST_SEQ))
         );
+    }
+
+    #[test]
+    fn a_table_of_the_kernels_numbers_goes_on_above_them() {
+        for seq in [0, 7, LOWEST_SEQ - 2] {
+            let cursor = IdCursor {
+                next: 3,
+                last: 2,
+                seq,
+            };
+            let given = cursor.allocate(0, |from, _| Some(from));
+            assert_eq!(given.map(|(id, _)| id), Some(ShmId::new(3, LOWEST_SEQ)));
+        }
+    }
+
+    #[test]
+    fn namespaces_begin_with_numbers_of_their_own_far_from_the_kernels() {
+        let mut begun = std::collections::HashSet::new();
+        for seed in 0..1000u64 {
+            let cursor = IdCursor::fresh(seed.wrapping_mul(0x0100_0000_01b3));
+            let given = cursor.allocate(0, |from, _| Some(from));
+            let id = given.map(|(id, _)| id);
+            assert_eq!(id, Some(ShmId::new(0, cursor.seq)));
+            assert!((LOWEST_SEQ..SEQS).contains(&cursor.seq));
+            begun.insert(cursor.seq);
+        }
+        assert!(begun.len() > 900, "{} of 1000 differ", begun.len());
     }
 
     #[test]
     fn a_spoilt_cursor_gives_no_impossible_identifier() {
         for next in [0, 63, 64, SLOTS, u32::MAX] {
             for last in [i32::MIN, -1, 0, 40000, i32::MAX] {
-                for seq in [0, 65534, 65535, u32::MAX] {
+                for seq in [0, LOWEST_SEQ, 65534, 65535, u32::MAX] {
                     for in_use in [0, 5, SLOTS, u32::MAX] {
                         for answer in [0, 63, 64, SLOTS - 1, SLOTS, u32::MAX] {
                             let given =
@@ -308,7 +353,7 @@ mod tests {
                                 continue;
                             };
                             assert_eq!(id.slot(), answer);
-                            assert!(id.seq() < SEQS && cursor.next <= SLOTS);
+                            assert!((LOWEST_SEQ..SEQS).contains(&id.seq()) && cursor.next <= SLOTS);
                         }
                     }
                 }
@@ -366,7 +411,11 @@ mod tests {
                 slot = (slot + 1) % circle;
             }
             if self.standing_at.is_some_and(|before| slot <= before) {
-                self.round = (self.round + 1) % 65535;
+                self.round = if self.round == 65534 {
+                    32768
+                } else {
+                    self.round + 1
+                };
             }
             self.standing_at = Some(slot);
             (slot, self.round)
@@ -397,7 +446,7 @@ mod tests {
             };
             let mut cursor = IdCursor {
                 seq: 65530,
-                ..IdCursor::FRESH
+                ..IdCursor::fresh(seed)
             };
             let mut alive: Vec<ShmId> = Vec::new();
             let mut seen: Vec<ShmId> = Vec::new();

@@ -16,7 +16,8 @@
 //! | [`rights`](may_access) | the permission rule they all share |
 //! | [`ids`](IdCursor) | keys, ids, which id is next |
 //! | [`limits`](Limits) | shmmax, shmall, shmmni, shm_rmid_forced and their files |
-//! | [`segment`](Segment) | what is known of a segment, when it must go |
+//! | [`segment`](Segment) | what is known of a segment |
+//! | [`destroy`](must_destroy) | when a segment is destroyed |
 //! | [`procfs`](write_shm_line) | the text of `/proc/sysvipc/shm` |
 //! | [`reason`](Reason) | each errno with the reason it was given |
 //!
@@ -29,6 +30,7 @@
 //! Whatever comes in may be another process's claim. Nothing here can overflow, index out
 //! of bounds or panic because of it.
 
+mod destroy;
 pub mod flags;
 mod ids;
 mod limits;
@@ -49,17 +51,15 @@ mod reason_tests;
 #[cfg(test)]
 mod testing;
 
+pub use destroy::{must_destroy, must_destroy_orphan};
 pub use ids::{IdCursor, Key, SLOTS, ShmId};
 pub use limits::{LimitName, Limits};
 pub use mremap::{Join, Moved, Mremap, MremapKind, join, moved};
 pub use pieces::{Cut, Detach, Piece, cut};
 pub use procfs::{SHM_HEADER, write_shm_line};
 pub use reason::{Class, Errno, Reason, Refusal, Ruling};
-pub use rights::{Caller, Capability, may_access, owners_bits_grant, owns};
-pub use segment::{
-    PAGE_SIZE, SHMLBA, SHMMIN, Segment, must_destroy, must_destroy_at_creator_exit,
-    must_destroy_orphan, page_align, pages_of,
-};
+pub use rights::{Caller, Capability, may_access, may_unlink, owners_bits_grant, owns};
+pub use segment::{PAGE_SIZE, SHMLBA, SHMMIN, Segment, page_align, pages_of};
 pub use shmat::{AttachRequest, check_range, may_attach, parse as parse_shmat};
 pub use shmctl::{
     Command, LockBudget, NewPerm, may_lock, may_remove, may_set, may_stat, may_unlock,

@@ -82,6 +82,12 @@ pub fn owns(seg: &Segment, caller: &impl Caller) -> bool {
     euid == seg.cuid || euid == seg.uid
 }
 
+/// Whether a process may unlink the files of the creator `cuid`: in a sticky directory, which all share, its own, and as
+/// root or as the directory's owner all. In a directory of one user's it is always worth a try.
+pub fn may_unlink(euid: u32, cuid: u32, directory_owner: u32, is_shared: bool) -> bool {
+    !is_shared || euid == 0 || euid == cuid || euid == directory_owner
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::flags::{EXEC, READ, WRITE};
@@ -211,5 +217,20 @@ mod tests {
         assert!(owns(&segment(0), &Person::with_euid(CREATOR)));
         let capable = Person::with_euid(0).with(&ALL_CAPABILITIES);
         assert!(!owns(&segment(0o777), &capable));
+    }
+
+    #[test]
+    fn only_creator_directory_owner_and_root_unlink_in_a_shared_directory() {
+        const DIRECTORY_OWNER: u32 = 54009;
+        for (euid, in_shared) in [
+            (0, true),
+            (CREATOR, true),
+            (DIRECTORY_OWNER, true),
+            (OWNER, false),
+            (STRANGER, false),
+        ] {
+            assert_eq!(may_unlink(euid, CREATOR, DIRECTORY_OWNER, true), in_shared);
+            assert!(may_unlink(euid, CREATOR, DIRECTORY_OWNER, false));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of one segment, sizes in pages, and when a segment must go.
+//! What is known of one segment, and sizes in pages.
 
 use super::flags::{SHM_DEST, SHM_LOCKED};
 use super::ids::{Key, ShmId};
@@ -76,29 +76,6 @@ pub const fn page_align(bytes: u64) -> u64 {
     }
 }
 
-/// Whether a segment must be destroyed, asked whenever nattch may have become 0: after a
-/// detach, after IPC_RMID has marked it, after a shmat that failed late (it had held the
-/// segment for a moment).
-pub fn must_destroy(marked: bool, nattch: u64, rmid_forced: bool) -> bool {
-    // "Mark the segment to be destroyed. The segment will actually be destroyed only after
-    // the last process detaches it" - man shmctl(2)
-    //
-    // With shm_rmid_forced every segment is treated as if it were marked.
-    nattch == 0 && (marked || rmid_forced)
-}
-
-/// Whether a segment must be destroyed because its creator has just ended. The creator's
-/// other threads do not save it, and without shm_rmid_forced nothing happens.
-pub fn must_destroy_at_creator_exit(nattch: u64, rmid_forced: bool) -> bool {
-    must_destroy(false, nattch, rmid_forced)
-}
-
-/// Whether a segment must be destroyed because shm_rmid_forced has just been set to 1: a
-/// creator who is still there keeps an unattached segment alive until it ends.
-pub fn must_destroy_orphan(nattch: u64, creator_alive: bool) -> bool {
-    !creator_alive && must_destroy(false, nattch, true)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::segment;
@@ -141,36 +118,5 @@ mod tests {
         assert_eq!(facts(0o1000), (true, false));
         assert_eq!(facts(0o2000), (false, true));
         assert_eq!(facts(0o3777), (true, true));
-    }
-
-    #[test]
-    fn only_an_unattached_segment_is_destroyed() {
-        for nattch in [1, 2, u64::MAX] {
-            for flags in [(false, false), (true, false), (false, true), (true, true)] {
-                assert!(!must_destroy(flags.0, nattch, flags.1));
-            }
-            assert!(!must_destroy_at_creator_exit(nattch, true));
-            assert!(!must_destroy_orphan(nattch, false));
-        }
-    }
-
-    #[test]
-    fn an_unattached_segment_goes_when_marked_or_forced() {
-        assert!(!must_destroy(false, 0, false));
-        assert!(must_destroy(true, 0, false));
-        assert!(must_destroy(false, 0, true));
-        assert!(must_destroy(true, 0, true));
-    }
-
-    #[test]
-    fn a_creators_end_matters_only_when_forced() {
-        assert!(!must_destroy_at_creator_exit(0, false));
-        assert!(must_destroy_at_creator_exit(0, true));
-    }
-
-    #[test]
-    fn forcing_spares_what_a_living_creator_never_attached() {
-        assert!(!must_destroy_orphan(0, true));
-        assert!(must_destroy_orphan(0, false));
     }
 }

@@ -179,3 +179,24 @@ TEST(going_back_to_0_brings_back_the_usual_rule)
 	CHECK(exists(id));
 	CHECK(exists(orphan()));
 }
+
+static void *dropped_in_prepare;
+
+static void drop_in_prepare(void)
+{
+	if (dropped_in_prepare)
+		MUST(shmdt(dropped_in_prepare));
+	dropped_in_prepare = NULL;
+}
+
+TEST(a_detach_in_another_librarys_fork_handler_destroys_too)
+{
+	MUST(pthread_atfork(drop_in_prepare, NULL, NULL));
+	force();
+	int kept = new_segment(PAGE), id = new_segment(PAGE);
+	attach(kept);
+	dropped_in_prepare = attach(id);
+	IN_CHILD CHECK_EQ(nattch_of(kept), 2);
+	CHECK(!exists(id));
+	CHECK_EQ(nattch_of(kept), 1);
+}

@@ -6,7 +6,7 @@
 
 use shmshim_core::registry;
 use shmshim_core::storage::layout::{self, Cell, Header, Record, Slot};
-use shmshim_core::storage::{LimitWords, Namespace};
+use shmshim_core::storage::Namespace;
 use shmshim_core::sysv::{Command, LimitName, NewPerm};
 use std::cell::OnceCell;
 use std::fs::{self, File, OpenOptions};
@@ -282,13 +282,7 @@ fn call(which: u8, input: &mut Input<'_>, attached: &mut Vec<u64>) -> Option<()>
             let _ = registry::set_limit(name, input.text());
         }
         _ => {
-            let limits = LimitWords {
-                shmmax: 1 << 30,
-                shmall: 1 << 20,
-                shmmni: 4096,
-                rmid_forced: 0,
-            };
-            if let Ok(namespace) = Namespace::open(limits) {
+            if let Ok(namespace) = Namespace::open(&registry::rules_for_storage()) {
                 assert!(namespace.table().slots_ready() <= layout::SLOTS);
             }
         }
