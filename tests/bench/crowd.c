@@ -43,5 +43,5 @@ void bare_directory(void)
 	MUST(mkdir(path, 0700));
 	strcat(path, "/segments");
 	MUST(mkdir(path, 0700));
-	strcat(path, "/SYSV51000001.0");
+	strcat(path, "/SYSV51000001.1500000000");
 }

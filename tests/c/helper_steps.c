@@ -2,8 +2,9 @@
  * A program that makes the calls its arguments name, one after the other, and
  * prints a line for each. Tests start it where another program is needed.
  *
- *   get,KEY,SIZE,FLAGS   shmget; the id is the current one from then on
+ *   get,KEY,SIZE,FLAGS   shmget; the id is the current one from then on; prints its index
  *   id,N                 the current id (no line)
+ *   index,N              the current id is that of the segment with this index (no line)
  *   at[,ADDR[,FLAGS]]    shmat; the address is the current one from then on
  *   dt[,ADDR]            shmdt
  *   stat                 IPC_STAT, the fields that do not change from run to run
@@ -65,9 +66,11 @@ static void step(const char *what, char *arg)
 
 	if (!strcmp(what, "get")) {
 		id = shmget((key_t)n, m, third ? (int)strtoul(third + 1, NULL, 0) : 0);
-		result("get", id);
+		result("get", id < 0 ? id : id % 32768);
 	} else if (!strcmp(what, "id")) {
 		id = (int)n;
+	} else if (!strcmp(what, "index")) {
+		id = shmctl((int)n, SHM_STAT, &d);
 	} else if (!strcmp(what, "at")) {
 		char *p = shmat(id, (void *)n, (int)m);
 		result("at", p == (char *)-1 ? -1 : 0);

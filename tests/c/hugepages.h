@@ -93,6 +93,12 @@ static inline const char *in_huge_dir(const char *mounted, const char *name)
 	snprintf(p, sizeof path[0], "%s/%s", huge_dir(mounted), name);
 	return p;
 }
+static inline const char *segment_in_huge_dir(const char *mounted, key_t key, int id)
+{
+	char name[64];
+	snprintf(name, sizeof name, "segments/SYSV%08x.%d", (unsigned)key, id);
+	return in_huge_dir(mounted, name);
+}
 
 static inline void need_ipc_lock(void)
 {

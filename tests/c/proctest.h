@@ -317,6 +317,13 @@ static inline const char *in_runtime_dir(const char *name)
 	snprintf(p, sizeof path[0], "%s/%s", runtime_dir(), name);
 	return p;
 }
+/* The file of a segment. */
+static inline const char *segment_file(key_t key, int id)
+{
+	char name[64];
+	snprintf(name, sizeof name, "segments/SYSV%08x.%d", (unsigned)key, id);
+	return in_runtime_dir(name);
+}
 /* How many files of segments the shim keeps. */
 static inline int files_of_segments(void) { return entries_of(in_runtime_dir("segments")); }
 

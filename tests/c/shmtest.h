@@ -431,6 +431,18 @@ static inline bool exists(int id)
 	return shmctl(id, IPC_STAT, &d) == 0;
 }
 
+/*
+ * An id is seq * 32768 + index. The kernel's first seq is 0 and a namespace of the shim has one of its own, so tests tell
+ * segments by the index. id_at() is the whole id of the segment that has it.
+ */
+enum { SEQ = 32768 };
+static inline int index_of(int id) { return id < 0 ? id : id % SEQ; }
+static inline int id_at(int index)
+{
+	struct shmid_ds d;
+	return MUST(shmctl(index, SHM_STAT_ANY, &d));
+}
+
 static inline int new_segment(size_t size) { return MUST(shmget(IPC_PRIVATE, size, 0600)); }
 static inline char *attach(int id) { return (char *)MUST(shmat(id, NULL, 0)); }
 static inline char *attach_at(int id, void *at) { return (char *)MUST(shmat(id, at, 0)); }

@@ -220,7 +220,7 @@ TEST(a_file_that_was_exchanged_meanwhile_is_not_attached)
 {
 	SHIM_ONLY();
 	int id = segment_with(0xab4, 2 * PAGE, "x");
-	const char *file = in_runtime_dir("segments/SYSV00000ab4.0"), *aside = in_runtime_dir("ns.aside");
+	const char *file = segment_file(0xab4, id), *aside = in_runtime_dir("ns.aside");
 	for (int i = 0; i < 4; i++) {
 		shows(id, "x", 0);
 		MUST(rename(file, aside));

@@ -8,32 +8,32 @@ TEST(files_lie_where_the_documentation_says_and_go_with_their_segments)
 	SHIM_ONLY();
 	const char *mounted = need_pages();
 	int id = GET(0x1234abcd, 3 << 20, IPC_CREAT | 0640);
-	REQUIRE(id == 0);
+	REQUIRE(index_of(id) == 0);
 	MUST(lstat(huge_dir(mounted), &st));
 	CHECK_EQ(st.st_mode, S_IFDIR | 0700);
 	CHECK_EQ(st.st_uid, geteuid());
 	CHECK_EQ(entries_of(mounted), 1);
-	MUST(lstat(in_huge_dir(mounted, "segments/SYSV1234abcd.0"), &st));
+	MUST(lstat(segment_in_huge_dir(mounted, 0x1234abcd, id), &st));
 	CHECK_EQ(st.st_mode, S_IFREG | 0640);
 	CHECK_EQ(st.st_size, 2 * HUGE);
 	CHECK_EQ(files_of_segments(), 0);
 	umask(077);
-	GET(0x1234abce, 1, IPC_CREAT | 0666);
-	MUST(lstat(in_huge_dir(mounted, "segments/SYSV1234abce.1"), &st));
+	int other = GET(0x1234abce, 1, IPC_CREAT | 0666);
+	MUST(lstat(segment_in_huge_dir(mounted, 0x1234abce, other), &st));
 	CHECK_EQ(st.st_mode, S_IFREG | 0666);
 	struct shmid_ds d = stat_of(id);
 	d.shm_perm.mode = 0600;
 	TEST_SUCC(shmctl(id, IPC_SET, &d));
-	MUST(lstat(in_huge_dir(mounted, "segments/SYSV1234abcd.0"), &st));
+	MUST(lstat(segment_in_huge_dir(mounted, 0x1234abcd, id), &st));
 	CHECK_EQ(st.st_mode, S_IFREG | 0600);
 	TEST_SUCC(shmctl(id, IPC_RMID, NULL));
 	CHECK_EQ(entries_of(in_huge_dir(mounted, "segments")), 1);
-	char *p = attach(1);
-	IN_CHILD TEST_SUCC(shmctl(1, IPC_RMID, NULL));
+	char *p = attach(other);
+	IN_CHILD TEST_SUCC(shmctl(other, IPC_RMID, NULL));
 	CHECK_EQ(entries_of(in_huge_dir(mounted, "segments")), 1);
 	CHECK(WRITABLE(p));
 	TEST_SUCC(shmdt(p));
-	CHECK(!exists(1));
+	CHECK(!exists(other));
 	CHECK_EQ(entries_of(in_huge_dir(mounted, "segments")), 0);
 }
 
@@ -44,16 +44,16 @@ TEST(two_namespaces_do_not_meet_on_one_mount)
 	static char other[PATH_MAX];
 	snprintf(other, sizeof other, "%s/ns.other", base);
 	MUST(mkdir(other, 0700));
-	IN_CHILD CHECK_EQ(GET(0x48, HUGE, IPC_CREAT | 0600), 0);
+	IN_CHILD CHECK_EQ(index_of(GET(0x48, HUGE, IPC_CREAT | 0600)), 0);
 	IN_CHILD {
 		setenv("SHMSHIM_DIR", other, 1);
-		CHECK_EQ(GET(0x48, HUGE, IPC_CREAT | IPC_EXCL | 0600), 0);
-		strcpy(attach(0), "the other");
+		CHECK_EQ(index_of(GET(0x48, HUGE, IPC_CREAT | IPC_EXCL | 0600)), 0);
+		strcpy(attach(id_at(0)), "the other");
 		CHECK_EQ(entries_of(in_huge_dir(mounted, "segments")), 1);
 	}
 	CHECK_EQ(entries_of(mounted), 2);
-	CHECK_EQ(attach(0)[0], 0);
-	TEST_SUCC(shmctl(0, IPC_RMID, NULL));
+	CHECK_EQ(attach(id_at(0))[0], 0);
+	TEST_SUCC(shmctl(id_at(0), IPC_RMID, NULL));
 	IN_CHILD {
 		setenv("SHMSHIM_DIR", other, 1);
 		EXPECT_STEPS("get 0\nat 0\nshow the other\n", "get,0x48,0,0", "at", "show");
@@ -80,8 +80,8 @@ TEST(mounts_are_found_wherever_they_are_and_segments_on_whichever_they_lie)
 	CHECK_EQ(entries_of(in_huge_dir(first, "segments")), 1);
 	CHECK_EQ(entries_of(in_huge_dir(second, "segments")), 1);
 	MUST(mount(NULL, first, NULL, MS_REMOUNT | MS_BIND, NULL));
-	EXPECT_STEPS("at 0\nshow on the second\nrmid 0\nat 0\nshow on the first\ndt 0\nrmid 0\ncount 1\n", "id,1", "at",
-		     "show", "rmid", "id,0", "at", "show", "dt", "rmid", "count");
+	EXPECT_STEPS("at 0\nshow on the second\nrmid 0\nat 0\nshow on the first\ndt 0\nrmid 0\ncount 1\n", "index,1", "at",
+		     "show", "rmid", "index,0", "at", "show", "dt", "rmid", "count");
 	CHECK_EQ(entries_of(in_huge_dir(first, "segments")), 0);
 	CHECK_EQ(entries_of(in_huge_dir(second, "segments")), 0);
 }
@@ -280,7 +280,7 @@ TEST(a_confined_program_destroys_what_it_has_attached)
 	pid_t pid = MUST(fork());
 	if (pid == 0) {
 		char *p = attach(NEW(HUGE));
-		MUST(shmctl(0, IPC_RMID, NULL));
+		MUST(shmctl(id_at(0), IPC_RMID, NULL));
 		struct filter f = filter_new();
 		filter_rule(&f, SYS_munmap, SECCOMP_RET_ALLOW);
 		filter_rule(&f, SYS_shmdt, SECCOMP_RET_ALLOW);

@@ -1,13 +1,36 @@
 /*
  * Ids: seq * 32768 + index, the index handed out cyclically, and a stale id
  * refused everywhere. The sequences are exact; they start in an empty namespace.
+ * Ids are counted from the first of a test, which on the kernel is 0; in a
+ * namespace of the shim sequence numbers begin in the upper half of their range
+ * and come back to its middle.
  */
 #include "shmtest.h"
 
-enum { SEQ = 32768 };
+enum { LOWEST_SEQ = 32768, SEQS = 65535 };
 
-static int create(void) { return MUST(shmget(IPC_PRIVATE, 1, 0600)); }
-static void destroy(int id) { MUST(shmctl(id, IPC_RMID, NULL)); }
+/* The first sequence number + 1. */
+static int *first;
+
+static int counted(int id)
+{
+	int seq = id / SEQ;
+	if (!first)
+		first = shared_memory(sizeof *first);
+	if (!*first)
+		*first = seq + 1;
+	seq -= *first - 1;
+	return (seq < 0 ? seq + SEQS - LOWEST_SEQ : seq) * SEQ + id % SEQ;
+}
+
+static int whole(int id)
+{
+	int seq = (first && *first ? *first - 1 : 0) + id / SEQ;
+	return (seq < SEQS ? seq : seq - SEQS + LOWEST_SEQ) * SEQ + id % SEQ;
+}
+
+static int create(void) { return counted(MUST(shmget(IPC_PRIVATE, 1, 0600))); }
+static void destroy(int id) { MUST(shmctl(whole(id), IPC_RMID, NULL)); }
 
 static int highest_index(void)
 {
@@ -119,7 +142,7 @@ TEST(the_sequence_number_stands_in_the_permissions)
 		id = create();
 	}
 	CHECK_EQ(id, 2 * SEQ + 2);
-	CHECK_EQ(stat_of(id).shm_perm.__seq, 2);
+	CHECK_EQ(stat_of(whole(id)).shm_perm.__seq, whole(id) / SEQ);
 }
 
 /* A removed segment, its index used again, and the old id tried everywhere. */
@@ -132,8 +155,8 @@ TEST(a_stale_id_is_einval_in_every_call)
 		destroy(create());
 	int new = create();
 	CHECK_EQ(new, old + SEQ);
-	struct shmid_ds d = stat_of(new);
-	int stale[] = { old, new + SEQ, new + 9 * SEQ, 5, 32767, 0x7fffffff };
+	struct shmid_ds d = stat_of(whole(new));
+	int stale[] = { whole(old), whole(new + SEQ), whole(new + 9 * SEQ), whole(5), 32767, 0x7fffffff };
 	for (size_t i = 0; i < sizeof stale / sizeof *stale; i++) {
 		struct at_case at[] = {
 			{ "stale", stale[i], NULL, 0, EINVAL },
@@ -149,15 +172,15 @@ TEST(a_stale_id_is_einval_in_every_call)
 		};
 		CTL_CASES(ctl);
 	}
-	CHECK(exists(new));
+	CHECK(exists(whole(new)));
 }
 
 TEST(a_removed_id_is_einval_and_never_eidrm)
 {
 	struct shmid_ds d;
-	int id = create();
+	int id = whole(create());
 	d = stat_of(id);
-	destroy(id);
+	MUST(shmctl(id, IPC_RMID, NULL));
 	struct ctl_case t[] = {
 		{ "stat", id, IPC_STAT, &d, EINVAL },	  { "by index", id, SHM_STAT, &d, EINVAL },
 		{ "by index, any", id, SHM_STAT_ANY, &d, EINVAL }, { "set", id, IPC_SET, &d, EINVAL },
@@ -180,18 +203,18 @@ TEST(shm_stat_looks_at_the_index_only_and_returns_the_full_id)
 	struct shmid_ds d;
 	int cmds[] = { SHM_STAT, SHM_STAT_ANY };
 	for (int i = 0; i < 2; i++) {
-		TEST_RES(shmctl(1, cmds[i], &d), _ret == id);
-		TEST_RES(shmctl(id, cmds[i], &d), _ret == id);
-		TEST_RES(shmctl(9 * SEQ + 1, cmds[i], &d), _ret == id);
-		TEST_RES(shmctl(0, cmds[i], &d), _ret == 0);
-		TEST_RES(shmctl(SEQ, cmds[i], &d), _ret == 0);
+		TEST_RES(shmctl(1, cmds[i], &d), _ret == whole(id));
+		TEST_RES(shmctl(whole(id), cmds[i], &d), _ret == whole(id));
+		TEST_RES(shmctl(9 * SEQ + 1, cmds[i], &d), _ret == whole(id));
+		TEST_RES(shmctl(0, cmds[i], &d), _ret == whole(0));
+		TEST_RES(shmctl(SEQ, cmds[i], &d), _ret == whole(0));
 		TEST_ERRNO(shmctl(2, cmds[i], &d), EINVAL);
 		TEST_ERRNO(shmctl(7 * SEQ + 2, cmds[i], &d), EINVAL);
 		TEST_ERRNO(shmctl(32767, cmds[i], &d), EINVAL);
 		TEST_ERRNO(shmctl(0x7fffffff, cmds[i], &d), EINVAL);
 		TEST_ERRNO(shmctl(-1, cmds[i], &d), EINVAL);
 	}
-	TEST_ERRNO(shmctl(1, IPC_STAT, &d), EINVAL);
+	TEST_ERRNO(shmctl(whole(1), IPC_STAT, &d), EINVAL);
 }
 
 TEST(the_highest_index_falls_when_its_segment_goes)
@@ -204,7 +227,7 @@ TEST(the_highest_index_falls_when_its_segment_goes)
 	CHECK_EQ(highest_index(), 3);
 	destroy(3);
 	CHECK_EQ(highest_index(), 2);
-	char *p = attach(2);
+	char *p = attach(whole(2));
 	destroy(2); /* still attached */
 	CHECK_EQ(highest_index(), 2);
 	MUST(shmdt(p));
@@ -216,7 +239,7 @@ TEST(the_highest_index_falls_when_its_segment_goes)
 TEST(an_index_still_attached_after_removal_is_not_given_again)
 {
 	int id = create();
-	char *p = attach(id);
+	char *p = attach(whole(id));
 	destroy(id);
 	for (int i = 1; i < 64; i++)
 		destroy(create());
@@ -229,6 +252,7 @@ TEST(an_index_still_attached_after_removal_is_not_given_again)
 
 TEST(all_processes_of_a_namespace_draw_from_one_sequence)
 {
+	first = shared_memory(sizeof *first);
 	for (int i = 0; i < 70; i++)
 		IN_CHILD {
 			int id = create();
@@ -242,15 +266,41 @@ TEST(another_namespace_has_its_own_ids)
 	int *seen = shared_memory(sizeof *seen * 2);
 	IN_CHILD {
 		fresh_namespace();
-		seen[0] = create();
-		create();
+		seen[0] = MUST(shmget(IPC_PRIVATE, 1, 0600));
+		MUST(shmget(IPC_PRIVATE, 1, 0600));
 	}
 	IN_CHILD {
 		fresh_namespace();
 		seen[1] = MUST(shmget(7, 1, IPC_CREAT | IPC_EXCL | 0600));
 	}
-	CHECK_EQ(seen[0], 0);
-	CHECK_EQ(seen[1], 0);
+	CHECK_EQ(index_of(seen[0]), 0);
+	CHECK_EQ(index_of(seen[1]), 0);
 	CHECK_EQ(create(), 0);
 	TEST_ERRNO(shmget(7, 0, 0), ENOENT);
+}
+
+TEST(the_kernels_ids_and_those_of_other_namespaces_name_nothing)
+{
+	enum { NAMESPACES = 6 };
+	if (!under_shim())
+		SKIP("a matter of the shim alone");
+	int *seen = shared_memory(sizeof *seen * NAMESPACES), different = 0;
+	for (int i = 0; i < NAMESPACES; i++)
+		IN_CHILD {
+			char dir[4200];
+			snprintf(dir, sizeof dir, "%s/ns.%d", getenv("SHMSHIM_DIR"), i);
+			MUST(mkdir(dir, 0700));
+			setenv("SHMSHIM_DIR", dir, 1);
+			seen[i] = MUST(shmget(IPC_PRIVATE, 1, 0600));
+			CHECK(seen[i] / SEQ >= LOWEST_SEQ);
+			CHECK(seen[i] / SEQ < SEQS);
+			for (int id = 0; id < 3 * SEQ; id += id % SEQ == 2 ? SEQ - 2 : 1) {
+				struct shmid_ds d;
+				TEST_ERRNO(shmctl(id, IPC_STAT, &d), EINVAL);
+				TEST_ERRNO(shmat(id, NULL, 0), EINVAL);
+			}
+		}
+	for (int i = 1; i < NAMESPACES; i++)
+		different += seen[i] != seen[0];
+	CHECK(different >= NAMESPACES - 2);
 }

@@ -94,8 +94,8 @@ TEST(both_informing_commands_return_the_highest_index_in_use)
 		new_segment(1);
 	TEST_RES(shmctl(0, IPC_INFO, (struct shmid_ds *)buf), _ret == 9);
 	TEST_RES(shmctl(0, SHM_INFO, (struct shmid_ds *)buf), _ret == 9);
-	MUST(shmctl(9, IPC_RMID, NULL));
-	MUST(shmctl(7, IPC_RMID, NULL));
+	MUST(shmctl(id_at(9), IPC_RMID, NULL));
+	MUST(shmctl(id_at(7), IPC_RMID, NULL));
 	TEST_RES(shmctl(0, IPC_INFO, (struct shmid_ds *)buf), _ret == 8);
 	TEST_RES(shmctl(0, SHM_INFO, (struct shmid_ds *)buf), _ret == 8);
 }
@@ -109,7 +109,7 @@ TEST(walking_the_indices_finds_every_segment_once)
 	for (int i = 0; i < 30; i++)
 		MUST(shmget(1000 + i, 1 + i, IPC_CREAT | 0600));
 	for (int i = 0; i < 30; i += 3)
-		MUST(shmctl(i, IPC_RMID, NULL));
+		MUST(shmctl(id_at(i), IPC_RMID, NULL));
 	int highest = MUST(shmctl(0, SHM_INFO, (struct shmid_ds *)buf));
 	CHECK_EQ(highest, 29);
 	for (int i = 0; i <= highest; i++) {
@@ -119,7 +119,7 @@ TEST(walking_the_indices_finds_every_segment_once)
 			CHECK_EQ(i % 3, 0);
 			continue;
 		}
-		CHECK_EQ(id, i);
+		CHECK_EQ(index_of(id), i);
 		CHECK_EQ(d.shm_perm.__key, 1000 + i);
 		CHECK_EQ(d.shm_segsz, 1 + i);
 		found++;

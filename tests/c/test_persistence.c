@@ -23,7 +23,7 @@ TEST(a_segment_lives_on_with_no_process_at_all)
 	for (int i = 0; i < 5; i++)
 		EXPECT_STEPS("count 1\nget 0\nstat key=0x142 mode=640 size=100 nattch=0\nat 0\nshow alone\n",
 			     "count", "get,0x142,0,0", "stat", "at", "show");
-	EXPECT_STEPS("rmid 0\nget -1 ENOENT\ncount 0\n", "id,0", "rmid", "get,0x142,0,0", "count");
+	EXPECT_STEPS("rmid 0\nget -1 ENOENT\ncount 0\n", "index,0", "rmid", "get,0x142,0,0", "count");
 }
 
 TEST(every_byte_survives_its_writer)
@@ -63,11 +63,12 @@ TEST(a_producer_and_a_consumer_that_were_started_separately_meet)
 	TALK_EXPECT(&consumer, "rmid 0");
 	TALK_EXPECT(&consumer, "dt 0");
 	CHECK_EQ(talk_end(&consumer), 0);
-	CHECK_EQ(nattch_of(0), 1);
-	CHECK_EQ(stat_of(0).shm_perm.mode, 0600 | SHM_DEST);
+	int id = id_at(0);
+	CHECK_EQ(nattch_of(id), 1);
+	CHECK_EQ(stat_of(id).shm_perm.mode, 0600 | SHM_DEST);
 	MUST(kill(producer.pid, SIGKILL));
 	talk_end(&producer);
-	CHECK(!exists(0));
+	CHECK(!exists(id));
 }
 
 TEST(a_server_attaches_by_id_what_its_client_has_already_removed)

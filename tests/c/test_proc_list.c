@@ -75,7 +75,7 @@ TEST(lines_stand_by_ascending_index)
 	for (int i = 1; i < 64; i += 2)
 		MUST(shmctl(id[i], IPC_RMID, NULL));
 	for (int i = 1; i < 20; i += 2)
-		CHECK_EQ(id[i] = new_segment(1), 32768 + i);
+		CHECK_EQ(index_of(id[i] = new_segment(1)), i);
 	for (int i = 0; i < 64; i++)
 		if (i < 20 || i % 2 == 0)
 			end = line_of(end, id[i], 0);
@@ -90,7 +90,7 @@ TEST(a_list_longer_than_a_page_is_whole)
 	slurp(LIST);
 	for (char *p = text + at; *p; p = strchr(p, '\n') + 1, lines++) {
 		REQUIRE(sscanf(p, "%d %d", &key, &id) == 2);
-		CHECK_EQ(id, lines);
+		CHECK_EQ(index_of(id), lines);
 		CHECK_EQ(key, 1000 + lines);
 	}
 	CHECK_EQ(lines, 300);

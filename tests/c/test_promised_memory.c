@@ -25,7 +25,7 @@ TEST(a_segment_that_does_not_fit_is_refused_by_shmget)
 	CHECK_EQ(segments_in_all(), 0);
 	CHECK_EQ(files_of_segments(), 0);
 	/* And takes no index: the next one is the first. */
-	TEST_RES(shmget(0x1b1, MIB, IPC_CREAT | 0600), _ret == 0);
+	TEST_RES(shmget(0x1b1, MIB, IPC_CREAT | 0600), index_of(_ret) == 0);
 }
 
 TEST(a_segment_that_does_not_fit_is_made_without_a_promise)

@@ -69,26 +69,30 @@ TEST(a_segment_is_a_file_that_carries_its_key_id_mode_and_size)
 {
 	SHIM_ONLY();
 	static const struct { key_t key; size_t size; int mode; const char *name; } seg[] = {
-		{ 0x162e, 5000, 0640, "segments/SYSV0000162e.0" },
-		{ IPC_PRIVATE, 1, 0600, "segments/SYSV00000000.1" },
-		{ -1, 3 * PAGE, 0666, "segments/SYSVffffffff.2" },
-		{ (key_t)0x80000001, PAGE + 1, 0400, "segments/SYSV80000001.3" },
+		{ 0x162e, 5000, 0640, "segments/SYSV0000162e" },
+		{ IPC_PRIVATE, 1, 0600, "segments/SYSV00000000" },
+		{ -1, 3 * PAGE, 0666, "segments/SYSVffffffff" },
+		{ (key_t)0x80000001, PAGE + 1, 0400, "segments/SYSV80000001" },
 	};
+	char name[64];
+	int id[4];
 	for (size_t i = 0; i < sizeof seg / sizeof *seg; i++) {
 		struct stat st;
-		int id = MUST(shmget(seg[i].key, seg[i].size, IPC_CREAT | seg[i].mode));
-		CHECK_EQ(id, (int)i);
-		CHECK_MODE(in_runtime_dir(seg[i].name), S_IFREG | seg[i].mode);
-		MUST(stat(in_runtime_dir(seg[i].name), &st));
+		id[i] = MUST(shmget(seg[i].key, seg[i].size, IPC_CREAT | seg[i].mode));
+		CHECK_EQ(index_of(id[i]), (int)i);
+		snprintf(name, sizeof name, "%s.%d", seg[i].name, id[i]);
+		CHECK_MODE(in_runtime_dir(name), S_IFREG | seg[i].mode);
+		MUST(stat(in_runtime_dir(name), &st));
 		CHECK_EQ(st.st_size, seg[i].size);
 		CHECK_EQ(st.st_uid, geteuid());
 		CHECK_EQ(st.st_gid, getegid());
 	}
 	CHECK_EQ(files_of_segments(), 4);
-	struct shmid_ds d = stat_of(0);
+	struct shmid_ds d = stat_of(id[0]);
 	d.shm_perm.mode = 0600;
-	MUST(shmctl(0, IPC_SET, &d));
-	CHECK_MODE(in_runtime_dir(seg[0].name), S_IFREG | 0600);
+	MUST(shmctl(id[0], IPC_SET, &d));
+	snprintf(name, sizeof name, "%s.%d", seg[0].name, id[0]);
+	CHECK_MODE(in_runtime_dir(name), S_IFREG | 0600);
 }
 
 static void check_file_of(int mode)

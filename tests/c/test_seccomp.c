@@ -230,14 +230,16 @@ TEST(the_first_call_of_a_program_that_may_open_nothing_is_refused_with_an_errno)
 {
 	EXPECT_STEPS("get 0\n", "get,0x133,4096,01600");
 	struct shmid_ds d;
+	int *id = shared_memory(sizeof *id);
+	IN_CHILD *id = id_at(0);
 	struct filter f = filter_new();
 	refuse_opening(&f, EPERM);
 	filter_install(&f, SECCOMP_RET_ALLOW);
 	WORKS_OR_REFUSED("shmget", shmget(0x133, 0, 0));
 	WORKS_OR_REFUSED("shmget", shmget(IPC_PRIVATE, PAGE, 0600));
-	WORKS_OR_REFUSED("shmat", shmat(0, NULL, 0));
-	WORKS_OR_REFUSED("shmctl", shmctl(0, IPC_STAT, &d));
-	WORKS_OR_REFUSED("shmctl", shmctl(0, IPC_RMID, NULL));
+	WORKS_OR_REFUSED("shmat", shmat(*id, NULL, 0));
+	WORKS_OR_REFUSED("shmctl", shmctl(*id, IPC_STAT, &d));
+	WORKS_OR_REFUSED("shmctl", shmctl(*id, IPC_RMID, NULL));
 	TEST_ERRNO(shmdt(NULL), EINVAL);
 }
 

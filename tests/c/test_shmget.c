@@ -98,7 +98,7 @@ TEST(ipc_private_always_makes_a_new_segment)
 	int flags[] = { 0, IPC_CREAT, IPC_EXCL, IPC_CREAT | IPC_EXCL, 0600 };
 	int last = -1;
 	for (size_t i = 0; i < 5; i++)
-		TEST_RES(last = shmget(IPC_PRIVATE, 1, flags[i]), last == (int)i);
+		TEST_RES(last = shmget(IPC_PRIVATE, 1, flags[i]), index_of(last) == (int)i);
 	struct get_case t[] = {
 		{ "size 0", IPC_PRIVATE, 0, 0600, EINVAL },
 		{ "size 0 with both flags", IPC_PRIVATE, 0, IPC_CREAT | IPC_EXCL | 0600, EINVAL },

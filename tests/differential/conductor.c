@@ -354,21 +354,32 @@ static bool leaves_attaches_behind(const struct step *step)
 	return step->op == OP_EXIT || step->op == OP_KILL || step->op == OP_EXEC || step->mode == MODE_CHILD;
 }
 
+#ifndef SHM_STAT_ANY
+#define SHM_STAT_ANY 15
+#endif
+
+/* Whether a bare index will do, the same on both sides. */
+static bool takes_index(const struct step *step)
+{
+	return step->op == OP_CTL && (step->n[0] == SHM_STAT || step->n[0] == SHM_STAT_ANY);
+}
+
 static void resolve_id(struct step *step)
 {
 	int64_t id = step->id.kind == ID_VALUE ? 0 : run.ids[step->id.name];
 
 	switch (step->id.kind) {
+	case ID_VALUE: step->id.value = takes_index(step) ? step->id.value : real_id(&run.names, step->id.value); break;
 	case ID_OF: step->id.value = id; break;
-	case ID_WRONG_SEQ: step->id.value = id + 32768; break;
-	case ID_INDEX: step->id.value = id & 32767; break;
-	case ID_NEXT: step->id.value = id + 1; break;
+	case ID_WRONG_SEQ: step->id.value = real_id(&run.names, told_id(&run.names, id) + 32768); break;
+	case ID_INDEX: step->id.value = takes_index(step) ? id & 32767 : real_id(&run.names, id & 32767); break;
+	case ID_NEXT: step->id.value = real_id(&run.names, told_id(&run.names, id) + 1); break;
 	}
 }
 
 static void do_step(const struct step *planned)
 {
-	struct step step = *planned;
+	struct step step = *planned, told;
 	bool unsettled;
 	int w = step.worker;
 	struct reply reply;
@@ -381,7 +392,9 @@ static void do_step(const struct step *planned)
 	if (run.unseen_death && (run.side->settle || step.op == OP_CHURN || order_of_deaths_matters(&step)))
 		look(step.name, "before");
 	unsettled = run.unseen_death && step.op == OP_AT;
-	describe(run.text, sizeof run.text, &step);
+	told = step;
+	told.id.value = told_id(&run.names, step.id.value);
+	describe(run.text, sizeof run.text, &told);
 	if (step.op == OP_TICK) {
 		begin_epoch(&run.names);
 	} else if (step.op == OP_NEW) {
@@ -401,7 +414,7 @@ static void do_step(const struct step *planned)
 		if (step.op == OP_GET && reply.has_ret)
 			run.ids[step.name] = reply.ret;
 		else if (step.op == OP_GET) /* made by a child: its text tells */
-			sscanf(run.raw, "%*[^=]= %ld", &run.ids[step.name]);
+			sscanf(run.raw, "%*[^=]= {i:%ld", &run.ids[step.name]);
 		if (step.op == OP_FORK && reply.has_ret && reply.ret > 0) {
 			int child = (int)step.n[0];
 			enum answer answer;

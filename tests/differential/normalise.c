@@ -1,5 +1,8 @@
 /*
- * Process ids become names of workers, seconds become epochs.
+ * Process ids become names of workers, seconds become epochs, segments' ids are counted from the first of all.
+ *
+ * Divergence: a namespace of the shim begins with a sequence number of its own in the upper half of their range, and
+ * stays in that half.
  *
  * An epoch is the time between two steps that let the clock move to a new second. A time
  * that the kernel or the shim stored in epoch 3 lies between its first second and the first
@@ -73,6 +76,45 @@ static void put_time(const struct names *names, int64_t time, char *out, size_t 
 	}
 }
 
+enum { SLOTS = 32768, LOWEST_SEQ = 32768, SEQS = 65535 };
+
+static int64_t wrapped(int64_t seq)
+{
+	return seq < SEQS ? seq : seq - SEQS + LOWEST_SEQ;
+}
+
+int64_t real_id(const struct names *names, int64_t id)
+{
+	int64_t seq = id / SLOTS;
+
+	if (!names->first_seq || id < 0 || seq >= SEQS - LOWEST_SEQ)
+		return id;
+	return wrapped(names->first_seq + seq) * SLOTS + id % SLOTS;
+}
+
+static int64_t relative_seq(const struct names *names, int64_t seq)
+{
+	return seq >= names->first_seq ? seq - names->first_seq : seq - names->first_seq + SEQS - LOWEST_SEQ;
+}
+
+int64_t told_id(const struct names *names, int64_t id)
+{
+	int64_t seq = id / SLOTS;
+
+	if (!names->first_seq || id < 0 || seq < LOWEST_SEQ || seq >= SEQS)
+		return id;
+	return relative_seq(names, seq) * SLOTS + id % SLOTS;
+}
+
+static int64_t relative_id(struct names *names, int64_t id)
+{
+	if (!names->id_seen) {
+		names->id_seen = true;
+		names->first_seq = id / SLOTS;
+	}
+	return told_id(names, id);
+}
+
 void normalise(struct names *names, int step, const char *in, char *out, size_t size)
 {
 	size_t used = 0;
@@ -90,6 +132,9 @@ void normalise(struct names *names, int step, const char *in, char *out, size_t 
 			snprintf(name, sizeof name, "c%d", step);
 			name_process(names, (int)value, name);
 			used += (size_t)snprintf(out + used, size - used, "child %s:", name);
+		} else if (in[1] == 'i' || in[1] == 'q') {
+			value = in[1] == 'i' ? relative_id(names, value) : relative_seq(names, value);
+			used += (size_t)snprintf(out + used, size - used, "%" PRId64, value);
 		} else {
 			if (in[1] == 'p')
 				put_process(names, value, name, sizeof name);

@@ -54,7 +54,7 @@ const char *error_name(int error)
 	return name ? name : "E?";
 }
 
-void emit_result(long ret, int error)
+static void emit_result_as(const char *format, long ret, int error)
 {
 	if (ret == -1) {
 		if (current_perturb == PERTURB_ERRNO && error == EINVAL)
@@ -62,9 +62,19 @@ void emit_result(long ret, int error)
 		emit(" = -1 %s", error == UNTOUCHED ? "without errno" : error_name(error));
 		return;
 	}
-	emit(" = %ld", ret);
+	emit(format, ret);
 	if (error != UNTOUCHED)
 		emit(" errno-touched");
+}
+
+void emit_result(long ret, int error)
+{
+	emit_result_as(" = %ld", ret, error);
+}
+
+void emit_id_result(long ret, int error)
+{
+	emit_result_as(" = {i:%ld}", ret, error);
 }
 
 void emit_address(const void *address)

@@ -17,6 +17,7 @@
 void emit(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const char *error_name(int error);
 void emit_result(long ret, int error);
+void emit_id_result(long ret, int error);
 void emit_address(const void *address);
 
 /* Where attaches at system-chosen addresses are; by step. */

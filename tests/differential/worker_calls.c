@@ -36,7 +36,7 @@ static void emit_segment(const struct shmid_ds *ds)
 	long dtime = current_perturb == PERTURB_DTIME && ds->shm_dtime ? 1 : (long)ds->shm_dtime;
 	int lpid = current_perturb == PERTURB_LPID && ds->shm_lpid ? 1 : ds->shm_lpid;
 
-	emit(" key=%#x uid=%d gid=%d cuid=%d cgid=%d mode=%05o seq=%u size=%zu", (unsigned)ds->shm_perm.__key,
+	emit(" key=%#x uid=%d gid=%d cuid=%d cgid=%d mode=%05o seq={q:%u} size=%zu", (unsigned)ds->shm_perm.__key,
 	     ds->shm_perm.uid + (current_perturb == PERTURB_UID), ds->shm_perm.gid, ds->shm_perm.cuid, ds->shm_perm.cgid, mode,
 	     ds->shm_perm.__seq, ds->shm_segsz + (current_perturb == PERTURB_SIZE));
 	emit(" atime={t:%ld} dtime={t:%ld} ctime={t:%ld} cpid={p:%d} lpid={p:%d} nattch=%lu", (long)ds->shm_atime, dtime,
@@ -77,6 +77,11 @@ static void emit_buffer(int64_t cmd, const union guarded *buffer)
 	}
 	if (!all_bytes(buffer->bytes + used, sizeof buffer->bytes - used, CANARY))
 		emit(" wrote-behind-the-structure");
+}
+
+static bool gives_id(int64_t cmd)
+{
+	return cmd == SHM_STAT || cmd == SHM_STAT_ANY;
 }
 
 static bool fills_buffer(int64_t cmd)
@@ -143,7 +148,7 @@ static void do_ctl(const struct step *step)
 	}
 	errno = UNTOUCHED;
 	ret = shmctl((int)step->id.value, (int)cmd, pointer);
-	emit_result(ret, errno);
+	(gives_id(cmd) ? emit_id_result : emit_result)(ret, errno);
 	if (ret < 0 || !fills_buffer(cmd))
 		return;
 	if (pointer == &buffer)
@@ -160,7 +165,7 @@ static void do_get(const struct step *step)
 	ret = shmget((key_t)step->n[0], (size_t)step->n[1], (int)step->n[2]);
 	if (ret >= 0 && current_perturb == PERTURB_ID)
 		ret++;
-	emit_result(ret, errno);
+	emit_id_result(ret, errno);
 	reply.ret = ret;
 	reply.has_ret = 1;
 }
@@ -192,7 +197,7 @@ static void do_at(const struct step *step)
 		emit(" not-mapped");
 		return;
 	}
-	emit(" %ldp %s id=%ld offset=%lu", (region.end - got) / PAGE, region.protection, region.id, region.offset);
+	emit(" %ldp %s id={i:%ld} offset=%lu", (region.end - got) / PAGE, region.protection, region.id, region.offset);
 	if (anywhere)
 		placed[step->name] = (struct placed){ .address = got, .length = region.end - got, .live = true };
 }
@@ -225,13 +230,15 @@ static void do_churn(const struct step *step)
 
 	for (int64_t k = 0; k < step->n[0]; k++) {
 		id = shmget(IPC_PRIVATE, (size_t)PAGE, 0600);
+		if (k == 0 && id >= 0)
+			emit(" first id {i:%ld}", id); /* others are told relative to the first of all */
 		if (id < 0 || shmctl((int)id, IPC_RMID, NULL) < 0) {
 			emit(" after %d:", (int)k);
 			emit_result(-1, errno);
 			return;
 		}
 	}
-	emit(" last id %ld", id);
+	emit(" last id {i:%ld}", id);
 }
 
 static size_t read_file(const char *path, char *out, size_t size)
@@ -269,7 +276,7 @@ static void show_line(const char *line)
 	snprintf(again, sizeof again, format, key, id, mode, size, cpid, lpid, nattch, uid, gid, cuid, cgid, atime, dtime, ctime, rss, swap);
 	if (strcmp(again, line) != 0)
 		emit("\n    proc, not the kernel's format: \"%s\"", line);
-	emit("\n    proc key=%d id=%d mode=%o size=%lu cpid={p:%u} lpid={p:%u} nattch=%lu uid=%u gid=%u cuid=%u cgid=%u"
+	emit("\n    proc key=%d id={i:%d} mode=%o size=%lu cpid={p:%u} lpid={p:%u} nattch=%lu uid=%u gid=%u cuid=%u cgid=%u"
 	     " atime={t:%" PRIu64 "} dtime={t:%" PRIu64 "} ctime={t:%" PRIu64 "} rss=%lu swap=%lu",
 	     key, id, mode, size, cpid, lpid, nattch, uid, gid, cuid, cgid, atime, dtime, ctime, rss, swap);
 }
@@ -329,7 +336,7 @@ static long show_command(const char *name, int index, int cmd)
 	if (cmd == SHM_STAT_ANY && ret < 0 && errno == EINVAL)
 		return ret; /* an unused index */
 	emit("\n    %s %d", name, index);
-	emit_result(ret, errno);
+	(gives_id(cmd) ? emit_id_result : emit_result)(ret, errno);
 	if (ret >= 0)
 		emit_buffer(cmd, &buffer);
 	return ret;

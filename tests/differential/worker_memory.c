@@ -234,7 +234,7 @@ bool region_at(const char *address, struct region *out)
 static void emit_region(const struct region *region)
 {
 	if (region->shm)
-		emit(" %ldp %s id=%ld key=%08x offset=%lu", (region->end - region->start) / PAGE,
+		emit(" %ldp %s id={i:%ld} key=%08x offset=%lu", (region->end - region->start) / PAGE,
 		     current_perturb == PERTURB_MAPS ? "rwxp" : region->protection, region->id, region->key, region->offset);
 	else
 		emit(" %ldp %s %s", (region->end - region->start) / PAGE, region->protection, region->anonymous ? "anonymous" : "other");
