@@ -49,7 +49,7 @@ changes_identity! {
 }
 
 changes_identity! {
-    nothing;
+    before_a_change_of_gid;
     setgid(gid: gid_t);
     setegid(egid: gid_t);
     setregid(rgid: gid_t, egid: gid_t);
@@ -62,18 +62,28 @@ changes_identity! {
     setns(fd: c_int, kind: c_int);
 }
 
-extern "C" fn nothing() {}
+/// A process takes its cell while it still may.
+#[inline(never)]
+extern "C" fn before_a_change_of_gid() {
+    border::catch(registry::before_change_of_credentials);
+}
 
 /// The uids may get other names.
 #[inline(never)]
 extern "C" fn before_other_namespaces() {
-    border::catch(registry::on_other_namespaces);
+    border::catch(|| {
+        registry::before_change_of_credentials();
+        registry::on_other_namespaces();
+    });
 }
 
 /// Root may be given up now.
 #[inline(never)]
 extern "C" fn before_a_change_of_uid() {
-    border::catch(registry::on_giving_up_root);
+    border::catch(|| {
+        registry::before_change_of_credentials();
+        registry::on_giving_up_root();
+    });
 }
 
 /// umask(2).
@@ -137,14 +147,12 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
         | libc::SYS_setresgid
         | libc::SYS_unshare
         | libc::SYS_setns => {
-            if matches!(
-                number,
-                libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid
-            ) {
-                uncancelled(|| before_a_change_of_uid());
-            }
-            if matches!(number, libc::SYS_unshare | libc::SYS_setns) {
-                uncancelled(|| before_other_namespaces());
+            match number {
+                libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => {
+                    uncancelled(|| before_a_change_of_uid());
+                }
+                libc::SYS_unshare | libc::SYS_setns => uncancelled(|| before_other_namespaces()),
+                _ => uncancelled(|| before_a_change_of_gid()),
             }
             // Of this thread alone.
             credentials::never_remember();

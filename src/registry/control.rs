@@ -12,8 +12,8 @@ use crate::storage::table::SlotImage;
 use crate::storage::{Obstacle, books, index, slots};
 use crate::sysv::flags::{SHM_DEST, SHM_LOCKED};
 use crate::sysv::{
-    self, Caller, Command, Errno, LimitName, Limits, LockBudget, NewPerm, Reason, Refusal, Segment,
-    ShmId,
+    self, Caller, Command, Errno, LimitName, Limits, LockBudget, NewPerm, Reason, Refusal, Ruling,
+    Segment, ShmId,
 };
 
 fn unknown(id: ShmId) -> Refusal {
@@ -47,29 +47,37 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
     Ok(segment)
 }
 
-/// A session, and the segment as it is once the dead are no longer counted in it.
-fn enter_at(id: ShmId) -> Outcome<(Session, Held<'static>, SlotImage)> {
+/// A session, and the segment as it is once the dead are no longer counted in it, if the caller `may` do what it asks for.
+///
+/// Rights come first: a caller without them learns that also where it cannot be registered. They are asked again with the
+/// lock held, for the segment may have been given away meanwhile.
+fn enter_at(
+    id: ShmId,
+    may: impl Fn(&Segment) -> Ruling<()>,
+) -> Outcome<(Session, Held<'static>, SlotImage)> {
     let host = host()?;
     let blocked = host.namespace.block()?;
     host.enforce_forced()?;
     let mut image = SlotImage::EMPTY;
-    host.settled(&mut image, |image| {
-        if host.live(id, image)? {
-            Ok(())
-        } else {
-            Err(unknown(id).into())
+    let find = |image: &mut SlotImage| -> Outcome<()> {
+        if !host.live(id, image)? {
+            return Err(unknown(id).into());
         }
-    })?;
+        Ok(may(&segment(image))?)
+    };
+    host.settled(&mut image, find)?;
     let session = host.enter_blocked(blocked)?;
     let held = session.lock();
     let image = live_locked(&held, id).ok_or(unknown(id))?;
+    may(&segment(&image))?;
     Ok((session, held, image))
 }
 
 /// IPC_SET.
 pub fn set(shmid: i32, new: NewPerm) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
-    let (session, held, image) = enter_at(id)?;
+    let may = |segment: &Segment| sysv::may_set(segment, &new, &Thread).map(|_| ());
+    let (session, held, image) = enter_at(id, may)?;
     let new = sysv::may_set(&segment(&image), &new, &Thread)?;
     let mode = image.mode & !sysv::flags::MODE_BITS | new.mode;
     let changed = SlotImage {
@@ -105,8 +113,8 @@ fn is_not_his(obstacle: &Obstacle) -> bool {
 /// IPC_RMID.
 pub fn remove(shmid: i32) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
-    let (session, held, image) = enter_at(id)?;
-    sysv::may_remove(&segment(&image), &Thread)?;
+    let may = |segment: &Segment| sysv::may_remove(segment, &Thread);
+    let (session, held, image) = enter_at(id, may)?;
     let forced = session.host.namespace.is_rmid_forced();
     if sysv::must_destroy(true, image.nattch.into(), forced) {
         slots::destroy_and_claim(&held, &image);
@@ -130,7 +138,13 @@ pub fn remove(shmid: i32) -> Outcome<()> {
 /// Divergence: user space cannot keep a file's pages from being swapped out; the flag and the limits are kept.
 pub fn lock(shmid: i32) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
-    let (_session, held, image) = enter_at(id)?;
+    // First as if nothing were locked.
+    let unlocked = || LockBudget {
+        rlimit_bytes: process::memlock_limit_bytes(),
+        locked_bytes: 0,
+    };
+    let may = |segment: &Segment| sysv::may_lock(segment, &Thread, unlocked);
+    let (_session, held, image) = enter_at(id, may)?;
     let uid = process::uid();
     let huge = crate::storage::files::huge_page_log2(&image).is_some();
     sysv::may_lock(&segment(&image), &Thread, || {
@@ -167,8 +181,8 @@ fn locked_bytes(held: &Held<'_>, uid: u32, except: u32) -> u64 {
 /// SHM_UNLOCK.
 pub fn unlock(shmid: i32) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
-    let (_session, held, image) = enter_at(id)?;
-    sysv::may_unlock(&segment(&image), &Thread)?;
+    let may = |segment: &Segment| sysv::may_unlock(segment, &Thread);
+    let (_session, held, image) = enter_at(id, may)?;
     if image.mode & SHM_LOCKED != 0 {
         slots::set_locked(&held, image.slot, image.mode & !SHM_LOCKED, 0);
     }

@@ -32,6 +32,12 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
         }
     }
     let asked = super::huge::ask(host, shmflg);
+    // What cannot be granted is refused before anything is needed for it: also where this process cannot be registered.
+    let limits = host.limits();
+    rules::check_size(size, &limits)?;
+    if rules::check_shmall(size, host.namespace.pages(), &limits).is_ok() {
+        asked?;
+    }
     let blocked = match blocked {
         Some(blocked) => blocked,
         None => host.namespace.block_all()?,

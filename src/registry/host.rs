@@ -121,6 +121,8 @@ fn open_undisturbed() -> Outcome<&'static Host> {
     let (host, room) =
         pages::leak_with_room(Host { namespace, local }).map_err(call("set memory aside"))?;
     host.local.lock().attaches.use_room(room);
+    // Known from now on: the child of a vfork can be told from this process.
+    host.local.pid();
     match HOST.set(host) {
         Ok(()) => Ok(host),
         // Another thread was faster. What this one opened stays mapped: a few pages, once.

@@ -11,6 +11,7 @@ mod attach;
 mod attaches;
 mod caller;
 mod control;
+mod credentials;
 mod exit;
 mod failure;
 mod forking;
@@ -25,6 +26,7 @@ pub use attach::{shmat, shmdt};
 pub use control::{
     Usage, limits, list, lock, may_set_limits, remove, set, set_limit, stat, unlock, usage,
 };
+pub use credentials::before_change as before_change_of_credentials;
 pub use exit::at_exit;
 pub use failure::{Failure, Outcome, Why};
 pub use forking::on_fork_prepare;
