@@ -247,18 +247,7 @@ pub fn usage() -> Outcome<Usage> {
     settle_marked(host)?;
     let namespace = &host.namespace;
     let table = namespace.table();
-    let mut rss = 0u64;
-    let mut at = 0;
-    while let Some(slot) = books::next_taken_slot(table, at) {
-        at = slot + 1;
-        if table.is_untouched(slot) {
-            continue;
-        }
-        let image = table.image(slot);
-        if image.is_live() {
-            rss = rss.saturating_add(host.resident_bytes(&image) / sysv::PAGE_SIZE);
-        }
-    }
+    let rss = host.resident_pages();
     let totals = || Usage {
         used_ids: namespace.segments() as i32,
         shm_tot: namespace.pages(),

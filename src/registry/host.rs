@@ -3,6 +3,7 @@
 use super::attaches::{Attaches, WIPED_WORDS};
 use super::failure::Outcome;
 use super::forking;
+use super::resident::Known;
 use crate::os::brief::BriefLock;
 use crate::os::fork::{ForkLock, Guard, Wiped};
 use crate::os::signals::{self, Blocked, Mask};
@@ -24,6 +25,8 @@ pub struct Host {
     pub namespace: Namespace,
     /// What is guarded by the in-process lock.
     pub local: ForkLock<Local>,
+    /// How much memory all segments took when that was asked last.
+    pub resident: Known,
 }
 
 /// What is guarded by the in-process lock.
@@ -118,8 +121,12 @@ fn open_undisturbed() -> Outcome<&'static Host> {
         // A confined program may not be allowed to move it.
         .or_else(|_| ForkLock::new(WIPED_WORDS, Local::new))
         .map_err(call("set memory aside that children find empty"))?;
-    let (host, room) =
-        pages::leak_with_room(Host { namespace, local }).map_err(call("set memory aside"))?;
+    let (host, room) = pages::leak_with_room(Host {
+        namespace,
+        local,
+        resident: Known::new(),
+    })
+    .map_err(call("set memory aside"))?;
     host.local.lock().attaches.use_room(room);
     // Known from now on: the child of a vfork can be told from this process.
     host.local.pid();

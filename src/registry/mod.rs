@@ -20,6 +20,7 @@ mod host;
 mod huge;
 mod memory;
 pub mod quick;
+mod resident;
 mod truth;
 
 pub use attach::{shmat, shmdt};

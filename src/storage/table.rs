@@ -208,6 +208,12 @@ impl Table {
         self.snapshot_into(index, &mut image).then_some(image)
     }
 
+    /// How often slot `index` has changed. Needs no lock; odd while it is being changed.
+    #[inline]
+    pub fn version_of(&self, index: u32) -> u32 {
+        word!(self.slot(index), Slot, version).load(Ordering::Relaxed)
+    }
+
     /// Whether nobody has ever attached the segment in slot `index`, so that its file holds nothing yet. Needs no lock: an
     /// attach sets `lpid` before it is counted. A segment that was found again by its file has no `cpid`; of that nothing
     /// is known.

@@ -62,6 +62,12 @@ static uint64_t stat_first(long n)
 	return TIMED(REPEAT(n) MUST(shmctl(which, IPC_STAT, &ds)));
 }
 
+static void prepare_resident(void)
+{
+	prepare_own();
+	*(volatile char *)attached = 1;
+}
+
 static uint64_t info(long n)
 {
 	struct shm_info all;
@@ -290,6 +296,7 @@ const struct bench shm_benches[] = {
 	{ "create-3000", USE(create_many), BARE(bare_create_many), 3000, NULL, 4 * K },
 	{ "remove-3000", USE(remove_many), BARE(bare_remove_many), 3000, NULL, 4 * K },
 	{ "info", USE(info), NONE, 0, NULL, 0 },
+	{ "info-resident", { prepare_resident, info, finish_own }, NONE, 0, NULL, 4 * K },
 	{ "info-3000", CROWD(info), NONE, 0, &many, 0 },
 	{ "fill-64m", USE(fill), BARE(bare_fill), 1, NULL, 64 * M },
 	{ "fill-1g", USE(fill), BARE(bare_fill), 1, NULL, G },

@@ -443,11 +443,22 @@ static inline int id_at(int index)
 	return MUST(shmctl(index, SHM_STAT_ANY, &d));
 }
 
+static inline bool under_shim(void) { return getenv("SHMTEST_UNDER_SHIM") != NULL; }
+
+/* Until then the shim may answer SHM_INFO with what was resident at the last one. */
+static inline void await_next_tick(void)
+{
+	struct timespec then, now;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &then);
+	do {
+		nanosleep(&(struct timespec){ 0, 500000 }, NULL);
+		clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	} while (under_shim() && now.tv_sec == then.tv_sec && now.tv_nsec == then.tv_nsec);
+}
+
 static inline int new_segment(size_t size) { return MUST(shmget(IPC_PRIVATE, size, 0600)); }
 static inline char *attach(int id) { return (char *)MUST(shmat(id, NULL, 0)); }
 static inline char *attach_at(int id, void *at) { return (char *)MUST(shmat(id, at, 0)); }
-
-static inline bool under_shim(void) { return getenv("SHMTEST_UNDER_SHIM") != NULL; }
 
 /* A directory mounted noexec (containers do it to /dev/shm) cannot hold code. */
 static inline void need_exec_mappings(void)

@@ -8,6 +8,7 @@ static struct shm_info info(void)
 {
 	struct shm_info i;
 	memset(&i, 0xaa, sizeof i);
+	await_next_tick();
 	MUST(shmctl(0, SHM_INFO, (struct shmid_ds *)&i));
 	return i;
 }

@@ -7,6 +7,7 @@
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "worker.h"
@@ -106,6 +107,18 @@ static unsigned char *bad_pages(void)
 	return pages;
 }
 
+/* Divergence: what SHM_INFO calls resident may be what it was at the last tick of the clock. */
+static void await_next_tick(void)
+{
+	struct timespec then, now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &then);
+	do {
+		nanosleep(&(struct timespec){ 0, 500000 }, NULL);
+		clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	} while (now.tv_sec == then.tv_sec && now.tv_nsec == then.tv_nsec);
+}
+
 static void do_ctl(const struct step *step)
 {
 	union guarded buffer;
@@ -146,6 +159,8 @@ static void do_ctl(const struct step *step)
 		pointer = address;
 		break;
 	}
+	if (cmd == SHM_INFO)
+		await_next_tick();
 	errno = UNTOUCHED;
 	ret = shmctl((int)step->id.value, (int)cmd, pointer);
 	(gives_id(cmd) ? emit_id_result : emit_result)(ret, errno);
@@ -331,6 +346,8 @@ static long show_command(const char *name, int index, int cmd)
 	long ret;
 
 	memset(&buffer, CANARY, sizeof buffer);
+	if (cmd == SHM_INFO)
+		await_next_tick();
 	errno = UNTOUCHED;
 	ret = shmctl(index, cmd, &buffer.ds);
 	if (cmd == SHM_STAT_ANY && ret < 0 && errno == EINVAL)
