@@ -196,36 +196,7 @@ impl Session {
             };
         }
         let unaligned = huge.is_some_and(|log2| addr.trailing_zeros() < log2);
-        let (errno, reason) = match error.0 {
-            libc::EINVAL if unaligned => (
-                Errno::Einval,
-                Reason::Other("the address is not aligned to the segment's huge pages"),
-            ),
-            libc::EEXIST | libc::EINVAL => (Errno::Einval, Reason::RangeOccupied { addr, len }),
-            // The range ends where no mapping can be, and begins where others are: that comes first.
-            libc::ENOMEM
-                if request.fixed
-                    && !request.remap
-                    && addr < USER_SPACE_END
-                    && addr.saturating_add(len) > USER_SPACE_END
-                    && map::is_occupied(addr, USER_SPACE_END) =>
-            {
-                (Errno::Einval, Reason::RangeOccupied { addr, len })
-            }
-            libc::ENOMEM if request.fixed && addr.saturating_add(len) > USER_SPACE_END => {
-                (Errno::Enomem, Reason::RangeBeyondUserSpace { addr, len })
-            }
-            libc::ENOMEM => (Errno::Enomem, Reason::NoRoom { len }),
-            // A file system mounted noexec, most likely.
-            libc::EPERM if request.exec && !(request.fixed && addr < MMAP_MIN_ADDR) => {
-                return obstacle.into();
-            }
-            libc::EPERM if request.remap => (Errno::Eperm, Reason::RangeSealed { addr, len }),
-            libc::EPERM if request.fixed => (Errno::Eperm, Reason::BelowMmapMinAddr { addr }),
-            libc::EAGAIN => (Errno::Eagain, Reason::MlockLimit { len }),
-            _ => return obstacle.into(),
-        };
-        Refusal { errno, reason }.into()
+        Failure::of_mapping(request, len, unaligned, obstacle, error)
     }
 
     fn destroy_if_due(&mut self, id: ShmId) {
@@ -243,13 +214,6 @@ impl Session {
     }
 }
 
-/// Below this `vm.mmap_min_addr` may forbid a mapping, at its usual value.
-const MMAP_MIN_ADDR: u64 = 65536;
-
-/// Where user space ends on x86-64 with four-level page tables; only the errno of ranges that reach beyond it, and the
-/// wording of a reason, depend on it.
-const USER_SPACE_END: u64 = 0x7fff_ffff_f000;
-
 /// `shmdt(2)`: detaches what shmat gave at `addr`.
 pub fn shmdt(addr: u64) -> Outcome<()> {
     let mut walk = Detach::new(addr)?;
@@ -264,13 +228,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     if !super::attaches::may_touch(addr, u64::MAX) {
         return Err(nothing());
     }
-    let enter = || {
-        // The one errno that shmdt may return.
-        host.enter_to_let_go().map_err(|failure| Failure {
-            errno: Errno::Einval.raw(),
-            ..failure
-        })
-    };
+    let enter = || host.enter_to_let_go().map_err(Failure::of_shmdt);
     let mut session = enter()?;
     let slot = session.slot_attached_at(addr).filter(|_| session.counted);
     if let Some(slot) = slot.filter(|&slot| host.has_lost_attachers(slot)) {

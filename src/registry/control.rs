@@ -3,13 +3,13 @@
 use super::caller::Thread;
 use super::failure::Outcome;
 use super::host::{Session, host, live_locked, words_of};
-use super::segment;
+use super::{quick, segment};
 use crate::os::process;
 use crate::storage::directory::Scope;
 use crate::storage::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
 use crate::storage::lock::Held;
 use crate::storage::table::SlotImage;
-use crate::storage::{Obstacle, books, index, slots};
+use crate::storage::{Obstacle, books, files, index, slots};
 use crate::sysv::flags::{SHM_DEST, SHM_LOCKED};
 use crate::sysv::{
     self, Caller, Command, Errno, LimitName, Limits, LockBudget, NewPerm, Reason, Refusal, Ruling,
@@ -28,17 +28,16 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
     let id = ShmId::from_raw(shmid)?;
     let host = host()?;
     host.enforce_forced()?;
-    let by_index = matches!(cmd, Command::ShmStat | Command::ShmStatAny);
     let find = |image: &mut SlotImage| -> Outcome<()> {
-        if by_index {
-            if !host.live_at(id.slot(), image)? {
-                let unused = Reason::UnusedIndex(id.slot());
-                return Err(Errno::Einval.because(unused).into());
-            }
-        } else if !host.live(id, image)? {
-            return Err(unknown(id).into());
+        host.live_at(id.slot(), image)?;
+        if is_asked_for(image, id, cmd) {
+            Ok(())
+        } else if sysv::is_by_index(cmd) {
+            let unused = Reason::UnusedIndex(id.slot());
+            Err(Errno::Einval.because(unused).into())
+        } else {
+            Err(unknown(id).into())
         }
-        Ok(())
     };
     let mut image = SlotImage::EMPTY;
     host.settled(&mut image, find)?;
@@ -47,13 +46,36 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
     Ok(segment)
 }
 
+/// IPC_STAT, SHM_STAT and SHM_STAT_ANY of a segment that nobody else has attached.
+#[inline]
+pub fn stat_at_once(shmid: i32, cmd: Command) -> Option<Segment> {
+    let host = quick::usual_host()?;
+    let id = ShmId::from_raw(shmid).ok()?;
+    let image = host.namespace.table().glance(id.slot())?;
+    if !is_asked_for(&image, id, cmd) {
+        return None;
+    }
+    if image.nattch != 0 && host.me().is_none_or(|me| image.sole_cell != me.cell() + 1) {
+        return None;
+    }
+    let allowed = sysv::is_for_all(cmd)
+        || quick::is_granted(image.mode, image.uid, image.cuid, sysv::flags::READ);
+    (allowed && image.flags & FLAG_RIGHTS == 0).then(|| segment(&image))
+}
+
+/// Whether `image` is the segment that a command asks for: by its id, or by its index alone.
+#[inline(always)]
+fn is_asked_for(image: &SlotImage, id: ShmId, cmd: Command) -> bool {
+    image.is_live() && (sysv::is_by_index(cmd) || image.id == id.raw())
+}
+
 /// A session, and the segment as it is once the dead are no longer counted in it, if the caller `may` do what it asks for.
 ///
 /// Rights come first: a caller without them learns that also where it cannot be registered. They are asked again with the
 /// lock held, for the segment may have been given away meanwhile.
 fn enter_at(
     id: ShmId,
-    may: impl Fn(&Segment) -> Ruling<()>,
+    may: impl Fn(&SlotImage) -> Ruling<()>,
 ) -> Outcome<(Session, Held<'static>, SlotImage)> {
     let host = host()?;
     let blocked = host.namespace.block()?;
@@ -63,20 +85,20 @@ fn enter_at(
         if !host.live(id, image)? {
             return Err(unknown(id).into());
         }
-        Ok(may(&segment(image))?)
+        Ok(may(image)?)
     };
     host.settled(&mut image, find)?;
     let session = host.enter_blocked(blocked)?;
     let held = session.lock();
     let image = live_locked(&held, id).ok_or(unknown(id))?;
-    may(&segment(&image))?;
+    may(&image)?;
     Ok((session, held, image))
 }
 
 /// IPC_SET.
 pub fn set(shmid: i32, new: NewPerm) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
-    let may = |segment: &Segment| sysv::may_set(segment, &new, &Thread).map(|_| ());
+    let may = |image: &SlotImage| sysv::may_set(&segment(image), &new, &Thread).map(|_| ());
     let (session, held, image) = enter_at(id, may)?;
     let new = sysv::may_set(&segment(&image), &new, &Thread)?;
     let mode = image.mode & !sysv::flags::MODE_BITS | new.mode;
@@ -113,7 +135,7 @@ fn is_not_his(obstacle: &Obstacle) -> bool {
 /// IPC_RMID.
 pub fn remove(shmid: i32) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
-    let may = |segment: &Segment| sysv::may_remove(segment, &Thread);
+    let may = |image: &SlotImage| sysv::may_remove(&segment(image), &Thread);
     let (session, held, image) = enter_at(id, may)?;
     let forced = session.host.namespace.is_rmid_forced();
     if sysv::must_destroy(true, image.nattch.into(), forced) {
@@ -138,27 +160,25 @@ pub fn remove(shmid: i32) -> Outcome<()> {
 /// Divergence: user space cannot keep a file's pages from being swapped out; the flag and the limits are kept.
 pub fn lock(shmid: i32) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
-    // First as if nothing were locked.
-    let unlocked = || LockBudget {
-        rlimit_bytes: process::memlock_limit_bytes(),
-        locked_bytes: 0,
+    let is_huge = |image: &SlotImage| files::huge_page_log2(image).is_some();
+    let may_lock = |image: &SlotImage, locked_bytes: &dyn Fn() -> u64| {
+        sysv::may_lock(&segment(image), &Thread, || {
+            let rlimit_bytes = process::memlock_limit_bytes();
+            if is_huge(image) {
+                return LockBudget::of_huge_pages(rlimit_bytes);
+            }
+            LockBudget {
+                rlimit_bytes,
+                locked_bytes: locked_bytes(),
+            }
+        })
     };
-    let may = |segment: &Segment| sysv::may_lock(segment, &Thread, unlocked);
-    let (_session, held, image) = enter_at(id, may)?;
+    // First as if nothing else were locked.
+    let (_session, held, image) = enter_at(id, |image| may_lock(image, &|| 0))?;
     let uid = process::uid();
-    let huge = crate::storage::files::huge_page_log2(&image).is_some();
-    sysv::may_lock(&segment(&image), &Thread, || {
-        let rlimit_bytes = process::memlock_limit_bytes();
-        if huge {
-            return LockBudget::of_huge_pages(rlimit_bytes);
-        }
-        LockBudget {
-            rlimit_bytes,
-            locked_bytes: locked_bytes(&held, uid, image.slot),
-        }
-    })?;
+    may_lock(&image, &|| locked_bytes(&held, uid, image.slot))?;
     // Huge pages are never swapped out, and the mode does not say that they are locked.
-    if image.mode & SHM_LOCKED == 0 && !huge {
+    if image.mode & SHM_LOCKED == 0 && !is_huge(&image) {
         slots::set_locked(&held, image.slot, image.mode | SHM_LOCKED, uid);
     }
     Ok(())
@@ -181,7 +201,7 @@ fn locked_bytes(held: &Held<'_>, uid: u32, except: u32) -> u64 {
 /// SHM_UNLOCK.
 pub fn unlock(shmid: i32) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
-    let may = |segment: &Segment| sysv::may_unlock(segment, &Thread);
+    let may = |image: &SlotImage| sysv::may_unlock(&segment(image), &Thread);
     let (_session, held, image) = enter_at(id, may)?;
     if image.mode & SHM_LOCKED != 0 {
         slots::set_locked(&held, image.slot, image.mode & !SHM_LOCKED, 0);
@@ -283,12 +303,14 @@ pub fn list(each: &mut dyn FnMut(&Segment, u64, u64)) -> Outcome<()> {
     Ok(())
 }
 
-/// Whether the calling thread may set the namespace's limits: root, or in user scope the namespace's owner.
+/// Whether the calling thread may set the namespace's limits.
 pub fn may_set_limits() -> bool {
     let euid = Thread.euid();
-    euid == 0
+    // Root's right needs no namespace to be known.
+    sysv::may_set_limits(euid, None)
         || host().is_ok_and(|host| {
-            host.namespace.scope() == Scope::User && host.namespace.opened_by() == euid
+            let is_own = host.namespace.scope() == Scope::User;
+            sysv::may_set_limits(euid, is_own.then(|| host.namespace.opened_by()))
         })
 }
 

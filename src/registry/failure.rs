@@ -1,8 +1,16 @@
-//! Every errno with the reason it was given.
+//! Every errno with the reason it was given, and the one place that says which errno a failure of the surroundings becomes.
+//!
+//! | what failed | errno |
+//! |---|---|
+//! | what lies in the file system is not as it must be, or not to be reached | `EACCES` |
+//! | anything else of it: no room, no descriptor, no memory | `ENOMEM` |
+//! | a mapping, in shmat | [`Failure::of_mapping`] |
+//! | a hugetlbfs, in shmget | `ENOMEM` |
+//! | anything, in shmdt | `EINVAL` |
 
-use crate::os::OsError;
+use crate::os::{OsError, map};
 use crate::storage::Obstacle;
-use crate::sysv::{Errno, Reason, Refusal};
+use crate::sysv::{AttachRequest, Errno, Reason, Refusal};
 use core::fmt;
 
 /// Why a call failed. Displays as one sentence without its final dot.
@@ -56,6 +64,73 @@ impl From<Obstacle> for Failure {
         }
     }
 }
+
+impl Failure {
+    /// shmdt has only one errno.
+    pub fn of_shmdt(self) -> Failure {
+        self.with(Errno::Einval)
+    }
+
+    /// The directory on a hugetlbfs cannot be used: to a program that is as if there were no huge pages.
+    pub fn of_huge_home(obstacle: Obstacle) -> Failure {
+        Failure::from(obstacle).with(Errno::Enomem)
+    }
+
+    fn with(self, errno: Errno) -> Failure {
+        Failure {
+            errno: errno.raw(),
+            ..self
+        }
+    }
+
+    /// The mapping of a segment's file was refused with `error`. `unaligned`: the address does not fit its huge pages.
+    pub fn of_mapping(
+        request: &AttachRequest,
+        len: u64,
+        unaligned: bool,
+        obstacle: Obstacle,
+        error: OsError,
+    ) -> Failure {
+        let addr = request.addr;
+        let (errno, reason) = match error.0 {
+            libc::EINVAL if unaligned => (
+                Errno::Einval,
+                Reason::Other("the address is not aligned to the segment's huge pages"),
+            ),
+            libc::EEXIST | libc::EINVAL => (Errno::Einval, Reason::RangeOccupied { addr, len }),
+            // The range ends where no mapping can be, and begins where others are: that comes first.
+            libc::ENOMEM
+                if request.fixed
+                    && !request.remap
+                    && addr < USER_SPACE_END
+                    && addr.saturating_add(len) > USER_SPACE_END
+                    && map::is_occupied(addr, USER_SPACE_END) =>
+            {
+                (Errno::Einval, Reason::RangeOccupied { addr, len })
+            }
+            libc::ENOMEM if request.fixed && addr.saturating_add(len) > USER_SPACE_END => {
+                (Errno::Enomem, Reason::RangeBeyondUserSpace { addr, len })
+            }
+            libc::ENOMEM => (Errno::Enomem, Reason::NoRoom { len }),
+            // A file system mounted noexec, most likely.
+            libc::EPERM if request.exec && !(request.fixed && addr < MMAP_MIN_ADDR) => {
+                return obstacle.into();
+            }
+            libc::EPERM if request.remap => (Errno::Eperm, Reason::RangeSealed { addr, len }),
+            libc::EPERM if request.fixed => (Errno::Eperm, Reason::BelowMmapMinAddr { addr }),
+            libc::EAGAIN => (Errno::Eagain, Reason::MlockLimit { len }),
+            _ => return obstacle.into(),
+        };
+        Refusal { errno, reason }.into()
+    }
+}
+
+/// Below this `vm.mmap_min_addr` may forbid a mapping, at its usual value.
+const MMAP_MIN_ADDR: u64 = 65536;
+
+/// Where user space ends on x86-64 with four-level page tables; only the errno of ranges that reach beyond it, and the
+/// wording of a reason, depend on it.
+const USER_SPACE_END: u64 = 0x7fff_ffff_f000;
 
 /// The errno that says to a program what the surroundings say to a human. Only such as all of shmget, shmat and
 /// shmctl may return.

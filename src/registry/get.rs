@@ -3,9 +3,9 @@
 use super::caller::Thread;
 use super::failure::{Failure, Outcome, Why};
 use super::host::{Host, Session, host};
-use super::segment;
+use super::{quick, segment};
 use crate::os::{credentials, process};
-use crate::storage::index::{self, Lookup};
+use crate::storage::index::{self, Glance, Lookup};
 use crate::storage::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
 use crate::storage::lock::Held;
 use crate::storage::slots::{self, Cursor, NewSegment};
@@ -21,7 +21,7 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
     let host = host()?;
     let key = Key(key);
     // What only looks something up makes no system call, and does not find out whether somebody has cut the table.
-    let makes = key.is_private() || shmflg & flags::IPC_EXCL != 0;
+    let makes = rules::is_no_lookup(key, shmflg);
     let blocked = makes.then(|| host.namespace.block_all()).transpose()?;
     host.enforce_forced()?;
     if !key.is_private() {
@@ -50,6 +50,48 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
         huge: &asked,
     };
     create(host, &session, &wish)
+}
+
+/// `shmget(2)` of a key that has a segment, or has none and asks for none.
+#[inline]
+pub fn shmget_at_once(key: i32, size: u64, shmflg: i32) -> Option<Result<i32, Errno>> {
+    look_up(key, size, shmflg, u32::MAX, sysv::wanted_bits(shmflg))
+}
+
+/// The same for most calls that ask for no rights: those whose key is, or would be, where it is looked for first. It is
+/// short enough for the registers that a function need not save.
+#[inline(always)]
+pub fn shmget_at_first_place(key: i32, size: u64, shmflg: i32) -> Option<Result<i32, Errno>> {
+    if sysv::wanted_bits(shmflg) != 0 {
+        return None;
+    }
+    look_up(key, size, shmflg, 1, 0)
+}
+
+#[inline(always)]
+fn look_up(
+    key: i32,
+    size: u64,
+    shmflg: i32,
+    places: u32,
+    wanted: u32,
+) -> Option<Result<i32, Errno>> {
+    let host = quick::usual_host()?;
+    if rules::is_no_lookup(Key(key), shmflg) {
+        return None;
+    }
+    match index::find_at_once(host.namespace.table(), key, places, wanted != 0) {
+        Glance::Found(known) if rules::is_too_small(known.segsz, size) => None,
+        Glance::Found(known) => match known.owners {
+            Some(whose) if !quick::is_granted(whose.mode, whose.uid, whose.cuid, wanted) => None,
+            _ => Some(Ok(known.id)),
+        },
+        Glance::Absent => {
+            let refusal = rules::missing_key(Key(key), shmflg).err()?;
+            Some(Err(refusal.errno))
+        }
+        Glance::Unsure => None,
+    }
 }
 
 fn open_existing(image: &SlotImage, size: u64, shmflg: i32) -> Outcome<i32> {

@@ -39,10 +39,7 @@ fn ask_system(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
         Ok(false) => Err(Errno::Enomem
             .because(Reason::Other(not_mounted(pages.size_log2)))
             .into()),
-        Err(obstacle) => Err(Failure {
-            errno: Errno::Enomem.raw(),
-            ..obstacle.into()
-        }),
+        Err(obstacle) => Err(Failure::of_huge_home(obstacle)),
     }
 }
 

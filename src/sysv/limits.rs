@@ -119,6 +119,13 @@ impl Limits {
     }
 }
 
+/// Whether a process may set the limits of a namespace: root, and the user whose own the namespace is.
+///
+/// Divergence: the kernel asks for the uid 0 of the user namespace that the IPC namespace belongs to.
+pub fn may_set_limits(euid: u32, sole_user: Option<u32>) -> bool {
+    euid == 0 || sole_user == Some(euid)
+}
+
 /// The first number of a write, as the kernel's sysctl files read one.
 struct Number {
     negative: bool,
@@ -358,6 +365,19 @@ mod tests {
         }
         for other in [&b""[..], b"shmma", b"shmmaxx", b"SHMMAX", b"shm_next_id"] {
             assert_eq!(LimitName::from_file_name(other), None);
+        }
+    }
+
+    #[test]
+    fn root_and_a_namespaces_only_user_set_its_limits() {
+        for (euid, sole_user, may) in [
+            (0, None, true),
+            (0, Some(54001), true),
+            (54001, Some(54001), true),
+            (54001, Some(54002), false),
+            (54001, None, false),
+        ] {
+            assert_eq!(may_set_limits(euid, sole_user), may);
         }
     }
 }

@@ -53,19 +53,19 @@ mod testing;
 
 pub use destroy::{must_destroy, must_destroy_orphan};
 pub use ids::{IdCursor, Key, SLOTS, ShmId};
-pub use limits::{LimitName, Limits};
+pub use limits::{LimitName, Limits, may_set_limits};
 pub use mremap::{Join, Moved, Mremap, MremapKind, join, moved};
 pub use pieces::{Cut, Detach, Piece, cut};
 pub use procfs::{SHM_HEADER, write_shm_line};
 pub use reason::{Class, Errno, Reason, Refusal, Ruling};
-pub use rights::{Caller, Capability, may_access, may_unlink, owners_bits_grant, owns};
+pub use rights::{Caller, Capability, is_owner, may_access, may_unlink, owners_bits_grant, owns};
 pub use segment::{PAGE_SIZE, SHMLBA, SHMMIN, Segment, page_align, pages_of};
 pub use shmat::{AttachRequest, check_range, may_attach, parse as parse_shmat};
 pub use shmctl::{
-    Command, LockBudget, NewPerm, may_lock, may_remove, may_set, may_stat, may_unlock,
-    parse as parse_shmctl,
+    Command, LockBudget, NewPerm, is_by_index, is_for_all, may_lock, may_remove, may_set, may_stat,
+    may_unlock, parse as parse_shmctl,
 };
 pub use shmget::{
-    HugePages, check_file_size, check_hugetlb, check_shmall, check_shmmni, check_size, missing_key,
-    new_mode, open_existing, wanted_bits,
+    HugePages, check_file_size, check_hugetlb, check_shmall, check_shmmni, check_size,
+    is_no_lookup, is_too_small, missing_key, new_mode, open_existing, wanted_bits,
 };

@@ -34,12 +34,11 @@ pub trait Caller {
 /// the bits of group and others do not give back. Whoever wants nothing is never refused.
 pub fn may_access(seg: &Segment, wanted: u32, caller: &impl Caller) -> Ruling<()> {
     let wanted = wanted & 7;
-    let granted_to = |class: Class| (seg.mode & MODE_BITS) >> class.shift() & 7;
-    // Where every class grants the same it does not matter which one the caller is in.
-    let by_any = granted_to(Class::Owner) & granted_to(Class::Group) & granted_to(Class::Other);
-    if wanted & !by_any == 0 {
+    // Where every class grants it, it does not matter which one the caller is in.
+    if owners_bits_grant(seg.mode, false, wanted) {
         return Ok(());
     }
+    let granted_to = |class: Class| (seg.mode & MODE_BITS) >> class.shift() & 7;
     let class = if owns(seg, caller) {
         Class::Owner
     } else if caller.in_group(seg.cgid) || (seg.gid != seg.cgid && caller.in_group(seg.gid)) {
@@ -78,8 +77,13 @@ pub fn owners_bits_grant(mode: u32, is_owner: bool, wanted: u32) -> bool {
 /// Whether the caller is the segment's owner or creator. Giving a segment away does not
 /// take this from its creator.
 pub fn owns(seg: &Segment, caller: &impl Caller) -> bool {
-    let euid = caller.euid();
-    euid == seg.cuid || euid == seg.uid
+    is_owner(caller.euid(), seg.uid, seg.cuid)
+}
+
+/// The same, for a caller of whom only the effective user id is known.
+#[inline(always)]
+pub fn is_owner(euid: u32, uid: u32, cuid: u32) -> bool {
+    euid == cuid || euid == uid
 }
 
 /// Whether a process may unlink the files of the creator `cuid`: in a sticky directory, which all share, its own, and as

@@ -54,9 +54,21 @@ pub fn parse(shmid: i32, cmd: i32) -> Ruling<Command> {
     Ok(command)
 }
 
+/// Whether `cmd` takes an index, so that the sequence number of what it is given does not matter.
+#[inline(always)]
+pub fn is_by_index(cmd: Command) -> bool {
+    matches!(cmd, Command::ShmStat | Command::ShmStatAny)
+}
+
+/// Whether `cmd` tells everybody.
+#[inline(always)]
+pub fn is_for_all(cmd: Command) -> bool {
+    cmd == Command::ShmStatAny
+}
+
 /// Whether the caller may be told about the segment by `cmd`.
 pub fn may_stat(seg: &Segment, cmd: Command, caller: &impl Caller) -> Ruling<()> {
-    if cmd == Command::ShmStatAny {
+    if is_for_all(cmd) {
         // "shm_perm.mode is not checked for read access for shmid, meaning that any user
         // can employ this operation" - man shmctl(2)
         return Ok(());

@@ -12,6 +12,20 @@ use super::reason::{Errno, Reason, Ruling};
 use super::rights::{Caller, Capability, may_access};
 use super::segment::{PAGE_SIZE, SHMMIN, Segment, pages_of};
 
+/// Whether shmget may make a segment though its key has one, or fails because of that: then the answer is not that of a
+/// mere lookup.
+#[inline(always)]
+pub fn is_no_lookup(key: Key, shmflg: i32) -> bool {
+    key.is_private() || shmflg & IPC_EXCL != 0
+}
+
+/// Whether a segment is too small for what is asked.
+#[inline(always)]
+pub fn is_too_small(segsz: u64, size: u64) -> bool {
+    // The exact size counts, not the one in whole pages, and the limits do not.
+    size > segsz
+}
+
 /// What shmget gives for a key that names `seg`. Nothing about the segment changes.
 pub fn open_existing(seg: &Segment, size: u64, shmflg: i32, caller: &impl Caller) -> Ruling<ShmId> {
     if shmflg & IPC_CREAT != 0 && shmflg & IPC_EXCL != 0 {
@@ -23,11 +37,9 @@ pub fn open_existing(seg: &Segment, size: u64, shmflg: i32, caller: &impl Caller
             id: seg.id,
         }));
     }
-    if size > seg.segsz {
+    if is_too_small(seg.segsz, size) {
         // "A segment for the given key exists, but size is greater than the size of that
         // segment." - man shmget(2)
-        //
-        // The exact size counts, not the one in whole pages, and the limits do not.
         return Err(Errno::Einval.because(Reason::SegmentSmaller {
             id: seg.id,
             segsz: seg.segsz,
