@@ -1,7 +1,7 @@
 //! This process: its namespace, opened at first use, and its own books behind the in-process lock.
 
 use super::attaches::{Attaches, WIPED_WORDS};
-use super::failure::Outcome;
+use super::error::Outcome;
 use super::forking;
 use super::resident::Known;
 use crate::os::brief::BriefLock;

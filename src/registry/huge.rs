@@ -1,7 +1,7 @@
 //! SHM_HUGETLB: who may have huge pages, and whether there are any.
 
 use super::caller::Thread;
-use super::failure::{Failure, Outcome};
+use super::error::{Failure, Outcome};
 use super::host::Host;
 use crate::os::signals::Blocked;
 use crate::os::{elsewhere, huge};

@@ -7,33 +7,35 @@
 //! What can be answered from the table alone takes no lock and blocks no signal: shmget of a key that exists, stat of
 //! a segment that nobody else has attached.
 
-mod attach;
 mod attaches;
 mod caller;
-mod control;
 mod credentials;
+mod error;
 mod exit;
-mod failure;
 mod forking;
-mod get;
 mod host;
 mod huge;
 mod memory;
 pub mod quick;
+mod reap;
 mod resident;
-mod truth;
+mod shmat;
+mod shmctl;
+mod shmdt;
+mod shmget;
 
-pub use attach::{shmat, shmdt};
-pub use control::{
-    Usage, limits, list, lock, may_set_limits, remove, set, set_limit, stat, unlock, usage,
-};
 pub use credentials::before_change as before_change_of_credentials;
+pub use error::{Failure, Outcome, Why};
 pub use exit::at_exit;
-pub use failure::{Failure, Outcome, Why};
 pub use forking::on_fork_prepare;
-pub use get::shmget;
 pub use host::{expect_handlers, on_giving_up_root, on_other_namespaces, rules_for_storage};
 pub use memory::{madvise, may_touch, mmap_fixed, mremap, munmap};
+pub use shmat::shmat;
+pub use shmctl::{
+    Usage, limits, list, lock, may_set_limits, remove, set, set_limit, stat, unlock, usage,
+};
+pub use shmdt::shmdt;
+pub use shmget::shmget;
 
 use crate::storage::slots::Cursor;
 use crate::storage::table::SlotImage;

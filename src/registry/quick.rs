@@ -9,8 +9,8 @@ use super::host::{Host, host_if_open};
 use crate::os::credentials;
 use crate::sysv;
 
-pub use super::control::stat_at_once as stat;
-pub use super::get::{shmget_at_first_place, shmget_at_once as shmget};
+pub use super::shmctl::stat_at_once as stat;
+pub use super::shmget::{shmget_at_first_place, shmget_at_once as shmget};
 
 /// The namespace, if it is open and neither a child has to be noticed nor an orphan to be dropped.
 #[inline(always)]

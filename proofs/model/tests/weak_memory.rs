@@ -217,7 +217,7 @@ fn two_takers_never_both_hold_the_lock() {
     }
 }
 
-/// What `shmget` does, as `registry/get.rs` has it: the file is made without the lock, and the key looked for again.
+/// What `shmget` does, as `registry/shmget.rs` has it: the file is made without the lock, and the key looked for again.
 fn make(namespace: &Namespace, cell: u32, key: i32) -> Option<u32> {
     let me = process(cell);
     let held = namespace.lock(me);

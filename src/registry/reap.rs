@@ -3,7 +3,7 @@
 //! A process that dies says nothing. So whoever needs a count looks first at the processes that it is made of, and
 //! drops what the dead ones had. The count is then what the kernel's would be.
 
-use super::failure::Outcome;
+use super::error::Outcome;
 use super::host::{Host, Local, Session};
 use crate::os::fork::Guard;
 use crate::os::process;

@@ -1,7 +1,7 @@
 //! shmctl, a function per command, and the namespace's limits.
 
 use super::caller::Thread;
-use super::failure::Outcome;
+use super::error::Outcome;
 use super::host::{Session, host, live_locked, words_of};
 use super::{quick, segment};
 use crate::os::process;

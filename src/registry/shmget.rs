@@ -1,7 +1,7 @@
 //! shmget.
 
 use super::caller::Thread;
-use super::failure::{Failure, Outcome, Why};
+use super::error::{Failure, Outcome, Why};
 use super::host::{Host, Session, host};
 use super::{quick, segment};
 use crate::os::{credentials, process};

@@ -1,0 +1,65 @@
+//! shmdt.
+
+use super::error::{Failure, Outcome};
+use super::host::host_if_open;
+use crate::os::{map, process};
+use crate::storage::slots;
+use crate::sysv::{Detach, Errno, Reason, Refusal};
+
+/// `shmdt(2)`: detaches what shmat gave at `addr`.
+pub fn shmdt(addr: u64) -> Outcome<()> {
+    let mut walk = Detach::new(addr)?;
+    let nothing = || {
+        Failure::from(Refusal {
+            errno: Errno::Einval,
+            reason: Reason::NotAttached(addr),
+        })
+    };
+    let host = host_if_open().ok_or_else(nothing)?;
+    // Not worth a cell when there is nothing to detach.
+    if !super::attaches::may_touch(addr, u64::MAX) {
+        return Err(nothing());
+    }
+    let enter = || host.enter_to_let_go().map_err(Failure::of_shmdt);
+    let mut session = enter()?;
+    let slot = session.slot_attached_at(addr).filter(|_| session.counted);
+    if let Some(slot) = slot.filter(|&slot| host.has_lost_attachers(slot)) {
+        drop(session);
+        host.settle_order(slot)?;
+        session = enter()?;
+    }
+    let mut gone = 0;
+    let mut at = session.local.attaches.count_above(addr);
+    // By rising address: the entries are kept by falling address.
+    while let Some(next) = at.checked_sub(1) {
+        at = next;
+        let Some(entry) = session.local.attaches.entries().get(at).copied() else {
+            break;
+        };
+        if walk.is_done(entry.piece.start) {
+            break;
+        }
+        if walk.takes(&entry.piece) {
+            // Refused for a sealed mapping: the kernel's shmdt says 0 then, too, and the attach stays.
+            if map::unmap_segment(entry.piece.start, entry.piece.len).is_ok() {
+                session.local.attaches.remove(at);
+                gone += 1;
+            }
+        }
+    }
+    let id = walk.outcome()?;
+    // Crash here: what is unmapped already is still counted, until this process's cell is reaped.
+    if gone > 0 && session.counted {
+        let held = session.lock();
+        let Some(record) = session.record_of(&held, id) else {
+            return Ok(());
+        };
+        let stamp = Some((host.local.pid(), process::now_secs()));
+        let ended = slots::detach(&held, record, gone, stamp, slots::Last::Claim);
+        drop(held);
+        if let Some(image) = ended {
+            session.bury(&image);
+        }
+    }
+    Ok(())
+}
