@@ -24,19 +24,22 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
     let makes = rules::is_no_lookup(key, shmflg);
     let blocked = makes.then(|| host.namespace.block_all()).transpose()?;
     host.enforce_forced()?;
+    let mut is_new = true;
     if !key.is_private() {
         match index::find(host.namespace.table(), key.0) {
             Lookup::Found(image) => return open_existing(&image, size, shmflg),
             Lookup::Absent => rules::missing_key(key, shmflg)?,
-            Lookup::Busy => {}
+            Lookup::Busy => is_new = false,
         }
     }
     let asked = super::huge::ask(host, shmflg);
     // What cannot be granted is refused before anything is needed for it: also where this process cannot be registered.
-    let limits = host.limits();
-    rules::check_size(size, &limits)?;
-    if rules::check_shmall(size, host.namespace.pages(), &limits).is_ok() {
-        asked?;
+    if is_new {
+        let limits = host.limits();
+        rules::check_size(size, &limits)?;
+        if rules::check_shmall(size, host.namespace.pages(), &limits).is_ok() {
+            asked?;
+        }
     }
     let blocked = match blocked {
         Some(blocked) => blocked,
