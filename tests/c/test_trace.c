@@ -23,7 +23,7 @@ static char *trace_file(void)
 static char traced[1 << 20];
 /*
  * A namespace begins with a sequence number of its own in the upper half of their range, that is with an id between 2^30
- * and 2^31: each such number is counted from the id of the first segment.
+ * and 2^31: each such number is counted from the id of the first segment. Behind a = stand times and the like.
  */
 static void count_from_0(void)
 {
@@ -32,7 +32,7 @@ static void count_from_0(void)
 	char *out = counted;
 	for (const char *in = traced; *in;) {
 		char *end = (char *)in + 1;
-		bool begins = in == traced || !strchr("0123456789abcdefx", in[-1]);
+		bool begins = in == traced || !strchr("0123456789abcdefx=", in[-1]);
 		long n = begins && *in >= '1' && *in <= '9' ? strtol(in, &end, 10) : 0;
 		if (n >= 1l << 30 && n < 1l << 31 && !strchr("xabcdef", *end)) {
 			if (first < 0)
