@@ -21,7 +21,7 @@ TEST(a_liveness_file_that_is_none_is_passed_over)
 		char path[PATH_MAX], *base = own_base();
 		use_base(base, "user");
 		EXPECT_STEPS("get 0\n", "get,0x231,4096,01600");
-		snprintf(path, sizeof path, "%s", in_runtime_dir("live/0"));
+		snprintf(path, sizeof path, "%s", in_runtime_dir("live/1")); /* where the next one would like to be */
 		unlink(path);
 		switch (i) {
 		case 0: MUST(mkfifo(path, 0600)); break;
@@ -33,7 +33,7 @@ TEST(a_liveness_file_that_is_none_is_passed_over)
 			struct sockaddr_un a = { .sun_family = AF_UNIX };
 			int fd = MUST(socket(AF_UNIX, SOCK_STREAM, 0));
 			MUST(chdir(in_runtime_dir("live")));
-			strcpy(a.sun_path, "0");
+			strcpy(a.sun_path, "1");
 			MUST(bind(fd, (struct sockaddr *)&a, sizeof a));
 			close(fd);
 			break;
@@ -62,7 +62,7 @@ TEST_SEVERAL_UIDS(so_is_one_that_is_closed_to_this_user)
 		drop_to(SOMEBODY, SOMEBODY);
 		MUST(chdir("/"));
 		EXPECT_STEPS("get 0\n", "get,0x232,4096,01600");
-		MUST(chmod(in_runtime_dir("live/0"), 0));
+		close(MUST(open(in_runtime_dir("live/1"), O_CREAT | O_EXCL | O_WRONLY, 0)));
 		EXPECT_STEPS("get 0\nat 0\n", "get,0x232,0,0", "at");
 	}
 }
