@@ -8,7 +8,6 @@ use crate::os::brief::BriefLock;
 use crate::os::fork::{ForkLock, Guard, Wiped};
 use crate::os::signals::{self, Blocked, Mask};
 use crate::os::{OsError, atfork, credentials, pages, process, stack, threads};
-use crate::storage::directory::Place;
 use crate::storage::live::{self, Identity};
 use crate::storage::lock::Held;
 use crate::storage::table::SlotImage;
@@ -82,9 +81,9 @@ pub fn host_if_open() -> Option<&'static Host> {
 /// A program that runs as root is about to become another user. In system scope the namespace must be root's to be there for
 /// all, so root makes it while there is one: a daemon that gives up root before its first segment could not.
 pub fn on_giving_up_root() {
-    if HOST.get().is_none() && credentials::euid() == 0 && Place::is_missing_for_all() {
-        // What is in the way is said of the first call.
-        let _ = open();
+    if HOST.get().is_none() && credentials::euid() == 0 {
+        let _blocked = Blocked::all();
+        Namespace::make_for_all(&rules_for_storage());
     }
 }
 

@@ -99,15 +99,15 @@ impl Place {
         Ok(place)
     }
 
-    /// Whether the settings ask for system scope, and there is no runtime directory for it yet.
+    /// The place, if the settings ask for system scope and there is no runtime directory for it yet.
     #[inline(never)]
-    pub fn is_missing_for_all() -> bool {
+    pub(super) fn missing_for_all() -> Option<Place> {
         if env::is_secure() || !matches!(scope_setting(), Ok((Scope::System, _))) {
-            return false;
+            return None;
         }
-        Place::choose().is_ok_and(|mut place| {
-            place.check_base().is_ok() && place.check_directory() == Ok(None)
-        })
+        let mut place = Place::choose().ok()?;
+        place.check_base().ok()?;
+        (place.check_directory() == Ok(None)).then_some(place)
     }
 
     fn set_directory(&mut self, base: Path, name: &[u8]) -> Stored<()> {

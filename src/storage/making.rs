@@ -26,6 +26,19 @@ impl Namespace {
         )
     }
 
+    /// Makes the namespace in system scope, if the settings ask for that and there is none; it is not opened. Signals are
+    /// blocked.
+    #[inline(never)]
+    pub fn make_for_all(rules: &Rules) {
+        if let Some(place) = Place::missing_for_all() {
+            // What is in the way is said of the first call.
+            let _ = elsewhere::perform(
+                || place.make(|hidden, built| make_table(hidden, built, rules)),
+                |answer| answer.as_ref().err().and_then(Obstacle::os_error),
+            );
+        }
+    }
+
     #[inline(never)]
     fn open_here(rules: &Rules) -> Stored<Namespace> {
         let mut place = Place::choose()?;
