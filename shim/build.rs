@@ -13,24 +13,19 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
-    // Rust's own choice of a linker depends on its version and on the architecture; that they all lay the library out
-    // alike is worth more than the moment that another one saves.
+    // Rust's own choice of a linker depends on its version and on the architecture; this one puts text and constants in one
+    // mapping.
     if links_with("bfd") {
         println!("cargo:rustc-cdylib-link-arg=-fuse-ld=bfd");
-        if let Ok(here) = env::var("CARGO_MANIFEST_DIR") {
-            println!("cargo:rerun-if-changed=fork.ld");
-            println!("cargo:rustc-cdylib-link-arg=-T{here}/fork.ld");
-        }
     }
     // The smaller of the two symbol tables is the one that every loader of today reads.
     println!("cargo:rustc-cdylib-link-arg=-Wl,--hash-style=gnu");
     // Text and constants are one mapping: each one more costs every start and every fork.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,noseparate-code");
-    // A part of the data that is made read-only after the load is a mapping of its own, too. It would protect little: what
-    // this library calls libc by (`src/next.rs`) is found when it is needed, and has to stay writable.
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,norelro");
-    // Whole pages first: then what is written at every start lies on one page, and the rest on pages that few touch.
-    println!("cargo:rustc-cdylib-link-arg=-Wl,--sort-section=alignment");
+    // What the dynamic linker has filled in is read-only from then on.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,relro,-z,now");
+    // Our constructor runs before all others: it registers the fork handlers, which must be the innermost.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,initfirst");
     if env::var("CARGO_CFG_TARGET_ENV").as_deref() != Ok("gnu") {
         return;
     }

@@ -9,7 +9,6 @@ use shmshim_core::registry::{self, Outcome, quick};
 use shmshim_core::sysv::{self, Command, Errno, flags};
 
 use crate::abi::{Plain, ShmInfo, ShmidDs, Shminfo};
-use crate::cancel::uncancelled;
 use crate::trace::{self, Answer, Call, Told};
 use crate::{border, procfs};
 
@@ -161,18 +160,13 @@ extern "C" fn shmget_further_on(key: key_t, size: size_t, shmflg: c_int) -> c_in
             None => {}
         }
     }
-    shmget_uncancelled(key, size, shmflg)
+    shmget_in_full(key, size, shmflg)
 }
 
 #[inline(always)]
 fn refused_at_once(refused: Errno) -> c_int {
     errno::set(refused.raw());
     -1
-}
-
-#[inline(never)]
-extern "C" fn shmget_uncancelled(key: key_t, size: size_t, shmflg: c_int) -> c_int {
-    uncancelled(|| shmget_in_full(key, size, shmflg))
 }
 
 #[inline(never)]
@@ -222,12 +216,12 @@ pub fn shmctl(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int {
     let local = 0;
     let frame = Frame::of(&local);
     if is_plain() && matches!(cmd & !IPC_64, flags::IPC_STAT | flags::SHM_STAT) {
-        let answer = uncancelled(|| stat_at_once(shmid, cmd & !IPC_64, buf as u64, frame));
+        let answer = stat_at_once(shmid, cmd & !IPC_64, buf as u64, frame);
         if answer >= 0 {
             return answer;
         }
     }
-    uncancelled(|| shmctl_in_full(shmid, cmd, buf, frame))
+    shmctl_in_full(shmid, cmd, buf, frame)
 }
 
 /// IPC_STAT or SHM_STAT, if it can be answered at once: the answer, else -1.

@@ -11,13 +11,12 @@
 #![allow(missing_docs)] // The names are libc's, and so is their documentation.
 
 use libc::{
-    FILE, c_char, c_int, c_long, c_ulong, c_void, gid_t, key_t, mode_t, off_t, sighandler_t,
-    size_t, ssize_t, uid_t,
+    FILE, c_char, c_int, c_long, c_ulong, c_void, gid_t, key_t, mode_t, off_t, size_t, ssize_t,
+    uid_t,
 };
 
-use crate::cancel::uncancelled;
 use crate::hook::hook;
-use crate::{calls, handlers, identity, memory, passed_on, procfs};
+use crate::{calls, identity, memory, passed_on, procfs};
 
 // What it is all about.
 hook! {
@@ -28,13 +27,13 @@ hook! {
 
 hook! {
     unsafe fn shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> *mut c_void => our_shmat {
-        uncancelled(|| calls::shmat(shmid, shmaddr, shmflg))
+        calls::shmat(shmid, shmaddr, shmflg)
     }
 }
 
 hook! {
     unsafe fn shmdt(shmaddr: *const c_void) -> c_int => our_shmdt {
-        uncancelled(|| calls::shmdt(shmaddr))
+        calls::shmdt(shmaddr)
     }
 }
 
@@ -259,20 +258,6 @@ hook! {
     }
 }
 
-hook! {
-    unsafe fn sigaction(number: c_int, action: *const libc::sigaction, old: *mut libc::sigaction) -> c_int => our_sigaction {
-        // SAFETY: as above.
-        unsafe { handlers::sigaction(number, action, old) }
-    }
-}
-
-hook! {
-    unsafe fn signal(number: c_int, handler: sighandler_t) -> sighandler_t => our_signal {
-        // SAFETY: as above.
-        unsafe { handlers::signal(number, handler) }
-    }
-}
-
 // All of these by number: libseccomp, setuid of one thread. Elsewhere the core itself enters the kernel by it.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 hook! {
@@ -356,48 +341,6 @@ mod gnu {
         unsafe fn fopen64(path: *const c_char, mode: *const c_char) -> *mut FILE => our_fopen64 {
             // SAFETY: as above.
             unsafe { procfs::hooks::fopen64(path, mode) }
-        }
-    }
-
-    hook! {
-        unsafe fn bsd_signal(number: c_int, handler: sighandler_t) -> sighandler_t => our_bsd_signal {
-            // SAFETY: as above.
-            unsafe { handlers::bsd_signal(number, handler) }
-        }
-    }
-
-    hook! {
-        unsafe fn ssignal(number: c_int, handler: sighandler_t) -> sighandler_t => our_ssignal {
-            // SAFETY: as above.
-            unsafe { handlers::ssignal(number, handler) }
-        }
-    }
-
-    hook! {
-        unsafe fn sysv_signal(number: c_int, handler: sighandler_t) -> sighandler_t => our_sysv_signal {
-            // SAFETY: as above.
-            unsafe { handlers::sysv_signal(number, handler) }
-        }
-    }
-
-    hook! {
-        unsafe fn __sysv_signal(number: c_int, handler: sighandler_t) -> sighandler_t => our_sysv_signal_inner {
-            // SAFETY: as above.
-            unsafe { handlers::__sysv_signal(number, handler) }
-        }
-    }
-
-    hook! {
-        unsafe fn sigset(number: c_int, handler: sighandler_t) -> sighandler_t => our_sigset {
-            // SAFETY: as above.
-            unsafe { handlers::sigset(number, handler) }
-        }
-    }
-
-    hook! {
-        unsafe fn __sigaction(number: c_int, action: *const libc::sigaction, old: *mut libc::sigaction) -> c_int => our_sigaction_inner {
-            // SAFETY: as above.
-            unsafe { handlers::__sigaction(number, action, old) }
         }
     }
 }

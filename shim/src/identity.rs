@@ -10,9 +10,8 @@ use libc::{gid_t, mode_t, uid_t};
 use shmshim_core::os::{credentials, errno, raw, seccomp};
 use shmshim_core::registry;
 
-use crate::cancel::uncancelled;
 use crate::next::next;
-use crate::{border, handlers, passed_on};
+use crate::{border, passed_on};
 
 /// When there is no such function behind ours: only a stranger libc can lack one of these.
 fn not_there() -> c_int {
@@ -30,7 +29,7 @@ macro_rules! changes_identity {
             let Some(real) = next!(always $name: unsafe extern "C" fn($($kind),*) -> c_int) else {
                 return not_there();
             };
-            uncancelled(|| $before());
+            $before();
             credentials::forget();
             // SAFETY: the caller's promise is passed on.
             let answer = unsafe { real($($arg),*) };
@@ -149,10 +148,10 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
         | libc::SYS_setns => {
             match number {
                 libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => {
-                    uncancelled(|| before_a_change_of_uid());
+                    before_a_change_of_uid();
                 }
-                libc::SYS_unshare | libc::SYS_setns => uncancelled(|| before_other_namespaces()),
-                _ => uncancelled(|| before_a_change_of_gid()),
+                libc::SYS_unshare | libc::SYS_setns => before_other_namespaces(),
+                _ => before_a_change_of_gid(),
             }
             // Of this thread alone.
             credentials::never_remember();
@@ -182,11 +181,6 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
             let answer = unsafe { real(number, a, b, c, d, e, f) };
             credentials::forget_umask();
             answer
-        }
-        libc::SYS_rt_sigaction => {
-            handlers::expect(b as usize);
-            // SAFETY: the caller's promise is passed on.
-            unsafe { real(number, a, b, c, d, e, f) }
         }
         _ => {
             // SAFETY: the caller's promise is passed on.

@@ -8,20 +8,19 @@
 //! | `exports.rs` | every symbol that is exported, at one glance |
 //! | `hook.rs`, `next.rs` | how a symbol is exported, and how the function behind it is found |
 //! | `border.rs` | no panic gets past it |
-//! | `cancel.rs` | no thread is cancelled inside it |
 //! | `calls.rs` | shmget, shmat, shmdt, shmctl |
 //! | `abi.rs` | the structures that shmctl copies |
 //! | `memory.rs` | munmap, mremap, mmap, madvise, when they concern an attach |
-//! | `handlers.rs` | signal handlers are about to be installed |
 //! | `identity.rs` | setuid and its like, seccomp: what the core must know of |
 //! | `passed_on.rs` | semget, msgget and bare system calls, which are the kernel's: the trace says so |
 //! | `runtime.rs` | memcpy and what else would be libc's, or the host's |
 //! | `procfs/` | the files in `/proc` that show shared memory and its limits |
 //! | `trace/` | `SHMSHIM_TRACE` |
 //!
-//! **At load** nothing happens but what the dynamic linker does, except in a program with more rights than whoever started
-//! it: there our variables leave the environment, so that what it starts with those rights does not heed them either. A call may come before any constructor has run
-//! and after every destructor has, so nothing depends on one: whatever is needed is made at first use.
+//! **At load** nothing happens but what the dynamic linker does, and that the fork handlers are registered. (In a program
+//! with more rights than its caller our variables leave the environment: what it starts with those rights must not heed
+//! them.) A call may come before any constructor has run and after every destructor has, so nothing else depends on one:
+//! whatever is needed is made at first use.
 //!
 //! **Reentrancy.** The memory and file functions are called from inside `malloc`, from inside the dynamic linker
 //! and from signal handlers. Where they do not concern us (nearly always) they take no lock, allocate nothing,
@@ -35,9 +34,7 @@
 mod abi;
 mod border;
 mod calls;
-mod cancel;
 mod exports;
-mod handlers;
 mod hook;
 mod identity;
 mod memory;
@@ -51,12 +48,13 @@ mod trace;
 
 use shmshim_core::os::env;
 
-/// Runs at load.
+/// Runs before every other library's constructors (`-z initfirst`), so that our fork handlers are the innermost.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static AT_LOAD: extern "C" fn() = at_load;
 
 extern "C" fn at_load() {
+    shmshim_core::registry::install_handlers();
     if env::is_secure() {
         env::remove_all(c"SHMSHIM_");
     }
@@ -70,7 +68,6 @@ static AT_EXIT: extern "C" fn() = at_exit;
 extern "C" fn at_exit() {
     // Most programs never come here for anything: they pay one load.
     if border::was_reached() {
-        procfs::pending::apply();
-        border::catch(shmshim_core::registry::at_exit);
+        border::catch(|| shmshim_core::registry::at_exit(procfs::pending::apply));
     }
 }

@@ -11,7 +11,6 @@ use shmshim_core::os::{errno, raw};
 use shmshim_core::registry;
 
 use crate::border;
-use crate::cancel::uncancelled;
 use crate::next::next;
 
 /// mmap(2): never replaces what is there. Stronger than `MAP_FIXED`.
@@ -74,7 +73,7 @@ fn around<T: Copy + PartialEq>(
 #[inline]
 pub unsafe fn munmap(addr: *mut c_void, length: size_t) -> c_int {
     if registry::may_touch(addr as u64, length as u64) {
-        return uncancelled(|| unmap_attach(addr, length));
+        return unmap_attach(addr, length);
     }
     // SAFETY: the caller's promise is passed on.
     unsafe { real_munmap(next_munmap(), addr, length) }
@@ -129,7 +128,7 @@ pub unsafe fn mremap(
     let concerns = registry::may_touch(old as u64, old_length.max(1) as u64)
         || flags & libc::MREMAP_FIXED != 0 && registry::may_touch(new as u64, new_length as u64);
     if concerns {
-        return uncancelled(|| remap_attach(old, old_length, new_length, flags, new));
+        return remap_attach(old, old_length, new_length, flags, new);
     }
     // SAFETY: the caller's promise is passed on.
     unsafe { real_mremap(next_mremap(), old, old_length, new_length, flags, new) }
@@ -224,7 +223,7 @@ macro_rules! mmap {
             offset: $offset,
         ) -> *mut c_void {
             if replaces(flags) && registry::may_touch(addr as u64, length as u64) {
-                return uncancelled(|| $over(addr, length, prot, flags, fd, offset));
+                return $over(addr, length, prot, flags, fd, offset);
             }
             // SAFETY: the caller's promise is passed on.
             unsafe { $real($next(), addr, length, prot, flags, fd, offset) }
@@ -305,7 +304,7 @@ fn kernel_mmap(offset: i64) -> (libc::c_long, usize) {
 pub unsafe fn madvise(addr: *mut c_void, length: size_t, advice: c_int) -> c_int {
     let inheritance = advice == libc::MADV_DONTFORK || advice == libc::MADV_DOFORK;
     if inheritance && registry::may_touch(addr as u64, length as u64) {
-        return uncancelled(|| advise_attach(addr, length, advice));
+        return advise_attach(addr, length, advice);
     }
     // SAFETY: the caller's promise is passed on.
     unsafe { real_madvise(next_madvise(), addr, length, advice) }

@@ -33,14 +33,11 @@ pub trait Handlers {
     fn prepare();
     /// In the parent, after, whether it worked or not.
     fn parent();
-    /// In the child. To be inlined: see [`install`].
+    /// In the child.
     fn child();
 }
 
 /// Installs `H`'s handlers for every `fork` from now on.
-///
-/// What runs in the child lies together, at the beginning of the library's code (`shim/fork.ld`): a child has none of it
-/// in its page tables yet, and one page fault brings it.
 pub fn install<H: Handlers>() -> OsResult<()> {
     unsafe extern "C" {
         safe fn pthread_atfork(
@@ -55,7 +52,6 @@ pub fn install<H: Handlers>() -> OsResult<()> {
     extern "C" fn parent<H: Handlers>() {
         H::parent();
     }
-    #[cfg_attr(target_os = "linux", unsafe(link_section = ".text.hot.fork"))]
     extern "C" fn child<H: Handlers>() {
         H::child();
     }

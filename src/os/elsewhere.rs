@@ -20,8 +20,7 @@ struct Errand<'a> {
     running: AtomicU32,
 }
 
-/// Runs `work`; when the host's limits are in its way, once more where they do not apply. Signals must be blocked if the
-/// work makes a file grow (SIGXFSZ), and otherwise unless the host has no handlers.
+/// Runs `work`; when the host's limits are in its way, once more where they do not apply. Signals are blocked.
 pub fn with_descriptor<R: Send>(work: impl FnMut() -> OsResult<R> + Send) -> OsResult<R> {
     perform(work, |answer| answer.as_ref().err().copied())
 }

@@ -138,11 +138,6 @@ pub fn open_following(path: &CStr, flags: i32) -> OsResult<Fd> {
     )
 }
 
-/// Opens what the text at `addr` names, which may lead nowhere by now (`EFAULT`).
-pub(super) fn open_text(addr: usize, flags: i32) -> OsResult<Fd> {
-    open_at(libc::AT_FDCWD, addr, flags | ALWAYS, 0)
-}
-
 pub(super) fn open_at(dir: i32, path: usize, flags: i32, mode: u32) -> OsResult<Fd> {
     loop {
         // SAFETY: the kernel only reads the path, and finds out itself how far it can.

@@ -42,37 +42,6 @@ impl<const BYTES: usize> SharedMap<BYTES> {
         })
     }
 
-    /// Moves the mapping in front of `len` fresh bytes of private memory, whose address is returned. Those stay when the
-    /// mapping goes. `EINVAL` where its last page has room behind it.
-    pub fn move_before(&mut self, len: usize) -> OsResult<NonNull<u8>> {
-        if BYTES % super::process::page_size() != 0 {
-            return Err(super::OsError(libc::EINVAL));
-        }
-        let room = pages::map_private(BYTES + len)?;
-        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-        // SAFETY: a mapping of our own that is borrowed exclusively moves over fresh pages that nobody knows of.
-        let moved = unsafe {
-            raw::call(
-                libc::SYS_mremap,
-                [
-                    self.start.as_ptr() as usize,
-                    BYTES,
-                    BYTES,
-                    flags as usize,
-                    room.as_ptr() as usize,
-                    0,
-                ],
-            )
-        };
-        if let Err(error) = moved {
-            pages::unmap(room, BYTES + len);
-            return Err(error);
-        }
-        self.start = room;
-        // SAFETY: in bounds of the room.
-        Ok(unsafe { room.add(BYTES) })
-    }
-
     /// All of it.
     #[inline(always)]
     pub fn whole(&self) -> Block<'_, BYTES> {

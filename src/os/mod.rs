@@ -10,11 +10,9 @@
 //! - **No allocation from the host's heap.** A call may arrive in a signal handler that interrupted `malloc`.
 //!   What must grow lives in pages of our own ([`pages`]).
 
-pub mod ahead;
 pub mod append;
 pub mod atfork;
 pub mod atomic;
-pub mod brief;
 pub mod credentials;
 pub mod dir;
 pub mod elsewhere;
@@ -33,6 +31,7 @@ pub mod seccomp;
 pub mod signals;
 pub mod stack;
 pub mod threads;
+pub mod timed_lock;
 pub mod usermem;
 pub mod userns;
 

@@ -1,6 +1,6 @@
 //! Which thread this is, and whether there are others.
 
-use super::{OsError, errno, raw};
+use super::errno;
 use core::ffi::c_char;
 use core::sync::atomic::{
     AtomicPtr,
@@ -39,60 +39,6 @@ pub fn mark() -> usize {
         target_arch = "aarch64"
     )))]
     errno::address()
-}
-
-/// A place on the stack that the caller runs on.
-#[inline(always)]
-pub fn stack_place() -> usize {
-    let here = 0u8;
-    &raw const here as usize
-}
-
-/// Whether the caller may be a signal handler that has interrupted what ran at `place` of a stack: it has a stack of its own
-/// for signals, or runs further down the same one, with nothing unmapped between.
-pub fn may_have_interrupted(place: usize) -> bool {
-    const STEP: usize = 64;
-    /// As far as is looked.
-    const FAR: usize = 16 << 20;
-    let here = stack_place();
-    if is_on_signal_stack() {
-        return true;
-    }
-    if here > place {
-        return false;
-    }
-    let page = super::process::page_size();
-    let mut at = here / page * page;
-    while at < place && at.saturating_sub(here) < FAR {
-        let pages = (place - at).div_ceil(page).min(STEP);
-        let mut resident = [0u8; STEP];
-        // SAFETY: asks only; one byte for each page.
-        let asked = unsafe {
-            raw::call(
-                libc::SYS_mincore,
-                [at, pages * page, &raw mut resident as usize, 0, 0, 0],
-            )
-        };
-        if asked == Err(OsError(libc::ENOMEM)) {
-            return false;
-        }
-        at += pages * page;
-    }
-    true
-}
-
-/// Whether the caller runs on the stack that the thread has set aside for signals.
-fn is_on_signal_stack() -> bool {
-    // SAFETY: plain data, of which zeros are a value.
-    let mut stack: libc::stack_t = unsafe { core::mem::zeroed() };
-    // SAFETY: asks only; the answer goes into a live local.
-    let asked = unsafe {
-        raw::call(
-            libc::SYS_sigaltstack,
-            [0, &raw mut stack as usize, 0, 0, 0, 0],
-        )
-    };
-    asked.is_ok() && stack.ss_flags & libc::SS_ONSTACK != 0
 }
 
 /// Whether it is certain that the process has no thread but this one. Costs two loads.

@@ -49,7 +49,6 @@ pub struct Attaches {
     entries: PageVec<Entry>,
     wiped: Wiped,
     next_attach: u32,
-    changes: u64,
     plan_number: u32,
     /// Where the kernel has put an attach last, and how long that was.
     chosen: (u64, u64),
@@ -62,7 +61,6 @@ impl Attaches {
             entries: PageVec::new(),
             wiped,
             next_attach: 0,
-            changes: 0,
             plan_number: 0,
             chosen: (0, 0),
         }
@@ -117,13 +115,7 @@ impl Attaches {
             .partition_point(|other| other.piece.start > entry.piece.start);
         let fits = self.entries.insert(at, entry);
         debug_assert!(fits, "room is reserved before anything is mapped");
-        self.changes += 1;
         self.note_range();
-    }
-
-    /// How often pieces have come or gone.
-    pub fn changes(&self) -> u64 {
-        self.changes
     }
 
     /// Where the kernel has put an attach last, if that had this length; else 0. Whoever attaches and detaches in turn finds
@@ -141,7 +133,6 @@ impl Attaches {
     /// Removes the piece at `index`.
     pub fn remove(&mut self, index: usize) {
         self.entries.remove(index);
-        self.changes += 1;
         self.note_range();
     }
 

@@ -164,7 +164,10 @@ fn errno_of(obstacle: &Obstacle) -> i32 {
         | Obstacle::BadSetting { .. } => Errno::Eacces.raw(),
         // As of a segment that was removed: shmat alone finds out.
         Obstacle::FileGone { .. } => Errno::Eidrm.raw(),
-        Obstacle::NoRoom { .. } | Obstacle::TableFull { .. } => Errno::Enomem.raw(),
+        // For the moment: the same call may succeed later.
+        Obstacle::NoRoom { .. } | Obstacle::TableFull { .. } | Obstacle::Kept { .. } => {
+            Errno::Enomem.raw()
+        }
         Obstacle::System { error, .. } | Obstacle::Call { error, .. } => errno_of_os(*error),
     }
 }

@@ -1,7 +1,9 @@
 //! The end of the process, as far as it announces itself.
 
-use super::host::{host_if_open, live_locked};
+use super::error::Outcome;
+use super::host::{Host, host_if_open, live_locked};
 use crate::os::process;
+use crate::os::timed_lock::WithinASecond;
 use crate::storage::layout::FLAG_UNLINKED;
 use crate::storage::slots;
 use crate::sysv::{self, flags::SHM_DEST};
@@ -12,29 +14,27 @@ use crate::sysv::{self, flags::SHM_DEST};
 /// another program, the next one who looks does what is left to do.
 ///
 /// Everything else stays as it is: other threads and later destructors may still use what is attached.
-pub fn at_exit() {
-    let Some(host) = host_if_open().filter(|host| host.has_attaches()) else {
-        return;
-    };
-    // In any case: another thread may install the first handler meanwhile.
-    let Ok(_blocked) = host.namespace.block_all() else {
-        return;
-    };
-    // exit() from a signal handler may have interrupted one of our own calls: then let it be. Other threads go on.
-    let Some(mut local) = host.local.lock_soon() else {
-        return;
-    };
-    let Some(me) = host.me() else { return };
-    if !host.local.is_settled() {
-        host.settle_in(me, &mut local);
+///
+/// `before` is called first. Together they wait for no lock for longer than a second.
+pub fn at_exit(before: impl FnOnce()) {
+    let _short = WithinASecond::begin();
+    before();
+    if let Some(host) = host_if_open().filter(|host| host.has_attaches() && host.me().is_some()) {
+        // Whatever refuses it, the next one who looks does what is left to do.
+        let _ = announce(host);
     }
+}
+
+fn announce(host: &'static Host) -> Outcome<()> {
+    let session = host.enter()?;
     let now = process::now_secs();
-    for entry in local.attaches.entries() {
+    for entry in session.local.attaches.entries() {
         let id = entry.piece.id;
-        let Some(record) = local.attaches.record_of(id.slot()) else {
+        let Some(record) = session.local.attaches.record_of(id.slot()) else {
             continue;
         };
-        let held = host.namespace.lock(me);
+        let me = session.me;
+        let held = session.lock()?;
         let Some(image) = live_locked(&held, id) else {
             continue;
         };
@@ -56,7 +56,8 @@ pub fn at_exit() {
         drop(held);
         // Crash here: the segment goes with this process, and the file then, if it is still there.
         if host.namespace.unlink_segment_file(&image).is_err() {
-            slots::clear_flags(&host.namespace.lock(me), id.slot(), FLAG_UNLINKED);
+            slots::clear_flags(&session.lock()?, id.slot(), FLAG_UNLINKED);
         }
     }
+    Ok(())
 }

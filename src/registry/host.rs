@@ -4,16 +4,15 @@ use super::attaches::{Attaches, WIPED_WORDS};
 use super::error::Outcome;
 use super::forking;
 use super::resident::Known;
-use crate::os::brief::BriefLock;
-use crate::os::fork::{ForkLock, Guard, Wiped};
-use crate::os::signals::{self, Blocked, Mask};
-use crate::os::{OsError, atfork, credentials, pages, process, stack, threads};
+use crate::os::fork::{ForkLock, Guard, HeldBy, Wiped};
+use crate::os::signals::{Blocked, Mask};
+use crate::os::timed_lock::{Deadline, NAP_NANOS, TimedLock};
+use crate::os::{OsError, credentials, pages, process, stack, threads};
 use crate::storage::live::{self, Identity};
 use crate::storage::lock::Held;
 use crate::storage::table::SlotImage;
-use crate::storage::{LimitWords, Namespace, Obstacle, Rules, Unlinking, slots};
+use crate::storage::{LimitWords, Namespace, Obstacle, Rules, Stored, Unlinking, slots};
 use crate::sysv::{self, Limits, SLOTS, ShmId};
-use core::sync::atomic::{AtomicBool, Ordering};
 use once_cell::race::OnceRef;
 
 const _: () = assert!(SLOTS == crate::storage::layout::SLOTS);
@@ -58,8 +57,7 @@ const _: () = assert!(size_of::<Host>() < 2048, "it leaves room for the attaches
 
 static HOST: OnceRef<'static, Host> = OnceRef::new();
 /// Held while the namespace is opened in a program of several threads, and over a fork that comes before that.
-pub(super) static OPENING: BriefLock = BriefLock::free();
-static HANDLERS_INSTALLED: AtomicBool = AtomicBool::new(false);
+pub(super) static OPENING: TimedLock = TimedLock::free();
 
 /// This process's namespace; opened, or made, at first use. Of two threads that come first at once the second waits, for a
 /// second at most. A failure is not remembered.
@@ -102,23 +100,19 @@ fn open() -> Outcome<&'static Host> {
         return stack::on_own(open_undisturbed);
     }
     // A fork of another thread waits until what is opened here is closed.
-    install_handlers_among_threads();
     OPENING.take();
     let opened = match HOST.get() {
         Some(host) => Ok(host),
         None => stack::on_own(open_undisturbed),
     };
-    OPENING.let_go();
+    OPENING.release();
     opened
 }
 
 fn open_undisturbed() -> Outcome<&'static Host> {
     let call = |doing| move |error: OsError| Obstacle::Call { doing, error };
-    let mut namespace = Namespace::open(&rules_for_storage())?;
-    let behind_the_table = |len| namespace.move_table_before(len);
-    let local = ForkLock::behind_slash(WIPED_WORDS, behind_the_table, Local::new)
-        // A confined program may not be allowed to move it.
-        .or_else(|_| ForkLock::new(WIPED_WORDS, Local::new))
+    let namespace = Namespace::open(&rules_for_storage())?;
+    let local = ForkLock::new(WIPED_WORDS, Local::new)
         .map_err(call("set memory aside that children find empty"))?;
     let (host, room) = pages::leak_with_room(Host {
         namespace,
@@ -126,7 +120,9 @@ fn open_undisturbed() -> Outcome<&'static Host> {
         resident: Known::new(),
     })
     .map_err(call("set memory aside"))?;
-    host.local.lock().attaches.use_room(room);
+    if let Ok(mut local) = host.local.lock_soon() {
+        local.attaches.use_room(room);
+    }
     // Known from now on: the child of a vfork can be told from this process.
     host.local.pid();
     match HOST.set(host) {
@@ -136,56 +132,15 @@ fn open_undisturbed() -> Outcome<&'static Host> {
     }
 }
 
-/// The host is about to install a signal handler: from now on our calls block signals. Returns when no thread is inside one
-/// that does not, or after some seconds; the next to install one waits again then, and handlers that meet such a call are
-/// refused, as if nobody had seen them come.
-pub fn expect_handlers() {
-    if signals::all_block() {
-        return;
-    }
-    signals::note_handler();
-    if let Some(host) = host_if_open() {
-        let _blocked = Blocked::all();
-        // A handler that was installed past us cannot wait for what it has interrupted.
-        if host.local.is_held_below() || !host.local.calls_are_over() {
-            return;
-        }
-    }
-    signals::note_all_block();
-}
-
+/// Why the in-process lock cannot be had.
 #[cold]
-fn reentered() -> Obstacle {
-    Obstacle::Call {
-        doing: "serve a signal handler that this library did not see being installed",
-        error: OsError(libc::EBUSY),
-    }
-}
-
-/// Installs the fork handlers, once: before the first attach, for without any there is nothing that a child inherits, and
-/// in a program of several threads before the first call that opens a file.
-///
-/// A fork that another thread is in the middle of at that moment runs no handler of ours. Its child has no attach, or
-/// one whose address it cannot know yet; if it ever makes a call it counts what it finds, as a child of a raw clone.
-pub fn install_handlers() -> Outcome<()> {
-    if HANDLERS_INSTALLED.swap(true, Ordering::Relaxed) {
-        return Ok(());
-    }
-    atfork::install::<forking::Forks>().map_err(|error| {
-        HANDLERS_INSTALLED.store(false, Ordering::Relaxed);
-        let doing = "install fork handlers";
-        Obstacle::Call { doing, error }.into()
-    })
-}
-
-/// Installs the fork handlers at once in a program of several threads: they wait for a call that another thread is in the
-/// middle of, so that no child keeps a descriptor that is open meanwhile, or the lock of a liveness file with it.
-#[inline]
-fn install_handlers_among_threads() {
-    if !threads::is_alone() && !HANDLERS_INSTALLED.load(Ordering::Relaxed) {
-        // Without them a fork in the midst of this call may leave a descriptor to its child, which is no reason to fail now.
-        let _ = install_handlers();
-    }
+fn is_held(by: HeldBy) -> Obstacle {
+    let doing = match by {
+        HeldBy::Oneself => "serve a call that comes out of another one of the same thread",
+        HeldBy::Another => "wait any longer for the call of another thread",
+    };
+    let error = OsError(libc::EBUSY);
+    Obstacle::Call { doing, error }
 }
 
 /// What storage must know of the rules.
@@ -216,19 +171,26 @@ pub fn words_of(limits: &Limits) -> LimitWords {
     }
 }
 
-/// A call that may change something: signals blocked (unless the host has no handlers), the in-process lock held, this
-/// process registered.
+/// A call that may change something: signals blocked, the in-process lock held, this process registered.
 pub struct Session {
     /// This process.
     pub host: &'static Host,
     /// Its cell.
     pub me: Identity,
-    /// Whether it has one: see [`Host::enter_to_let_go`].
+    /// Whether it has one, and the table can be changed: see [`Host::enter_to_follow`].
     pub counted: bool,
     /// What the lock guards.
     pub local: Guard<'static, Local>,
     // Dropped last: signals stay blocked until the lock is free.
     _blocked: Blocked,
+}
+
+/// The in-process lock, taken: with the signals blocked, and why the table's lock cannot be had, if it cannot.
+pub(super) struct Entered {
+    pub(super) local: Guard<'static, Local>,
+    pub(super) kept: Option<Obstacle>,
+    // Dropped last, as in a session.
+    pub(super) blocked: Blocked,
 }
 
 impl Host {
@@ -249,60 +211,180 @@ impl Host {
         self.enter_blocked(blocked)
     }
 
+    /// [`Namespace::block`] for a call that will change something and looks at others first: nobody keeps the table's lock, so
+    /// that nothing in that look has to wait with the signals blocked.
+    #[inline]
+    pub fn block(&'static self) -> Outcome<Blocked> {
+        let blocked = self.namespace.block()?;
+        if self.namespace.is_unlocked() {
+            return Ok(blocked);
+        }
+        let Entered { blocked, kept, .. } = self.take_locks_patiently(blocked)?;
+        match kept {
+            None => Ok(blocked),
+            Some(kept) => Err(kept.into()),
+        }
+    }
+
+    /// [`Host::enter`], in a look that has blocked the signals: they are let through while a lock is waited for.
+    pub fn enter_from(&'static self, blocked: Option<Blocked>) -> Outcome<Session> {
+        drop(blocked);
+        self.enter()
+    }
+
     /// Goes on with a call that has blocked the signals before it looked at the table ([`Namespace::block`]).
     pub fn enter_blocked(&'static self, blocked: Blocked) -> Outcome<Session> {
-        self.enter_as(blocked, true)
+        let mut entered = self.take_locks(blocked)?;
+        if let Some(kept) = entered.kept {
+            return Err(kept.into());
+        }
+        let me = self.begin(&mut entered.local)?;
+        Ok(self.session(entered, Some(me)))
     }
 
-    /// Begins a call that lets go of something, which must work in a process that cannot be registered, for want of
-    /// room: in a child that has inherited what it lets go of. Then it is counted nowhere, the table is not touched,
-    /// and its own books are all there is to change.
-    pub fn enter_to_let_go(&'static self) -> Outcome<Session> {
+    /// Begins a detach, which must work in a process that cannot be registered, for want of room: in a child that has
+    /// inherited what it detaches. Then it is counted nowhere, the table is not touched, and its own books are all there is
+    /// to change.
+    pub fn enter_to_detach(&'static self) -> Outcome<Session> {
         let blocked = self.namespace.block()?;
-        self.enter_as(blocked, false)
+        let mut entered = self.take_locks(blocked)?;
+        if let Some(kept) = entered.kept {
+            return Err(kept.into());
+        }
+        let me = self.begin(&mut entered.local).ok();
+        Ok(self.session(entered, me))
     }
 
-    fn enter_as(&'static self, blocked: Blocked, to_be_counted: bool) -> Outcome<Session> {
-        install_handlers_among_threads();
-        if !signals::all_block() && self.local.is_held_below() {
-            return Err(reentered().into());
-        }
-        let (blocked, mut local) = self.local.lock_or_block(blocked);
-        let me = match self.local.identity() {
-            0 => match self.begin_as_new(&mut local) {
-                Ok(me) => Some(me),
-                Err(failure) if to_be_counted => return Err(failure),
-                Err(_) => None,
-            },
-            packed => Some(Identity::from_packed(packed)),
+    /// Begins a call that only follows what the program does to its mappings, which cannot be refused: likewise, and when
+    /// somebody keeps the table's lock what is missing there is entered by a later call.
+    pub fn enter_to_follow(&'static self) -> Outcome<Session> {
+        let blocked = self.namespace.block()?;
+        let mut entered = self.take_locks(blocked)?;
+        let me = match entered.kept {
+            Some(_) => {
+                self.namespace.note_unfinished();
+                None
+            }
+            None => self.begin(&mut entered.local).ok(),
         };
-        if let Some(me) = me.filter(|_| !self.local.is_settled()) {
-            self.settle_in(me, &mut local);
-        }
-        Ok(Session {
+        Ok(self.session(entered, me))
+    }
+
+    fn session(&'static self, entered: Entered, me: Option<Identity>) -> Session {
+        Session {
             host: self,
             me: me.unwrap_or(Identity::from_packed(0)),
             counted: me.is_some(),
-            local,
-            _blocked: blocked,
-        })
+            local: entered.local,
+            _blocked: entered.blocked,
+        }
     }
 
-    /// While this lives a fork of another thread waits: for a look that opens files and changes nothing. `None`: there is no other
-    /// thread, or this is a handler that has interrupted a call, and goes without. Signals are blocked, and this thread has
-    /// no session.
+    /// Takes the in-process lock once nobody keeps the table's. As long as that, or another thread, is waited for, nothing
+    /// is held between two tries and signals are let through, so that whoever keeps a lock keeps no program from ending.
+    #[inline]
+    pub(super) fn take_locks(&'static self, blocked: Blocked) -> Outcome<Entered> {
+        if let Ok(local) = self.local.lock_soon() {
+            if self.namespace.keeper(self.me()).is_none() {
+                return Ok(Entered {
+                    local,
+                    kept: None,
+                    blocked,
+                });
+            }
+        }
+        self.take_locks_patiently(blocked)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_locks_patiently(&'static self, mut blocked: Blocked) -> Outcome<Entered> {
+        let deadline = Deadline::of_a_call();
+        // A process that shares memory and thread pointer (`clone` with `CLONE_VM` alone) looks like this thread, and goes on.
+        let of_oneself = Deadline::in_a_second();
+        loop {
+            let is_over = deadline.has_passed();
+            match self.local.lock_soon() {
+                Ok(local) => {
+                    let kept = self.namespace.keeper(self.me());
+                    if kept.is_none() || is_over {
+                        return Ok(Entered {
+                            local,
+                            kept,
+                            blocked,
+                        });
+                    }
+                }
+                Err(by) if is_over || (by == HeldBy::Oneself && of_oneself.has_passed()) => {
+                    return Err(is_held(by).into());
+                }
+                Err(_) => {}
+            }
+            // Signals that are pending are handled here.
+            drop(blocked);
+            process::nap(NAP_NANOS);
+            blocked = self.namespace.block()?;
+        }
+    }
+
+    /// The calling process's cell; it is registered, what a child has inherited is known, and what an earlier call could not
+    /// enter into the table is there.
+    #[inline]
+    pub(super) fn begin(&'static self, local: &mut Local) -> Outcome<Identity> {
+        let me = match self.me() {
+            Some(me) => me,
+            None => self.begin_as_new(local)?,
+        };
+        if !self.local.is_settled() {
+            self.settle_in(me, local)?;
+        }
+        if self.namespace.has_unfinished() {
+            self.finish(me, local)?;
+        }
+        Ok(me)
+    }
+
+    /// Makes up for what this process could not enter into the table because somebody kept its lock.
+    #[cold]
+    #[inline(never)]
+    fn finish(&'static self, me: Identity, local: &mut Local) -> Outcome<()> {
+        let held = self.namespace.lock(me)?;
+        self.namespace.forget_unfinished(&held);
+        slots::reduce(&held, me, |id| local.attaches.pieces_of(id));
+        live::for_each_record(&held, me, |slot, record| {
+            local.attaches.set_record(slot, record);
+        });
+        for at in 0..local.attaches.len() {
+            let Some(id) = local.attaches.entries().get(at).map(|entry| entry.piece.id) else {
+                continue;
+            };
+            let known = local.attaches.record_of(id.slot());
+            let counted = known.map_or(0, |record| slots::counted_by(&held, record, me, id.raw()));
+            let missing = local.attaches.pieces_of(id.raw()).saturating_sub(counted);
+            if missing > 0 && live_locked(&held, id).is_some() {
+                if let Ok(record) = slots::attach(&held, id.slot(), me, known, missing, None) {
+                    local.attaches.set_record(id.slot(), record);
+                }
+            }
+        }
+        drop(held);
+        self.namespace.sweep(me);
+        Ok(())
+    }
+
+    /// While this lives a fork of another thread waits: for a look that opens files and changes nothing. `None`: there is no
+    /// other thread, or one is in a call for long. Signals are blocked, and this thread has no session.
     pub fn hold_off_forks(&'static self) -> Option<Guard<'static, Local>> {
-        if threads::is_alone() || self.local.is_held_below() {
+        if threads::is_alone() {
             return None;
         }
-        install_handlers_among_threads();
-        Some(self.local.lock())
+        self.local.lock_soon().ok()
     }
 
     /// A child of a raw clone, at its first call: what it has inherited is to be counted.
     #[cold]
     fn notice_child(&'static self) -> Outcome<&'static Host> {
-        self.enter_to_let_go().map(|_| self)
+        self.enter_to_follow().map(|_| self)
     }
 
     /// This process's cell, if it has one.
@@ -314,30 +396,29 @@ impl Host {
         }
     }
 
-    /// A process without an identity: a new one, a child of a raw clone, or the child of a fork whose handler of ours
-    /// has not run yet.
+    /// A process without an identity: a new one, or a child that nothing was prepared for.
     #[cold]
-    pub(super) fn begin_as_new(&'static self, local: &mut Local) -> Outcome<Identity> {
-        stack::on_own(|| match self.become_planned_child_early(local) {
-            Some(me) => Ok(me),
-            None => self.register(local),
-        })
+    fn begin_as_new(&'static self, local: &mut Local) -> Outcome<Identity> {
+        self.disown_plan(local);
+        stack::on_own(|| self.register(local))
     }
 
     /// In a child whose parent has counted for it: learns which records those are, and forgets what was not inherited.
     /// At its first call, for many a child never makes one.
     #[cold]
-    pub(super) fn settle_in(&self, me: Identity, local: &mut Local) {
+    fn settle_in(&self, me: Identity, local: &mut Local) -> Outcome<()> {
+        self.local.forget_fork();
         if let Some(plan) = local.fork.take() {
             plan.keep_to_oneself();
         }
         local.attaches.drop_not_inherited();
-        let held = self.namespace.lock(me);
+        let held = self.namespace.lock(me)?;
         live::for_each_record(&held, me, |slot, record| {
             local.attaches.set_record(slot, record);
         });
         drop(held);
         self.local.set_settled();
+        Ok(())
     }
 
     /// Takes a cell for this process. A child of a raw clone, whose handlers never ran, enters its inherited
@@ -347,31 +428,18 @@ impl Host {
         self.local.set_identity(me.packed());
         // Known from now on: a program that confines itself later can still be told from its pid.
         self.local.pid();
+        self.local.forget_fork();
         local.attaches.drop_not_inherited();
         if !local.attaches.is_empty() {
-            self.enter_inherited(me, local);
+            let stamp = Some((process::parent_pid(), process::now_secs()));
+            // Refused, it is unfinished, and made up for at the next call.
+            if let Ok(held) = self.namespace.lock(me) {
+                count(&held, me, local, stamp);
+            }
         }
         self.local.set_settled();
         self.namespace.tidy(me, None);
         Ok(me)
-    }
-
-    /// Counts what a child has inherited without its parent's preparation.
-    pub fn enter_inherited(&self, me: Identity, local: &mut Local) {
-        let stamp = Some((process::parent_pid(), process::now_secs()));
-        let held = self.namespace.lock(me);
-        for at in 0..local.attaches.len() {
-            let Some(entry) = local.attaches.entries().get(at).copied() else {
-                continue;
-            };
-            let id = entry.piece.id;
-            if live_locked(&held, id).is_some() {
-                let known = local.attaches.record_of(id.slot());
-                if let Ok(record) = slots::attach(&held, id.slot(), me, known, 1, stamp) {
-                    local.attaches.set_record(id.slot(), record);
-                }
-            }
-        }
     }
 
     /// Reads the live segment with this id into `image`, without a lock if possible. `false`: there is none.
@@ -394,14 +462,14 @@ impl Host {
     #[inline(never)]
     pub fn repair_if_need_be(&'static self) -> Outcome<()> {
         let session = self.enter()?;
-        drop(session.lock());
+        session.lock()?;
         Ok(())
     }
 
     #[cold]
     fn read_locked(&'static self, slot: u32, image: &mut SlotImage) -> Outcome<()> {
         let session = self.enter()?;
-        let held = session.host.namespace.lock(session.me);
+        let held = session.lock()?;
         held.table().image_into(slot, image);
         Ok(())
     }
@@ -409,7 +477,7 @@ impl Host {
 
 impl Session {
     /// Takes the in-table lock.
-    pub fn lock(&self) -> Held<'static> {
+    pub fn lock(&self) -> Stored<Held<'static>> {
         self.host.namespace.lock(self.me)
     }
 
@@ -428,6 +496,22 @@ impl Session {
     /// Unlinks the file of a segment that this process has ended and claimed.
     pub fn bury(&self, image: &SlotImage) {
         self.host.namespace.unlink_claimed(self.me, image);
+    }
+}
+
+/// Counts all attaches of this process in the table.
+fn count(held: &Held<'_>, me: Identity, local: &mut Local, stamp: Option<(i32, i64)>) {
+    for at in 0..local.attaches.len() {
+        let Some(entry) = local.attaches.entries().get(at).copied() else {
+            continue;
+        };
+        let id = entry.piece.id;
+        if live_locked(held, id).is_some() {
+            let known = local.attaches.record_of(id.slot());
+            if let Ok(record) = slots::attach(held, id.slot(), me, known, 1, stamp) {
+                local.attaches.set_record(id.slot(), record);
+            }
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub fn may_touch(addr: u64, len: u64) -> bool {
 
 /// munmap: `real` makes the call, the books follow if it succeeded.
 pub fn munmap(addr: u64, len: u64, real: impl FnOnce() -> i32) -> i32 {
-    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_let_go().ok()) else {
+    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
         return real();
     };
     let prepared = session.local.attaches.reserve(1);
@@ -37,7 +37,7 @@ pub fn munmap(addr: u64, len: u64, real: impl FnOnce() -> i32) -> i32 {
 
 /// mmap with MAP_FIXED: what it covers is unmapped.
 pub fn mmap_fixed(addr: u64, len: u64, real: impl FnOnce() -> u64) -> u64 {
-    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_let_go().ok()) else {
+    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
         return real();
     };
     let prepared = session.local.attaches.reserve(1);
@@ -61,7 +61,7 @@ pub fn mremap(
     new_addr: u64,
     real: impl FnOnce() -> u64,
 ) -> u64 {
-    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_let_go().ok()) else {
+    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
         return real();
     };
     // Over huge pages the kernel takes whole ones.
@@ -104,7 +104,7 @@ pub fn madvise(addr: u64, len: u64, advice: i32, real: impl FnOnce() -> i32) -> 
     if advice != libc::MADV_DONTFORK && advice != libc::MADV_DOFORK {
         return real();
     }
-    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_let_go().ok()) else {
+    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
         return real();
     };
     let answer = real();
@@ -310,7 +310,7 @@ impl Session {
             return;
         }
         let now = process::now_secs();
-        let held = self.lock();
+        let Ok(held) = self.lock() else { return };
         let Some(record) = self.record_of(&held, id) else {
             return;
         };

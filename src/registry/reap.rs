@@ -52,7 +52,7 @@ impl Host {
             return Ok(());
         }
         let session = self.enter()?;
-        let held = session.lock();
+        let held = session.lock()?;
         let now = held.table().image(image.slot);
         if now.id == image.id
             && now.is_live()
@@ -73,7 +73,7 @@ impl Host {
         if me.is_some_and(|me| image.sole_cell == me + 1) {
             return Ok(false);
         }
-        let _blocked = Blocked::if_handled_meanwhile();
+        let mut blocked = Some(Blocked::all());
         let mut session = None;
         let mut reaped = false;
         let mut alive = 0;
@@ -96,7 +96,7 @@ impl Host {
                         None => {
                             // Registering may itself take over a dead one's cell and reap it.
                             reaped = true;
-                            session.insert(self.enter()?)
+                            session.insert(self.enter_from(blocked.take())?)
                         }
                     };
                     // Reaped ones leave the list; the living stay in front of those not looked at yet.
@@ -112,9 +112,9 @@ impl Host {
                 // More than there can be: the list has been damaged and leads back into itself.
                 let session = match &session {
                     Some(session) => session,
-                    None => session.insert(self.enter()?),
+                    None => session.insert(self.enter_from(blocked.take())?),
                 };
-                recover::rebuild(&session.lock());
+                recover::rebuild(&session.lock()?);
                 reaped = true;
                 break;
             }
@@ -156,14 +156,14 @@ impl Host {
 
     /// Looks at all processes of the namespace and drops what the dead ones had.
     pub fn settle_all(&'static self) -> Outcome<()> {
-        let _blocked = Blocked::if_handled_meanwhile();
+        let blocked = Blocked::all();
         let me = self.me().map(|me| me.cell());
         let some_dead = self
             .namespace
             .cells_in_use()
             .any(|cell| Some(cell) != me && self.is_dead(cell, None));
         if some_dead || self.namespace.has_dying() {
-            match self.enter() {
+            match self.enter_from(Some(blocked)) {
                 Ok(session) => self.namespace.reap_all(session.me),
                 // Files that await unlinking count for nothing, and are left to a process that can be registered.
                 Err(failure) if some_dead => return Err(failure),
@@ -185,8 +185,8 @@ impl Host {
 
     #[cold]
     fn drop_orphans(&'static self) -> Outcome<()> {
-        let _blocked = Blocked::if_handled_meanwhile();
         self.settle_all()?;
+        let mut blocked = Some(Blocked::all());
         let table = self.namespace.table();
         let mut session: Option<Session> = None;
         let mut at = 0;
@@ -206,9 +206,9 @@ impl Host {
             }
             let session = match &mut session {
                 Some(session) => session,
-                None => session.insert(self.enter()?),
+                None => session.insert(self.enter_from(blocked.take())?),
             };
-            let held = session.lock();
+            let held = session.lock()?;
             if held.table().image(slot) == image {
                 slots::destroy(&held, slot);
             }
@@ -244,7 +244,7 @@ impl Host {
             return self.namespace.resident_bytes(image);
         }
         // Its file may have to be searched for, by what is mounted.
-        let _blocked = Blocked::if_handled_meanwhile();
+        let _blocked = Blocked::all();
         let _undisturbed = self.hold_off_forks();
         self.namespace.resident_bytes(image)
     }

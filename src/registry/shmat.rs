@@ -3,13 +3,10 @@
 use super::attaches::Entry;
 use super::caller::Thread;
 use super::error::{Failure, Outcome};
-use super::host::{Host, Session, host, install_handlers, live_locked};
+use super::host::{Host, Session, host, live_locked};
 use super::segment;
 use crate::os::map::{self, Place};
 use crate::os::process;
-use crate::os::signals::Blocked;
-use crate::os::threads;
-use crate::storage::files::Ahead;
 use crate::storage::layout::FLAG_RIGHTS;
 use crate::storage::table::SlotImage;
 use crate::storage::{Obstacle, files, slots};
@@ -19,7 +16,7 @@ use crate::sysv::{self, AttachRequest, Errno, Piece, Reason, Refusal, ShmId};
 pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     let request = sysv::parse_shmat(shmid, addr, shmflg)?;
     let host = host()?;
-    let (blocked, mut ahead) = begin(host, &request)?;
+    let blocked = host.block()?;
     host.enforce_forced()?;
     let mut image = SlotImage::EMPTY;
     find(host, request.id, &mut image)?;
@@ -30,7 +27,7 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     host.settle_order(request.id.slot())?;
     let mut session = host.enter_blocked(blocked)?;
     sysv::may_attach(&segment(&image), &request, &Thread)?;
-    match session.attach(&image, &request, &mut ahead) {
+    match session.attach(&image, &request) {
         Ok(start) => Ok(start),
         Err(failure) => {
             // The kernel's failing attach holds the segment for a moment and then lets go of it.
@@ -38,20 +35,6 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
             Err(failure)
         }
     }
-}
-
-/// Looks at the table before anything is read there, and blocks the signals if need be. Where nothing is to be blocked,
-/// opening the file of the segment that was attached last is as good a look, and has to be done anyhow. Not where there are
-/// other threads: one of them could fork before the in-process lock is held, and its child would have the descriptor.
-#[inline]
-fn begin<'h>(host: &'h Host, request: &AttachRequest) -> Outcome<(Blocked, Ahead<'h>)> {
-    let memory = host.local.path_behind().filter(|_| threads::is_alone());
-    if let Some(blocked) = Blocked::unless_handled() {
-        if let Some(ahead) = Ahead::open(memory, request.id.raw(), request.write) {
-            return Ok((blocked, ahead));
-        }
-    }
-    Ok((host.namespace.block()?, Ahead::nothing(memory)))
 }
 
 #[inline]
@@ -64,12 +47,7 @@ fn find(host: &'static Host, id: ShmId, image: &mut SlotImage) -> Outcome<()> {
 }
 
 impl Session {
-    fn attach(
-        &mut self,
-        image: &SlotImage,
-        request: &AttachRequest,
-        ahead: &mut Ahead<'_>,
-    ) -> Outcome<u64> {
+    fn attach(&mut self, image: &SlotImage, request: &AttachRequest) -> Outcome<u64> {
         let namespace = &self.host.namespace;
         let len = files::mapped_len(image);
         let no_room = || {
@@ -81,7 +59,6 @@ impl Session {
         let huge = files::huge_page_log2(image);
         sysv::check_range(request, if huge.is_some() { len } else { image.segsz })?;
         self.local.attaches.reserve(2).map_err(|_| no_room())?;
-        install_handlers()?;
         let place = match (request.fixed, request.remap) {
             (false, _) => Place::Anywhere(self.local.attaches.last_choice(len)),
             (true, false) => Place::Free(request.addr),
@@ -92,7 +69,7 @@ impl Session {
             self.count_attach(image, false)?;
             // Crash here: a count of a dead process, as any other.
         }
-        let mapped = namespace.map_segment_file(image, place, request.write, request.exec, ahead);
+        let mapped = namespace.map_segment_file(image, place, request.write, request.exec);
         let start = match mapped {
             Ok(start) => start,
             Err(obstacle) => {
@@ -105,7 +82,9 @@ impl Session {
         // Crash here: the mapping dies with the process, and nothing was counted yet.
         if request.remap {
             let now = Some(process::now_secs());
-            slots::stamp(&self.lock(), image.slot, now, None, process::pid());
+            if let Ok(held) = self.lock() {
+                slots::stamp(&held, image.slot, now, None, process::pid());
+            }
         } else if let Err(failure) = self.count_attach(image, true) {
             let _ = map::unmap_segment(start, len);
             self.forget_range(start, start.saturating_add(len), None);
@@ -142,7 +121,7 @@ impl Session {
         let id = ShmId::from_raw(image.id)?;
         let known = self.local.attaches.record_of(image.slot);
         let stamp = stamped.then(|| (process::pid(), process::now_secs()));
-        let held = self.lock();
+        let held = self.lock()?;
         if !slots::has_file(&held, id.slot(), id.raw()) {
             return Err(Refusal {
                 errno: Errno::Eidrm,
@@ -160,7 +139,7 @@ impl Session {
     #[cold]
     fn uncount_attach(&mut self, slot: u32) {
         if let Some(record) = self.local.attaches.record_of(slot) {
-            let held = self.lock();
+            let Ok(held) = self.lock() else { return };
             let ended = slots::detach(&held, record, 1, None, slots::Last::Claim);
             drop(held);
             if let Some(image) = ended {
@@ -200,7 +179,7 @@ impl Session {
     }
 
     fn destroy_if_due(&mut self, id: ShmId) {
-        let held = self.lock();
+        let Ok(held) = self.lock() else { return };
         let forced = self.host.namespace.is_rmid_forced();
         let is_due = |image: &SlotImage| {
             let marked = segment(image).is_marked();

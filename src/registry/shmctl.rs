@@ -78,7 +78,7 @@ fn enter_at(
     may: impl Fn(&SlotImage) -> Ruling<()>,
 ) -> Outcome<(Session, Held<'static>, SlotImage)> {
     let host = host()?;
-    let blocked = host.namespace.block()?;
+    let blocked = host.block()?;
     host.enforce_forced()?;
     let mut image = SlotImage::EMPTY;
     let find = |image: &mut SlotImage| -> Outcome<()> {
@@ -89,7 +89,7 @@ fn enter_at(
     };
     host.settled(&mut image, find)?;
     let session = host.enter_blocked(blocked)?;
-    let held = session.lock();
+    let held = session.lock()?;
     let image = live_locked(&held, id).ok_or(unknown(id))?;
     may(&image)?;
     Ok((session, held, image))
@@ -224,7 +224,7 @@ pub fn limits() -> Outcome<(Limits, i32)> {
         Some(answer) => Ok(answer),
         None => {
             let session = host.enter()?;
-            let _held = session.lock();
+            let _held = session.lock()?;
             Ok(answer())
         }
     }
@@ -279,7 +279,7 @@ pub fn usage() -> Outcome<Usage> {
         Some(usage) => Ok(usage),
         None => {
             let session = host.enter()?;
-            let _held = session.lock();
+            let _held = session.lock()?;
             Ok(totals())
         }
     }
@@ -317,7 +317,7 @@ pub fn may_set_limits() -> bool {
 /// Sets a limit from the text that was written to its file under `/proc/sys/kernel`.
 pub fn set_limit(name: LimitName, text: &[u8]) -> Outcome<()> {
     let host = host()?;
-    let blocked = host.namespace.block()?;
+    let blocked = host.block()?;
     // With shm_rmid_forced a death counts for more; those from before it was set must not.
     host.settle_all()?;
     let session = host.enter_blocked(blocked)?;
@@ -329,7 +329,7 @@ pub fn set_limit(name: LimitName, text: &[u8]) -> Outcome<()> {
         }
         .into());
     }
-    let held = session.lock();
+    let held = session.lock()?;
     let mut limits = host.limits();
     limits.parse_and_set(name, text)?;
     host.namespace.set_limit_words(&held, words_of(&limits));

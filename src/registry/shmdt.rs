@@ -20,7 +20,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     if !super::attaches::may_touch(addr, u64::MAX) {
         return Err(nothing());
     }
-    let enter = || host.enter_to_let_go().map_err(Failure::of_shmdt);
+    let enter = || host.enter_to_detach().map_err(Failure::of_shmdt);
     let mut session = enter()?;
     let slot = session.slot_attached_at(addr).filter(|_| session.counted);
     if let Some(slot) = slot.filter(|&slot| host.has_lost_attachers(slot)) {
@@ -50,7 +50,10 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     let id = walk.outcome()?;
     // Crash here: what is unmapped already is still counted, until this process's cell is reaped.
     if gone > 0 && session.counted {
-        let held = session.lock();
+        // Refused, it is entered by a later call: what is unmapped cannot be put back.
+        let Ok(held) = session.lock() else {
+            return Ok(());
+        };
         let Some(record) = session.record_of(&held, id) else {
             return Ok(());
         };

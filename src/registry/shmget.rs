@@ -22,7 +22,7 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
     let key = Key(key);
     // What only looks something up makes no system call, and does not find out whether somebody has cut the table.
     let makes = rules::is_no_lookup(key, shmflg);
-    let blocked = makes.then(|| host.namespace.block_all()).transpose()?;
+    let blocked = makes.then(|| host.block()).transpose()?;
     host.enforce_forced()?;
     let mut is_new = true;
     if !key.is_private() {
@@ -43,7 +43,7 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
     }
     let blocked = match blocked {
         Some(blocked) => blocked,
-        None => host.namespace.block_all()?,
+        None => host.namespace.block()?,
     };
     let session = host.enter_blocked(blocked)?;
     let wish = Wish {
@@ -167,7 +167,7 @@ fn attempt(
     wish: &Wish<'_>,
     tries: &mut Tries,
 ) -> Outcome<Option<i32>> {
-    let held = session.lock();
+    let held = session.lock()?;
     if let Some(image) = find(&held, wish.key) {
         drop(held);
         return open_existing(&image, wish.size, wish.shmflg).map(Some);
@@ -203,7 +203,7 @@ fn attempt(
     // Crash here: the cell's `work` names the slot; whoever reaps the cell unlinks what there is of the file.
     let promise = wish.shmflg & flags::SHM_NORESERVE == 0;
     let made = host.namespace.make_segment_file(&image, promise);
-    let held = session.lock();
+    let held = session.lock()?;
     match (made, find(&held, wish.key)) {
         (Ok(()), None) => {
             slots::publish(&held, index, process::now_secs());
@@ -212,7 +212,7 @@ fn attempt(
         (Ok(()), Some(rival)) => {
             drop(held);
             let _ = host.namespace.unlink_segment_file(&image);
-            slots::abandon(&session.lock(), index, before, after);
+            slots::abandon(&session.lock()?, index, before, after);
             open_existing(&rival, wish.size, wish.shmflg).map(Some)
         }
         (Err(Obstacle::System { error, .. }), _)

@@ -7,7 +7,6 @@ use super::layout::{FLAG_HUGE_SHIFT, FLAG_ROUNDED};
 use super::namespace::Namespace;
 use super::obstacle::{Obstacle, Stored};
 use super::table::SlotImage;
-use crate::os::ahead::PathBehind;
 use crate::os::credentials::{self, UmaskTest};
 use crate::os::map::{self, Place};
 use crate::os::path::Path;
@@ -72,49 +71,6 @@ pub fn parse_name(name: &[u8]) -> Option<(i32, i32)> {
     Some((key as i32, id))
 }
 
-/// What a segment's path is remembered by: its id, and above that its key, which the file's name holds as well.
-fn tag_of(image: &SlotImage) -> u64 {
-    u64::from(image.name_key as u32) << 32 | u64::from(image.id as u32)
-}
-
-/// How a file is opened to be mapped.
-#[inline]
-fn access(write: bool) -> i32 {
-    if write { libc::O_RDWR } else { libc::O_RDONLY }
-}
-
-/// The shorter way to a segment's file: opened before the table was looked at, by the path that was remembered when the same
-/// segment was attached last. Then that look, which is a call of its own, can be spared.
-pub struct Ahead<'m> {
-    memory: Option<&'m PathBehind>,
-    opened: Option<(file::Fd, u64)>,
-}
-
-impl<'m> Ahead<'m> {
-    /// Opens the file of segment `id`, if its path is the one that was remembered last, and the table in front of it is all
-    /// there.
-    #[inline]
-    pub fn open(memory: Option<&'m PathBehind>, id: i32, write: bool) -> Option<Ahead<'m>> {
-        let opened = memory?.open(id as u32, access(write))?;
-        Some(Ahead {
-            memory,
-            opened: Some(opened),
-        })
-    }
-
-    /// Nothing was opened; the next path is to be remembered there.
-    pub fn nothing(memory: Option<&'m PathBehind>) -> Ahead<'m> {
-        let opened = None;
-        Ahead { memory, opened }
-    }
-
-    /// The file, if it is that of `image`.
-    fn take(&mut self, image: &SlotImage) -> Option<file::Fd> {
-        let (fd, tag) = self.opened.take()?;
-        (tag == tag_of(image)).then_some(fd)
-    }
-}
-
 impl Namespace {
     /// Puts the path of a segment's file into `path`, which is empty.
     #[inline]
@@ -134,7 +90,7 @@ impl Namespace {
 
     /// Makes the file of a reserved segment, zeroed and of its exact length and mode. With `promise` the pages of one of
     /// huge pages are reserved, too; that they are not to be had is an [`Obstacle::Call`]. Signals are blocked
-    /// ([`Namespace::block_all`]).
+    /// ([`Namespace::block`]).
     #[inline(never)]
     pub fn make_segment_file(&self, image: &SlotImage, promise: bool) -> Stored<()> {
         self.check_in_place()?;
@@ -210,19 +166,14 @@ impl Namespace {
         place: Place,
         write: bool,
         exec: bool,
-        ahead: &mut Ahead<'_>,
     ) -> Stored<u64> {
         self.check_in_place()?;
         let is_ordinary = huge_page_log2(image).is_none();
         // In a directory that is ours alone the name says whose file it is, if it is ours; the length can be wrong.
         let names_are_ours =
             self.scope() == Scope::User && is_ordinary && image.cuid == self.opened_by();
-        let mut opened = ahead.take(image).filter(|_| names_are_ours);
-        let is_ahead = opened.is_some();
         let mut path = Path::new();
-        if !is_ahead {
-            self.segment_path(image, &mut path)?;
-        }
+        self.segment_path(image, &mut path)?;
         let everybody_writes = self.scope() == Scope::System && is_ordinary;
         if everybody_writes && self.has_another_name(image)? {
             return Err(Obstacle::NotAlone { path });
@@ -233,17 +184,13 @@ impl Namespace {
         } else {
             huge::map_segment
         };
+        let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
         let mut doing = Step::Open;
         let mut found = None;
         let mapped = elsewhere::with_descriptor(|| {
             doing = Step::Open;
-            let fd = match opened.take() {
-                Some(fd) => fd,
-                None => {
-                    let dir = self.open_parent(&path)?;
-                    file::open_in(dir.as_ref(), &path, access(write), 0)?
-                }
-            };
+            let dir = self.open_parent(&path)?;
+            let fd = file::open_in(dir.as_ref(), &path, access, 0)?;
             let is_plain = names_are_ours && file::len_of(&fd) == Ok(file_len(image));
             if !is_plain {
                 doing = Step::Look;
@@ -257,15 +204,6 @@ impl Namespace {
             doing = Step::Map;
             map_segment(&fd, len, place, write, exec)
         });
-        match mapped {
-            Ok(_) if !is_ahead && names_are_ours => {
-                if let Some(memory) = ahead.memory {
-                    memory.set(tag_of(image), &path);
-                }
-            }
-            Err(_) if is_ahead => self.ordinary_path(image, &mut path),
-            _ => {}
-        }
         mapped.map_err(|error| match (doing, found) {
             (Step::Check, Some(status)) => what_is_wrong(&path, &status, image),
             (Step::Map, _) => Obstacle::Call {

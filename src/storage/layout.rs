@@ -283,14 +283,9 @@ pub const CELL_AREA: u32 = INDEX + INDEX_WORDS * 4;
 pub const SLOT_AREA: u32 = CELL_AREA + CELLS * size_of::<Cell>() as u32;
 /// Offset of the records.
 pub const RECORD_AREA: u32 = SLOT_AREA + SLOTS * size_of::<Slot>() as u32;
-/// Offset of the last page. Its first 64 bits are ones, the next 64 zeros: the set of all signals and that of none. Each
-/// call that changes something has the kernel read one of them from here ([`super::Namespace::block`]).
+/// Offset of the last page. Its first 64 bits are ones, the set of all signals: each call that changes something has the
+/// kernel read it from here ([`super::Namespace::block`]).
 pub const LAST_PAGE: u32 = RECORD_AREA + RECORDS * size_of::<Record>() as u32;
-/// Offset of the last word. Its last byte is a `/`, with which a path begins that stands behind the table in the memory of a
-/// process: opening it says whether the table is all there (`crate::os::ahead`).
-pub const LAST_WORD: u32 = LAST_PAGE + PAGE - 8;
-/// What it holds.
-pub const SLASH: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, b'/']);
 /// Length of the file in bytes.
 pub const FILE_BYTES: u32 = LAST_PAGE + PAGE;
 

@@ -309,7 +309,7 @@ impl Namespace {
             CellState::Forking => self.forking_parent().unwrap_or(identity),
             _ => identity,
         };
-        let held = lock::lock(self, locker);
+        let held = lock::lock(self, locker)?;
         self.ensure_cell(&held, taken.cell)?;
         if table.get32(cell!(taken.cell, state)) != CellState::Free as u32 {
             reap(&held, taken.cell);
@@ -391,6 +391,16 @@ pub fn reap(held: &Held<'_>, cell: u32) {
             super::slots::Last::List,
         );
     }
+    list_unfinished(held, cell);
+    let mut journal = Journal::begin(held);
+    journal.put32(cell!(cell, work), 0);
+    journal.put32(cell!(cell, state), CellState::Free as u32);
+    journal.commit();
+}
+
+/// Puts what the process of `cell` was making or unlinking, and does so no longer, on the list of dying segments.
+pub(super) fn list_unfinished(held: &Held<'_>, cell: u32) {
+    let table = held.table();
     let work = table.get32(cell!(cell, work)).checked_sub(1);
     if let Some(slot) = work.filter(|&slot| slot < table.slots_ready()) {
         let slot_state = table.get32(slot!(slot, state));
@@ -409,10 +419,6 @@ pub fn reap(held: &Held<'_>, cell: u32) {
             });
         }
     }
-    let mut journal = Journal::begin(held);
-    journal.put32(cell!(cell, work), 0);
-    journal.put32(cell!(cell, state), CellState::Free as u32);
-    journal.commit();
 }
 
 /// Calls `each` with the slot and the index of every record that counts attaches of `owner`.

@@ -13,14 +13,20 @@
 //! A holder can die. Whoever has waited for a while looks whether the owner's liveness file is still locked; if not,
 //! the word is changed from the dead owner's to one's own in one step, so that only one does it, and the table is
 //! recovered before anything else happens. The generation keeps a stale look from hitting the cell's next owner.
+//!
+//! A living holder is waited for, but not for ever: it may be stopped, or keep the lock on purpose. A call first looks
+//! whether somebody keeps it ([`keeper`]), while it has nothing in its hands and its signals can be let through; in its
+//! midst it waits for as long as [`Deadline`] says.
 
 use super::layout::header;
 use super::live::Identity;
 use super::namespace::Namespace;
+use super::obstacle::{Obstacle, Stored};
 use super::recover;
 use super::table::Table;
 use crate::os::atomic::{Ordering, real_or_model, spin_loop};
 use crate::os::futex;
+use crate::os::timed_lock::Deadline;
 use core::time::Duration;
 
 const WAITERS: u32 = 1 << 31;
@@ -62,11 +68,11 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Takes the lock for `me`, however long it takes. A dead owner's table is recovered first.
-pub fn lock(namespace: &Namespace, me: Identity) -> Held<'_> {
+/// Takes the lock for `me`. A dead owner's table is recovered first. Refused when a living process keeps it for too long:
+/// then a change of the table is missing that the caller was about to make, which is noted ([`Namespace::has_unfinished`]).
+pub fn lock(namespace: &Namespace, me: Identity) -> Stored<Held<'_>> {
     let word = namespace.table().word32(header!(lock));
     let mine = me.packed();
-    let held = Held { namespace, me };
     for _ in 0..SPINS {
         // Pairs with: the swap in `drop`.
         if word.load(Ordering::Relaxed) == 0
@@ -74,10 +80,11 @@ pub fn lock(namespace: &Namespace, me: Identity) -> Held<'_> {
                 .compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok()
         {
-            return held;
+            return Ok(Held { namespace, me });
         }
         spin_loop();
     }
+    let deadline = Deadline::of_a_call();
     let mut suspect = 0;
     loop {
         let seen = word.load(Ordering::Relaxed);
@@ -87,33 +94,86 @@ pub fn lock(namespace: &Namespace, me: Identity) -> Held<'_> {
                 .compare_exchange(0, mine | WAITERS, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok()
             {
-                return held;
+                return Ok(Held { namespace, me });
             }
             continue;
         }
-        let owner = Identity::from_packed(seen & !WAITERS);
-        // A word that names our own cell, or another generation of its cell, was left by the cell's previous process.
-        let replaced =
-            owner.cell() == me.cell() || namespace.is_replaced(owner) || !Identity::is_packed(seen);
         let waited = seen | WAITERS == suspect;
-        let dead = || namespace.probe(owner.cell()).is_dead() || namespace.is_nobody(owner.cell());
-        if replaced || (waited && dead()) {
+        if is_replaced(namespace, Some(me), seen) || (waited && is_dead(namespace, seen)) {
             if word
                 .compare_exchange(seen, mine | WAITERS, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok()
             {
+                let held = Held { namespace, me };
                 recover::recover(&held);
-                return held;
+                return Ok(held);
             }
             continue;
         }
-        suspect = seen | WAITERS;
-        if seen & WAITERS != 0
-            || word
-                .compare_exchange(seen, seen | WAITERS, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
-            futex::wait(word, seen | WAITERS, PATIENCE);
+        if waited && deadline.has_passed() {
+            namespace.note_unfinished();
+            return Err(namespace.is_kept_by(owner_of(seen)));
         }
+        suspect = seen | WAITERS;
+        sleep(namespace, seen);
+    }
+}
+
+/// Why [`lock`] would have to wait for long: a living process keeps the lock. `None`: it is free, or its owner has changed
+/// or is dead. It takes a moment to find that out. `me`: the calling process, if it has a cell.
+#[inline]
+pub fn keeper(namespace: &Namespace, me: Option<Identity>) -> Option<Obstacle> {
+    match namespace
+        .table()
+        .word32(header!(lock))
+        .load(Ordering::Relaxed)
+    {
+        0 => None,
+        seen => keeper_is(namespace, me, seen),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn keeper_is(namespace: &Namespace, me: Option<Identity>, seen: u32) -> Option<Obstacle> {
+    let word = namespace.table().word32(header!(lock));
+    let has_changed = || word.load(Ordering::Relaxed) | WAITERS != seen | WAITERS;
+    for _ in 0..SPINS {
+        if has_changed() {
+            return None;
+        }
+        spin_loop();
+    }
+    sleep(namespace, seen);
+    let is_kept = !has_changed() && !is_replaced(namespace, me, seen) && !is_dead(namespace, seen);
+    is_kept.then(|| namespace.is_kept_by(owner_of(seen)))
+}
+
+fn owner_of(word: u32) -> Identity {
+    Identity::from_packed(word & !WAITERS)
+}
+
+/// Whether a word names the caller's own cell, or another generation of its cell: then the cell's previous process left it.
+fn is_replaced(namespace: &Namespace, me: Option<Identity>, word: u32) -> bool {
+    let owner = owner_of(word);
+    me.is_some_and(|me| me.cell() == owner.cell())
+        || namespace.is_replaced(owner)
+        || !Identity::is_packed(word)
+}
+
+fn is_dead(namespace: &Namespace, word: u32) -> bool {
+    let cell = owner_of(word).cell();
+    namespace.probe(cell).is_dead() || namespace.is_nobody(cell)
+}
+
+/// Sleeps until the word is no longer `seen`, for a while at most.
+fn sleep(namespace: &Namespace, seen: u32) {
+    let word = namespace.table().word32(header!(lock));
+    if seen & WAITERS != 0
+        || word
+            .compare_exchange(seen, seen | WAITERS, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    {
+        futex::wait(word, seen | WAITERS, PATIENCE);
     }
 }

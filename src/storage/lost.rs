@@ -60,7 +60,9 @@ impl Namespace {
     #[cold]
     #[inline(never)]
     pub fn end_if_lost(&self, me: Identity, slot: u32, id: i32) -> bool {
-        let held = self.lock(me);
+        let Ok(held) = self.lock(me) else {
+            return false;
+        };
         let image = held.table().image(slot);
         let is_there = image.is_live() && image.id == id && image.flags & FLAG_UNLINKED == 0;
         // Where one of huge pages lies, this process may not be able to see.

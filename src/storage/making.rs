@@ -181,7 +181,6 @@ fn write_table(
     table.set32(header!(shmmni), first.shmmni);
     table.set32(header!(rmid_forced), first.rmid_forced);
     table.set64(layout::LAST_PAGE, !0);
-    table.set64(layout::LAST_WORD, layout::SLASH);
     table.set64(header!(magic), layout::MAGIC);
     Ok((table.into_map(), status))
 }
@@ -249,7 +248,7 @@ fn restore_table(place: &Place, rules: &Rules, checked: &Status, rounds_files: b
 #[inline(never)]
 fn adopt_all(namespace: &Namespace, rounds_files: bool) -> Stored<()> {
     // The hidden table is nobody else's yet, so any identity will do to lock it.
-    let held = lock::lock(namespace, Identity::from_packed(0));
+    let held = lock::lock(namespace, Identity::from_packed(0))?;
     let rounded = if rounds_files {
         layout::FLAG_ROUNDED
     } else {

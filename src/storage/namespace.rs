@@ -9,11 +9,10 @@ use super::obstacle::{Obstacle, Stored};
 use super::slots::{self, Cursor};
 use super::table::{Journal, SlotImage, Table, TableMap};
 use crate::os::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::os::credentials;
 use crate::os::file::Status;
 use crate::os::path::Path;
-use crate::os::signals::{Blocked, Sets};
-use crate::os::{OsResult, credentials};
-use core::ptr::NonNull;
+use crate::os::signals::Blocked;
 
 /// The limits, as the header holds them. What they mean is the rules' business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +74,8 @@ pub struct Namespace {
     rules: Rules,
     /// The parent's packed identity while it prepares a child's cell, else 0.
     preparing: AtomicU32,
+    /// See [`Namespace::has_unfinished`].
+    unfinished: AtomicU32,
 }
 
 impl Namespace {
@@ -103,6 +104,7 @@ impl Namespace {
             lost_files: AtomicU32::new(0),
             rules: *rules,
             preparing: AtomicU32::new(0),
+            unfinished: AtomicU32::new(0),
         }
     }
 
@@ -139,13 +141,8 @@ impl Namespace {
                 may_unlink: |_| true,
             },
             preparing: AtomicU32::new(0),
+            unfinished: AtomicU32::new(0),
         }
-    }
-
-    /// Moves the table in front of `len` bytes of private memory, whose address is returned. What is a path but for its first
-    /// `/` can be opened there: see [`crate::os::ahead`].
-    pub fn move_table_before(&mut self, len: usize) -> OsResult<NonNull<u8>> {
-        self.table.move_before(len)
     }
 
     /// The table.
@@ -196,24 +193,11 @@ impl Namespace {
         self.lost_files.swap(0, Ordering::Relaxed) != 0
     }
 
-    /// Blocks all signals before the table is used (if the host may have handlers), and sees that it is all there. A table
-    /// that somebody has cut would raise SIGBUS in the host; this way it is a refusal. Calls that make no system call do
-    /// not find out.
+    /// Blocks all signals before the table is used, and sees that it is all there. A table that somebody has cut would raise
+    /// SIGBUS in the host; this way it is a refusal. Calls that make no system call do not find out.
     pub fn block(&self) -> Stored<Blocked> {
-        Blocked::if_handled_and_there(self.sets()).ok_or_else(|| self.was_cut())
-    }
-
-    /// [`Namespace::block`], and blocks all signals in any case: for what makes a file grow, for past the host's limit that
-    /// raises SIGXFSZ, which ends a program that does not handle it.
-    pub fn block_all(&self) -> Stored<Blocked> {
-        Blocked::all_if_there(self.sets()).ok_or_else(|| self.was_cut())
-    }
-
-    fn sets(&self) -> Sets<'_> {
-        Sets {
-            all: self.table.word64(layout::LAST_PAGE),
-            none: self.table.word64(layout::LAST_PAGE + 8),
-        }
+        let every = self.table.word64(layout::LAST_PAGE);
+        Blocked::all_if_there(every).ok_or_else(|| self.was_cut())
     }
 
     #[cold]
@@ -222,8 +206,46 @@ impl Namespace {
     }
 
     /// Takes the in-table lock. Signals are blocked and the in-process lock is held.
-    pub fn lock(&self, me: Identity) -> Held<'_> {
+    pub fn lock(&self, me: Identity) -> Stored<Held<'_>> {
         lock::lock(self, me)
+    }
+
+    /// Whether nobody has that lock at this moment.
+    #[inline]
+    pub fn is_unlocked(&self) -> bool {
+        self.table.get32(header!(lock)) == 0
+    }
+
+    /// Why taking that lock would last long, if it would: see [`lock::keeper`].
+    #[inline]
+    pub fn keeper(&self, me: Option<Identity>) -> Option<Obstacle> {
+        lock::keeper(self, me)
+    }
+
+    #[cold]
+    pub(super) fn is_kept_by(&self, owner: Identity) -> Obstacle {
+        Obstacle::Kept {
+            path: self.inside(self.table_name),
+            cell: owner.cell(),
+            pid: self.pid_of(owner.cell()).unwrap_or(0),
+        }
+    }
+
+    /// Whether this process could not enter into the table what it has done: to be made up for.
+    #[inline]
+    pub fn has_unfinished(&self) -> bool {
+        self.unfinished.load(Ordering::Relaxed) != 0
+    }
+
+    /// Says so.
+    pub fn note_unfinished(&self) {
+        self.unfinished.store(1, Ordering::Relaxed);
+    }
+
+    /// It has been made up for, as far as a making or unlinking goes; what this process has attached is to be counted anew.
+    pub fn forget_unfinished(&self, held: &Held<'_>) {
+        self.unfinished.store(0, Ordering::Relaxed);
+        live::list_unfinished(held, held.me().cell());
     }
 
     /// Says in whose name the lock is taken while a child's cell is prepared.
@@ -387,7 +409,7 @@ impl Namespace {
             if self.table.get32(header!(dying_head)) == 0 {
                 return;
             }
-            let held = self.lock(me);
+            let Ok(held) = self.lock(me) else { return };
             let Some(image) = slots::claim_dying(&held, |cuid| self.may_unlink(cuid)) else {
                 return;
             };
@@ -416,7 +438,7 @@ impl Namespace {
     pub fn unlink_claimed(&self, me: Identity, image: &SlotImage) {
         // Crash here: the cell's `work` names the slot; whoever reaps the cell puts it on the list of dying ones.
         let unlinked = self.unlink_segment_file(image);
-        let held = self.lock(me);
+        let Ok(held) = self.lock(me) else { return };
         match unlinked {
             Ok(()) => slots::bury(&held, image.slot),
             Err(_) => slots::give_up(&held, image.slot),
@@ -431,7 +453,7 @@ impl Namespace {
             }
         }
         if self.table.get32(header!(dying)) != 0 {
-            let held = self.lock(me);
+            let Ok(held) = self.lock(me) else { return };
             slots::list_stuck_again(&held, |cuid| self.may_unlink(cuid));
         }
         self.sweep(me);
@@ -448,7 +470,9 @@ impl Namespace {
         {
             return false;
         }
-        let held = self.lock(me);
+        let Ok(held) = self.lock(me) else {
+            return false;
+        };
         // Between the look and the lock the cell may have got a new process.
         let same = self.table.get32(cell!(cell, generation)) == generation
             && self.table.get32(cell!(cell, state)) != layout::CellState::Free as u32;

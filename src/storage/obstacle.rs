@@ -235,6 +235,15 @@ pub enum Obstacle {
         /// Bytes that could still be promised.
         left_bytes: u64,
     },
+    /// A living process keeps the table's lock.
+    Kept {
+        /// The table.
+        path: Path,
+        /// The process's cell.
+        cell: u32,
+        /// Its id, as the table says.
+        pid: i32,
+    },
     /// A part of the table is full.
     TableFull {
         /// Which.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Why the child waits: as long as its parent has the mapping, a child that ends would still be counted. Nearly
-//! always the parent was faster. If it does not come (another library's handler holds it up, or a debugger), the child
+//! always the parent was faster. If it does not come (a debugger has stopped it), the child
 //! takes a cell and a lock of its own and moves there.
 //!
 //! The child of a parent with several threads always moves out, for another thread could have made a child by a raw clone
@@ -144,7 +144,7 @@ impl Namespace {
         if file::lock(&fd, Lock::TryShared) != Ok(true) {
             return None;
         }
-        let held = lock::lock(self, me);
+        let held = lock::lock(self, me).ok()?;
         if self.cell_state(cell) == (CellState::Live as u32, dead.generation()) {
             live::reap(&held, cell);
         }
@@ -205,8 +205,8 @@ impl Namespace {
         self.table().set32(cell!(child.cell(), state), state);
     }
 
-    /// Takes a cell and a lock of the child's own and moves there. Without a cell or a descriptor to be had it stays in
-    /// the prepared one.
+    /// Takes a cell and a lock of the child's own and moves there. Without a cell or a descriptor to be had, or when somebody
+    /// keeps the table's lock, it stays in the prepared one.
     #[cold]
     #[inline(never)]
     fn move_out(&self, prepared: &Prepared, pid: i32) -> Identity {
@@ -215,7 +215,10 @@ impl Namespace {
             self.begin_life(child);
             return child;
         };
-        let held = lock::lock(self, own);
+        let Ok(held) = lock::lock(self, own) else {
+            self.begin_life(child);
+            return child;
+        };
         slots::move_all(&held, child.cell(), own.cell());
         // Crash here: what has moved is reaped with this process, what has not is undone with the prepared cell.
         let mut journal = Journal::begin(&held);

@@ -170,6 +170,10 @@ impl fmt::Display for Obstacle {
                 f,
                 "{path} can promise {left_bytes} bytes more, {asked_bytes} asked; remove segments, enlarge the file system, or use SHM_NORESERVE"
             ),
+            Obstacle::Kept { path, cell, pid } => write!(
+                f,
+                "{path} is kept locked by process {pid} (cell {cell}); kill -CONT {pid} if it is stopped, else end it"
+            ),
             Obstacle::TableFull { what, holds } => {
                 write!(f, "the table holds {holds} {what} and no more")
             }

@@ -10,10 +10,9 @@
 
 use super::layout::{self, Header, JournalEntry, Record, Slot, SlotState, header, record, slot};
 use super::lock::Held;
-use crate::os::OsResult;
+
 use crate::os::atomic::{AtomicU32, AtomicU64, Ordering, fence, real_or_model, spin_loop};
 use crate::os::map::{Block, SharedMap};
-use core::ptr::NonNull;
 
 /// How often a reader without the lock tries.
 pub(super) const READ_TRIES: u32 = real_or_model(100, 2);
@@ -69,11 +68,6 @@ impl Table {
     /// Takes a mapping of a table file.
     pub fn new(map: TableMap) -> Table {
         Table { map }
-    }
-
-    /// Moves the mapping in front of `len` bytes of private memory, whose address is returned: its last byte is a `/`.
-    pub(super) fn move_before(&mut self, len: usize) -> OsResult<NonNull<u8>> {
-        self.map.move_before(len)
     }
 
     /// Gives the mapping back.

@@ -157,23 +157,7 @@ TEST(so_does_a_process_that_shares_the_memory)
 
 /* ------------------------------------------------- what only the shim has */
 
-TEST(opening_its_file_is_all_the_look_at_the_table_that_it_takes)
-{
-	/* To the other look this answer means that the table was cut. */
-	SHIM_ONLY();
-	int id = segment_with(0xab1, PAGE, "x"), other = segment_with(0xab2, PAGE, "y");
-	struct filter f = filter_new();
-	shows(id, "x", 0);
-	filter_rule(&f, SYS_rt_sigprocmask, REFUSE_WITH(EFAULT));
-	filter_install(&f, SECCOMP_RET_ALLOW);
-	char *p = MUST(shmat(id, NULL, 0));
-	CHECK_STR(p, "x");
-	p = MUST(shmat(id, NULL, SHM_RDONLY));
-	CHECK_STR(p, "x");
-	TEST_ERRNO(shmat(other, NULL, 0), EACCES);
-}
-
-TEST(a_program_that_may_not_move_memory_takes_the_longer_way)
+TEST(a_program_that_may_not_move_memory_attaches_all_the_same)
 {
 	struct filter f = filter_new();
 	filter_rule(&f, SYS_mremap, REFUSE_WITH(EPERM));

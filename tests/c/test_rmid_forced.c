@@ -48,6 +48,31 @@ TEST(a_segment_never_attached_stays_while_its_creator_lives)
 	TEST_RES(shmget(0x11, 0, 0), _ret == id);
 }
 
+static char *dropped;
+static void drops(void)
+{
+	if (dropped)
+		TEST_SUCC(shmdt(dropped));
+	dropped = NULL;
+}
+
+TEST(so_does_a_last_detach_in_a_fork_handler)
+{
+	static const bool others[] = { false, true };
+	CHECK_EQ(pthread_atfork(drops, NULL, NULL), 0);
+	force();
+	for (size_t i = 0; i < 2; i++) {
+		int other = new_segment(PAGE), id = new_segment(PAGE);
+		char *kept = others[i] ? attach(other) : NULL;
+		dropped = attach(id);
+		IN_CHILD
+			CHECK(!exists(id));
+		CHECK(!exists(id));
+		if (kept)
+			MUST(shmdt(kept));
+	}
+}
+
 TEST(the_last_detach_destroys_though_the_creator_lives)
 {
 	force();

@@ -28,30 +28,7 @@ static void interrupted(int signal)
 	_exit(128 + signal);
 }
 
-#ifdef __x86_64__
-static void never_returned_to(void) { _exit(255); }
-
-/* Past the library: a program that it knows to have a handler is served in another way, and so are those forked from it. */
-static void on(int signal)
-{
-	struct {
-		void (*handler)(int);
-		unsigned long flags;
-		void (*restorer)(void);
-		unsigned long mask;
-	} action = { interrupted, 0x04000000, never_returned_to, 0 }; /* SA_RESTORER */
-	long answer;
-	register long size __asm__("r10") = sizeof action.mask;
-	__asm__ volatile("syscall"
-			 : "=a"(answer)
-			 : "a"(SYS_rt_sigaction), "D"((long)signal), "S"(&action), "d"(0l), "r"(size)
-			 : "rcx", "r11", "memory");
-	if (answer != 0)
-		fatal("no handler for signal %d", signal);
-}
-#else
 static void on(int which) { signal(which, interrupted); }
-#endif
 
 /* A file system of our own where that is allowed, so that each block can be accounted for. */
 const char *base_begin(bool on_kernel)

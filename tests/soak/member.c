@@ -540,7 +540,7 @@ void member_run(int place)
 	holding = 0;
 	me->pid = getpid();
 	prctl(PR_SET_DUMPABLE, 1);
-	/* Half of them have none, for the library serves programs with handlers in another way. */
+	/* Half of them have some. */
 	if (place % 2 == 0) {
 		struct sigaction action = { .sa_sigaction = struck, .sa_flags = SA_SIGINFO };
 		sigaction(SIGSEGV, &action, NULL);

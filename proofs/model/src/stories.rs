@@ -307,7 +307,7 @@ impl Seen {
     /// Lets the story happen undisturbed, and writes down what there is to see.
     pub fn of(story: &Story) -> Seen {
         let namespace = scene::empty();
-        let held = namespace.lock(process(0));
+        let held = namespace.lock(process(0)).unwrap();
         (story.before)(&held);
         let mut seen = Seen {
             plain: !story.plain.is_empty(),

@@ -60,18 +60,18 @@ fn read_during(story: &'static Story, seen: &Seen, look: Look) -> usize {
     leave_plain(story.plain);
     let ways = explore(preemptions(2), move || {
         let namespace = scene::empty();
-        (story.before)(&namespace.lock(process(0)));
+        (story.before)(&namespace.lock(process(0)).unwrap());
         let writer = {
             let namespace = Arc::clone(&namespace);
             thread::spawn(move || {
                 for step in story.steps {
-                    step(&namespace.lock(process(0)));
+                    step(&namespace.lock(process(0)).unwrap());
                 }
             })
         };
         seen.check_as_reader(&namespace, look);
         writer.join().unwrap();
-        audit(&namespace.lock(process(1)));
+        audit(&namespace.lock(process(1)).unwrap());
     });
     leave_plain(&[]);
     ways
@@ -87,13 +87,13 @@ fn after_a_death_at_any_store_the_segment_is_as_before_or_as_after() {
             let (said, seen) = (Arc::clone(&lived), seen.clone());
             ways += explore(preemptions(2), move || {
                 let namespace = scene::empty();
-                (story.before)(&namespace.lock(process(0)));
+                (story.before)(&namespace.lock(process(0)).unwrap());
                 let mortal = {
                     let (namespace, said) = (Arc::clone(&namespace), Arc::clone(&said));
                     thread::spawn(move || {
                         let lived = mortal::live(0, Some(deaths), || {
                             for step in story.steps {
-                                step(&namespace.lock(process(0)));
+                                step(&namespace.lock(process(0)).unwrap());
                             }
                         });
                         if lived {
@@ -102,13 +102,13 @@ fn after_a_death_at_any_store_the_segment_is_as_before_or_as_after() {
                     })
                 };
                 {
-                    let held = namespace.lock(process(1));
+                    let held = namespace.lock(process(1)).unwrap();
                     audit(&held);
                     seen.check_primary(&held);
                 }
                 mortal.join().unwrap();
                 mortal::bury(0);
-                let held = namespace.lock(process(1));
+                let held = namespace.lock(process(1)).unwrap();
                 audit(&held);
                 seen.check_primary(&held);
                 live::reap(&held, 0);
@@ -139,11 +139,11 @@ fn a_reader_in_the_middle_of_a_death_and_a_repair_sees_one_moment() {
                 let (said, seen) = (Arc::clone(&lived), seen.clone());
                 ways += explore(preemptions(1), move || {
                     let namespace = scene::empty();
-                    (story.before)(&namespace.lock(process(0)));
+                    (story.before)(&namespace.lock(process(0)).unwrap());
                     // Dead before the others begin: the deaths among the living are the test before.
                     let alive = mortal::live(0, Some(deaths), || {
                         for step in story.steps {
-                            step(&namespace.lock(process(0)));
+                            step(&namespace.lock(process(0)).unwrap());
                         }
                     });
                     said.store(alive, Ordering::Relaxed);
@@ -151,7 +151,7 @@ fn a_reader_in_the_middle_of_a_death_and_a_repair_sees_one_moment() {
                     let taker = {
                         let namespace = Arc::clone(&namespace);
                         // As the cell's next process, which need not wait to know that the lock is a dead one's.
-                        thread::spawn(move || audit(&namespace.lock(process(0))))
+                        thread::spawn(move || audit(&namespace.lock(process(0)).unwrap()))
                     };
                     seen.check_as_reader(&namespace, look);
                     taker.join().unwrap();
@@ -183,7 +183,7 @@ fn two_takers_never_both_hold_the_lock() {
     ] {
         let ways = explore(preemptions(3), move || {
             let namespace = scene::empty();
-            create(&namespace.lock(process(0)), 0, 5);
+            create(&namespace.lock(process(0)).unwrap(), 0, 5);
             if let Some(owner) = left_by {
                 mortal::bury(2);
                 namespace.table().set32(scene::LOCK, owner.packed());
@@ -193,7 +193,7 @@ fn two_takers_never_both_hold_the_lock() {
             let take = {
                 let namespace = Arc::clone(&namespace);
                 move |cell: u32| {
-                    let held = namespace.lock(process(cell));
+                    let held = namespace.lock(process(cell)).unwrap();
                     exclusively(&inside.0, || {
                         inside.1.with_mut(|count| {
                             // SAFETY: nobody else has the lock; that is what is tried here.
@@ -211,7 +211,7 @@ fn two_takers_never_both_hold_the_lock() {
             take(3);
             other.join().unwrap();
             assert_eq!(namespace.table().get32(scene::LOCK), 0);
-            audit(&namespace.lock(process(0)));
+            audit(&namespace.lock(process(0)).unwrap());
         });
         println!("two take a lock that is {name}: {ways} ways");
     }
@@ -220,7 +220,7 @@ fn two_takers_never_both_hold_the_lock() {
 /// What `shmget` does, as `registry/shmget.rs` has it: the file is made without the lock, and the key looked for again.
 fn make(namespace: &Namespace, cell: u32, key: i32) -> Option<u32> {
     let me = process(cell);
-    let held = namespace.lock(me);
+    let held = namespace.lock(me).unwrap();
     if index::find_locked(&held, key).is_some() {
         return None;
     }
@@ -229,7 +229,7 @@ fn make(namespace: &Namespace, cell: u32, key: i32) -> Option<u32> {
     let after = scene::cursor_behind(slot);
     slots::reserve(&held, &scene::new_segment(slot, key), after);
     drop(held);
-    let held = namespace.lock(me);
+    let held = namespace.lock(me).unwrap();
     if index::find_locked(&held, key).is_some() {
         slots::abandon(&held, slot, before, after);
         return None;
@@ -253,7 +253,7 @@ fn two_makers_of_a_key_leave_one_segment() {
         };
         let made = [make(&namespace, 1, 5), other.join().unwrap()];
         assert_eq!(made.iter().flatten().count(), 1, "{made:?}");
-        let held = namespace.lock(process(2));
+        let held = namespace.lock(process(2)).unwrap();
         audit(&held);
         assert_eq!(
             index::find_locked(&held, 5).map(|found| found.slot),
@@ -266,16 +266,16 @@ fn two_makers_of_a_key_leave_one_segment() {
 /// What `IPC_RMID` does, and whoever sweeps: each time a file is unlinked, `unlinked` counts it.
 fn remove(namespace: &Namespace, cell: u32, key: i32, unlinked: &AtomicUsize) {
     let me = process(cell);
-    let held = namespace.lock(me);
+    let held = namespace.lock(me).unwrap();
     if let Some(image) = index::find_locked(&held, key) {
         slots::destroy_and_claim(&held, &image);
         drop(held);
         unlinked.fetch_add(1, Ordering::Relaxed);
-        slots::bury(&namespace.lock(me), image.slot);
+        slots::bury(&namespace.lock(me).unwrap(), image.slot);
     } else if let Some(image) = slots::claim_dying(&held, |_| true) {
         drop(held);
         unlinked.fetch_add(1, Ordering::Relaxed);
-        slots::bury(&namespace.lock(me), image.slot);
+        slots::bury(&namespace.lock(me).unwrap(), image.slot);
     }
 }
 
@@ -283,7 +283,7 @@ fn remove(namespace: &Namespace, cell: u32, key: i32, unlinked: &AtomicUsize) {
 fn nobody_else_unlinks_what_is_claimed() {
     let run = |cells: [u32; 2]| {
         let namespace = scene::empty();
-        create(&namespace.lock(process(0)), 0, 5);
+        create(&namespace.lock(process(0)).unwrap(), 0, 5);
         let unlinked = Arc::new(AtomicUsize::new(0));
         let other = {
             let (namespace, unlinked) = (Arc::clone(&namespace), Arc::clone(&unlinked));
@@ -292,7 +292,7 @@ fn nobody_else_unlinks_what_is_claimed() {
         remove(&namespace, cells[1], 5, &unlinked);
         other.join().unwrap();
         assert_eq!(unlinked.load(Ordering::Relaxed), 1, "unlinkings");
-        let held = namespace.lock(process(2));
+        let held = namespace.lock(process(2)).unwrap();
         audit(&held);
         assert!(!namespace.table().image(0).is_live());
     };
@@ -308,20 +308,20 @@ fn nobody_is_left(namespace: &Namespace) {
         namespace.reap_if_dead(process(1), cell);
     }
     assert_eq!(scene::attaches(namespace), 0);
-    audit(&namespace.lock(process(1)));
+    audit(&namespace.lock(process(1)).unwrap());
 }
 
 /// What a fork does, as `registry/forking.rs` has it, while somebody else looks who is there, and prepares a child of his
 /// own.
 fn fork_beside_a_looker(parent_returns_first: bool) {
     let namespace = scene::empty();
-    create(&namespace.lock(process(0)), 0, 5);
+    create(&namespace.lock(process(0)).unwrap(), 0, 5);
     scene::free_cell(&namespace, 2);
     scene::free_cell(&namespace, 3);
     let (prepared, _) = namespace.prepare_child(process(0), None, true).unwrap();
     let cell = prepared.child().cell();
     slots::attach(
-        &namespace.lock(process(0)),
+        &namespace.lock(process(0)).unwrap(),
         0,
         prepared.child(),
         None,
@@ -408,14 +408,14 @@ fn a_forked_child_is_counted_as_long_as_it_lives_and_no_longer() {
 /// child that was planned for.
 fn two_for_one_cell(between_two: bool, parent_returns_first: bool) {
     let namespace = scene::empty();
-    create(&namespace.lock(process(0)), 0, 5);
+    create(&namespace.lock(process(0)).unwrap(), 0, 5);
     scene::free_cell(&namespace, 2);
     scene::free_cell(&namespace, 3);
     let (prepared, _) = namespace
         .prepare_child(process(0), None, between_two)
         .unwrap();
     let cell = prepared.child().cell();
-    let held = namespace.lock(process(0));
+    let held = namespace.lock(process(0)).unwrap();
     slots::attach(&held, 0, prepared.child(), None, 1, None).unwrap();
     drop(held);
     mortal::share(cell);

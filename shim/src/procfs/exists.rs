@@ -13,7 +13,6 @@ use super::hooks::{find, kernel, may_mean_ours, read_by_kernel};
 use super::name::File;
 use super::sys::Short;
 use crate::border;
-use crate::cancel::uncancelled;
 use crate::next::next;
 
 type Access = unsafe extern "C" fn(*const c_char, c_int) -> c_int;
@@ -31,7 +30,7 @@ pub unsafe fn access(path: *const c_char, mode: c_int) -> c_int {
     };
     // SAFETY: the kernel has just read the path.
     if answer != 0 && read_by_kernel(true) && unsafe { may_mean_ours(path) } {
-        return uncancelled(|| may_access(libc::AT_FDCWD, path, mode, before));
+        return may_access(libc::AT_FDCWD, path, mode, before);
     }
     answer
 }
@@ -48,7 +47,7 @@ pub unsafe fn faccessat(dirfd: c_int, path: *const c_char, mode: c_int, flags: c
     };
     // SAFETY: the kernel has just read the path.
     if answer != 0 && read_by_kernel(true) && unsafe { may_mean_ours(path) } {
-        return uncancelled(|| may_access(dirfd, path, mode, before));
+        return may_access(dirfd, path, mode, before);
     }
     answer
 }
@@ -86,7 +85,7 @@ pub unsafe fn realpath(path: *const c_char, out: *mut c_char) -> *mut c_char {
     };
     // SAFETY: the kernel has just read the path.
     if answer.is_null() && read_by_kernel(true) && unsafe { may_mean_ours(path) } {
-        return uncancelled(|| show_path(path, out, before));
+        return show_path(path, out, before);
     }
     answer
 }
@@ -159,7 +158,7 @@ macro_rules! status {
             };
             // SAFETY: the kernel has just read the path.
             if answer != 0 && read_by_kernel(true) && unsafe { may_mean_ours(path) } {
-                return uncancelled(|| show_status(path, out, before));
+                return show_status(path, out, before);
             }
             answer
         }

@@ -14,7 +14,6 @@ use super::name::{self, File, Look};
 use super::sys::{self, Short};
 use super::{content, pending};
 use crate::border;
-use crate::cancel::uncancelled;
 use crate::next::next;
 
 /// Straight to the kernel, for the moment in which the function behind ours is still being looked up.
@@ -73,7 +72,7 @@ macro_rules! form {
             };
             // SAFETY: the kernel has just read the path.
             if read_by_kernel(fd < 0) && unsafe { may_mean_ours(path) } {
-                return uncancelled(|| look_closer(fd, $at, path, flags, before));
+                return look_closer(fd, $at, path, flags, before);
             }
             fd
         }
@@ -236,7 +235,7 @@ macro_rules! stream {
             let stream = unsafe { real(path, mode) };
             // SAFETY: the kernel has just read the path.
             if read_by_kernel(stream.is_null()) && unsafe { may_mean_ours(path) } {
-                return uncancelled(|| look_closer_at_stream(stream, path, mode, before));
+                return look_closer_at_stream(stream, path, mode, before);
             }
             stream
         }
@@ -333,7 +332,7 @@ fn flags_of(mode: &[u8]) -> c_int {
 #[inline]
 pub unsafe fn write(fd: c_int, buf: *const c_void, count: size_t) -> ssize_t {
     let mut answer = 0;
-    if pending::any() && uncancelled(|| write_limit(fd, buf, count, &mut answer)) {
+    if pending::any() && write_limit(fd, buf, count, &mut answer) {
         return answer;
     }
     match next!(write: unsafe extern "C" fn(c_int, *const c_void, size_t) -> ssize_t) {

@@ -22,7 +22,6 @@ use spin::Mutex;
 use super::content;
 use super::sys;
 use crate::border;
-use crate::cancel::uncancelled;
 
 /// Limits that are kept in sight; with one more, the oldest is looked at a last time and forgotten.
 const ROOM: usize = 8;
@@ -124,7 +123,7 @@ pub fn any() -> bool {
 #[inline]
 pub fn apply() {
     if any() {
-        uncancelled(|| apply_now());
+        apply_now();
     }
 }
 

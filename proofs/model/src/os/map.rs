@@ -4,11 +4,11 @@ pub use super::real::map::{Place, map_segment, unmap_segment};
 
 use super::atomic::{AtomicU32, AtomicU64};
 use super::file::{self, Fd};
-use crate::mortal;
 use super::{OsError, OsResult};
+use crate::mortal;
+use core::ptr::NonNull;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use core::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 
 const PAGE: usize = 4096;
@@ -65,7 +65,9 @@ pub struct SharedMap<const BYTES: usize>(Words);
 impl<const BYTES: usize> Default for SharedMap<BYTES> {
     fn default() -> SharedMap<BYTES> {
         let known = KNOWN.with_borrow(BTreeMap::clone);
-        let words = known.into_iter().map(|(offset, wide)| (offset, make(offset, wide)));
+        let words = known
+            .into_iter()
+            .map(|(offset, wide)| (offset, make(offset, wide)));
         SharedMap(Words(Mutex::new(words.collect())))
     }
 }
