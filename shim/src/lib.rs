@@ -46,17 +46,27 @@ mod procfs;
 mod runtime;
 mod trace;
 
+use core::ffi::{c_char, c_int};
+use core::ptr::null_mut;
+
 use shmshim_core::os::env;
 
 /// Runs before every other library's constructors (`-z initfirst`), so that our fork handlers are the innermost.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static AT_LOAD: extern "C" fn() = at_load;
+static AT_LOAD: extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char) = at_load;
 
-extern "C" fn at_load() {
+extern "C" fn at_load(_count: c_int, _arguments: *mut *mut c_char, given: *mut *mut c_char) {
     shmshim_core::registry::install_handlers();
     if env::is_secure() {
-        env::remove_all(c"SHMSHIM_");
+        // Only glibc passes anything to a constructor.
+        let environment = if cfg!(target_env = "gnu") {
+            given
+        } else {
+            null_mut()
+        };
+        // SAFETY: the environment, before there is a second thread.
+        unsafe { env::remove_all(environment, c"SHMSHIM_") };
     }
 }
 

@@ -39,12 +39,16 @@ pub fn is_set(name: &CStr) -> bool {
 }
 
 /// Takes the variables whose names begin with `prefix` out of the environment, as the loader does with its own in a
-/// program that runs with more rights than whoever started it. Only for a moment at which there is one thread.
-pub fn remove_all(prefix: &CStr) {
+/// program that runs with more rights than its caller. `given` is what a constructor gets as its third argument: one that
+/// runs before libc's finds no `environ` yet.
+///
+/// # Safety
+/// `given` is null, or an array of texts that ends with a null, and no other thread exists that reads it.
+pub unsafe fn remove_all(given: *mut *mut c_char, prefix: &CStr) {
     let prefix = prefix.to_bytes();
-    // SAFETY: null, or an array of texts that ends with a null, and nobody else looks at it yet.
+    // SAFETY: as the caller promises; `environ` is such an array, too.
     unsafe {
-        let mut from = environ;
+        let mut from = if given.is_null() { environ } else { given };
         let mut to = from;
         while !from.is_null() {
             let entry = *from;

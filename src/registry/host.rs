@@ -8,6 +8,7 @@ use crate::os::fork::{ForkLock, Guard, HeldBy, Wiped};
 use crate::os::signals::{Blocked, Mask};
 use crate::os::timed_lock::{Deadline, NAP_NANOS, TimedLock};
 use crate::os::{OsError, credentials, pages, process, stack, threads};
+use crate::storage::directory::Place;
 use crate::storage::live::{self, Identity};
 use crate::storage::lock::Held;
 use crate::storage::table::SlotImage;
@@ -79,7 +80,7 @@ pub fn host_if_open() -> Option<&'static Host> {
 /// A program that runs as root is about to become another user. In system scope the namespace must be root's to be there for
 /// all, so root makes it while there is one: a daemon that gives up root before its first segment could not.
 pub fn on_giving_up_root() {
-    if HOST.get().is_none() && credentials::euid() == 0 {
+    if HOST.get().is_none() && Place::is_for_all() && credentials::euid() == 0 {
         let _blocked = Blocked::all();
         Namespace::make_for_all(&rules_for_storage());
     }
@@ -398,6 +399,7 @@ impl Host {
 
     /// A process without an identity: a new one, or a child that nothing was prepared for.
     #[cold]
+    #[inline(never)]
     fn begin_as_new(&'static self, local: &mut Local) -> Outcome<Identity> {
         self.disown_plan(local);
         stack::on_own(|| self.register(local))
@@ -406,6 +408,7 @@ impl Host {
     /// In a child whose parent has counted for it: learns which records those are, and forgets what was not inherited.
     /// At its first call, for many a child never makes one.
     #[cold]
+    #[inline(never)]
     fn settle_in(&self, me: Identity, local: &mut Local) -> Outcome<()> {
         self.local.forget_fork();
         if let Some(plan) = local.fork.take() {

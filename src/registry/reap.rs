@@ -15,7 +15,7 @@ use crate::storage::{books, files, recover, slots};
 use crate::sysv;
 
 /// How many processes are looked at between two walks along a segment's list.
-const BATCH: usize = 64;
+const BATCH: usize = 16;
 /// How often a list may change under a walk before the walk goes on without it.
 const MANY: u32 = 10_000;
 

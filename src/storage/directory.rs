@@ -99,12 +99,14 @@ impl Place {
         Ok(place)
     }
 
-    /// The place, if the settings ask for system scope and there is no runtime directory for it yet.
+    /// Whether the settings ask for system scope.
+    pub fn is_for_all() -> bool {
+        !env::is_secure() && matches!(scope_setting(), Ok((Scope::System, _)))
+    }
+
+    /// The place for system scope, if there is no runtime directory for it yet.
     #[inline(never)]
     pub(super) fn missing_for_all() -> Option<Place> {
-        if env::is_secure() || !matches!(scope_setting(), Ok((Scope::System, _))) {
-            return None;
-        }
         let mut place = Place::choose().ok()?;
         place.check_base().ok()?;
         (place.check_directory() == Ok(None)).then_some(place)

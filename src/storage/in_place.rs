@@ -128,15 +128,10 @@ impl Namespace {
     fn open_parent_of(&self, path: &Path) -> OsResult<Fd> {
         let mut parent = *path;
         parent.pop();
-        let mut grandparent = parent;
-        grandparent.pop();
-        // On a hugetlbfs whoever came first has made the directory. He can exchange it for another of his, and nothing else.
-        let (directory, owner) = if grandparent == *self.directory() {
-            self.open_directory()?
-        } else {
-            let fd = file::open_dir(None, &grandparent)?;
-            let owner = file::status(&fd)?.uid;
-            (fd, owner)
+        let inside = parent.as_bytes().strip_prefix(self.directory().as_bytes());
+        let (directory, owner) = match inside {
+            Some([b'/', ..]) => self.open_directory()?,
+            _ => open_huge_home(&parent)?,
         };
         let fd = file::open_dir(Some(&directory), &parent)?;
         match file::status(&fd)?.uid == owner {
@@ -162,4 +157,16 @@ impl Namespace {
         });
         backed.map_err(|error| self.obstacle("enlarge", &path, error))
     }
+}
+
+/// Opens the directory on a hugetlbfs in which `segments` lies. Whoever came first has made it: he can exchange it for another
+/// of his, and nothing else. Returns him, too.
+#[cold]
+#[inline(never)]
+fn open_huge_home(segments: &Path) -> OsResult<(Fd, u32)> {
+    let mut home = *segments;
+    home.pop();
+    let fd = file::open_dir(None, &home)?;
+    let owner = file::status(&fd)?.uid;
+    Ok((fd, owner))
 }

@@ -26,7 +26,7 @@ impl Namespace {
         )
     }
 
-    /// Makes the namespace in system scope, if the settings ask for that and there is none; it is not opened. Signals are
+    /// Makes the namespace of system scope, which the settings ask for, if there is none; it is not opened. Signals are
     /// blocked.
     #[inline(never)]
     pub fn make_for_all(rules: &Rules) {

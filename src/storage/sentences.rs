@@ -3,6 +3,7 @@
 use super::layout::FILE_BYTES;
 use super::obstacle::{Away, Obstacle};
 use crate::os::path::{CAPACITY, Path};
+use crate::os::userns::UNMAPPED;
 use crate::os::{OsError, process};
 use core::fmt;
 
@@ -50,7 +51,8 @@ impl fmt::Display for Obstacle {
             ),
             Obstacle::ForeignWay { path, owner, mode } => write!(
                 f,
-                "{path} belongs to uid {owner} (mode {mode:04o}), who could exchange what lies in it; each directory on the way must be root's or yours: choose another SHMSHIM_DIR, or chown it"
+                "{path} belongs to {} (mode {mode:04o}), who could exchange what lies in it; each directory on the way must be root's or yours: choose another SHMSHIM_DIR, or chown it",
+                Owner(*owner)
             ),
             Obstacle::ForeignLink { path, owner } => write!(
                 f,
@@ -83,7 +85,8 @@ impl fmt::Display for Obstacle {
             }
             Obstacle::NotRoots { path, owner, mode } => write!(
                 f,
-                "{path} belongs to uid {owner} (mode {mode:04o}); in system scope it must be root's: have it removed, and any program run as root under this library, for example SHMSHIM_SCOPE=system LD_PRELOAD=libshmshim.so ipcs -m; at each boot tmpfiles.d does it (d {path} 0755 root root -)"
+                "{path} belongs to {} (mode {mode:04o}); in system scope it must be root's: have it removed, and any program run as root under this library, for example SHMSHIM_SCOPE=system LD_PRELOAD=libshmshim.so ipcs -m; at each boot tmpfiles.d does it (d {path} 0755 root root -)",
+                Owner(*owner)
             ),
             Obstacle::Unmapped { euid } => write!(
                 f,
@@ -207,6 +210,19 @@ const SEGMENTS: &[u8] = b"/segments/";
 
 fn is_huge_home(path: &[u8]) -> bool {
     path.windows(4).any(|part| part == b"-ino")
+}
+
+/// Whose something is.
+struct Owner(u32);
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "uid {}", self.0)?;
+        match self.0 {
+            UNMAPPED => f.write_str(", nobody or one whom this user namespace does not know"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What an error of the kernel's means here, and what helps.

@@ -7,6 +7,7 @@
 #define PROCTEST_H
 
 #include "shmtest.h"
+#include <glob.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stddef.h>
@@ -323,6 +324,19 @@ static inline const char *segment_file(key_t key, int id)
 	char name[64];
 	snprintf(name, sizeof name, "segments/SYSV%08x.%d", (unsigned)key, id);
 	return in_runtime_dir(name);
+}
+/* The file of the only segment that was made with this key, whose id the caller does not know. */
+static inline const char *segment_file_of_key(key_t key)
+{
+	static char path[PATH_MAX + 64];
+	char pattern[64];
+	glob_t found;
+	snprintf(pattern, sizeof pattern, "segments/SYSV%08x.*", (unsigned)key);
+	if (glob(in_runtime_dir(pattern), 0, NULL, &found))
+		FATAL("there is no %s", pattern);
+	snprintf(path, sizeof path, "%s", found.gl_pathv[0]);
+	globfree(&found);
+	return path;
 }
 /* How many files of segments the shim keeps. */
 static inline int files_of_segments(void) { return entries_of(in_runtime_dir("segments")); }

@@ -150,7 +150,7 @@ TEST_SEVERAL_UIDS(a_program_that_gives_root_up_has_made_the_namespace_as_root)
 		CHECK_STR(r.out, "get 0\n");
 	}
 	CHECK_EQ(place_of(runtime_dir()).uid, 0);
-	CHECK_EQ(place_of(in_runtime_dir("segments/SYSV00000215.0")).uid, SOMEBODY);
+	CHECK_EQ(place_of(segment_file_of_key(0x215)).uid, SOMEBODY);
 	IN_CHILD
 	{
 		drop_to(ANOTHER, ANOTHER);
