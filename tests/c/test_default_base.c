@@ -86,6 +86,7 @@ static void own_run(mode_t mode)
 
 TEST(where_the_administrator_has_made_it_run_shmshim_comes_first)
 {
+	need_root();
 	own_run(01777);
 	EXPECT_STEPS("get 0\nat 0\n", "get,0x1c6,4096,01600", "at");
 	EXPECT_STEPS("get 0\n", "get,0x1c6,0,0");
@@ -108,6 +109,7 @@ TEST(a_run_shmshim_that_is_not_for_all_is_passed_over)
 
 TEST(programs_from_before_and_after_run_shmshim_appears_meet)
 {
+	need_root();
 	own_run(0);
 	struct talk t = TALK_STEPS("get,0x1c8,4096,01600", "at", "put,old", "say,up", "wait", "show");
 	TALK_EXPECT(&t, "get 0");
