@@ -13,7 +13,7 @@
 
 enum { KEY = 0x162e, SIZE = 8192, OLD = 70, NEW = 71 };
 
-/* Every namespace has this segment, with the same id. */
+/* Every namespace has this segment. */
 static int job_settle_down(int seed)
 {
 	int id = shmget(KEY, SIZE, IPC_CREAT | IPC_EXCL | 0600);
@@ -22,7 +22,19 @@ static int job_settle_down(int seed)
 		return -1;
 	fill(at, seed, SIZE);
 	the->address[0] = at;
-	return id;
+	the->segment[seed == OLD ? 0 : 1].id = id;
+	return 0;
+}
+
+/* Beside the other namespace's segment a file of the name that the first program knows. */
+static void put_old_name(const char *directory)
+{
+	char from[800], to[800], text[1700];
+	snprintf(from, sizeof from, "%s/segments/SYSV%08x.%d", directory, KEY, the->segment[1].id);
+	snprintf(to, sizeof to, "%s/segments/SYSV%08x.%d", directory, KEY, the->segment[0].id);
+	snprintf(text, sizeof text, "cp -p '%s' '%s'", from, to);
+	if (system(text) != 0)
+		fatal("%s fails", text);
 }
 
 static int job_join(int argument)
@@ -119,6 +131,7 @@ static void apart(const char *what, void (*change)(void), bool back)
 			does(&guest, i ? job_join : job_settle_down, NEW, 0, what);
 			actor_kill(&guest);
 		}
+		put_old_name(other);
 		setenv("SHMSHIM_DIR", the->base, 1);
 	}
 	change();
@@ -126,6 +139,8 @@ static void apart(const char *what, void (*change)(void), bool back)
 	/* After the loss of the table alone it is the same segment. */
 	int shown = change == remove_registry ? OLD : NEW;
 	good = change != make_anew || does(&newcomer, job_settle_down, NEW, 0, what);
+	if (change == make_anew && good)
+		put_old_name(the->directory);
 	actor_of(&guest, OWNER);
 	good = good && does(&guest, job_join, 0, 0, what);
 	actor_kill(&guest);
