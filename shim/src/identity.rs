@@ -20,7 +20,7 @@ fn not_there() -> c_int {
 }
 
 macro_rules! changes_identity {
-    ($before:expr; $($name:ident ( $($arg:ident : $kind:ty),* );)*) => {$(
+    ($before:expr, $after:expr; $($name:ident ( $($arg:ident : $kind:ty),* );)*) => {$(
         /// As libc's.
         ///
         /// # Safety
@@ -30,17 +30,16 @@ macro_rules! changes_identity {
                 return not_there();
             };
             $before();
-            credentials::forget();
             // SAFETY: the caller's promise is passed on.
             let answer = unsafe { real($($arg),*) };
-            credentials::forget();
+            $after();
             answer
         }
     )*};
 }
 
 changes_identity! {
-    before_a_change_of_uid;
+    before_a_change_of_uid, credentials::forget;
     setuid(uid: uid_t);
     seteuid(euid: uid_t);
     setreuid(ruid: uid_t, euid: uid_t);
@@ -48,7 +47,7 @@ changes_identity! {
 }
 
 changes_identity! {
-    before_a_change_of_gid;
+    before_a_change_of_gid, credentials::forget;
     setgid(gid: gid_t);
     setegid(egid: gid_t);
     setregid(rgid: gid_t, egid: gid_t);
@@ -56,7 +55,7 @@ changes_identity! {
 }
 
 changes_identity! {
-    before_other_namespaces;
+    before_other_namespaces, after_other_namespaces;
     unshare(flags: c_int);
     setns(fd: c_int, kind: c_int);
 }
@@ -65,16 +64,20 @@ changes_identity! {
 #[inline(never)]
 extern "C" fn before_a_change_of_gid() {
     border::catch(registry::before_change_of_credentials);
+    credentials::forget();
 }
 
-/// The uids may get other names.
+/// The uids may get other names, of which none counts that is learned from now on.
 #[inline(never)]
 extern "C" fn before_other_namespaces() {
     border::catch(|| {
         registry::before_change_of_credentials();
-        registry::on_other_namespaces();
+        credentials::keep_over_namespaces();
     });
 }
+
+/// What is remembered by now is who the process is outside: it stays so.
+fn after_other_namespaces() {}
 
 /// Root may be given up now.
 #[inline(never)]
@@ -83,6 +86,7 @@ extern "C" fn before_a_change_of_uid() {
         registry::before_change_of_credentials();
         registry::on_giving_up_root();
     });
+    credentials::forget();
 }
 
 /// umask(2).
@@ -143,18 +147,20 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
         | libc::SYS_setresuid
         | libc::SYS_setgid
         | libc::SYS_setregid
-        | libc::SYS_setresgid
-        | libc::SYS_unshare
-        | libc::SYS_setns => {
+        | libc::SYS_setresgid => {
             match number {
                 libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => {
                     before_a_change_of_uid();
                 }
-                libc::SYS_unshare | libc::SYS_setns => before_other_namespaces(),
                 _ => before_a_change_of_gid(),
             }
             // Of this thread alone.
             credentials::never_remember();
+            // SAFETY: the caller's promise is passed on.
+            unsafe { real(number, a, b, c, d, e, f) }
+        }
+        libc::SYS_unshare | libc::SYS_setns => {
+            before_other_namespaces();
             // SAFETY: the caller's promise is passed on.
             unsafe { real(number, a, b, c, d, e, f) }
         }

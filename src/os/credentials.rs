@@ -22,6 +22,8 @@ const ONCE: u64 = 1 << 32;
 const COUNT: u64 = (NEVER - 1) & !(ONCE - 1);
 /// What the kernel calls a uid or gid that has no name in its user namespace.
 const NOBODY: u32 = 65534;
+/// No uid or gid at all.
+const NO_ONE: u32 = u32::MAX;
 
 static EUID: Remembered = Remembered(AtomicU64::new(0));
 static EGID: Remembered = Remembered(AtomicU64::new(0));
@@ -60,8 +62,8 @@ impl Remembered {
     fn ask(&self, before: u64, ask: fn() -> u32) -> u32 {
         let number = ask();
         // Of one that its user namespace has no name for yet the kernel says "nobody"; whoever writes the namespace's
-        // map changes that without a call of ours.
-        if number != NOBODY {
+        // map changes that without a call of ours. And `NO_ONE` comes home perhaps.
+        if number != NOBODY && number != NO_ONE {
             self.learn(before, number);
         }
         number
@@ -82,29 +84,44 @@ impl Remembered {
     }
 }
 
-/// The user namespace that this process began in, if it may have left it.
-static BEGAN_IN: AtomicU64 = AtomicU64::new(0);
+/// The user namespace in which the namespace of segments was opened.
+static OPENED_IN: AtomicU64 = AtomicU64::new(0);
 
-/// This process may be about to enter another user namespace: from then on its effective uid is what it is called outside.
+/// The namespace of segments was opened: its uids are those of this process's user namespace.
 pub fn note_user_namespace() {
-    let here = userns::number().unwrap_or(0);
-    let _ = BEGAN_IN.compare_exchange(0, here, Ordering::Relaxed, Ordering::Relaxed);
+    OPENED_IN.store(userns::number().unwrap_or(0), Ordering::Relaxed);
 }
 
-/// Whether this process has left the user namespace that it began in: the rights that it has there are none outside.
-pub fn is_elsewhere() -> bool {
-    match BEGAN_IN.load(Ordering::Relaxed) {
-        0 => false,
-        began_in => userns::number().is_some_and(|here| here != began_in),
+/// This process is about to enter other namespaces, perhaps one of users. That does not change who it is outside, so what
+/// it is called by now is found out, and remembered from then on.
+pub fn keep_over_namespaces() {
+    match OPENED_IN.load(Ordering::Relaxed) {
+        0 => forget(),
+        _ => (_, _) = (euid(), egid()),
     }
+}
+
+/// Whether this process has left the user namespace in which the namespace of segments was opened: its numbers and its
+/// rights there mean nothing outside.
+pub fn is_elsewhere() -> bool {
+    match OPENED_IN.load(Ordering::Relaxed) {
+        0 => false,
+        opened_in => userns::number().is_some_and(|here| here != opened_in),
+    }
+}
+
+/// A map names the uids of the next namespace outside, which need not be the one that is meant, and there anybody can
+/// choose them. So who has become another user in another user namespace is nobody's owner.
+fn unless_elsewhere(ask: fn() -> u32) -> u32 {
+    if is_elsewhere() { NO_ONE } else { ask() }
 }
 
 fn ask_euid() -> u32 {
-    if is_elsewhere() {
-        userns::euid_outside()
-    } else {
-        process::euid()
-    }
+    unless_elsewhere(process::euid)
+}
+
+fn ask_egid() -> u32 {
+    unless_elsewhere(process::egid)
 }
 
 /// The effective uid of the calling thread.
@@ -122,7 +139,7 @@ pub fn known_euid() -> Option<u32> {
 /// The effective gid of the calling thread.
 #[inline]
 pub fn egid() -> u32 {
-    EGID.known_or_ask(process::egid)
+    EGID.known_or_ask(ask_egid)
 }
 
 /// Somebody is about to change the process's identity, or has just done it.
@@ -202,8 +219,10 @@ mod tests {
     #[test]
     fn a_uid_without_a_name_is_not_kept() {
         let number = Remembered(AtomicU64::new(0));
-        assert_eq!(number.known_or_ask(|| NOBODY), NOBODY);
-        assert_eq!(number.known(), None);
+        for no_name in [NOBODY, NO_ONE] {
+            assert_eq!(number.known_or_ask(|| no_name), no_name);
+            assert_eq!(number.known(), None);
+        }
     }
 
     #[test]

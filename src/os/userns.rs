@@ -1,8 +1,8 @@
 //! Whom the numbers mean: in a user namespace uids have other names than outside of it, and root's rights go no further
 //! than it does.
 
+use super::file;
 use super::path::Path;
-use super::{file, process};
 
 /// What the kernel calls a uid that has no name in the user namespace.
 pub const UNMAPPED: u32 = 65534;
@@ -103,16 +103,6 @@ pub fn shows_root() -> bool {
 pub fn number() -> Option<u64> {
     let status = file::status_following(c"/proc/self/ns/user");
     status.ok().map(|status| status.inode)
-}
-
-/// The effective uid as the files of the machine see it: for a process that has entered another user namespace.
-pub fn euid_outside() -> u32 {
-    let euid = process::euid();
-    match outer(euid) {
-        Uid::Same => euid,
-        Uid::Outer(outside) => outside,
-        Uid::None => UNMAPPED,
-    }
 }
 
 #[cfg(test)]

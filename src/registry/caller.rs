@@ -12,7 +12,8 @@ impl Caller for Thread {
     }
 
     fn in_group(&self, gid: u32) -> bool {
-        process::fsgid() == gid || process::has_supplementary_group(gid)
+        (process::fsgid() == gid || process::has_supplementary_group(gid))
+            && !credentials::is_elsewhere()
     }
 
     fn capable(&self, capability: Capability) -> bool {

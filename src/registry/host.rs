@@ -86,14 +86,6 @@ pub fn on_giving_up_root() {
     }
 }
 
-/// A program is about to enter other namespaces, perhaps one of users. The one of segments that it has opened goes on counting
-/// it as who it was outside, as the kernel does.
-pub fn on_other_namespaces() {
-    if HOST.get().is_some() {
-        credentials::note_user_namespace();
-    }
-}
-
 #[cold]
 fn open() -> Outcome<&'static Host> {
     let _blocked = Blocked::all();
@@ -124,8 +116,9 @@ fn open_undisturbed() -> Outcome<&'static Host> {
     if let Ok(mut local) = host.local.lock_soon() {
         local.attaches.use_room(room);
     }
-    // Known from now on: the child of a vfork can be told from this process.
+    // Known from now on: the child of a vfork can be told from this process, and one that is in another user namespace.
     host.local.pid();
+    credentials::note_user_namespace();
     match HOST.set(host) {
         Ok(()) => Ok(host),
         // Another thread was faster. What this one opened stays mapped: a few pages, once.

@@ -28,7 +28,7 @@ pub use credentials::before_change as before_change_of_credentials;
 pub use error::{Failure, Outcome, Why};
 pub use exit::at_exit;
 pub use forking::{install_handlers, on_fork_prepare};
-pub use host::{on_giving_up_root, on_other_namespaces, rules_for_storage};
+pub use host::{on_giving_up_root, rules_for_storage};
 pub use memory::{madvise, may_touch, mmap_fixed, mremap, munmap};
 pub use shmat::shmat;
 pub use shmctl::{

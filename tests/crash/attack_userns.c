@@ -38,10 +38,10 @@ static int enter_as(unsigned inside)
 }
 
 /* The namespaces in which an ordinary user can be somebody else. */
-enum guise { AS_ROOT, AS_ROOT_TWICE, AS_ROOT_BY_ANOTHER_NAME, AS_THIRD, WITHOUT_NAME, GUISES };
+enum guise { AS_ROOT, AS_ROOT_TWICE, AS_ROOT_BY_ANOTHER_NAME, AS_THIRD, WITHOUT_NAME, AS_THIRD_TWICE, GUISES };
 static const char *const guises[] = { "root of a namespace", "root of a namespace in a namespace",
 				      "root in the second of two namespaces", "another user of a namespace",
-				      "one without a map" };
+				      "one without a map", "another user two namespaces further in" };
 
 static int job_disguise(int guise)
 {
@@ -51,13 +51,14 @@ static int job_disguise(int guise)
 	case AS_ROOT_BY_ANOTHER_NAME: return enter_as(77) < 0 ? -1 : enter_as(0);
 	case AS_THIRD: return enter_as(THIRD);
 	case WITHOUT_NAME: return unshare(CLONE_NEWUSER);
+	case AS_THIRD_TWICE: return enter_as(THIRD) < 0 ? -1 : enter_as(0);
 	case GUISES: break;
 	}
 	return -1;
 }
 
 /* Whom he says he is, and who is to lose nothing by it. */
-static uid_t victim_of(int guise) { return guise == AS_THIRD ? THIRD : guise == WITHOUT_NAME ? 65534 : 0; }
+static uid_t victim_of(int guise) { return guise == AS_THIRD || guise == AS_THIRD_TWICE ? THIRD : guise == WITHOUT_NAME ? 65534 : 0; }
 
 /* Bits of what he should not be able to do to a segment of the victim's. */
 static int job_overreach(int argument)
