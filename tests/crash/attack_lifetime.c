@@ -35,11 +35,15 @@ static void log_out(const char *directory, uid_t uid)
 		closedir(open);
 }
 
-/* A /dev/shm, and a /run, that nobody else sees. The tests' own directory lies in the first. */
+/*
+ * A /dev/shm, a /run and a /tmp that nobody else sees, for a namespace that lies in one of them stays in use. The tests' own
+ * directory lies in the first.
+ */
 static void own_surroundings(bool with_default_place)
 {
 	must(mount("hostile", "/dev/shm", "tmpfs", 0, "mode=1777,size=128m"), "/dev/shm");
 	must(mount("hostile", "/run", "tmpfs", 0, "mode=0755,size=128m"), "/run");
+	must(mount("hostile", "/tmp", "tmpfs", 0, "mode=1777,size=128m"), "/tmp");
 	if (with_default_place)
 		make_directory("/run/shmshim", 0, 01777);
 	if (strncmp(root, "/dev/shm/", 9) == 0)
@@ -50,6 +54,7 @@ static void own_surroundings(bool with_default_place)
 
 static void put_back(void)
 {
+	must(umount2("/tmp", MNT_DETACH), "/tmp");
 	must(umount2("/run", MNT_DETACH), "/run");
 	must(umount2("/dev/shm", MNT_DETACH), "/dev/shm");
 }
