@@ -15,26 +15,32 @@ use crate::sysv::{self, AttachRequest, Errno, Piece, Reason, Refusal, ShmId};
 /// `shmat(2)`: attaches a segment and returns its address.
 pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     let request = sysv::parse_shmat(shmid, addr, shmflg)?;
+    let mut image = SlotImage::EMPTY;
+    let mut session = permit(&request, &mut image)?;
+    let attached = session.attach(&image, &request);
+    if attached.is_err() {
+        // The kernel's failing attach holds the segment for a moment and then lets go of it.
+        session.destroy_if_due(request.id);
+    }
+    attached
+}
+
+/// Finds the segment and asks whether the caller may attach it. A function of its own, because the reasons that it may
+/// return with are long, and would lie on the stack while the segment is attached.
+#[inline(never)]
+fn permit(request: &AttachRequest, image: &mut SlotImage) -> Outcome<Session> {
     let host = host()?;
     let blocked = host.block()?;
     host.enforce_forced()?;
-    let mut image = SlotImage::EMPTY;
-    find(host, request.id, &mut image)?;
+    find(host, request.id, image)?;
     if image.mode & sysv::flags::SHM_DEST != 0 || image.flags & FLAG_RIGHTS != 0 {
         // Whoever had it attached may be dead, and so is it then.
-        host.settled(&mut image, |image| find(host, request.id, image))?;
+        host.settled(image, |image| find(host, request.id, image))?;
     }
     host.settle_order(request.id.slot())?;
-    let mut session = host.enter_blocked(blocked)?;
-    sysv::may_attach(&segment(&image), &request, &Thread)?;
-    match session.attach(&image, &request) {
-        Ok(start) => Ok(start),
-        Err(failure) => {
-            // The kernel's failing attach holds the segment for a moment and then lets go of it.
-            session.destroy_if_due(request.id);
-            Err(failure)
-        }
-    }
+    let session = host.enter_blocked(blocked)?;
+    sysv::may_attach(&segment(image), request, &Thread)?;
+    Ok(session)
 }
 
 #[inline]
@@ -149,6 +155,8 @@ impl Session {
     }
 
     /// Says in the kernel's words why a segment could not be mapped.
+    #[cold]
+    #[inline(never)]
     fn why_not_mapped(
         &self,
         request: &AttachRequest,

@@ -18,8 +18,39 @@ use crate::sysv::{
 
 /// `shmget(2)`: the id of the segment with `key`, made if need be.
 pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
-    let host = host()?;
     let key = Key(key);
+    let mut asked = Ok(None);
+    let session = match open_or_enter(key, size, shmflg, &mut asked)? {
+        Way::Existing(id) => return Ok(id),
+        Way::Make(session) => session,
+    };
+    let wish = Wish {
+        key,
+        size,
+        shmflg,
+        huge: &asked,
+    };
+    create(session.host, &session, &wish)
+}
+
+/// What is to be done for a key.
+enum Way {
+    /// It has this segment.
+    Existing(i32),
+    /// One is to be made.
+    Make(Session),
+}
+
+/// Opens the key's segment, or finds out whether one may be made. A function of its own, because the reasons that it may
+/// return with are long, and would lie on the stack while the segment is made.
+#[inline(never)]
+fn open_or_enter(
+    key: Key,
+    size: u64,
+    shmflg: i32,
+    asked: &mut Outcome<Option<HugePages>>,
+) -> Outcome<Way> {
+    let host = host()?;
     // What only looks something up makes no system call, and does not find out whether somebody has cut the table.
     let makes = rules::is_no_lookup(key, shmflg);
     let blocked = makes.then(|| host.block()).transpose()?;
@@ -27,32 +58,27 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
     let mut is_new = true;
     if !key.is_private() {
         match index::find(host.namespace.table(), key.0) {
-            Lookup::Found(image) => return open_existing(&image, size, shmflg),
+            Lookup::Found(image) => {
+                return open_existing(&image, size, shmflg).map(Way::Existing);
+            }
             Lookup::Absent => rules::missing_key(key, shmflg)?,
             Lookup::Busy => is_new = false,
         }
     }
-    let asked = super::huge::ask(host, shmflg);
+    *asked = super::huge::ask(host, shmflg);
     // What cannot be granted is refused before anything is needed for it: also where this process cannot be registered.
     if is_new {
         let limits = host.limits();
         rules::check_size(size, &limits)?;
         if rules::check_shmall(size, host.namespace.pages(), &limits).is_ok() {
-            asked?;
+            (*asked)?;
         }
     }
     let blocked = match blocked {
         Some(blocked) => blocked,
         None => host.namespace.block()?,
     };
-    let session = host.enter_blocked(blocked)?;
-    let wish = Wish {
-        key,
-        size,
-        shmflg,
-        huge: &asked,
-    };
-    create(host, &session, &wish)
+    host.enter_blocked(blocked).map(Way::Make)
 }
 
 /// `shmget(2)` of a key that has a segment, or has none and asks for none.

@@ -160,6 +160,7 @@ impl Namespace {
     }
 
     /// Maps a segment into the host. The file is held against what the table says of it before it is used.
+    #[inline(never)] // Its path is not to lie on the stack any longer than it has to.
     pub fn map_segment_file(
         &self,
         image: &SlotImage,
