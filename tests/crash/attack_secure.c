@@ -24,11 +24,11 @@ int secure_main(char **arguments)
 	return job_life(0) == 0 ? 0 : 5;
 }
 
-static void copy_program(const char *to, unsigned mode)
+static void copy_file(const char *name, const char *to, unsigned mode)
 {
 	char bytes[65536];
 	ssize_t length;
-	int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), fd = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0700);
+	int from = open(name, O_RDONLY | O_CLOEXEC), fd = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0700);
 	must(from < 0 ? from : fd, to);
 	while ((length = read(from, bytes, sizeof bytes)) > 0)
 		if (write(fd, bytes, (size_t)length) != length)
@@ -40,10 +40,12 @@ static void copy_program(const char *to, unsigned mode)
 
 static void install_library(void)
 {
-	const char *library = getenv("LD_PRELOAD");
+	char library[300];
+	snprintf(library, sizeof library, "%s/library.so", root);
+	copy_file(getenv("LD_PRELOAD"), library, 0755);
 	must(mount("hostile", "/etc", "tmpfs", 0, "mode=0755,size=1m"), "/etc");
 	int fd = open("/etc/ld.so.preload", O_WRONLY | O_CREAT | O_EXCL, 0644);
-	if (!library || fd < 0 || fchmod(fd, 0644) < 0 || write(fd, library, strlen(library)) < 0 || write(fd, "\n", 1) < 0)
+	if (fd < 0 || fchmod(fd, 0644) < 0 || write(fd, library, strlen(library)) < 0 || write(fd, "\n", 1) < 0)
 		fatal("/etc/ld.so.preload: %s", strerror(errno));
 	close(fd);
 }
@@ -94,10 +96,13 @@ static void set_uid_programs(void)
 	snprintf(base, sizeof base, "%s/callers-choice", root);
 	snprintf(trace, sizeof trace, "%s/callers-trace", root);
 	make_directory(base, 0, 01777);
-	copy_program(program, 0755);
-	copy_program(set_uid, 04755);
+	copy_file("/proc/self/exe", program, 0755);
+	copy_file("/proc/self/exe", set_uid, 04755);
 	install_library();
+	/* A namespace that somebody has left there would stay in use. */
+	must(mount("hostile", "/tmp", "tmpfs", 0, "mode=1777,size=128m"), "/tmp");
 	int answer = start_set_uid(set_uid, program, base, trace);
+	must(umount2("/tmp", MNT_DETACH), "/tmp");
 	if (answer != 0)
 		wrong("what a set-uid program starts is not served (%d)", answer);
 	if (entries_in(base) != 0)
