@@ -143,6 +143,7 @@ fn errno_of(obstacle: &Obstacle) -> i32 {
         | Obstacle::ForeignWay { .. }
         | Obstacle::ForeignLink { .. }
         | Obstacle::NotSearchable { .. }
+        | Obstacle::NotWritable { .. }
         | Obstacle::NoBase { .. }
         | Obstacle::NoDefault
         | Obstacle::NoPlace { .. }

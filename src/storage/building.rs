@@ -83,7 +83,7 @@ impl Place {
                 }
             }
         }
-        Err(Obstacle::system("make a directory in", &self.base, last))
+        Err(self.closed_base(true, "make a directory in", &self.base, last))
     }
 
     /// Makes a directory of this mode, whatever the umask, and opens it.

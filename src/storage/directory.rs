@@ -174,7 +174,7 @@ impl Place {
         let status = match file::status_of(path) {
             Ok(status) => status,
             Err(OsError(libc::ENOENT)) => return Ok(None),
-            Err(error) => return Err(Obstacle::system("stat", path, error)),
+            Err(error) => return Err(self.closed_base(false, "stat", path, error)),
         };
         let mode = self.directory_mode();
         if self.scope == Scope::System && status.is_dir() && !self.is_own(status.uid) {
@@ -190,6 +190,29 @@ impl Place {
         };
         check(path, &status, "a directory", owner, mode)?;
         Ok(Some(status))
+    }
+
+    /// Why something failed that asks for a right to the base: to search it, or to write to it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn closed_base(
+        &self,
+        writes: bool,
+        doing: &'static str,
+        what: &Path,
+        error: OsError,
+    ) -> Obstacle {
+        match file::status_of(&self.base) {
+            Ok(base) if error.0 == libc::EACCES => {
+                let (path, owner, mode) = (self.base, base.uid, base.permissions());
+                if writes {
+                    Obstacle::NotWritable { path, owner, mode }
+                } else {
+                    Obstacle::NotSearchable { path, owner, mode }
+                }
+            }
+            _ => Obstacle::system(doing, what, error),
+        }
     }
 
     /// Whether a runtime directory of this owner is one that we would use. On a hugetlbfs it has no table, and in system

@@ -87,6 +87,15 @@ pub enum Obstacle {
         /// Its mode.
         mode: u32,
     },
+    /// The base directory may not be written to.
+    NotWritable {
+        /// The base directory.
+        path: Path,
+        /// Its owner.
+        owner: u32,
+        /// Its mode.
+        mode: u32,
+    },
     /// The base directory, or one on the way to it, does not exist.
     NoBase {
         /// The directory.

@@ -62,6 +62,10 @@ impl fmt::Display for Obstacle {
                 f,
                 "{path} of uid {owner} has mode {mode:04o} and may not be searched by this user; chmod it, or choose another SHMSHIM_DIR"
             ),
+            Obstacle::NotWritable { path, owner, mode } => write!(
+                f,
+                "{path} of uid {owner} has mode {mode:04o} and may not be written to by this user; chmod it, or choose another SHMSHIM_DIR"
+            ),
             Obstacle::NoBase { path, is_setting: true } => write!(
                 f,
                 "{path}, which SHMSHIM_DIR leads to, does not exist; make it (mkdir -m 0700), or have SHMSHIM_DIR name another"
@@ -231,10 +235,22 @@ struct Advice(OsError);
 impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0.0 {
-            libc::ENOSPC => " (the file system has no room left, or no inode)",
-            libc::EDQUOT => " (the quota is used up)",
-            libc::EROFS => " (the file system is read-only)",
-            libc::EMFILE => " (the process has no descriptor left)",
+            libc::EPERM => " (not permitted on this file system, or it is immutable; choose another SHMSHIM_DIR)",
+            libc::ENOSPC => {
+                " (the file system has no room left, or no inode; remove something there, or choose another SHMSHIM_DIR)"
+            }
+            libc::EDQUOT => " (the quota is used up; remove something, or choose another SHMSHIM_DIR)",
+            libc::EROFS => " (the file system is read-only; choose another SHMSHIM_DIR)",
+            libc::ELOOP => {
+                " (a symbolic link is there, and none may be; remove it, or choose another SHMSHIM_DIR)"
+            }
+            libc::EMFILE => {
+                let limit = process::limit(libc::RLIMIT_NOFILE as usize);
+                return write!(
+                    f,
+                    " (the process has no descriptor left: RLIMIT_NOFILE, ulimit -n, is {limit}; raise it)"
+                );
+            }
             libc::ENFILE => " (the system has no descriptor left)",
             libc::ESTALE => " (something else has taken its place)",
             libc::EFBIG => {

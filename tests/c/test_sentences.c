@@ -114,6 +114,25 @@ TEST_SEVERAL_UIDS(a_base_that_may_not_be_searched_is_said_to_be_so)
 	}
 }
 
+TEST_SEVERAL_UIDS(so_is_a_base_that_is_closed_itself_and_one_that_may_not_be_written_to)
+{
+	SHIM_ONLY();
+	need_programs_for(SOMEBODY);
+	char *base = own_base();
+	use_base(base, "user");
+	for (mode_t mode = 0700; mode <= 0755; mode += 055) {
+		MUST(chmod(base, mode));
+		IN_CHILD
+		{
+			drop_to(SOMEBODY, SOMEBODY);
+			MUST(chdir("/"));
+			REFUSED("root's base", base);
+			SAYS(mode == 0700 ? " of uid 0 has mode 0700 and may not be searched by this user; chmod it"
+					  : " of uid 0 has mode 0755 and may not be written to by this user; chmod it");
+		}
+	}
+}
+
 TEST(no_namespace_lies_on_a_file_system_of_the_kernels)
 {
 	SHIM_ONLY();
@@ -162,6 +181,20 @@ TEST(a_path_with_a_line_end_stays_on_one_line)
 	use_base(base, "user");
 	run_traced(STEPS_ARGV("get,0,1,0600"));
 	SAYS("ns.a\\012b, which");
+}
+
+TEST(a_link_in_the_place_of_a_segments_file_is_said_to_be_one)
+{
+	SHIM_ONLY();
+	static struct run r;
+	use_base(own_base(), "user");
+	EXPECT_STEPS("get 0\n", "get,0x238,4096,01600");
+	run_program(&r, (char *const[]){ "/bin/sh", "-c", "for f in \"$0\"/*; do mv $f $f.away; ln -s $f.away $f; done",
+		(char *)in_runtime_dir("segments"), NULL });
+	run_traced(STEPS_ARGV("get,0x238,0,0", "at"));
+	CHECK_STR(refused_run.out, "get 0\nat -1 EACCES\n");
+	SAYS("ELOOP (a symbolic link is there, and none may be; remove it");
+	run_program(&r, (char *const[]){ "/bin/sh", "-c", "rm \"$0\"/*", (char *)in_runtime_dir("segments"), NULL });
 }
 
 TEST(a_directory_in_the_place_of_a_new_table_is_said_to_be_there)
@@ -270,6 +303,19 @@ TEST_SEVERAL_UIDS(a_limit_that_is_too_low_is_named)
 			COUNT_CHECK();
 			if (!strstr(r.out, "RLIMIT_AS, ulimit -v, is 16777216 bytes"))
 				FAIL("%s", r.out);
+		}
+		IN_CHILD
+		{
+			/* The trace needs no descriptor of its own. */
+			int lines[2];
+			setenv("SHMSHIM_TRACE", "stderr", 1);
+			MUST(pipe(lines));
+			MUST(dup2(lines[1], 2));
+			MUST(setrlimit(RLIMIT_NOFILE, &none));
+			CHECK(shmget(0x237, 0, 0) == -1);
+			ssize_t n = read(lines[0], traced, sizeof traced - 1);
+			traced[n < 0 ? 0 : n] = 0;
+			SAYS("RLIMIT_NOFILE, ulimit -n, is 0; raise it");
 		}
 	}
 }
