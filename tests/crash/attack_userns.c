@@ -8,7 +8,10 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 static int put(const char *file, const char *text)
 {
@@ -136,6 +139,48 @@ static void no_rights_by_entering_late(void)
 	}
 }
 
+/* The child of a clone is in another namespace without a call that the library sees. */
+static int in_clone(void *unused)
+{
+	char map[64];
+	(void)unused;
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	snprintf(map, sizeof map, "0 %d 1", OWNER);
+	if (put("/proc/self/uid_map", map) < 0)
+		return 64;
+	/* Nothing that is remembered is of use after this. */
+	return setuid(0) < 0 ? 64 : job_overreach(1);
+}
+
+static int job_overreach_in_clone(int argument)
+{
+	static char stack[64 * 1024] __attribute__((aligned(16)));
+	int status = -1;
+	(void)argument;
+	if (job_life(0) != 0)
+		return -1;
+	pid_t pid = clone(in_clone, stack + sizeof stack, CLONE_NEWUSER | SIGCHLD, NULL);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void no_rights_by_clone(void)
+{
+	place_of_root();
+	int limit = run_as(0, job_shmmni, 0);
+	if (run_as(0, job_make_known, 0660) != 0)
+		fatal("no segment could be made: %s", strerror(refusal));
+	int value = run_as(OWNER, job_overreach_in_clone, 0);
+	if (value != 0)
+		wrong("the root of a cloned namespace may do what is the business of uid 0 (%d)", value);
+	if (run_as(0, job_read_known, 0) != 1)
+		wrong("after it the segment of uid 0 is gone");
+	if (run_as(0, job_shmmni, 0) != limit)
+		wrong("it has set a limit of all users");
+	place_end();
+}
+
 /* Who comes first in a sticky base must not make what is another's by its name. */
 static void nobody_locked_out(void)
 {
@@ -157,6 +202,7 @@ static void nobody_locked_out(void)
 const struct attack userns_attacks[] = {
 	{ "a user namespace gives no rights over the segments and limits of others", no_rights_over_others, NEEDS_USER_NAMESPACES },
 	{ "a user namespace that is entered late gives no rights either", no_rights_by_entering_late, NEEDS_USER_NAMESPACES },
+	{ "a user namespace that a clone is in gives no rights either", no_rights_by_clone, NEEDS_USER_NAMESPACES },
 	{ "a user namespace takes nobody's place in a sticky base", nobody_locked_out, NEEDS_USER_NAMESPACES },
 	{ NULL, NULL, 0 },
 };
