@@ -10,7 +10,7 @@ use shmshim_core::sysv::{self, Command, Errno, flags};
 
 use crate::abi::{Plain, ShmInfo, ShmidDs, Shminfo};
 use crate::trace::{self, Answer, Call, Told};
-use crate::{border, procfs};
+use crate::{panic_guard, procfs};
 
 /// One call on its way: what was asked, and what its answer told the caller.
 ///
@@ -113,9 +113,9 @@ fn serve(
         told: Told::Nothing,
         frame,
     };
-    let answer = border::catch(|| body(&mut asked)).unwrap_or_else(|| {
+    let answer = panic_guard::catch(|| body(&mut asked)).unwrap_or_else(|| {
         let why = "the shim failed inside; this is a defect of it";
-        border::catch(|| asked.refuse(panicked, &why));
+        panic_guard::catch(|| asked.refuse(panicked, &why));
         Err(panicked)
     });
     match answer {

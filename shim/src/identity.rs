@@ -11,7 +11,7 @@ use shmshim_core::os::{credentials, errno, raw, seccomp};
 use shmshim_core::registry;
 
 use crate::next::next;
-use crate::{border, passed_on};
+use crate::{panic_guard, passed_on};
 
 /// When there is no such function behind ours: only a stranger libc can lack one of these.
 fn not_there() -> c_int {
@@ -63,14 +63,14 @@ changes_identity! {
 /// A process takes its cell while it still may.
 #[inline(never)]
 extern "C" fn before_a_change_of_gid() {
-    border::catch(registry::before_change_of_credentials);
+    panic_guard::catch(registry::before_change_of_credentials);
     credentials::forget();
 }
 
 /// The uids may get other names, of which none counts that is learned from now on.
 #[inline(never)]
 extern "C" fn before_other_namespaces() {
-    border::catch(|| {
+    panic_guard::catch(|| {
         registry::before_change_of_credentials();
         credentials::keep_over_namespaces();
     });
@@ -82,7 +82,7 @@ fn after_other_namespaces() {}
 /// Root may be given up now.
 #[inline(never)]
 extern "C" fn before_a_change_of_uid() {
-    border::catch(|| {
+    panic_guard::catch(|| {
         registry::before_change_of_credentials();
         registry::on_giving_up_root();
     });

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `exports.rs` | every symbol that is exported, at one glance |
 //! | `hook.rs`, `next.rs` | how a symbol is exported, and how the function behind it is found |
-//! | `border.rs` | no panic gets past it |
+//! | `panic_guard.rs` | no panic gets past it |
 //! | `calls.rs` | shmget, shmat, shmdt, shmctl |
 //! | `abi.rs` | the structures that shmctl copies |
 //! | `memory.rs` | munmap, mremap, mmap, madvise, when they concern an attach |
@@ -32,13 +32,13 @@
 //! unwind; then it drops redhook's `catch_unwind` around the whole. `scripts/check-exports` looks.
 
 mod abi;
-mod border;
 mod calls;
 mod exports;
 mod hook;
 mod identity;
 mod memory;
 mod next;
+mod panic_guard;
 #[cfg(feature = "panic-test")]
 mod panic_test;
 mod passed_on;
@@ -77,7 +77,7 @@ static AT_EXIT: extern "C" fn() = at_exit;
 
 extern "C" fn at_exit() {
     // Most programs never come here for anything: they pay one load.
-    if border::was_reached() {
-        border::catch(|| shmshim_core::registry::at_exit(procfs::pending::apply));
+    if panic_guard::was_reached() {
+        panic_guard::catch(|| shmshim_core::registry::at_exit(procfs::pending::apply));
     }
 }

@@ -10,8 +10,8 @@ use libc::{off_t, size_t};
 use shmshim_core::os::{errno, raw};
 use shmshim_core::registry;
 
-use crate::border;
 use crate::next::next;
+use crate::panic_guard;
 
 /// mmap(2): never replaces what is there. Stronger than `MAP_FIXED`.
 const MAP_FIXED_NOREPLACE: c_int = 0x10_0000;
@@ -42,7 +42,7 @@ fn around<T: Copy + PartialEq>(
 ) -> T {
     let before = errno::get();
     let made = Cell::new(None);
-    let answer = border::catch(|| {
+    let answer = panic_guard::catch(|| {
         keep_books(&|| {
             let answer = real();
             made.set(Some((answer, errno::get())));

@@ -58,7 +58,7 @@ impl Next {
 #[cold]
 #[inline(never)]
 extern "C" fn look_up(next: &Next) -> *mut c_void {
-    let me = threads::mark();
+    let me = threads::id();
     if LOOKING.compare_exchange(0, me, Acquire, Relaxed).is_err() {
         return core::ptr::null_mut();
     }

@@ -8,7 +8,7 @@ use shmshim_core::os::errno;
 use crate::next::next;
 use crate::trace::form;
 use crate::trace::line::Line;
-use crate::{border, procfs, trace};
+use crate::{panic_guard, procfs, trace};
 
 /// # Safety
 /// As libc's.
@@ -84,6 +84,6 @@ pub extern "C" fn say_syscall(number: c_long, second: c_long, answer: c_long) {
 
 fn say(put: &dyn Fn(&mut Line)) {
     if trace::is_on() {
-        border::catch(|| trace::say(put));
+        panic_guard::catch(|| trace::say(put));
     }
 }

@@ -41,10 +41,10 @@ impl fmt::Display for Refused {
 /// fifo without a reader would hold the host up.
 pub fn append_line(path: &CStr, bytes: &[u8]) -> Result<(), Refused> {
     let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
-    let _blocked = super::signals::Blocked::all();
+    let _blocked = super::signal_mask::Blocked::all();
     let mut refused = None;
     // A host that has no descriptor left wants to be told so, most of all.
-    let done: OsResult<()> = super::elsewhere::with_descriptor(|| {
+    let done: OsResult<()> = super::helper_process::with_descriptor(|| {
         let path = path.as_ptr() as usize;
         let fd = open_at(libc::AT_FDCWD, path, flags | ALWAYS, 0o600)?;
         let status = status(&fd)?;

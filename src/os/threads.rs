@@ -15,24 +15,24 @@ static ALONE: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
 
 /// A number that no other living thread of this process has. Costs one load.
 #[inline(always)]
-pub fn mark() -> usize {
+pub fn id() -> usize {
     #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
     {
-        let mark: usize;
+        let id: usize;
         // SAFETY: the thread pointer, which by the ABI of thread-local storage stands in the first word that it points to.
         unsafe {
-            core::arch::asm!("mov {}, fs:0", out(reg) mark, options(nostack, preserves_flags, readonly));
+            core::arch::asm!("mov {}, fs:0", out(reg) id, options(nostack, preserves_flags, readonly));
         }
-        mark
+        id
     }
     #[cfg(target_arch = "aarch64")]
     {
-        let mark: usize;
+        let id: usize;
         // SAFETY: reads the thread pointer's register.
         unsafe {
-            core::arch::asm!("mrs {}, tpidr_el0", out(reg) mark, options(nostack, preserves_flags, nomem));
+            core::arch::asm!("mrs {}, tpidr_el0", out(reg) id, options(nostack, preserves_flags, nomem));
         }
-        mark
+        id
     }
     #[cfg(not(any(
         all(target_arch = "x86_64", target_pointer_width = "64"),

@@ -69,7 +69,7 @@ impl TimedLock {
 
     /// Takes it, unless this thread has it already.
     pub fn take(&self) {
-        let me = threads::mark();
+        let me = threads::id();
         for _ in 0..NAPS_OF_A_SECOND {
             // Pairs with: the store in `release`.
             match self
@@ -84,7 +84,7 @@ impl TimedLock {
 
     /// Releases it, if this thread has it.
     pub fn release(&self) {
-        if self.0.load(Ordering::Relaxed) == threads::mark() {
+        if self.0.load(Ordering::Relaxed) == threads::id() {
             self.0.store(0, Ordering::Release);
         }
     }

@@ -8,7 +8,7 @@
 //! Most buffers lie on the stack, a little above our own frame: what lies on the same page needs no probe ([`Frame`]).
 
 use super::raw;
-use super::signals::{Blocked, Mask};
+use super::signal_mask::{Blocked, Mask};
 
 const PROBE_BYTES: usize = size_of::<Mask>();
 

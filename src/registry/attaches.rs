@@ -4,8 +4,8 @@
 //! the end.
 
 use crate::os::OsResult;
-use crate::os::fork::Wiped;
 use crate::os::pages::PageVec;
+use crate::os::process_lock::Wiped;
 use crate::sysv::{Piece, SLOTS};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

@@ -25,7 +25,7 @@
 use super::attaches;
 use super::host::{Entered, Host, Local, OPENING, host_if_open, live_locked};
 use crate::os::atfork::Handlers;
-use crate::os::signals;
+use crate::os::signal_mask;
 use crate::os::timed_lock::WithinASecond;
 use crate::os::{atfork, errno, process, threads};
 use crate::storage::live::Identity;
@@ -121,7 +121,7 @@ fn child() {
     if !counted && open.has_attaches() {
         count_unplanned(open);
     }
-    signals::restore(mask);
+    signal_mask::restore(mask);
 }
 
 // What seldom happens stands in functions of its own, for its room on the stack may be a page that both must copy.
@@ -204,7 +204,7 @@ impl Host {
             }
         }
         drop(local);
-        signals::restore(mask);
+        signal_mask::restore(mask);
     }
 
     /// In the child: what the parent has planned becomes its own. `false`: its cell is another's.

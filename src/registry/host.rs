@@ -4,10 +4,10 @@ use super::attaches::{Attaches, WIPED_WORDS};
 use super::error::Outcome;
 use super::forking;
 use super::resident::Known;
-use crate::os::fork::{ForkLock, Guard, HeldBy, Wiped};
-use crate::os::signals::{Blocked, Mask};
+use crate::os::process_lock::{Guard, HeldBy, ProcessLock, Wiped};
+use crate::os::signal_mask::{Blocked, Mask};
 use crate::os::timed_lock::{Deadline, NAP_NANOS, TimedLock};
-use crate::os::{OsError, credentials, pages, process, stack, threads};
+use crate::os::{OsError, credentials, own_stack, pages, process, threads};
 use crate::storage::directory::Place;
 use crate::storage::live::{self, Identity};
 use crate::storage::lock::Held;
@@ -23,7 +23,7 @@ pub struct Host {
     /// The namespace. A process keeps the one it opened first, whatever becomes of its uid.
     pub namespace: Namespace,
     /// What is guarded by the in-process lock.
-    pub local: ForkLock<Local>,
+    pub local: ProcessLock<Local>,
     /// How much memory all segments took when that was asked last.
     pub resident: Known,
 }
@@ -90,13 +90,13 @@ pub fn on_giving_up_root() {
 fn open() -> Outcome<&'static Host> {
     let _blocked = Blocked::all();
     if threads::is_alone() {
-        return stack::on_own(open_undisturbed);
+        return own_stack::call(open_undisturbed);
     }
     // A fork of another thread waits until what is opened here is closed.
     OPENING.take();
     let opened = match HOST.get() {
         Some(host) => Ok(host),
-        None => stack::on_own(open_undisturbed),
+        None => own_stack::call(open_undisturbed),
     };
     OPENING.release();
     opened
@@ -105,7 +105,7 @@ fn open() -> Outcome<&'static Host> {
 fn open_undisturbed() -> Outcome<&'static Host> {
     let call = |doing| move |error: OsError| Obstacle::Call { doing, error };
     let namespace = Namespace::open(&rules_for_storage())?;
-    let local = ForkLock::new(WIPED_WORDS, Local::new)
+    let local = ProcessLock::new(WIPED_WORDS, Local::new)
         .map_err(call("set memory aside that children find empty"))?;
     let (host, room) = pages::leak_with_room(Host {
         namespace,
@@ -329,7 +329,7 @@ impl Host {
             Some(me) => me,
             None => self.begin_as_new(local)?,
         };
-        if !self.local.is_settled() {
+        if !self.local.are_words_valid() {
             self.settle_in(me, local)?;
         }
         if self.namespace.has_unfinished() {
@@ -395,7 +395,7 @@ impl Host {
     #[inline(never)]
     fn begin_as_new(&'static self, local: &mut Local) -> Outcome<Identity> {
         self.disown_plan(local);
-        stack::on_own(|| self.register(local))
+        own_stack::call(|| self.register(local))
     }
 
     /// In a child whose parent has counted for it: learns which records those are, and forgets what was not inherited.
@@ -413,7 +413,7 @@ impl Host {
             local.attaches.set_record(slot, record);
         });
         drop(held);
-        self.local.set_settled();
+        self.local.set_words_valid();
         Ok(())
     }
 
@@ -433,7 +433,7 @@ impl Host {
                 count(&held, me, local, stamp);
             }
         }
-        self.local.set_settled();
+        self.local.set_words_valid();
         self.namespace.tidy(me, None);
         Ok(me)
     }

@@ -3,8 +3,8 @@
 use super::caller::Thread;
 use super::error::{Failure, Outcome};
 use super::host::Host;
-use crate::os::signals::Blocked;
-use crate::os::{elsewhere, huge};
+use crate::os::signal_mask::Blocked;
+use crate::os::{helper_process, huge};
 use crate::storage::Obstacle;
 use crate::sysv::{Caller, Errno, HugePages, Reason, flags, shmget as rules};
 
@@ -26,8 +26,8 @@ fn ask_system(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
     let _blocked = Blocked::all();
     let _undisturbed = host.hold_off_forks();
     let mut sizes = [0u32; 16];
-    let count = elsewhere::with_descriptor(|| huge::page_sizes_log2(&mut sizes)).unwrap_or(0);
-    let group = elsewhere::with_descriptor(huge::allowed_group).unwrap_or(None);
+    let count = helper_process::with_descriptor(|| huge::page_sizes_log2(&mut sizes)).unwrap_or(0);
+    let group = helper_process::with_descriptor(huge::allowed_group).unwrap_or(None);
     let in_group = group.is_some_and(|gid| Thread.in_group(gid));
     let sizes = sizes.get(..count).unwrap_or(&[]);
     let Some(pages) = rules::check_hugetlb(shmflg, sizes, in_group, &Thread)? else {

@@ -5,9 +5,9 @@
 
 use super::error::Outcome;
 use super::host::{Host, Local, Session};
-use crate::os::fork::Guard;
 use crate::os::process;
-use crate::os::signals::Blocked;
+use crate::os::process_lock::Guard;
+use crate::os::signal_mask::Blocked;
 use crate::storage::directory::Scope;
 use crate::storage::layout::{self, CellState, FLAG_RIGHTS};
 use crate::storage::table::SlotImage;

@@ -6,7 +6,7 @@ use super::namespace::Namespace;
 use super::obstacle::Stored;
 use super::table::SlotImage;
 use crate::os::path::Path;
-use crate::os::{OsError, elsewhere, file};
+use crate::os::{OsError, file, helper_process};
 use core::ffi::CStr;
 
 impl Namespace {
@@ -21,7 +21,7 @@ impl Namespace {
         let listed =
             self.scope() == Scope::System && (image.uid != image.cuid || image.gid != image.cgid);
         let mode = image.mode & 0o777 | image.mode & MODE_MARKED;
-        let set = elsewhere::with_descriptor(|| {
+        let set = helper_process::with_descriptor(|| {
             let fd = self.open_to_change(&path, image)?;
             if !listed {
                 let _ = file::remove_attribute_of_path_fd(&fd, ACCESS_LIST);
@@ -40,7 +40,7 @@ impl Namespace {
         self.check_in_place()?;
         let mut path = Path::new();
         self.segment_path(image, &mut path)?;
-        let set = elsewhere::with_descriptor(|| {
+        let set = helper_process::with_descriptor(|| {
             let fd = self.open_to_change(&path, image)?;
             let mode = file::status(&fd)?.permissions() | MODE_MARKED;
             file::set_permissions_of_path_fd(&fd, mode)

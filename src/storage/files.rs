@@ -10,7 +10,7 @@ use super::table::SlotImage;
 use crate::os::credentials::{self, UmaskTest};
 use crate::os::map::{self, Place};
 use crate::os::path::Path;
-use crate::os::{OsError, dir, elsewhere, file, huge};
+use crate::os::{OsError, dir, file, helper_process, huge};
 
 pub(super) const PAGE_BYTES: u64 = 4096;
 
@@ -149,9 +149,9 @@ impl Namespace {
             }
             rest
         };
-        let mut made = elsewhere::with_descriptor(&mut try_to_make);
+        let mut made = helper_process::with_descriptor(&mut try_to_make);
         if made == Err(OsError(libc::ENOENT)) && log2.is_none() && self.restore_parts()? {
-            made = elsewhere::with_descriptor(&mut try_to_make);
+            made = helper_process::with_descriptor(&mut try_to_make);
         }
         made.map_err(|error| match doing {
             RESERVE => Obstacle::Call { doing, error },
@@ -188,7 +188,7 @@ impl Namespace {
         let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
         let mut doing = Step::Open;
         let mut found = None;
-        let mapped = elsewhere::with_descriptor(|| {
+        let mapped = helper_process::with_descriptor(|| {
             doing = Step::Open;
             let dir = self.open_parent(&path)?;
             let fd = file::open_in(dir.as_ref(), &path, access, 0)?;
@@ -224,7 +224,7 @@ impl Namespace {
         let directory = self.segments_directory();
         let mut file = *directory;
         let _ = push_file_name(&mut file, image);
-        let read = elsewhere::with_descriptor(|| {
+        let read = helper_process::with_descriptor(|| {
             another = false;
             let parent = self.open_parent(&file)?;
             let here = Path::from_bytes(b".").unwrap_or_default();
@@ -255,7 +255,7 @@ impl Namespace {
         };
         let unlinked = match self.scope() {
             Scope::User => unlink(),
-            Scope::System => elsewhere::with_descriptor(unlink),
+            Scope::System => helper_process::with_descriptor(unlink),
         };
         match unlinked {
             Ok(()) => Ok(()),

@@ -24,8 +24,8 @@ use super::table::SlotImage;
 use crate::os::file::Status;
 use crate::os::huge::Mount;
 use crate::os::path::{CAPACITY, Path};
-use crate::os::signals::Blocked;
-use crate::os::{OsError, dir, elsewhere, file, huge, pages, process};
+use crate::os::signal_mask::Blocked;
+use crate::os::{OsError, dir, file, helper_process, huge, pages, process};
 use once_cell::race::OnceRef;
 
 /// A `segments` directory of this process's namespace on a hugetlbfs.
@@ -201,7 +201,7 @@ impl Namespace {
     #[inline(never)]
     fn search(&self, size_log2: u32, wanted: Wanted<'_>, segments: &mut Path) -> Stored<bool> {
         let _blocked = Blocked::all();
-        elsewhere::perform(
+        helper_process::perform(
             || {
                 let mut met = None;
                 let mut other = None;

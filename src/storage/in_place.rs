@@ -11,8 +11,8 @@ use super::namespace::Namespace;
 use super::obstacle::{Away, Obstacle, Stored};
 use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
-use crate::os::signals::Blocked;
-use crate::os::{OsError, OsResult, credentials, elsewhere, process};
+use crate::os::signal_mask::Blocked;
+use crate::os::{OsError, OsResult, credentials, helper_process, process};
 use core::sync::atomic::Ordering;
 
 impl Namespace {
@@ -146,7 +146,7 @@ impl Namespace {
         let path = self.inside(self.table_name);
         // As for a segment's file: SIGXFSZ.
         let _blocked = Blocked::all();
-        let backed = elsewhere::with_descriptor(|| {
+        let backed = helper_process::with_descriptor(|| {
             let fd = file::open(&path, libc::O_RDWR, 0)?;
             let status = file::status(&fd)?;
             let whole = status.len_bytes == u64::from(layout::FILE_BYTES);

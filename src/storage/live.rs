@@ -19,7 +19,7 @@ use super::prepared;
 use super::table::{self, Journal};
 use crate::os::file::{self, At, Fd, Lock, Status};
 use crate::os::path::Path;
-use crate::os::{OsError, elsewhere, map, process};
+use crate::os::{OsError, helper_process, map, process};
 
 const CELL_BITS: u32 = 14;
 const HELD: u32 = 1 << 30;
@@ -124,7 +124,7 @@ impl Namespace {
             return Liveness::Unknown;
         }
         let path = self.live_path(cell);
-        let looked = elsewhere::with_descriptor(|| {
+        let looked = helper_process::with_descriptor(|| {
             let dir = self.open_parent(&path)?;
             let fd = file::open_in(dir.as_ref(), &path, libc::O_RDONLY, 0)?;
             file::lock(&fd, Lock::TryShared)
@@ -243,9 +243,9 @@ impl Namespace {
             doing = "map";
             keep_lock(&fd, keep).map(Some)
         };
-        let mut took = elsewhere::with_descriptor(&mut take);
+        let mut took = helper_process::with_descriptor(&mut take);
         if took == Err(OsError(libc::ENOENT)) && self.restore_parts()? {
-            took = elsewhere::with_descriptor(&mut take);
+            took = helper_process::with_descriptor(&mut take);
         }
         match took {
             Ok(None) => Ok(None),

@@ -13,7 +13,7 @@ use super::namespace::Namespace;
 use super::obstacle::{Obstacle, Stored};
 use super::slots;
 use super::table::SlotImage;
-use crate::os::{OsError, elsewhere, file, process};
+use crate::os::{OsError, file, helper_process, process};
 
 impl Namespace {
     /// Makes the directories in the runtime directory again where they are missing. Returns whether any was. Signals are
@@ -35,7 +35,7 @@ impl Namespace {
             Ok(status) if status.identity() == self.directory_file => status,
             _ => return Ok(false),
         };
-        let restored = elsewhere::perform(
+        let restored = helper_process::perform(
             || place.check_parts(&checked),
             |answer| answer.as_ref().err().and_then(Obstacle::os_error),
         )?;

@@ -11,7 +11,7 @@ use super::room::{cells_bytes, records_bytes, slots_bytes};
 use super::table::{Table, TableMap};
 use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
-use crate::os::{OsError, dir, elsewhere, process};
+use crate::os::{OsError, dir, helper_process, process};
 
 const TABLE: &[u8] = b"registry";
 const TMPFS: u64 = 0x0102_1994;
@@ -20,7 +20,7 @@ const RAMFS: u64 = 0x8584_58f6;
 impl Namespace {
     /// Opens the namespace that the settings name, making it if there is none. Signals are blocked.
     pub fn open(rules: &Rules) -> Stored<Namespace> {
-        elsewhere::perform(
+        helper_process::perform(
             || Namespace::open_here(rules),
             |answer| answer.as_ref().err().and_then(Obstacle::os_error),
         )
@@ -32,7 +32,7 @@ impl Namespace {
     pub fn make_for_all(rules: &Rules) {
         if let Some(place) = Place::missing_for_all() {
             // What is in the way is said of the first call.
-            let _ = elsewhere::perform(
+            let _ = helper_process::perform(
                 || place.make(|hidden, built| make_table(hidden, built, rules)),
                 |answer| answer.as_ref().err().and_then(Obstacle::os_error),
             );

@@ -12,7 +12,7 @@ use crate::os::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::os::credentials;
 use crate::os::file::Status;
 use crate::os::path::Path;
-use crate::os::signals::Blocked;
+use crate::os::signal_mask::Blocked;
 
 /// The limits, as the header holds them. What they mean is the rules' business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

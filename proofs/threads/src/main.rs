@@ -6,7 +6,7 @@
 //!     shmshim-threads race     meets a race on purpose: must be noticed
 
 use shmshim_core::os::credentials;
-use shmshim_core::os::fork::ForkLock;
+use shmshim_core::os::process_lock::ProcessLock;
 use shmshim_core::os::pages::PageVec;
 use shmshim_core::registry;
 use shmshim_core::sysv::{Command, LimitName};
@@ -46,7 +46,7 @@ fn at_once(work: impl Fn(i32) + Sync) {
 }
 
 fn the_lock_guards_its_value() {
-    let lock = ForkLock::new(0, |_| (0usize, PageVec::new())).unwrap();
+    let lock = ProcessLock::new(0, |_| (0usize, PageVec::new())).unwrap();
     at_once(|number| {
         for _ in 0..ROUNDS {
             let mut held = loop {

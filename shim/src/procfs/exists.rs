@@ -12,8 +12,8 @@ use super::access;
 use super::hooks::{find, kernel, may_mean_ours, read_by_kernel};
 use super::name::File;
 use super::sys::Short;
-use crate::border;
 use crate::next::next;
+use crate::panic_guard;
 
 type Access = unsafe extern "C" fn(*const c_char, c_int) -> c_int;
 type AccessAt = unsafe extern "C" fn(c_int, *const c_char, c_int, c_int) -> c_int;
@@ -127,7 +127,7 @@ fn instead(
 ) -> c_int {
     let left = errno::get();
     // SAFETY: the kernel has just read the path.
-    let answer = border::catch(|| Some(answer(unsafe { find(-1, dirfd, path) }?)));
+    let answer = panic_guard::catch(|| Some(answer(unsafe { find(-1, dirfd, path) }?)));
     match answer.flatten() {
         Some(Ok(())) => errno::set(before),
         Some(Err(error)) => errno::set(error),

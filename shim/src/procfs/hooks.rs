@@ -13,8 +13,8 @@ use super::access::{self, Grant};
 use super::name::{self, File, Look};
 use super::sys::{self, Short};
 use super::{content, pending};
-use crate::border;
 use crate::next::next;
+use crate::panic_guard;
 
 /// Straight to the kernel, for the moment in which the function behind ours is still being looked up.
 pub(super) fn kernel(answer: OsResult<usize>) -> isize {
@@ -133,7 +133,7 @@ extern "C" fn look_closer(
     before: c_int,
 ) -> c_int {
     let left = errno::get();
-    let answer = border::catch(|| {
+    let answer = panic_guard::catch(|| {
         // SAFETY: the kernel has just read the path.
         let file = unsafe { find(fd, dirfd, path) }?;
         stand_in(file, flags, || {
@@ -260,7 +260,7 @@ extern "C" fn look_closer_at_stream(
     before: c_int,
 ) -> *mut FILE {
     let left = errno::get();
-    let answer = border::catch(|| {
+    let answer = panic_guard::catch(|| {
         let fd = if stream.is_null() {
             -1
         } else {
@@ -356,7 +356,7 @@ extern "C" fn write_limit(
     answer: &mut ssize_t,
 ) -> bool {
     let before = errno::get();
-    match border::catch(|| pending::write(fd, buf as usize, count)).flatten() {
+    match panic_guard::catch(|| pending::write(fd, buf as usize, count)).flatten() {
         Some(Ok(written)) => {
             *answer = written as ssize_t;
             errno::set(before);

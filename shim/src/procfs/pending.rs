@@ -21,7 +21,7 @@ use spin::Mutex;
 
 use super::content;
 use super::sys;
-use crate::border;
+use crate::panic_guard;
 
 /// Limits that are kept in sight; with one more, the oldest is looked at a last time and forgotten.
 const ROOM: usize = 8;
@@ -131,7 +131,7 @@ pub fn apply() {
 #[inline(never)]
 extern "C" fn apply_now() {
     let kept = errno::get();
-    border::catch(|| {
+    panic_guard::catch(|| {
         let me = process::pid();
         for at in 0..ROOM {
             let written = table(|table| {

@@ -11,4 +11,4 @@ pub mod file;
 pub mod futex;
 pub mod map;
 pub mod process;
-pub mod signals;
+pub mod signal_mask;

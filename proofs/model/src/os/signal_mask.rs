@@ -1,6 +1,6 @@
 //! Nobody is interrupted here: what blocks signals does nothing.
 
-pub use super::real::signals::Mask;
+pub use super::real::signal_mask::Mask;
 
 use super::atomic::AtomicU64;
 

@@ -5,7 +5,7 @@
 //! address space) and ends. The host's table, limits and record locks never change; the helper sends no signal
 //! when it ends and no `wait` of the host's sees it.
 
-use super::signals::Blocked;
+use super::signal_mask::Blocked;
 use super::{OsError, OsResult, futex, pages, raw};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};

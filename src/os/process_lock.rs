@@ -39,7 +39,7 @@ impl Wiped {
     /// The word at `index`, if there are that many.
     #[inline]
     pub fn word(&self, index: usize) -> Option<&AtomicU32> {
-        // SAFETY: in bounds of `ForkLock::new`'s mapping, which stays for ever; any integer is a valid value.
+        // SAFETY: in bounds of `ProcessLock::new`'s mapping, which stays for ever; any integer is a valid value.
         (index < self.len).then(|| unsafe { self.start.add(index).as_ref() })
     }
 }
@@ -48,7 +48,7 @@ impl Wiped {
 /// identity, which is 0 in a child that has not taken one of its own.
 ///
 /// Invariant: signals are blocked while the lock is held, so a handler never meets it locked by its own thread.
-pub struct ForkLock<T> {
+pub struct ProcessLock<T> {
     words: NonNull<WipedWords>,
     value: UnsafeCell<T>,
     /// The thread that keeps the lock over a fork. Not wiped: the child's handler must know it.
@@ -56,9 +56,9 @@ pub struct ForkLock<T> {
 }
 
 // SAFETY: the value is reached through the lock only; the words are atomics.
-unsafe impl<T: Send> Send for ForkLock<T> {}
+unsafe impl<T: Send> Send for ProcessLock<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for ForkLock<T> {}
+unsafe impl<T: Send> Sync for ProcessLock<T> {}
 
 /// Who holds the lock that could not be taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,9 +76,9 @@ const YIELDS: u32 = 64;
 /// Sleeps, some twenty milliseconds.
 const NAPS: u32 = 200;
 
-impl<T> ForkLock<T> {
+impl<T> ProcessLock<T> {
     /// Sets `words` words aside that children find wiped, and puts the value that is made with them under a lock.
-    pub fn new(words: usize, value: impl FnOnce(Wiped) -> T) -> OsResult<ForkLock<T>> {
+    pub fn new(words: usize, value: impl FnOnce(Wiped) -> T) -> OsResult<ProcessLock<T>> {
         let own = size_of::<WipedWords>().next_multiple_of(64);
         let len = words
             .saturating_mul(size_of::<AtomicU32>())
@@ -109,7 +109,7 @@ impl<T> ForkLock<T> {
             start: unsafe { start.add(own) }.cast(),
             len: words,
         };
-        Ok(ForkLock {
+        Ok(ProcessLock {
             words: start.cast(),
             value: UnsafeCell::new(value(wiped)),
             forking: AtomicUsize::new(0),
@@ -133,14 +133,14 @@ impl<T> ForkLock<T> {
         self.words().identity.store(identity, Ordering::Relaxed);
     }
 
-    /// Whether [`ForkLock::set_settled`] was called in this very process.
+    /// Whether [`ProcessLock::set_words_valid`] was called in this very process.
     #[inline]
-    pub fn is_settled(&self) -> bool {
+    pub fn are_words_valid(&self) -> bool {
         self.words().settled.load(Ordering::Relaxed) != 0
     }
 
     /// Says that what is kept in wiped memory is right from now on. A child finds it unsaid.
-    pub fn set_settled(&self) {
+    pub fn set_words_valid(&self) {
         self.words().settled.store(1, Ordering::Relaxed);
     }
 
@@ -184,7 +184,7 @@ impl<T> ForkLock<T> {
                 process::nap(NAP_NANOS);
             }
         }
-        Err(if owner == threads::mark() {
+        Err(if owner == threads::id() {
             HeldBy::Oneself
         } else {
             HeldBy::Another
@@ -196,7 +196,7 @@ impl<T> ForkLock<T> {
         let owner = &self.words().owner;
         // Pairs with: the store in `Guard::drop`.
         owner
-            .compare_exchange(0, threads::mark(), Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(0, threads::id(), Ordering::Acquire, Ordering::Relaxed)
             .map(|_| ())
     }
 
@@ -204,7 +204,7 @@ impl<T> ForkLock<T> {
     /// costs one fault where looking before writing costs two.
     #[inline(always)]
     pub fn lock_as_child(&self) -> Guard<'_, T> {
-        self.words().owner.store(threads::mark(), Ordering::Relaxed);
+        self.words().owner.store(threads::id(), Ordering::Relaxed);
         Guard { lock: self }
     }
 
@@ -212,7 +212,7 @@ impl<T> ForkLock<T> {
     /// its parent: in a fork handler, whether the fork is one that was prepared.
     #[inline(always)]
     pub fn is_forking_thread(&self) -> bool {
-        self.forking.load(Ordering::Relaxed) == threads::mark()
+        self.forking.load(Ordering::Relaxed) == threads::id()
     }
 
     /// Forgets a fork that is over, or one that a thread is in the middle of which this process, a child, has not got.
@@ -225,7 +225,7 @@ impl<T> ForkLock<T> {
     /// In the parent, behind the fork: the lock that the calling thread has kept over it. `None`: it has not.
     pub fn lock_kept_over_fork(&self) -> Option<Guard<'_, T>> {
         let owner = self.words().owner.load(Ordering::Relaxed);
-        let is_kept = self.is_forking_thread() && owner == threads::mark();
+        let is_kept = self.is_forking_thread() && owner == threads::id();
         is_kept.then(|| {
             self.forget_fork();
             Guard { lock: self }
@@ -235,14 +235,14 @@ impl<T> ForkLock<T> {
 
 /// The lock, held.
 pub struct Guard<'a, T> {
-    lock: &'a ForkLock<T>,
+    lock: &'a ProcessLock<T>,
 }
 
 impl<T> Guard<'_, T> {
-    /// Keeps the lock over a fork, until [`ForkLock::lock_kept_over_fork`] in the parent. A child finds it free: it was
-    /// wiped. Which thread it was stays written down until [`ForkLock::forget_fork`].
+    /// Keeps the lock over a fork, until [`ProcessLock::lock_kept_over_fork`] in the parent. A child finds it free: it was
+    /// wiped. Which thread it was stays written down until [`ProcessLock::forget_fork`].
     pub fn keep_over_fork(self) {
-        self.lock.forking.store(threads::mark(), Ordering::Relaxed);
+        self.lock.forking.store(threads::id(), Ordering::Relaxed);
         core::mem::forget(self);
     }
 }
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_zeroed_lock_is_free() {
-        let lock = ForkLock::new(0, |_| 5).unwrap();
+        let lock = ProcessLock::new(0, |_| 5).unwrap();
         let held = lock.lock_soon().ok().unwrap();
         assert_eq!(*held, 5);
         assert_eq!(lock.lock_soon().err(), Some(HeldBy::Oneself));
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_lock_that_is_kept_over_a_fork_is_held_until_its_thread_takes_it_back() {
-        let lock = ForkLock::new(0, |_| 5).unwrap();
+        let lock = ProcessLock::new(0, |_| 5).unwrap();
         assert!(lock.lock_kept_over_fork().is_none());
         let held = lock.lock_soon().ok().unwrap();
         assert!(lock.lock_kept_over_fork().is_none(), "held for a call");
@@ -309,9 +309,9 @@ mod tests {
 
     #[test]
     fn a_raw_child_finds_the_lock_free_and_no_identity() {
-        let lock = ForkLock::new(10, |wiped| wiped).unwrap();
+        let lock = ProcessLock::new(10, |wiped| wiped).unwrap();
         lock.set_identity(9);
-        lock.set_settled();
+        lock.set_words_valid();
         let held = lock.lock_soon().ok().unwrap();
         let last = held.word(9).unwrap();
         last.store(7, Ordering::Relaxed);
@@ -321,7 +321,7 @@ mod tests {
             let child = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
             if child == 0 {
                 let wiped = lock.identity() == 0 && last.load(Ordering::Relaxed) == 0;
-                let fine = wiped && !lock.is_settled() && lock.lock_soon().is_ok();
+                let fine = wiped && !lock.are_words_valid() && lock.lock_soon().is_ok();
                 libc::_exit(i32::from(!fine));
             }
             let mut status = 0;
@@ -329,7 +329,7 @@ mod tests {
             assert_eq!(status, 0);
         }
         assert_eq!((lock.identity(), last.load(Ordering::Relaxed)), (9, 7));
-        assert!(lock.is_settled());
+        assert!(lock.are_words_valid());
         drop(held);
     }
 }

@@ -4,7 +4,7 @@
 //! Opening a namespace takes some 9 KiB, with all the paths that it looks at.
 
 use super::pages;
-use super::signals::Blocked;
+use super::signal_mask::Blocked;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -23,7 +23,7 @@ struct Errand<F, T> {
 /// second handler would begin at its top, over the first.
 #[cold]
 #[inline(never)]
-pub fn on_own<T, F: FnOnce() -> T>(body: F) -> T {
+pub fn call<T, F: FnOnce() -> T>(body: F) -> T {
     let _blocked = Blocked::all();
     let Ok(stack) = pages::map_private(BYTES) else {
         return body();
@@ -47,7 +47,7 @@ pub fn on_own<T, F: FnOnce() -> T>(body: F) -> T {
 }
 
 unsafe extern "C" fn run<F: FnOnce() -> T, T>(errand: *mut u8) {
-    // SAFETY: what `on_own` has passed, and does not touch before this is over.
+    // SAFETY: what `call` has passed, and does not touch before this is over.
     let errand = unsafe { &mut *errand.cast::<Errand<F, T>>() };
     // SAFETY: taken once, here.
     let body = unsafe { ManuallyDrop::take(&mut errand.body) };
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn what_runs_there_stands_elsewhere_and_its_answer_comes_back() {
         let here = 0u8;
-        let there = on_own(|| {
+        let there = call(|| {
             let there = 0u8;
             (&raw const there as usize, [7u8; 1000])
         });
@@ -120,8 +120,8 @@ mod tests {
 
     #[test]
     fn a_panic_goes_on_where_it_was_called() {
-        let panicked = catch_unwind(|| on_own(|| resume_unwind(Box::new(5))));
+        let panicked = catch_unwind(|| call(|| resume_unwind(Box::new(5))));
         assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&5));
-        assert_eq!(on_own(|| 6), 6);
+        assert_eq!(call(|| 6), 6);
     }
 }
