@@ -101,8 +101,7 @@ pub unsafe fn umask(mask: mode_t) -> mode_t {
         // SAFETY: the caller's promise is passed on.
         Some(real) => unsafe { real(mask) },
         // SAFETY: takes a number and cannot fail.
-        None => unsafe { raw::call(libc::SYS_umask, [mask as usize, 0, 0, 0, 0, 0]) }.unwrap_or(0)
-            as mode_t,
+        None => unsafe { raw::call(libc::SYS_umask, [mask as usize]) }.unwrap_or(0) as mode_t,
     };
     credentials::forget_umask();
     before

@@ -17,7 +17,7 @@ use crate::panic_guard;
 const MAP_FIXED_NOREPLACE: c_int = 0x10_0000;
 
 /// Straight to the kernel, for the moment in which the function behind ours is still being looked up.
-unsafe fn kernel(number: libc::c_long, args: [usize; 6]) -> isize {
+unsafe fn kernel<const N: usize>(number: libc::c_long, args: [usize; N]) -> isize {
     // SAFETY: the caller's promise is passed on.
     match unsafe { raw::call(number, args) } {
         Ok(answer) => answer as isize,
@@ -92,7 +92,7 @@ unsafe fn real_munmap(next: Option<Munmap>, addr: *mut c_void, length: size_t) -
         // SAFETY: the caller's promise is passed on.
         Some(real) => unsafe { real(addr, length) },
         // SAFETY: as above.
-        None => unsafe { kernel(libc::SYS_munmap, [addr as usize, length, 0, 0, 0, 0]) as c_int },
+        None => unsafe { kernel(libc::SYS_munmap, [addr as usize, length]) as c_int },
     }
 }
 
@@ -163,7 +163,6 @@ unsafe fn real_mremap(
                     new_length,
                     flags as usize,
                     new as usize,
-                    0,
                 ],
             ) as *mut c_void
         },
@@ -329,7 +328,7 @@ unsafe fn real_madvise(
         Some(real) => unsafe { real(addr, length, advice) },
         // SAFETY: as above.
         None => unsafe {
-            let args = [addr as usize, length, advice as usize, 0, 0, 0];
+            let args = [addr as usize, length, advice as usize];
             kernel(libc::SYS_madvise, args) as c_int
         },
     }

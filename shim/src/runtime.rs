@@ -205,18 +205,13 @@ unsafe impl GlobalAlloc for Pages {
         let prot = (libc::PROT_READ | libc::PROT_WRITE) as usize;
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
         // SAFETY: a new mapping, at an address of the kernel's choice.
-        let memory = unsafe { raw::call(MMAP, [0, layout.size(), prot, flags, usize::MAX, 0]) };
+        let memory = unsafe { raw::call(MMAP, [0, layout.size(), prot, flags, usize::MAX]) };
         memory.unwrap_or(0) as *mut u8
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         // SAFETY: the pages that `alloc` mapped, which the caller uses no more.
-        let _ = unsafe {
-            raw::call(
-                libc::SYS_munmap,
-                [memory as usize, layout.size(), 0, 0, 0, 0],
-            )
-        };
+        let _ = unsafe { raw::call(libc::SYS_munmap, [memory as usize, layout.size()]) };
     }
 }
 

@@ -13,23 +13,20 @@ pub fn unlink(path: &Path) -> OsResult<()> {
 /// [`unlink`], in a directory.
 pub fn unlink_in(dir: At<'_>, path: &Path) -> OsResult<()> {
     let (dir, name) = place(dir, path);
-    retry(libc::SYS_unlinkat, [dir as usize, name, 0, 0, 0, 0])
+    retry(libc::SYS_unlinkat, [dir as usize, name])
 }
 
 /// `rmdir`, in a directory.
 pub fn remove_dir_in(dir: At<'_>, path: &Path) -> OsResult<()> {
     let (dir, name) = place(dir, path);
     let flags = libc::AT_REMOVEDIR as usize;
-    retry(libc::SYS_unlinkat, [dir as usize, name, flags, 0, 0, 0])
+    retry(libc::SYS_unlinkat, [dir as usize, name, flags])
 }
 
 /// `mkdir`, in a directory; the umask takes its bits.
 pub fn make_dir_in(dir: At<'_>, path: &Path, mode: u32) -> OsResult<()> {
     let (dir, name) = place(dir, path);
-    retry(
-        libc::SYS_mkdirat,
-        [dir as usize, name, mode as usize, 0, 0, 0],
-    )
+    retry(libc::SYS_mkdirat, [dir as usize, name, mode as usize])
 }
 
 /// `rename` in one directory that never replaces: `EEXIST` when `to` is there. File systems without that ability answer
@@ -39,7 +36,7 @@ pub fn rename_new_in(dir: At<'_>, from: &Path, to: &Path) -> OsResult<()> {
     let flags = libc::RENAME_NOREPLACE as usize;
     retry(
         libc::SYS_renameat2,
-        [dir as usize, from, dir as usize, to, flags, 0],
+        [dir as usize, from, dir as usize, to, flags],
     )
 }
 
@@ -51,14 +48,7 @@ pub fn read_link(path: &Path) -> OsResult<Path> {
     let len = unsafe {
         raw::call(
             libc::SYS_readlinkat,
-            [
-                dir,
-                path.addr(),
-                text.as_mut_ptr() as usize,
-                text.len(),
-                0,
-                0,
-            ],
+            [dir, path.addr(), text.as_mut_ptr() as usize, text.len()],
         )?
     };
     // What fills the buffer may be longer.
@@ -81,9 +71,6 @@ pub fn for_each_entry(dir: &Fd, mut each: impl FnMut(&[u8]) -> bool) -> OsResult
                     dir.number() as usize,
                     buffer.0.as_mut_ptr() as usize,
                     buffer.0.len(),
-                    0,
-                    0,
-                    0,
                 ],
             )?
         };
@@ -121,7 +108,7 @@ pub fn working_directory() -> OsResult<Path> {
     unsafe {
         raw::call(
             libc::SYS_getcwd,
-            [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0],
+            [buffer.as_mut_ptr() as usize, buffer.len()],
         )?
     };
     let text = buffer.split(|&byte| byte == 0).next().unwrap_or(&[]);

@@ -18,7 +18,7 @@ impl Fd {
 impl Drop for Fd {
     fn drop(&mut self) {
         // SAFETY: the descriptor was opened by us and is closed once.
-        let _ = unsafe { raw::call(libc::SYS_close, [self.0 as usize, 0, 0, 0, 0, 0]) };
+        let _ = unsafe { raw::call(libc::SYS_close, [self.0 as usize]) };
     }
 }
 
@@ -144,7 +144,7 @@ pub(super) fn open_at(dir: i32, path: usize, flags: i32, mode: u32) -> OsResult<
         let answer = unsafe {
             raw::call(
                 libc::SYS_openat,
-                [dir as usize, path, flags as usize, mode as usize, 0, 0],
+                [dir as usize, path, flags as usize, mode as usize],
             )
         };
         match answer {
@@ -160,7 +160,7 @@ pub(super) fn open_at(dir: i32, path: usize, flags: i32, mode: u32) -> OsResult<
 pub fn len_of(fd: &Fd) -> OsResult<u64> {
     #[cfg(target_pointer_width = "64")]
     {
-        let args = [fd.0 as usize, 0, libc::SEEK_END as usize, 0, 0, 0];
+        let args = [fd.0 as usize, 0, libc::SEEK_END as usize];
         // SAFETY: takes numbers; the position that it moves is that of a descriptor of ours.
         let end = unsafe { raw::call(libc::SYS_lseek, args) };
         end.map(|end| end as u64)
@@ -204,7 +204,7 @@ fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
             // fstat proper is a little cheaper than newfstatat with an empty path.
             raw::call(
                 libc::SYS_fstat,
-                [dir as usize, raw_stat.as_mut_ptr() as usize, 0, 0, 0, 0],
+                [dir as usize, raw_stat.as_mut_ptr() as usize],
             )?;
         } else {
             raw::call(
@@ -214,8 +214,6 @@ fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
                     path,
                     raw_stat.as_mut_ptr() as usize,
                     flags as usize,
-                    0,
-                    0,
                 ],
             )?;
         }
@@ -247,7 +245,6 @@ fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
                 flags as usize,
                 libc::STATX_BASIC_STATS as usize,
                 raw_stat.as_mut_ptr() as usize,
-                0,
             ],
         )?;
     }
@@ -289,12 +286,7 @@ pub fn lock(fd: &Fd, how: Lock) -> OsResult<bool> {
     };
     loop {
         // SAFETY: no memory is involved.
-        match unsafe {
-            raw::call(
-                libc::SYS_flock,
-                [fd.0 as usize, operation as usize, 0, 0, 0, 0],
-            )
-        } {
+        match unsafe { raw::call(libc::SYS_flock, [fd.0 as usize, operation as usize]) } {
             Ok(_) => return Ok(true),
             Err(OsError(libc::EWOULDBLOCK)) => return Ok(false),
             Err(OsError(libc::EINTR)) => {}
@@ -305,10 +297,7 @@ pub fn lock(fd: &Fd, how: Lock) -> OsResult<bool> {
 
 /// `ftruncate`.
 pub fn set_len(fd: &Fd, len_bytes: u64) -> OsResult<()> {
-    retry(
-        libc::SYS_ftruncate,
-        [fd.0 as usize, len_bytes as usize, 0, 0, 0, 0],
-    )
+    retry(libc::SYS_ftruncate, [fd.0 as usize, len_bytes as usize])
 }
 
 /// `mknod` of an empty regular file; the umask takes its bits. `EEXIST`: something is there.
@@ -319,9 +308,6 @@ pub fn make_file(path: &Path, mode: u32) -> OsResult<()> {
             libc::AT_FDCWD as usize,
             path.addr(),
             (libc::S_IFREG | mode) as usize,
-            0,
-            0,
-            0,
         ],
     )
 }
@@ -329,10 +315,7 @@ pub fn make_file(path: &Path, mode: u32) -> OsResult<()> {
 /// `truncate`: only for a path in a directory that nobody else can write to, for it follows links.
 #[cfg(target_pointer_width = "64")]
 pub fn set_len_of(path: &Path, len_bytes: u64) -> OsResult<()> {
-    retry(
-        libc::SYS_truncate,
-        [path.addr(), len_bytes as usize, 0, 0, 0, 0],
-    )
+    retry(libc::SYS_truncate, [path.addr(), len_bytes as usize])
 }
 
 /// `truncate`: only for a path in a directory that nobody else can write to, for it follows links.
@@ -346,7 +329,7 @@ pub fn set_len_of(path: &Path, len_bytes: u64) -> OsResult<()> {
 pub fn allocate(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
     retry(
         libc::SYS_fallocate,
-        [fd.0 as usize, 0, offset as usize, len_bytes as usize, 0, 0],
+        [fd.0 as usize, 0, offset as usize, len_bytes as usize],
     )
 }
 
@@ -355,7 +338,7 @@ pub fn allocate(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
 pub fn allocate(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
     retry(
         libc::SYS_fallocate,
-        [fd.0 as usize, 0, offset as usize, 0, len_bytes as usize, 0],
+        [fd.0 as usize, 0, offset as usize, 0, len_bytes as usize],
     )
 }
 
@@ -373,20 +356,13 @@ pub fn allocate_behind(fd: &Fd, offset: u64, used: u64, len_bytes: u64) -> OsRes
 #[cold]
 fn write_zeros(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
     static ZEROS: [u8; 4096] = [0; 4096];
-    let start = [
-        fd.0 as usize,
-        offset as usize,
-        libc::SEEK_SET as usize,
-        0,
-        0,
-        0,
-    ];
+    let start = [fd.0 as usize, offset as usize, libc::SEEK_SET as usize];
     // SAFETY: takes numbers; the position that it moves is that of a descriptor of ours.
     unsafe { raw::call(libc::SYS_lseek, start)? };
     let mut left = len_bytes;
     while left > 0 {
         let count = left.min(ZEROS.len() as u64) as usize;
-        let args = [fd.0 as usize, ZEROS.as_ptr() as usize, count, 0, 0, 0];
+        let args = [fd.0 as usize, ZEROS.as_ptr() as usize, count];
         // SAFETY: the bytes are a constant, and as many as said.
         match unsafe { raw::call(libc::SYS_write, args) } {
             Ok(written) => left = left.saturating_sub(written as u64),
@@ -399,7 +375,7 @@ fn write_zeros(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
 
 /// `fchmod`.
 pub fn set_permissions(fd: &Fd, mode: u32) -> OsResult<()> {
-    retry(libc::SYS_fchmod, [fd.0 as usize, mode as usize, 0, 0, 0, 0])
+    retry(libc::SYS_fchmod, [fd.0 as usize, mode as usize])
 }
 
 /// Changes the permissions of whatever a descriptor opened with `O_PATH` stands for.
@@ -407,7 +383,7 @@ pub fn set_permissions_of_path_fd(fd: &Fd, mode: u32) -> OsResult<()> {
     let link = proc_self_fd(fd);
     retry(
         libc::SYS_fchmodat,
-        [libc::AT_FDCWD as usize, link.addr(), mode as usize, 0, 0, 0],
+        [libc::AT_FDCWD as usize, link.addr(), mode as usize],
     )
 }
 
@@ -428,8 +404,6 @@ pub fn set_attribute_of_path_fd(fd: &Fd, name: &CStr, value: &[u8]) -> OsResult<
             name.as_ptr() as usize,
             value.as_ptr() as usize,
             value.len(),
-            0,
-            0,
         ],
     )
 }
@@ -437,24 +411,14 @@ pub fn set_attribute_of_path_fd(fd: &Fd, name: &CStr, value: &[u8]) -> OsResult<
 /// Removes one extended attribute of whatever an `O_PATH` descriptor stands for.
 pub fn remove_attribute_of_path_fd(fd: &Fd, name: &CStr) -> OsResult<()> {
     let link = proc_self_fd(fd);
-    retry(
-        libc::SYS_removexattr,
-        [link.addr(), name.as_ptr() as usize, 0, 0, 0, 0],
-    )
+    retry(libc::SYS_removexattr, [link.addr(), name.as_ptr() as usize])
 }
 
 /// Whether something could be made in the directory `path`: not on a read-only file system.
 pub fn is_writable(path: &Path) -> bool {
     retry(
         libc::SYS_faccessat,
-        [
-            libc::AT_FDCWD as usize,
-            path.addr(),
-            libc::W_OK as usize,
-            0,
-            0,
-            0,
-        ],
+        [libc::AT_FDCWD as usize, path.addr(), libc::W_OK as usize],
     )
     .is_ok()
 }
@@ -476,7 +440,7 @@ pub fn file_system_of(path: &Path) -> OsResult<FileSystem> {
     let mut answer = core::mem::MaybeUninit::<libc::statfs>::zeroed();
     retry(
         libc::SYS_statfs,
-        [path.addr(), answer.as_mut_ptr() as usize, 0, 0, 0, 0],
+        [path.addr(), answer.as_mut_ptr() as usize],
     )?;
     // SAFETY: zeroed at first and filled by the kernel.
     let answer = unsafe { answer.assume_init() };
@@ -498,9 +462,6 @@ pub fn file_system_of(path: &Path) -> OsResult<FileSystem> {
             path.addr(),
             size_of::<libc::statfs64>(),
             answer.as_mut_ptr() as usize,
-            0,
-            0,
-            0,
         ],
     )?;
     // SAFETY: zeroed at first and filled by the kernel.
@@ -520,7 +481,7 @@ pub fn read(fd: &Fd, out: &mut [u8]) -> OsResult<usize> {
         match unsafe {
             raw::call(
                 libc::SYS_read,
-                [fd.0 as usize, out.as_mut_ptr() as usize, out.len(), 0, 0, 0],
+                [fd.0 as usize, out.as_mut_ptr() as usize, out.len()],
             )
         } {
             Err(OsError(libc::EINTR)) => {}
@@ -535,19 +496,13 @@ pub fn write_fd(number: i32, bytes: &[u8]) {
     let _ = unsafe {
         raw::call(
             libc::SYS_write,
-            [
-                number as usize,
-                bytes.as_ptr() as usize,
-                bytes.len(),
-                0,
-                0,
-                0,
-            ],
+            [number as usize, bytes.as_ptr() as usize, bytes.len()],
         )
     };
 }
 
-pub(super) fn retry(number: libc::c_long, args: [usize; 6]) -> OsResult<()> {
+#[inline]
+pub(super) fn retry<const N: usize>(number: libc::c_long, args: [usize; N]) -> OsResult<()> {
     loop {
         // SAFETY: every caller, here and in `dir.rs`, passes live, NUL-terminated paths and live buffers of the right size.
         match unsafe { raw::call(number, args) } {

@@ -19,8 +19,6 @@ pub fn wait(word: &AtomicU32, seen: u32, limit: Duration) {
                 libc::FUTEX_WAIT as usize,
                 seen as usize,
                 &raw const timeout as usize,
-                0,
-                0,
             ],
         )
     };
@@ -32,14 +30,7 @@ pub fn wake_one(word: &AtomicU32) {
     let _ = unsafe {
         raw::call(
             libc::SYS_futex,
-            [
-                word.as_ptr() as usize,
-                libc::FUTEX_WAKE as usize,
-                1,
-                0,
-                0,
-                0,
-            ],
+            [word.as_ptr() as usize, libc::FUTEX_WAKE as usize, 1],
         )
     };
 }

@@ -57,8 +57,6 @@ fn take_back_sigxfsz() {
                 0,
                 &raw const at_once as usize,
                 size_of::<u64>(),
-                0,
-                0,
             ],
         )
     };
@@ -74,7 +72,7 @@ fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
     };
     // Not CLONE_FILES and not CLONE_THREAD: table and limits are copies. No exit signal.
     let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_SYSVSEM | libc::CLONE_CHILD_CLEARTID;
-    if super::seccomp::forbids(libc::SYS_clone, &[flags as usize, 0, 0, 0, 0, 0]) {
+    if raw::is_forbidden(libc::SYS_clone, [flags as usize]) {
         pages::unmap(stack, STACK_BYTES);
         return Err(OsError(libc::EPERM));
     }
@@ -106,7 +104,7 @@ fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
     let _ = unsafe {
         raw::call(
             libc::SYS_wait4,
-            [started as usize, 0, libc::__WALL as usize, 0, 0, 0],
+            [started as usize, 0, libc::__WALL as usize],
         )
     };
     super::errno::set(kept);
@@ -119,12 +117,12 @@ extern "C" fn run(argument: *mut c_void) -> libc::c_int {
     unsafe {
         let errand = &mut *argument.cast::<Errand<'_>>();
         for number in 0..DESCRIPTORS {
-            let _ = raw::call(libc::SYS_close, [number, 0, 0, 0, 0, 0]);
+            let _ = raw::call(libc::SYS_close, [number]);
         }
         raise(libc::RLIMIT_NOFILE as usize, 4 * DESCRIPTORS as u64);
         raise(libc::RLIMIT_FSIZE as usize, u64::MAX);
         (errand.work)();
-        let _ = raw::call(libc::SYS_exit_group, [0; 6]);
+        let _ = raw::call(libc::SYS_exit_group, []);
     }
     0
 }
@@ -135,19 +133,14 @@ unsafe fn raise(which: usize, wanted: u64) {
     // SAFETY: the buffers are struct rlimit64; the helper is a process of its own and has limits of its own.
     unsafe {
         let place = limits.as_mut_ptr() as usize;
-        let _ = raw::call(libc::SYS_prlimit64, [0, which, 0, place, 0, 0]);
+        let _ = raw::call(libc::SYS_prlimit64, [0, which, 0, place]);
         let [soft, hard] = limits;
         for (soft, hard) in [
             (wanted.max(soft), wanted.max(hard)),
             (wanted.min(hard).max(soft), hard),
         ] {
             let new = [soft, hard];
-            if raw::call(
-                libc::SYS_prlimit64,
-                [0, which, new.as_ptr() as usize, 0, 0, 0],
-            )
-            .is_ok()
-            {
+            if raw::call(libc::SYS_prlimit64, [0, which, new.as_ptr() as usize]).is_ok() {
                 break;
             }
         }

@@ -232,7 +232,7 @@ fn map_once(len_bytes: u64, flags: i32, fd: usize) -> OsResult<()> {
     let len = usize::try_from(len_bytes).map_err(|_| OsError(libc::ENOMEM))?;
     let protection = libc::PROT_NONE as usize;
     // SAFETY: a new mapping at an address that the kernel chooses disturbs nothing.
-    let addr = unsafe { raw::call(libc::SYS_mmap, [0, len, protection, flags as usize, fd, 0])? };
+    let addr = unsafe { raw::call(libc::SYS_mmap, [0, len, protection, flags as usize, fd])? };
     map::unmap_segment(addr as u64, len_bytes)
 }
 
@@ -270,7 +270,6 @@ pub fn map_segment(
                 protection as usize,
                 flags as usize,
                 fd.number() as usize,
-                0,
             ],
         )?
     };

@@ -34,7 +34,7 @@ impl<const BYTES: usize> SharedMap<BYTES> {
         let _ = unsafe {
             raw::call(
                 libc::SYS_madvise,
-                [addr, BYTES, libc::MADV_DONTDUMP as usize, 0, 0, 0],
+                [addr, BYTES, libc::MADV_DONTDUMP as usize],
             )
         };
         Ok(SharedMap {
@@ -159,9 +159,6 @@ pub fn not_inherited(addr: usize) -> OsResult<()> {
                 addr,
                 super::process::page_size(),
                 libc::MADV_DONTFORK as usize,
-                0,
-                0,
-                0,
             ],
         )
     }
@@ -221,13 +218,7 @@ pub fn map_segment(
 /// Unmaps a piece of the host's address space that one of our attaches holds.
 pub fn unmap_segment(addr: u64, len_bytes: u64) -> OsResult<()> {
     // SAFETY: the caller detaches what the host attached; the host asked for it.
-    unsafe {
-        raw::call(
-            libc::SYS_munmap,
-            [addr as usize, len_bytes as usize, 0, 0, 0, 0],
-        )
-    }
-    .map(|_| ())
+    unsafe { raw::call(libc::SYS_munmap, [addr as usize, len_bytes as usize]) }.map(|_| ())
 }
 
 /// Whether anything is mapped at the page that begins at `addr`.
@@ -237,7 +228,7 @@ pub fn is_mapped(addr: u64) -> bool {
     let asked = unsafe {
         raw::call(
             libc::SYS_mincore,
-            [addr as usize, 1, &raw mut resident as usize, 0, 0, 0],
+            [addr as usize, 1, &raw mut resident as usize],
         )
     };
     asked != Err(super::OsError(libc::ENOMEM))
@@ -258,7 +249,6 @@ pub fn is_occupied(start: u64, end: u64) -> bool {
                 libc::PROT_NONE as usize,
                 flags as usize,
                 usize::MAX,
-                0,
             ],
         )
     };
@@ -283,7 +273,6 @@ fn map(addr: usize, len: usize, protection: i32, flags: i32, fd: &Fd) -> OsResul
                 protection as usize,
                 flags as usize,
                 fd.number() as usize,
-                0,
             ],
         )
     }

@@ -17,7 +17,6 @@ pub(super) fn map_private(len: usize) -> OsResult<NonNull<u8>> {
                 (libc::PROT_READ | libc::PROT_WRITE) as usize,
                 (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize,
                 usize::MAX,
-                0,
             ],
         )?
     };
@@ -26,7 +25,7 @@ pub(super) fn map_private(len: usize) -> OsResult<NonNull<u8>> {
 
 pub(super) fn unmap(addr: NonNull<u8>, len: usize) {
     // SAFETY: only called with mappings that this module or `map` made and nobody uses any more.
-    let _ = unsafe { raw::call(libc::SYS_munmap, [addr.as_ptr() as usize, len, 0, 0, 0, 0]) };
+    let _ = unsafe { raw::call(libc::SYS_munmap, [addr.as_ptr() as usize, len]) };
 }
 
 /// Moves `value` into pages that live as long as the process.

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 #[inline(always)]
 fn simple(number: libc::c_long) -> u32 {
     // SAFETY: these calls take no arguments and cannot fail.
-    unsafe { raw::call(number, [0; 6]) }.unwrap_or(0) as u32
+    unsafe { raw::call(number, []) }.unwrap_or(0) as u32
 }
 
 /// The process id (that of the thread group).
@@ -25,7 +25,7 @@ pub fn parent_pid() -> i32 {
 /// The session's id.
 pub fn session() -> i32 {
     // SAFETY: takes a number only.
-    unsafe { raw::call(libc::SYS_getsid, [0; 6]) }.unwrap_or(0) as i32
+    unsafe { raw::call(libc::SYS_getsid, []) }.unwrap_or(0) as i32
 }
 
 /// The effective user id.
@@ -41,7 +41,7 @@ pub fn egid() -> u32 {
 /// The group id that file access is judged by.
 pub fn fsgid() -> u32 {
     // SAFETY: an impossible id changes nothing, and the present one is returned.
-    unsafe { raw::call(libc::SYS_setfsgid, [u32::MAX as usize, 0, 0, 0, 0, 0]) }.unwrap_or(0) as u32
+    unsafe { raw::call(libc::SYS_setfsgid, [u32::MAX as usize]) }.unwrap_or(0) as u32
 }
 
 /// Whether `gid` is among the supplementary groups.
@@ -66,12 +66,7 @@ pub fn has_supplementary_group(gid: u32) -> bool {
 
 fn groups(out: &mut [u32]) -> OsResult<usize> {
     // SAFETY: the buffer is live and holds as many ids as said.
-    unsafe {
-        raw::call(
-            libc::SYS_getgroups,
-            [out.len(), out.as_mut_ptr() as usize, 0, 0, 0, 0],
-        )
-    }
+    unsafe { raw::call(libc::SYS_getgroups, [out.len(), out.as_mut_ptr() as usize]) }
 }
 
 /// Whether the capability with this number (`linux/capability.h`) is effective.
@@ -92,14 +87,7 @@ pub fn capable(number: u32) -> bool {
     let asked = unsafe {
         raw::call(
             libc::SYS_capget,
-            [
-                &raw const header as usize,
-                data.as_mut_ptr() as usize,
-                0,
-                0,
-                0,
-                0,
-            ],
+            [&raw const header as usize, data.as_mut_ptr() as usize],
         )
     };
     let effective = data
@@ -119,7 +107,7 @@ pub fn limit(which: usize) -> u64 {
     let mut limits = [0u64; 2];
     let place = limits.as_mut_ptr() as usize;
     // SAFETY: the buffer is a struct rlimit64; asking only.
-    let asked = unsafe { raw::call(libc::SYS_prlimit64, [0, which, 0, place, 0, 0]) };
+    let asked = unsafe { raw::call(libc::SYS_prlimit64, [0, which, 0, place]) };
     let [soft, _] = limits;
     if asked.is_ok() { soft } else { 0 }
 }
@@ -154,12 +142,7 @@ pub fn nap(nanos: u32) {
         tv_nsec: nanos as libc::c_long,
     };
     // SAFETY: the argument is live; the rest is not asked for.
-    let _ = unsafe {
-        raw::call(
-            libc::SYS_nanosleep,
-            [&raw const length as usize, 0, 0, 0, 0, 0],
-        )
-    };
+    let _ = unsafe { raw::call(libc::SYS_nanosleep, [&raw const length as usize]) };
 }
 
 /// The page size in bytes.
@@ -181,7 +164,7 @@ pub fn page_size() -> usize {
 /// as signal 0, and no rights.
 pub fn exists(pid: i32) -> bool {
     // SAFETY: takes a number, and only answers.
-    let asked = unsafe { raw::call(libc::SYS_getpgid, [pid as usize, 0, 0, 0, 0, 0]) };
+    let asked = unsafe { raw::call(libc::SYS_getpgid, [pid as usize]) };
     pid > 0 && asked != Err(super::OsError(libc::ESRCH))
 }
 

@@ -89,14 +89,7 @@ impl<T> ProcessLock<T> {
         let wiped = unsafe {
             raw::call(
                 libc::SYS_madvise,
-                [
-                    start.as_ptr() as usize,
-                    len,
-                    libc::MADV_WIPEONFORK as usize,
-                    0,
-                    0,
-                    0,
-                ],
+                [start.as_ptr() as usize, len, libc::MADV_WIPEONFORK as usize],
             )
         };
         if let Err(error) = wiped {

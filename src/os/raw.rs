@@ -5,19 +5,20 @@
 
 use super::{OsError, OsResult};
 
-/// Whether a filter of the host's would end the program for this call, or raise SIGSYS. For what enters the kernel by
-/// another door: a crate's.
-pub fn is_forbidden(number: libc::c_long, args: &[usize; 6]) -> bool {
-    super::seccomp::forbids(number, args)
+/// Whether a seccomp filter of the host would end the program for this call, or raise SIGSYS. For the few calls that
+/// enter the kernel by a function of libc or of a crate.
+pub fn is_forbidden<const N: usize>(number: libc::c_long, args: [usize; N]) -> bool {
+    super::seccomp::forbids(number, &six(args))
 }
 
-/// Enters the kernel with system call `number` and up to six arguments.
+/// Enters the kernel with system call `number` and its arguments, six at most. The rest are zeros: a filter sees all six.
 ///
 /// # Safety
 /// The arguments must be what that system call takes: pointers among them must be valid for what the call does
 /// with them, and the call must not break what the rest of the program relies on.
 #[inline(always)]
-pub unsafe fn call(number: libc::c_long, args: [usize; 6]) -> OsResult<usize> {
+pub unsafe fn call<const N: usize>(number: libc::c_long, args: [usize; N]) -> OsResult<usize> {
+    let args = six(args);
     if super::seccomp::forbids(number, &args) {
         return Err(OsError(libc::EPERM));
     }
@@ -28,6 +29,16 @@ pub unsafe fn call(number: libc::c_long, args: [usize; 6]) -> OsResult<usize> {
     } else {
         Ok(answer as usize)
     }
+}
+
+#[inline(always)]
+fn six<const N: usize>(given: [usize; N]) -> [usize; 6] {
+    const { assert!(N <= 6) };
+    let mut args = [0; 6];
+    for (place, arg) in args.iter_mut().zip(given) {
+        *place = arg;
+    }
+    args
 }
 
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]

@@ -37,8 +37,6 @@ impl Blocked {
                     every.as_ptr() as usize,
                     &raw mut before as usize,
                     size_of::<Mask>(),
-                    0,
-                    0,
                 ],
             )
         };
@@ -81,8 +79,6 @@ fn block_all() -> Mask {
                 &raw const all as usize,
                 &raw mut before as usize,
                 size_of::<Mask>(),
-                0,
-                0,
             ],
         )
     };
@@ -101,8 +97,6 @@ pub fn restore(mask: Mask) {
                 &raw const mask as usize,
                 0,
                 size_of::<Mask>(),
-                0,
-                0,
             ],
         )
     };

@@ -147,7 +147,7 @@ fn can_write(addr: usize) -> bool {
     unsafe {
         raw::call(
             libc::SYS_rt_sigprocmask,
-            [libc::SIG_BLOCK as usize, 0, addr, PROBE_BYTES, 0, 0],
+            [libc::SIG_BLOCK as usize, 0, addr, PROBE_BYTES],
         )
     }
     .is_ok()
@@ -158,7 +158,7 @@ fn can_read(addr: usize) -> bool {
     unsafe {
         raw::call(
             libc::SYS_rt_sigprocmask,
-            [libc::SIG_BLOCK as usize, addr, 0, PROBE_BYTES, 0, 0],
+            [libc::SIG_BLOCK as usize, addr, 0, PROBE_BYTES],
         )
     }
     .is_ok()

@@ -6,8 +6,8 @@
 //!     shmshim-threads race     meets a race on purpose: must be noticed
 
 use shmshim_core::os::credentials;
-use shmshim_core::os::process_lock::ProcessLock;
 use shmshim_core::os::pages::PageVec;
+use shmshim_core::os::process_lock::ProcessLock;
 use shmshim_core::registry;
 use shmshim_core::sysv::{Command, LimitName};
 use std::cell::UnsafeCell;

@@ -20,7 +20,7 @@ impl MemoryFile {
     /// all that follows goes by `sys`, for libc's `close`, which the crate would call, ends a cancelled thread.
     fn create(name: &str) -> Result<MemoryFile, c_int> {
         let flags = libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC;
-        if raw::is_forbidden(libc::SYS_memfd_create, &[0, flags as usize, 0, 0, 0, 0]) {
+        if raw::is_forbidden(libc::SYS_memfd_create, [0, flags as usize]) {
             return Err(libc::EPERM);
         }
         MemfdOptions::new()

@@ -53,7 +53,7 @@ pub unsafe fn faccessat(dirfd: c_int, path: *const c_char, mode: c_int, flags: c
 }
 
 extern "C" fn kernel_access(dirfd: c_int, path: *const c_char, mode: c_int) -> c_int {
-    let args = [dirfd as usize, path as usize, mode as usize, 0, 0, 0];
+    let args = [dirfd as usize, path as usize, mode as usize];
     // SAFETY: the host asked for it, and the kernel checks the pointer.
     kernel(unsafe { raw::call(libc::SYS_faccessat, args) }) as c_int
 }
@@ -172,14 +172,7 @@ status!(stat64);
 
 #[cfg(target_pointer_width = "64")]
 extern "C" fn kernel_stat(path: *const c_char, out: *mut libc::stat) -> c_int {
-    let args = [
-        libc::AT_FDCWD as usize,
-        path as usize,
-        out as usize,
-        0,
-        0,
-        0,
-    ];
+    let args = [libc::AT_FDCWD as usize, path as usize, out as usize];
     // SAFETY: the host asked for it, and the kernel checks the pointers.
     kernel(unsafe { raw::call(libc::SYS_newfstatat, args) }) as c_int
 }

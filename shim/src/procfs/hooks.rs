@@ -39,14 +39,7 @@ extern "C" fn kernel_openat(
         } else {
             0
         };
-    let args = [
-        dirfd as usize,
-        path as usize,
-        flags as usize,
-        mode as usize,
-        0,
-        0,
-    ];
+    let args = [dirfd as usize, path as usize, flags as usize, mode as usize];
     // SAFETY: the host asked for it, and the kernel checks the pointer.
     kernel(unsafe { raw::call(libc::SYS_openat, args) }) as c_int
 }
@@ -271,9 +264,7 @@ extern "C" fn look_closer_at_stream(
         let (file, mode) = unsafe { (find(fd, libc::AT_FDCWD, path)?, CStr::from_ptr(mode)) };
         stand_in(file, flags_of(mode.to_bytes()), || {
             // Where a filter would end the program for it, the stream is lost.
-            if !stream.is_null()
-                && !raw::is_forbidden(libc::SYS_close, &[fd as usize, 0, 0, 0, 0, 0])
-            {
+            if !stream.is_null() && !raw::is_forbidden(libc::SYS_close, [fd as usize]) {
                 // SAFETY: nobody else has seen it.
                 unsafe { libc::fclose(stream) };
             }
@@ -282,10 +273,7 @@ extern "C" fn look_closer_at_stream(
     match answer.flatten() {
         // By this call libc asks how the descriptor was opened.
         Some(Ok(fd))
-            if raw::is_forbidden(
-                libc::SYS_fcntl,
-                &[fd as usize, libc::F_GETFL as usize, 0, 0, 0, 0],
-            ) =>
+            if raw::is_forbidden(libc::SYS_fcntl, [fd as usize, libc::F_GETFL as usize]) =>
         {
             sys::close(fd);
             none(libc::EPERM)
@@ -397,7 +385,7 @@ extern "C" fn kernel_execve(
     argv: *const *const c_char,
     envp: *const *const c_char,
 ) -> c_int {
-    let args = [path as usize, argv as usize, envp as usize, 0, 0, 0];
+    let args = [path as usize, argv as usize, envp as usize];
     // SAFETY: the host asked for it, and the kernel checks the pointers.
     kernel(unsafe { raw::call(libc::SYS_execve, args) }) as c_int
 }

@@ -10,7 +10,7 @@ fn call(number: libc::c_long, args: [usize; 4]) -> OsResult<usize> {
     let [a, b, c, d] = args;
     // SAFETY: only the functions below call this. They pass numbers, and pointers taken from references that live
     // through the call, with the lengths that belong to them.
-    unsafe { raw::call(number, [a, b, c, d, 0, 0]) }
+    unsafe { raw::call(number, [a, b, c, d]) }
 }
 
 /// Opens a file, following links.
@@ -123,7 +123,7 @@ pub fn map(fd: c_int) -> OsResult<usize> {
     const MMAP: libc::c_long = libc::SYS_mmap2;
     let (prot, flags) = (libc::PROT_READ as usize, libc::MAP_SHARED as usize);
     // SAFETY: a new mapping, at an address of the kernel's choice.
-    unsafe { raw::call(MMAP, [0, MAPPED_BYTES, prot, flags, fd as usize, 0]) }
+    unsafe { raw::call(MMAP, [0, MAPPED_BYTES, prot, flags, fd as usize]) }
 }
 
 /// Ends a mapping.
@@ -132,7 +132,7 @@ pub fn map(fd: c_int) -> OsResult<usize> {
 /// `addr` came from [`map`] and is used no more.
 pub unsafe fn unmap(addr: usize) {
     // SAFETY: the caller's promise.
-    let _ = unsafe { raw::call(libc::SYS_munmap, [addr, MAPPED_BYTES, 0, 0, 0, 0]) };
+    let _ = unsafe { raw::call(libc::SYS_munmap, [addr, MAPPED_BYTES]) };
 }
 
 /// A short text made on the stack, NUL-terminated: a path, or a number.
