@@ -164,15 +164,14 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
             unsafe { real(number, a, b, c, d, e, f) }
         }
         libc::SYS_prctl if a == c_long::from(libc::PR_SET_SECCOMP) => {
-            let confinement =
-                will_confine(b == c_long::from(libc::SECCOMP_MODE_FILTER), c as usize);
+            let confinement = will_confine(b == libc::SECCOMP_MODE_FILTER as c_long, c as usize);
             // SAFETY: the caller's promise is passed on.
             let answer = unsafe { real(number, a, b, c, d, e, f) };
             has_confined(confinement, answer == 0);
             answer
         }
-        libc::SYS_seccomp if a <= c_long::from(libc::SECCOMP_SET_MODE_FILTER) => {
-            let filter = a == c_long::from(libc::SECCOMP_SET_MODE_FILTER);
+        libc::SYS_seccomp if a <= libc::SECCOMP_SET_MODE_FILTER as c_long => {
+            let filter = a == libc::SECCOMP_SET_MODE_FILTER as c_long;
             let confinement = will_confine(filter, c as usize);
             // SAFETY: the caller's promise is passed on.
             let answer = unsafe { real(number, a, b, c, d, e, f) };

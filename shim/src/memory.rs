@@ -180,9 +180,9 @@ extern "C" fn remap_attach(
 ) -> *mut c_void {
     let next = next_mremap();
     around(
-        libc::MAP_FAILED as u64,
+        FAILED,
         // SAFETY: the host asked for it.
-        || unsafe { real_mremap(next, old, old_length, new_length, flags, new) } as u64,
+        || address(unsafe { real_mremap(next, old, old_length, new_length, flags, new) }),
         |real| {
             registry::mremap(
                 old as u64,
@@ -248,10 +248,10 @@ macro_rules! mmap {
                 Some(real) => unsafe { real(addr, length, prot, flags, fd, offset) },
                 // SAFETY: as above.
                 None => unsafe {
-                    let (number, offset) = kernel_mmap(offset.into());
+                    let offset = kernel_offset(offset.into());
                     let args = [addr as usize, length, prot as usize, flags as usize];
                     let [addr, length, prot, flags] = args;
-                    kernel(number, [addr, length, prot, flags, fd as usize, offset]) as *mut c_void
+                    kernel(raw::number::MMAP, [addr, length, prot, flags, fd as usize, offset]) as *mut c_void
                 },
             }
         }
@@ -268,9 +268,9 @@ macro_rules! mmap {
         ) -> *mut c_void {
             let next = $next();
             around(
-                libc::MAP_FAILED as u64,
+                FAILED,
                 // SAFETY: the host asked for it.
-                || unsafe { $real(next, addr, length, prot, flags, fd, offset) } as u64,
+                || address(unsafe { $real(next, addr, length, prot, flags, fd, offset) }),
                 |real| registry::mmap_fixed(addr as u64, length as u64, real),
             ) as *mut c_void
         }
@@ -287,13 +287,25 @@ mmap!(
     libc::off64_t
 );
 
-/// The system call for mmap, and the offset as it wants it: where a word has 32 bits, in pages of 4096 bytes.
-fn kernel_mmap(offset: i64) -> (libc::c_long, usize) {
-    #[cfg(target_pointer_width = "64")]
-    return (libc::SYS_mmap, offset as usize);
-    #[cfg(target_pointer_width = "32")]
-    return (libc::SYS_mmap2, (offset >> 12) as usize);
+/// The offset as the kernel's mmap wants it: where a word has 32 bits, in units of 4096 bytes.
+fn kernel_offset(offset: i64) -> usize {
+    if cfg!(target_pointer_width = "32") {
+        (offset >> 12) as usize
+    } else {
+        offset as usize
+    }
 }
+
+/// What mmap or mremap answered, as the core has it: `u64::MAX` is `MAP_FAILED`, however wide a pointer is.
+fn address(answer: *mut c_void) -> u64 {
+    if answer == libc::MAP_FAILED {
+        FAILED
+    } else {
+        answer as u64
+    }
+}
+
+const FAILED: u64 = u64::MAX;
 
 /// madvise(2): only whether children inherit a mapping concerns us.
 ///

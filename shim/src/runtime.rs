@@ -194,18 +194,18 @@ struct Pages;
 #[cfg_attr(not(test), global_allocator)]
 static HEAP: Pages = Pages;
 
-#[cfg(target_pointer_width = "64")]
-const MMAP: libc::c_long = libc::SYS_mmap;
-#[cfg(target_pointer_width = "32")]
-const MMAP: libc::c_long = libc::SYS_mmap2;
-
 // SAFETY: each piece has pages of its own, which are aligned for whatever a type here asks, and stay until it is freed.
 unsafe impl GlobalAlloc for Pages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let prot = (libc::PROT_READ | libc::PROT_WRITE) as usize;
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
         // SAFETY: a new mapping, at an address of the kernel's choice.
-        let memory = unsafe { raw::call(MMAP, [0, layout.size(), prot, flags, usize::MAX]) };
+        let memory = unsafe {
+            raw::call(
+                raw::number::MMAP,
+                [0, layout.size(), prot, flags, usize::MAX],
+            )
+        };
         memory.unwrap_or(0) as *mut u8
     }
 

@@ -1,8 +1,13 @@
-//! Files, directories and their locks.
+//! Files and their locks.
 
 use super::path::Path;
 use super::{OsError, OsResult, raw};
 use core::ffi::CStr;
+
+pub use super::status::{
+    FileSystem, Status, file_system_of, status, status_following, status_in, status_of,
+    status_of_number,
+};
 
 /// An open descriptor of ours: closed when dropped, close-on-exec always.
 #[derive(Debug)]
@@ -32,68 +37,6 @@ pub(super) fn place(dir: At<'_>, path: &Path) -> (i32, usize) {
     match dir {
         Some(dir) => (dir.0, path.name_addr()),
         None => (libc::AT_FDCWD, path.addr()),
-    }
-}
-
-/// What `fstat` says of a file, as far as we ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Device number of the file system.
-    pub device: u64,
-    /// Inode number.
-    pub inode: u64,
-    /// File type and permission bits.
-    pub mode: u32,
-    /// Number of hard links.
-    pub links: u64,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Length in bytes.
-    pub len_bytes: u64,
-    /// Memory or disk that is really used, in bytes.
-    pub allocated_bytes: u64,
-}
-
-impl Status {
-    /// Which file it is, among all that are there: device and inode.
-    pub fn identity(&self) -> (u64, u64) {
-        (self.device, self.inode)
-    }
-
-    /// Whether it is a regular file.
-    pub fn is_file(&self) -> bool {
-        self.mode & libc::S_IFMT == libc::S_IFREG
-    }
-
-    /// Whether it is a directory.
-    pub fn is_dir(&self) -> bool {
-        self.mode & libc::S_IFMT == libc::S_IFDIR
-    }
-
-    /// Whether it is a symbolic link.
-    pub fn is_link(&self) -> bool {
-        self.mode & libc::S_IFMT == libc::S_IFLNK
-    }
-
-    /// Permission bits with set-uid, set-gid and sticky.
-    pub fn permissions(&self) -> u32 {
-        self.mode & 0o7777
-    }
-
-    /// What kind of file it is, in words.
-    pub fn kind(&self) -> &'static str {
-        match self.mode & libc::S_IFMT {
-            libc::S_IFREG => "a regular file",
-            libc::S_IFDIR => "a directory",
-            libc::S_IFLNK => "a symbolic link",
-            libc::S_IFIFO => "a fifo",
-            libc::S_IFSOCK => "a socket",
-            libc::S_IFBLK => "a block device",
-            libc::S_IFCHR => "a character device",
-            _ => "something unknown",
-        }
     }
 }
 
@@ -169,106 +112,6 @@ pub fn len_of(fd: &Fd) -> OsResult<u64> {
     status(fd).map(|status| status.len_bytes)
 }
 
-/// `fstat`.
-pub fn status(fd: &Fd) -> OsResult<Status> {
-    stat_with(fd.0, c"".as_ptr() as usize, libc::AT_EMPTY_PATH)
-}
-
-/// `fstat` of a descriptor of the host's.
-pub fn status_of_number(number: i32) -> OsResult<Status> {
-    stat_with(number, c"".as_ptr() as usize, libc::AT_EMPTY_PATH)
-}
-
-/// `lstat`: of the link itself where `path` is one.
-pub fn status_of(path: &Path) -> OsResult<Status> {
-    status_in(None, path)
-}
-
-/// [`status_of`], in a directory.
-pub fn status_in(dir: At<'_>, path: &Path) -> OsResult<Status> {
-    let (dir, name) = place(dir, path);
-    stat_with(dir, name, libc::AT_SYMLINK_NOFOLLOW)
-}
-
-/// `stat`: of what a link of the system's leads to.
-pub fn status_following(path: &CStr) -> OsResult<Status> {
-    stat_with(libc::AT_FDCWD, path.as_ptr() as usize, 0)
-}
-
-#[cfg(target_pointer_width = "64")]
-fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
-    let mut raw_stat = core::mem::MaybeUninit::<libc::stat>::zeroed();
-    // SAFETY: the path is NUL-terminated and live, the buffer of the size that the call writes.
-    unsafe {
-        if flags == libc::AT_EMPTY_PATH {
-            // fstat proper is a little cheaper than newfstatat with an empty path.
-            raw::call(
-                libc::SYS_fstat,
-                [dir as usize, raw_stat.as_mut_ptr() as usize],
-            )?;
-        } else {
-            raw::call(
-                libc::SYS_newfstatat,
-                [
-                    dir as usize,
-                    path,
-                    raw_stat.as_mut_ptr() as usize,
-                    flags as usize,
-                ],
-            )?;
-        }
-    }
-    // SAFETY: zeroed at first and filled by the kernel.
-    let raw_stat = unsafe { raw_stat.assume_init() };
-    Ok(Status {
-        device: raw_stat.st_dev,
-        inode: raw_stat.st_ino,
-        mode: raw_stat.st_mode,
-        links: links(&raw_stat),
-        uid: raw_stat.st_uid,
-        gid: raw_stat.st_gid,
-        len_bytes: raw_stat.st_size as u64,
-        allocated_bytes: (raw_stat.st_blocks as u64).saturating_mul(512),
-    })
-}
-
-#[cfg(not(target_pointer_width = "64"))]
-fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
-    let mut raw_stat = core::mem::MaybeUninit::<libc::statx>::zeroed();
-    // SAFETY: the path is NUL-terminated and live, the buffer of the size that the call writes.
-    unsafe {
-        raw::call(
-            libc::SYS_statx,
-            [
-                dir as usize,
-                path,
-                flags as usize,
-                libc::STATX_BASIC_STATS as usize,
-                raw_stat.as_mut_ptr() as usize,
-            ],
-        )?;
-    }
-    // SAFETY: zeroed at first and filled by the kernel.
-    let raw_stat = unsafe { raw_stat.assume_init() };
-    Ok(Status {
-        device: u64::from(raw_stat.stx_dev_major) << 32 | u64::from(raw_stat.stx_dev_minor),
-        inode: raw_stat.stx_ino,
-        mode: u32::from(raw_stat.stx_mode),
-        links: u64::from(raw_stat.stx_nlink),
-        uid: raw_stat.stx_uid,
-        gid: raw_stat.stx_gid,
-        len_bytes: raw_stat.stx_size,
-        allocated_bytes: raw_stat.stx_blocks.saturating_mul(512),
-    })
-}
-
-/// The count of hard links, whose width differs between machines.
-#[cfg(target_pointer_width = "64")]
-#[allow(clippy::useless_conversion, reason = "32 bits wide on AArch64")]
-fn links(raw_stat: &libc::stat) -> u64 {
-    u64::from(raw_stat.st_nlink)
-}
-
 /// How a lock is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lock {
@@ -297,7 +140,18 @@ pub fn lock(fd: &Fd, how: Lock) -> OsResult<bool> {
 
 /// `ftruncate`.
 pub fn set_len(fd: &Fd, len_bytes: u64) -> OsResult<()> {
-    retry(libc::SYS_ftruncate, [fd.0 as usize, len_bytes as usize])
+    let fd = fd.0 as usize;
+    #[cfg(target_pointer_width = "64")]
+    return retry(libc::SYS_ftruncate, [fd, len_bytes as usize]);
+    #[cfg(target_pointer_width = "32")]
+    {
+        let [low, high] = raw::halves(len_bytes);
+        // On ARM a pair of registers begins at an even one.
+        #[cfg(target_arch = "arm")]
+        return retry(libc::SYS_ftruncate64, [fd, 0, low, high]);
+        #[cfg(not(target_arch = "arm"))]
+        return retry(libc::SYS_ftruncate64, [fd, low, high]);
+    }
 }
 
 /// `mknod` of an empty regular file; the umask takes its bits. `EEXIST`: something is there.
@@ -313,33 +167,24 @@ pub fn make_file(path: &Path, mode: u32) -> OsResult<()> {
 }
 
 /// `truncate`: only for a path in a directory that nobody else can write to, for it follows links.
-#[cfg(target_pointer_width = "64")]
 pub fn set_len_of(path: &Path, len_bytes: u64) -> OsResult<()> {
-    retry(libc::SYS_truncate, [path.addr(), len_bytes as usize])
-}
-
-/// `truncate`: only for a path in a directory that nobody else can write to, for it follows links.
-#[cfg(not(target_pointer_width = "64"))]
-pub fn set_len_of(path: &Path, len_bytes: u64) -> OsResult<()> {
-    set_len(&open(path, libc::O_RDWR, 0)?, len_bytes)
+    #[cfg(target_pointer_width = "64")]
+    return retry(libc::SYS_truncate, [path.addr(), len_bytes as usize]);
+    #[cfg(target_pointer_width = "32")]
+    return set_len(&open(path, libc::O_RDWR, 0)?, len_bytes);
 }
 
 /// `fallocate`: afterwards the range can be written without the file system running out of room.
-#[cfg(target_pointer_width = "64")]
 pub fn allocate(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
-    retry(
-        libc::SYS_fallocate,
-        [fd.0 as usize, 0, offset as usize, len_bytes as usize],
-    )
-}
-
-/// `fallocate`: afterwards the range can be written without the file system running out of room.
-#[cfg(not(target_pointer_width = "64"))]
-pub fn allocate(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
-    retry(
-        libc::SYS_fallocate,
-        [fd.0 as usize, 0, offset as usize, 0, len_bytes as usize],
-    )
+    let fd = fd.0 as usize;
+    #[cfg(target_pointer_width = "64")]
+    let args = [fd, 0, offset as usize, len_bytes as usize];
+    #[cfg(target_pointer_width = "32")]
+    let args = {
+        let ([from, from_high], [len, len_high]) = (raw::halves(offset), raw::halves(len_bytes));
+        [fd, 0, from, from_high, len, len_high]
+    };
+    retry(libc::SYS_fallocate, args)
 }
 
 /// [`allocate`], also on a file system that cannot do that: there zeros are written, but not over the first `used` bytes,
@@ -423,57 +268,6 @@ pub fn is_writable(path: &Path) -> bool {
     .is_ok()
 }
 
-/// A file system, as far as `statfs` tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileSystem {
-    /// The magic number of its type.
-    pub magic: u64,
-    /// What it can hold in all, in bytes; 0 where it has no bound of its own.
-    pub total_bytes: u64,
-    /// What an ordinary user could still store, in bytes.
-    pub available_bytes: u64,
-}
-
-/// `statfs`.
-#[cfg(target_pointer_width = "64")]
-pub fn file_system_of(path: &Path) -> OsResult<FileSystem> {
-    let mut answer = core::mem::MaybeUninit::<libc::statfs>::zeroed();
-    retry(
-        libc::SYS_statfs,
-        [path.addr(), answer.as_mut_ptr() as usize],
-    )?;
-    // SAFETY: zeroed at first and filled by the kernel.
-    let answer = unsafe { answer.assume_init() };
-    let block = answer.f_bsize as u64;
-    Ok(FileSystem {
-        magic: answer.f_type as u64,
-        total_bytes: answer.f_blocks.saturating_mul(block),
-        available_bytes: answer.f_bavail.saturating_mul(block),
-    })
-}
-
-/// `statfs`.
-#[cfg(not(target_pointer_width = "64"))]
-pub fn file_system_of(path: &Path) -> OsResult<FileSystem> {
-    let mut answer = core::mem::MaybeUninit::<libc::statfs64>::zeroed();
-    retry(
-        libc::SYS_statfs64,
-        [
-            path.addr(),
-            size_of::<libc::statfs64>(),
-            answer.as_mut_ptr() as usize,
-        ],
-    )?;
-    // SAFETY: zeroed at first and filled by the kernel.
-    let answer = unsafe { answer.assume_init() };
-    let block = answer.f_bsize as u64;
-    Ok(FileSystem {
-        magic: answer.f_type as u64,
-        total_bytes: (answer.f_blocks as u64).saturating_mul(block),
-        available_bytes: (answer.f_bavail as u64).saturating_mul(block),
-    })
-}
-
 /// Reads up to `out.len()` bytes at the descriptor's position. Returns how many came.
 pub fn read(fd: &Fd, out: &mut [u8]) -> OsResult<usize> {
     loop {
@@ -501,10 +295,16 @@ pub fn write_fd(number: i32, bytes: &[u8]) {
     };
 }
 
-#[inline]
+/// Makes a call until no signal interrupts it.
+#[inline(always)]
 pub(super) fn retry<const N: usize>(number: libc::c_long, args: [usize; N]) -> OsResult<()> {
+    retry_six(number, raw::six(args))
+}
+
+fn retry_six(number: libc::c_long, args: [usize; 6]) -> OsResult<()> {
     loop {
-        // SAFETY: every caller, here and in `dir.rs`, passes live, NUL-terminated paths and live buffers of the right size.
+        // SAFETY: all callers, here, in `status.rs` and in `dir.rs`, pass live, NUL-terminated paths and live buffers of the
+        // right size.
         match unsafe { raw::call(number, args) } {
             Ok(_) => return Ok(()),
             Err(OsError(libc::EINTR)) => {}

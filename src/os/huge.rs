@@ -232,7 +232,7 @@ fn map_once(len_bytes: u64, flags: i32, fd: usize) -> OsResult<()> {
     let len = usize::try_from(len_bytes).map_err(|_| OsError(libc::ENOMEM))?;
     let protection = libc::PROT_NONE as usize;
     // SAFETY: a new mapping at an address that the kernel chooses disturbs nothing.
-    let addr = unsafe { raw::call(libc::SYS_mmap, [0, len, protection, flags as usize, fd])? };
+    let addr = unsafe { raw::call(raw::number::MMAP, [0, len, protection, flags as usize, fd])? };
     map::unmap_segment(addr as u64, len_bytes)
 }
 
@@ -245,40 +245,7 @@ pub fn map_segment(
     write: bool,
     exec: bool,
 ) -> OsResult<u64> {
-    let len = usize::try_from(len_bytes).map_err(|_| OsError(libc::ENOMEM))?;
-    let mut protection = libc::PROT_READ;
-    if write {
-        protection |= libc::PROT_WRITE;
-    }
-    if exec {
-        protection |= libc::PROT_EXEC;
-    }
-    let (addr, how) = match place {
-        Place::Anywhere(hint) => (hint, 0),
-        Place::Free(addr) => (addr, libc::MAP_FIXED_NOREPLACE),
-        Place::Replace(addr) => (addr, libc::MAP_FIXED),
-    };
-    let flags = libc::MAP_SHARED | libc::MAP_NORESERVE | how;
-    let asked = usize::try_from(addr).map_err(|_| OsError(libc::ENOMEM))?;
-    // SAFETY: either the kernel chooses the address, or the host named it and bears what it asked for.
-    let got = unsafe {
-        raw::call(
-            libc::SYS_mmap,
-            [
-                asked,
-                len,
-                protection as usize,
-                flags as usize,
-                fd.number() as usize,
-            ],
-        )?
-    };
-    if matches!(place, Place::Free(_)) && got != asked {
-        // Kernels before 4.17 take the address as a mere hint.
-        map::unmap_segment(got as u64, len_bytes)?;
-        return Err(OsError(libc::EEXIST));
-    }
-    Ok(got as u64)
+    map::map_segment_as(libc::MAP_NORESERVE, fd, len_bytes, place, write, exec)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Memory that other processes write too, and nothing but atomics on it.
 
 use super::file::Fd;
-use super::{OsResult, pages, raw};
+use super::{OsError, OsResult, pages, raw};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -38,7 +38,7 @@ impl<const BYTES: usize> SharedMap<BYTES> {
             )
         };
         Ok(SharedMap {
-            start: NonNull::new(addr as *mut u8).ok_or(super::OsError(libc::ENOMEM))?,
+            start: NonNull::new(addr as *mut u8).ok_or(OsError(libc::ENOMEM))?,
         })
     }
 
@@ -185,6 +185,7 @@ pub enum Place {
 }
 
 /// Maps a segment into the host's address space: the attach itself.
+#[inline]
 pub fn map_segment(
     fd: &Fd,
     len_bytes: u64,
@@ -192,7 +193,21 @@ pub fn map_segment(
     write: bool,
     exec: bool,
 ) -> OsResult<u64> {
-    let len = usize::try_from(len_bytes).map_err(|_| super::OsError(libc::ENOMEM))?;
+    map_segment_as(0, fd, len_bytes, place, write, exec)
+}
+
+/// [`map_segment`] with one of mmap's flags besides.
+#[inline]
+pub(super) fn map_segment_as(
+    flag: i32,
+    fd: &Fd,
+    len_bytes: u64,
+    place: Place,
+    write: bool,
+    exec: bool,
+) -> OsResult<u64> {
+    let no_room = |_| OsError(libc::ENOMEM);
+    let len = usize::try_from(len_bytes).map_err(no_room)?;
     let mut protection = libc::PROT_READ;
     if write {
         protection |= libc::PROT_WRITE;
@@ -200,17 +215,17 @@ pub fn map_segment(
     if exec {
         protection |= libc::PROT_EXEC;
     }
-    let (addr, flags) = match place {
-        Place::Anywhere(hint) => (hint, libc::MAP_SHARED),
-        Place::Free(addr) => (addr, libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE),
-        Place::Replace(addr) => (addr, libc::MAP_SHARED | libc::MAP_FIXED),
+    let (addr, how) = match place {
+        Place::Anywhere(hint) => (hint, 0),
+        Place::Free(addr) => (addr, libc::MAP_FIXED_NOREPLACE),
+        Place::Replace(addr) => (addr, libc::MAP_FIXED),
     };
-    let asked = usize::try_from(addr).map_err(|_| super::OsError(libc::ENOMEM))?;
-    let got = map(asked, len, protection, flags, fd)?;
+    let asked = usize::try_from(addr).map_err(no_room)?;
+    let got = map(asked, len, protection, libc::MAP_SHARED | how | flag, fd)?;
     if matches!(place, Place::Free(_)) && got != asked {
         // Kernels before 4.17 take the address as a mere hint.
         unmap_segment(got as u64, len_bytes)?;
-        return Err(super::OsError(libc::EEXIST));
+        return Err(OsError(libc::EEXIST));
     }
     Ok(got as u64)
 }
@@ -231,7 +246,7 @@ pub fn is_mapped(addr: u64) -> bool {
             [addr as usize, 1, &raw mut resident as usize],
         )
     };
-    asked != Err(super::OsError(libc::ENOMEM))
+    asked != Err(OsError(libc::ENOMEM))
 }
 
 /// Whether anything is mapped in `start..end`, all of which is user space.
@@ -242,7 +257,7 @@ pub fn is_occupied(start: u64, end: u64) -> bool {
     // SAFETY: replaces nothing, and what it maps, nobody else knows of, is unmapped at once.
     let tried = unsafe {
         raw::call(
-            libc::SYS_mmap,
+            raw::number::MMAP,
             [
                 start as usize,
                 len,
@@ -257,7 +272,7 @@ pub fn is_occupied(start: u64, end: u64) -> bool {
             let _ = unmap_segment(got as u64, len as u64);
             got as u64 != start
         }
-        Err(error) => error == super::OsError(libc::EEXIST),
+        Err(error) => error == OsError(libc::EEXIST),
     }
 }
 
@@ -266,7 +281,7 @@ fn map(addr: usize, len: usize, protection: i32, flags: i32, fd: &Fd) -> OsResul
     // SAFETY: either the kernel chooses the address, or the host named it and bears what it asked for.
     unsafe {
         raw::call(
-            libc::SYS_mmap,
+            raw::number::MMAP,
             [
                 addr,
                 len,

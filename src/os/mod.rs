@@ -30,6 +30,7 @@ pub mod process_lock;
 pub mod raw;
 pub mod seccomp;
 pub mod signal_mask;
+mod status;
 pub mod threads;
 pub mod timed_lock;
 pub mod usermem;

@@ -10,7 +10,7 @@ pub(super) fn map_private(len: usize) -> OsResult<NonNull<u8>> {
     // SAFETY: a new mapping at an address that the kernel chooses disturbs nothing.
     let addr = unsafe {
         raw::call(
-            libc::SYS_mmap,
+            raw::number::MMAP,
             [
                 0,
                 len,

@@ -30,18 +30,18 @@ pub fn session() -> i32 {
 
 /// The effective user id.
 pub fn euid() -> u32 {
-    simple(libc::SYS_geteuid)
+    simple(raw::number::GETEUID)
 }
 
 /// The effective group id.
 pub fn egid() -> u32 {
-    simple(libc::SYS_getegid)
+    simple(raw::number::GETEGID)
 }
 
 /// The group id that file access is judged by.
 pub fn fsgid() -> u32 {
     // SAFETY: an impossible id changes nothing, and the present one is returned.
-    unsafe { raw::call(libc::SYS_setfsgid, [u32::MAX as usize]) }.unwrap_or(0) as u32
+    unsafe { raw::call(raw::number::SETFSGID, [u32::MAX as usize]) }.unwrap_or(0) as u32
 }
 
 /// Whether `gid` is among the supplementary groups.
@@ -66,7 +66,12 @@ pub fn has_supplementary_group(gid: u32) -> bool {
 
 fn groups(out: &mut [u32]) -> OsResult<usize> {
     // SAFETY: the buffer is live and holds as many ids as said.
-    unsafe { raw::call(libc::SYS_getgroups, [out.len(), out.as_mut_ptr() as usize]) }
+    unsafe {
+        raw::call(
+            raw::number::GETGROUPS,
+            [out.len(), out.as_mut_ptr() as usize],
+        )
+    }
 }
 
 /// Whether the capability with this number (`linux/capability.h`) is effective.
@@ -170,7 +175,7 @@ pub fn exists(pid: i32) -> bool {
 
 /// The real user id.
 pub fn uid() -> u32 {
-    simple(libc::SYS_getuid)
+    simple(raw::number::GETUID)
 }
 
 /// Whether a process with this id is there and has not ended: a zombie has. Where `/proc` cannot be read, one that is

@@ -5,6 +5,36 @@
 
 use super::{OsError, OsResult};
 
+/// The calls that have two numbers where a word has 32 bits: the plain name is that of 16-bit ids there, or of an offset
+/// in bytes that takes a structure.
+#[cfg(target_pointer_width = "64")]
+pub mod number {
+    pub use libc::{
+        SYS_getegid as GETEGID, SYS_geteuid as GETEUID, SYS_getgroups as GETGROUPS,
+        SYS_getuid as GETUID, SYS_mmap as MMAP, SYS_setfsgid as SETFSGID,
+    };
+}
+
+/// As above. `MMAP` takes its offset in units of 4096 bytes.
+#[cfg(target_pointer_width = "32")]
+pub mod number {
+    pub use libc::{
+        SYS_getegid32 as GETEGID, SYS_geteuid32 as GETEUID, SYS_getgroups32 as GETGROUPS,
+        SYS_getuid32 as GETUID, SYS_mmap2 as MMAP, SYS_setfsgid32 as SETFSGID,
+    };
+}
+
+/// A number of 64 bits as the two arguments that it takes where a word has 32.
+#[cfg(target_pointer_width = "32")]
+pub(super) fn halves(number: u64) -> [usize; 2] {
+    let (low, high) = (number as usize, (number >> 32) as usize);
+    if cfg!(target_endian = "little") {
+        [low, high]
+    } else {
+        [high, low]
+    }
+}
+
 /// Whether a seccomp filter of the host would end the program for this call, or raise SIGSYS. For the few calls that
 /// enter the kernel by a function of libc or of a crate.
 pub fn is_forbidden<const N: usize>(number: libc::c_long, args: [usize; N]) -> bool {
@@ -31,8 +61,9 @@ pub unsafe fn call<const N: usize>(number: libc::c_long, args: [usize; N]) -> Os
     }
 }
 
+/// The arguments with zeros behind them.
 #[inline(always)]
-fn six<const N: usize>(given: [usize; N]) -> [usize; 6] {
+pub(super) fn six<const N: usize>(given: [usize; N]) -> [usize; 6] {
     const { assert!(N <= 6) };
     let mut args = [0; 6];
     for (place, arg) in args.iter_mut().zip(given) {

@@ -166,13 +166,22 @@ impl Data {
     }
 }
 
-// linux/audit.h: the ELF machine, 64 bits, little endian.
-#[cfg(target_arch = "x86_64")]
-const ARCHITECTURE: u32 = 62 | 0xc000_0000;
-#[cfg(target_arch = "aarch64")]
-const ARCHITECTURE: u32 = 183 | 0xc000_0000;
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-const ARCHITECTURE: u32 = 0;
+/// `linux/audit.h`: the number of the ELF machine, with a bit for little endian and one for 64 bits.
+const ARCHITECTURE: u32 = if cfg!(target_arch = "x86_64") {
+    62 | 0xc000_0000
+} else if cfg!(target_arch = "aarch64") {
+    183 | 0xc000_0000
+} else if cfg!(target_arch = "riscv64") {
+    243 | 0xc000_0000
+} else if cfg!(target_arch = "loongarch64") {
+    258 | 0xc000_0000
+} else if cfg!(target_arch = "x86") {
+    3 | 0x4000_0000
+} else if cfg!(target_arch = "arm") {
+    40 | 0x4000_0000
+} else {
+    0
+};
 
 /// SECCOMP_RET_KILL_PROCESS, _KILL_THREAD, _TRAP: everything below SECCOMP_RET_ERRNO, as the kernel ranks them.
 fn is_deadly(answer: u32) -> bool {
@@ -218,25 +227,10 @@ fn run(program: &[Instruction], data: &Data) -> u32 {
                 None => return DEADLY,
             },
             // BPF_ALU.
-            0x04 => {
-                let answer = match code & 0xf0 {
-                    0x00 => Some(a.wrapping_add(operand)),
-                    0x10 => Some(a.wrapping_sub(operand)),
-                    0x20 => Some(a.wrapping_mul(operand)),
-                    0x30 => a.checked_div(operand),
-                    0x40 => Some(a | operand),
-                    0x50 => Some(a & operand),
-                    0x60 => Some(a.checked_shl(operand).unwrap_or(0)),
-                    0x70 => Some(a.checked_shr(operand).unwrap_or(0)),
-                    0x80 => Some(a.wrapping_neg()),
-                    0xa0 => Some(a ^ operand),
-                    _ => None,
-                };
-                match answer {
-                    Some(answer) => a = answer,
-                    None => return DEADLY,
-                }
-            }
+            0x04 => match compute(code, a, operand) {
+                Some(answer) => a = answer,
+                None => return DEADLY,
+            },
             // BPF_JMP.
             0x05 => {
                 let taken = match code & 0xf0 {
@@ -265,6 +259,23 @@ fn run(program: &[Instruction], data: &Data) -> u32 {
         }
     }
     DEADLY
+}
+
+/// What an instruction of the class BPF_ALU makes of the accumulator; `None` for one that the kernel would not take.
+fn compute(code: u16, a: u32, operand: u32) -> Option<u32> {
+    match code & 0xf0 {
+        0x00 => Some(a.wrapping_add(operand)),
+        0x10 => Some(a.wrapping_sub(operand)),
+        0x20 => Some(a.wrapping_mul(operand)),
+        0x30 => a.checked_div(operand),
+        0x40 => Some(a | operand),
+        0x50 => Some(a & operand),
+        0x60 => Some(a.checked_shl(operand).unwrap_or(0)),
+        0x70 => Some(a.checked_shr(operand).unwrap_or(0)),
+        0x80 => Some(a.wrapping_neg()),
+        0xa0 => Some(a ^ operand),
+        _ => None,
+    }
 }
 
 /// What a filter of these bytes (instructions of 8) answers to a call.

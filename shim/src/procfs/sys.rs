@@ -6,11 +6,10 @@ use core::fmt;
 use shmshim_core::os::{OsError, OsResult, file, raw};
 
 /// The kernel's call with arguments that the functions below have checked.
-fn call(number: libc::c_long, args: [usize; 4]) -> OsResult<usize> {
-    let [a, b, c, d] = args;
+fn call<const N: usize>(number: libc::c_long, args: [usize; N]) -> OsResult<usize> {
     // SAFETY: only the functions below call this. They pass numbers, and pointers taken from references that live
     // through the call, with the lengths that belong to them.
-    unsafe { raw::call(number, [a, b, c, d]) }
+    unsafe { raw::call(number, args) }
 }
 
 /// Opens a file, following links.
@@ -25,7 +24,7 @@ pub fn open(path: &CStr, flags: c_int) -> OsResult<c_int> {
 
 /// Closes a descriptor.
 pub fn close(fd: c_int) {
-    let _ = call(libc::SYS_close, [fd as usize, 0, 0, 0]);
+    let _ = call(libc::SYS_close, [fd as usize]);
 }
 
 /// Makes `fd` stand for what `other` stands for.
@@ -39,12 +38,12 @@ pub fn replace(fd: c_int, other: c_int, flags: c_int) -> OsResult<()> {
 
 /// Lets a descriptor survive an exec.
 pub fn keep_over_exec(fd: c_int) {
-    let _ = call(libc::SYS_fcntl, [fd as usize, libc::F_SETFD as usize, 0, 0]);
+    let _ = call(libc::SYS_fcntl, [fd as usize, libc::F_SETFD as usize, 0]);
 }
 
 /// Changes the permission bits.
 pub fn set_permissions(fd: c_int, mode: u32) -> OsResult<()> {
-    call(libc::SYS_fchmod, [fd as usize, mode as usize, 0, 0]).map(drop)
+    call(libc::SYS_fchmod, [fd as usize, mode as usize]).map(drop)
 }
 
 /// Writes all of `bytes` at the descriptor's position.
@@ -62,34 +61,31 @@ pub fn write_all(fd: c_int, mut bytes: &[u8]) -> OsResult<()> {
 
 /// Writes from the host's memory, as the host asked. The kernel checks the address.
 pub fn write_hosts(fd: c_int, addr: usize, count: usize) -> OsResult<usize> {
-    call(libc::SYS_write, [fd as usize, addr, count, 0])
+    call(libc::SYS_write, [fd as usize, addr, count])
 }
 
 /// The descriptor's position.
 pub fn position(fd: c_int) -> OsResult<usize> {
-    call(
-        libc::SYS_lseek,
-        [fd as usize, 0, libc::SEEK_CUR as usize, 0],
-    )
+    call(libc::SYS_lseek, [fd as usize, 0, libc::SEEK_CUR as usize])
 }
 
 /// Sets the descriptor's position.
 pub fn seek(fd: c_int, position: usize) {
     let _ = call(
         libc::SYS_lseek,
-        [fd as usize, position, libc::SEEK_SET as usize, 0],
+        [fd as usize, position, libc::SEEK_SET as usize],
     );
 }
 
 /// Cuts the file off behind its first `len` bytes.
 pub fn truncate(fd: c_int, len: usize) {
-    let _ = call(libc::SYS_ftruncate, [fd as usize, len, 0, 0]);
+    let _ = call(libc::SYS_ftruncate, [fd as usize, len]);
 }
 
 /// Seals a memory file, so that nothing of it can be changed any more.
 pub fn seal(fd: c_int) {
     let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
-    let args = [fd as usize, libc::F_ADD_SEALS as usize, seals as usize, 0];
+    let args = [fd as usize, libc::F_ADD_SEALS as usize, seals as usize];
     let _ = call(libc::SYS_fcntl, args);
 }
 
@@ -117,13 +113,14 @@ pub const MAPPED_BYTES: usize = 4096;
 /// Maps the beginning of a file, to be read only through [`shmshim_core::os::usermem`]: where the file is shorter,
 /// there may be nothing.
 pub fn map(fd: c_int) -> OsResult<usize> {
-    #[cfg(target_pointer_width = "64")]
-    const MMAP: libc::c_long = libc::SYS_mmap;
-    #[cfg(target_pointer_width = "32")]
-    const MMAP: libc::c_long = libc::SYS_mmap2;
     let (prot, flags) = (libc::PROT_READ as usize, libc::MAP_SHARED as usize);
     // SAFETY: a new mapping, at an address of the kernel's choice.
-    unsafe { raw::call(MMAP, [0, MAPPED_BYTES, prot, flags, fd as usize]) }
+    unsafe {
+        raw::call(
+            raw::number::MMAP,
+            [0, MAPPED_BYTES, prot, flags, fd as usize],
+        )
+    }
 }
 
 /// Ends a mapping.
