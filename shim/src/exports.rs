@@ -11,8 +11,7 @@
 #![allow(missing_docs)] // The names are libc's, and so is their documentation.
 
 use libc::{
-    FILE, c_char, c_int, c_long, c_ulong, c_void, gid_t, key_t, mode_t, off_t, size_t, ssize_t,
-    uid_t,
+    FILE, c_char, c_int, c_long, c_ulong, c_void, key_t, mode_t, off_t, size_t, ssize_t, uid_t,
 };
 
 use crate::hook::hook;
@@ -79,7 +78,7 @@ hook! {
     }
 }
 
-// The files under /proc show the namespace, whichever function opens them: cat, shells.
+// The files under /proc show the namespace, whichever function opens them: cat, bash, head, mawk.
 hook! {
     unsafe fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_open {
         // SAFETY: as above.
@@ -87,7 +86,7 @@ hook! {
     }
 }
 
-// The same: ipcs and lsipc, by a directory's descriptor.
+// The same: grep.
 hook! {
     unsafe fn openat(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_openat {
         // SAFETY: as above.
@@ -95,7 +94,7 @@ hook! {
     }
 }
 
-// The same: procps.
+// The same: ipcs and lsipc (the list), sed, tee.
 hook! {
     unsafe fn fopen(path: *const c_char, mode: *const c_char) -> *mut FILE => our_fopen {
         // SAFETY: as above.
@@ -103,7 +102,7 @@ hook! {
     }
 }
 
-// Where the kernel has no System V files: sysctl, and `test -e`.
+// Where the kernel has no System V files: sysctl, and bash's `test -e`.
 #[cfg(target_pointer_width = "64")]
 hook! {
     unsafe fn stat(path: *const c_char, out: *mut libc::stat) -> c_int => our_stat {
@@ -112,7 +111,7 @@ hook! {
     }
 }
 
-// The same: ipcs, lsipc.
+// The same: ipcs and lsipc, busybox sysctl, python's os.access.
 hook! {
     unsafe fn access(path: *const c_char, mode: c_int) -> c_int => our_access {
         // SAFETY: as above.
@@ -120,7 +119,7 @@ hook! {
     }
 }
 
-// The same: the shells' `test -r`.
+// The same: `test -r` of bash and dash.
 hook! {
     unsafe fn faccessat(
         dirfd: c_int, path: *const c_char, mode: c_int, flags: c_int
@@ -146,6 +145,7 @@ hook! {
     }
 }
 
+// The same.
 hook! {
     unsafe fn msgget(key: key_t, flags: c_int) -> c_int => our_msgget {
         // SAFETY: as above.
@@ -171,7 +171,8 @@ hook! {
     }
 }
 
-// The effective ids that rights are judged by are remembered; these change them.
+// The effective uid that rights are judged by is remembered, and these change it: su, nsenter.
+// (In user scope a process without a cell takes one before it may no longer: dash, python, perl.)
 hook! {
     unsafe fn setuid(uid: uid_t) -> c_int => our_setuid {
         // SAFETY: as above.
@@ -179,6 +180,7 @@ hook! {
     }
 }
 
+// The same: perl, python; servers that act for their users.
 hook! {
     unsafe fn seteuid(euid: uid_t) -> c_int => our_seteuid {
         // SAFETY: as above.
@@ -186,6 +188,7 @@ hook! {
     }
 }
 
+// The same: su, perl, python.
 hook! {
     unsafe fn setreuid(ruid: uid_t, euid: uid_t) -> c_int => our_setreuid {
         // SAFETY: as above.
@@ -193,6 +196,7 @@ hook! {
     }
 }
 
+// The same: setpriv, bash, perl, python.
 hook! {
     unsafe fn setresuid(ruid: uid_t, euid: uid_t, suid: uid_t) -> c_int => our_setresuid {
         // SAFETY: as above.
@@ -200,42 +204,7 @@ hook! {
     }
 }
 
-hook! {
-    unsafe fn setgid(gid: gid_t) -> c_int => our_setgid {
-        // SAFETY: as above.
-        unsafe { identity::setgid(gid) }
-    }
-}
-
-hook! {
-    unsafe fn setegid(egid: gid_t) -> c_int => our_setegid {
-        // SAFETY: as above.
-        unsafe { identity::setegid(egid) }
-    }
-}
-
-hook! {
-    unsafe fn setregid(rgid: gid_t, egid: gid_t) -> c_int => our_setregid {
-        // SAFETY: as above.
-        unsafe { identity::setregid(rgid, egid) }
-    }
-}
-
-hook! {
-    unsafe fn setresgid(rgid: gid_t, egid: gid_t, sgid: gid_t) -> c_int => our_setresgid {
-        // SAFETY: as above.
-        unsafe { identity::setresgid(rgid, egid, sgid) }
-    }
-}
-
-// Whether a new file needs its mode set is remembered.
-hook! {
-    unsafe fn umask(mask: mode_t) -> mode_t => our_umask {
-        // SAFETY: as above.
-        unsafe { identity::umask(mask) }
-    }
-}
-
+// Uids may have other names afterwards: unshare.
 hook! {
     unsafe fn unshare(flags: c_int) -> c_int => our_unshare {
         // SAFETY: as above.
@@ -243,6 +212,7 @@ hook! {
     }
 }
 
+// The same: nsenter.
 hook! {
     unsafe fn setns(fd: c_int, kind: c_int) -> c_int => our_setns {
         // SAFETY: as above.
@@ -269,12 +239,14 @@ hook! {
     }
 }
 
-/// The forms that glibc has besides: for 64-bit file sizes, and the checked ones of `_FORTIFY_SOURCE`.
+/// The forms that glibc has besides: for 64-bit file sizes, and the checked ones of `_FORTIFY_SOURCE`. Where a word has 64
+/// bits, no program was found that opens these files by `openat64`, `__open64_2` or `__openat64_2`.
 #[cfg(target_env = "gnu")]
 mod gnu {
     use super::*;
     use libc::off64_t;
 
+    // As mmap: python, and what else is built for 64-bit file sizes.
     hook! {
         unsafe fn mmap64(
             addr: *mut c_void, length: size_t, prot: c_int, flags: c_int, fd: c_int, offset: off64_t
@@ -284,7 +256,7 @@ mod gnu {
         }
     }
 
-    // python, perl, dash: as stat.
+    // As stat: dash, perl, python, busybox.
     #[cfg(target_pointer_width = "64")]
     hook! {
         unsafe fn stat64(path: *const c_char, out: *mut libc::stat) -> c_int => our_stat64 {
@@ -293,6 +265,7 @@ mod gnu {
         }
     }
 
+    // As open: dash, perl, python, node, busybox.
     hook! {
         unsafe fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_open64 {
             // SAFETY: as above.
@@ -300,6 +273,7 @@ mod gnu {
         }
     }
 
+    #[cfg(target_pointer_width = "32")]
     hook! {
         unsafe fn openat64(
             dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t
@@ -309,6 +283,7 @@ mod gnu {
         }
     }
 
+    // As open: ipcs and lsipc (the limits).
     hook! {
         unsafe fn __open_2(path: *const c_char, flags: c_int) -> c_int => our_open_2 {
             // SAFETY: as above.
@@ -316,6 +291,7 @@ mod gnu {
         }
     }
 
+    #[cfg(target_pointer_width = "32")]
     hook! {
         unsafe fn __open64_2(path: *const c_char, flags: c_int) -> c_int => our_open64_2 {
             // SAFETY: as above.
@@ -323,6 +299,7 @@ mod gnu {
         }
     }
 
+    // As openat: sysctl.
     hook! {
         unsafe fn __openat_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int => our_openat_2 {
             // SAFETY: as above.
@@ -330,6 +307,7 @@ mod gnu {
         }
     }
 
+    #[cfg(target_pointer_width = "32")]
     hook! {
         unsafe fn __openat64_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int => our_openat64_2 {
             // SAFETY: as above.
@@ -337,6 +315,7 @@ mod gnu {
         }
     }
 
+    // As fopen: busybox.
     hook! {
         unsafe fn fopen64(path: *const c_char, mode: *const c_char) -> *mut FILE => our_fopen64 {
             // SAFETY: as above.

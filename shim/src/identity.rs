@@ -6,8 +6,8 @@
 
 use core::ffi::{c_int, c_long, c_ulong};
 
-use libc::{gid_t, mode_t, uid_t};
-use shmshim_core::os::{credentials, errno, raw, seccomp};
+use libc::uid_t;
+use shmshim_core::os::{credentials, errno, seccomp};
 use shmshim_core::registry;
 
 use crate::next::next;
@@ -47,24 +47,9 @@ changes_identity! {
 }
 
 changes_identity! {
-    before_a_change_of_gid, credentials::forget;
-    setgid(gid: gid_t);
-    setegid(egid: gid_t);
-    setregid(rgid: gid_t, egid: gid_t);
-    setresgid(rgid: gid_t, egid: gid_t, sgid: gid_t);
-}
-
-changes_identity! {
     before_other_namespaces, after_other_namespaces;
     unshare(flags: c_int);
     setns(fd: c_int, kind: c_int);
-}
-
-/// A process takes its cell while it still may.
-#[inline(never)]
-extern "C" fn before_a_change_of_gid() {
-    panic_guard::catch(registry::before_change_of_credentials);
-    credentials::forget();
 }
 
 /// The uids may get other names, of which none counts that is learned from now on.
@@ -79,7 +64,7 @@ extern "C" fn before_other_namespaces() {
 /// What is remembered by now is who the process is outside: it stays so.
 fn after_other_namespaces() {}
 
-/// Root may be given up now.
+/// The process takes its cell while it still may; and it may be about to give up root.
 #[inline(never)]
 extern "C" fn before_a_change_of_uid() {
     panic_guard::catch(|| {
@@ -87,24 +72,6 @@ extern "C" fn before_a_change_of_uid() {
         registry::on_giving_up_root();
     });
     credentials::forget();
-}
-
-/// umask(2).
-///
-/// # Safety
-/// As libc's.
-#[inline]
-pub unsafe fn umask(mask: mode_t) -> mode_t {
-    let real = next!(always umask: unsafe extern "C" fn(mode_t) -> mode_t);
-    credentials::forget_umask();
-    let before = match real {
-        // SAFETY: the caller's promise is passed on.
-        Some(real) => unsafe { real(mask) },
-        // SAFETY: takes a number and cannot fail.
-        None => unsafe { raw::call(libc::SYS_umask, [mask as usize]) }.unwrap_or(0) as mode_t,
-    };
-    credentials::forget_umask();
-    before
 }
 
 /// prctl(2): PR_SET_SECCOMP.
@@ -141,18 +108,8 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
     };
     let [a, b, c, d, e, f] = args;
     match number {
-        libc::SYS_setuid
-        | libc::SYS_setreuid
-        | libc::SYS_setresuid
-        | libc::SYS_setgid
-        | libc::SYS_setregid
-        | libc::SYS_setresgid => {
-            match number {
-                libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => {
-                    before_a_change_of_uid();
-                }
-                _ => before_a_change_of_gid(),
-            }
+        libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => {
+            before_a_change_of_uid();
             // Of this thread alone.
             credentials::never_remember();
             // SAFETY: the caller's promise is passed on.
@@ -177,13 +134,6 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
             let answer = unsafe { real(number, a, b, c, d, e, f) };
             // With SECCOMP_FILTER_FLAG_NEW_LISTENER the answer is a descriptor.
             has_confined(confinement, answer >= 0);
-            answer
-        }
-        libc::SYS_umask => {
-            credentials::forget_umask();
-            // SAFETY: the caller's promise is passed on.
-            let answer = unsafe { real(number, a, b, c, d, e, f) };
-            credentials::forget_umask();
             answer
         }
         _ => {

@@ -1,9 +1,8 @@
-//! Who the process is, as far as it is remembered: the effective uid and gid, and what the umask takes.
+//! The effective uid, remembered: asking the kernel for it costs more than all the rest of a lookup.
 //!
-//! Asking the kernel costs more than all the rest of a lookup. The shim sees every libc call that changes one of these,
-//! and says so here before and after it ([`forget`], [`forget_umask`]); what a reader has asked for in between is thrown
-//! away. A thread that changes its own identity by a bare system call cannot be followed: then nothing is remembered
-//! any more ([`never_remember`]).
+//! The shim sees every libc call that changes it and says so here before and after the call ([`forget`]); an answer that
+//! was asked for in between is thrown away. A thread that changes its own uid by a bare system call cannot be followed:
+//! then nothing is remembered any more ([`never_remember`]).
 //!
 //! Divergence: a change by a system call instruction of the program's own is not seen. In system scope the segment
 //! files' own rights still hold then.
@@ -20,15 +19,12 @@ const KNOWN: u64 = 1 << 63;
 const NEVER: u64 = 1 << 62;
 const ONCE: u64 = 1 << 32;
 const COUNT: u64 = (NEVER - 1) & !(ONCE - 1);
-/// What the kernel calls a uid or gid that has no name in its user namespace.
+/// What the kernel calls a uid that has no name in its user namespace.
 const NOBODY: u32 = 65534;
 /// No uid or gid at all.
 const NO_ONE: u32 = u32::MAX;
 
 static EUID: Remembered = Remembered(AtomicU64::new(0));
-static EGID: Remembered = Remembered(AtomicU64::new(0));
-/// The permission bits that the umask was seen to leave alone.
-static LEFT_ALONE: Remembered = Remembered(AtomicU64::new(0));
 
 impl Remembered {
     #[inline]
@@ -37,7 +33,7 @@ impl Remembered {
         (word & KNOWN != 0).then_some(word as u32)
     }
 
-    /// Remembers `number`, which was found out after the word was `before`: only if nobody has forgotten since, for the
+    /// Remembers `number`, which was found out after the word was `before`: only if it was not forgotten since, for the
     /// answer may be from before a change.
     fn learn(&self, before: u64, number: u32) {
         if before & NEVER == 0 {
@@ -61,8 +57,8 @@ impl Remembered {
     #[cold]
     fn ask(&self, before: u64, ask: fn() -> u32) -> u32 {
         let number = ask();
-        // Of one that its user namespace has no name for yet the kernel says "nobody"; whoever writes the namespace's
-        // map changes that without a call of ours. And `NO_ONE` comes home perhaps.
+        // Of one that its user namespace has no name for yet the kernel says "nobody"; writing the namespace's map
+        // changes that without a call of ours. And `NO_ONE` comes home perhaps.
         if number != NOBODY && number != NO_ONE {
             self.learn(before, number);
         }
@@ -97,7 +93,7 @@ pub fn note_user_namespace() {
 pub fn keep_over_namespaces() {
     match OPENED_IN.load(Ordering::Relaxed) {
         0 => forget(),
-        _ => (_, _) = (euid(), egid()),
+        _ => _ = euid(),
     }
 }
 
@@ -120,10 +116,6 @@ fn ask_euid() -> u32 {
     unless_elsewhere(process::euid)
 }
 
-fn ask_egid() -> u32 {
-    unless_elsewhere(process::egid)
-}
-
 /// The effective uid of the calling thread.
 #[inline]
 pub fn euid() -> u32 {
@@ -136,57 +128,14 @@ pub fn known_euid() -> Option<u32> {
     EUID.known()
 }
 
-/// The effective gid of the calling thread.
-#[inline]
-pub fn egid() -> u32 {
-    EGID.known_or_ask(ask_egid)
-}
-
-/// Somebody is about to change the process's identity, or has just done it.
+/// The process is about to change its uid, or its user namespace, or has just done so.
 pub fn forget() {
     EUID.forget();
-    EGID.forget();
 }
 
-/// The threads of this process may have different identities from now on.
+/// The threads of this process may have different uids from now on.
 pub fn never_remember() {
     EUID.never_remember();
-    EGID.never_remember();
-}
-
-/// Somebody is about to change the umask, or has just done it.
-pub fn forget_umask() {
-    LEFT_ALONE.forget();
-}
-
-/// Whether the umask is known to leave all bits of `mode` alone.
-#[inline]
-pub fn umask_leaves(mode: u32) -> bool {
-    LEFT_ALONE.known().is_some_and(|left| mode & !left == 0)
-}
-
-/// A file that is made with certain permissions, to see what the umask leaves of them.
-pub struct UmaskTest {
-    before: u64,
-}
-
-impl UmaskTest {
-    /// To be begun before the file is made.
-    pub fn begin() -> UmaskTest {
-        UmaskTest {
-            before: LEFT_ALONE.0.load(Ordering::Acquire),
-        }
-    }
-
-    /// The file was to have `asked` and was given `got`.
-    pub fn end(self, asked: u32, got: u32) {
-        let known = if self.before & KNOWN != 0 {
-            self.before as u32
-        } else {
-            0
-        };
-        LEFT_ALONE.learn(self.before, known | (asked & got & 0o777));
-    }
 }
 
 #[cfg(test)]
@@ -223,19 +172,5 @@ mod tests {
         assert_eq!(number.known(), None);
         assert_eq!(number.known_or_ask(|| NO_ONE), NO_ONE);
         assert_eq!(number.known(), None);
-    }
-
-    #[test]
-    fn only_bits_that_were_left_alone_are_known_to_be() {
-        UmaskTest::begin().end(0o640, 0o600);
-        assert!(umask_leaves(0o600));
-        assert!(!umask_leaves(0o640), "a bit that was taken");
-        assert!(!umask_leaves(0o604), "a bit that was never tried");
-        UmaskTest::begin().end(0o004, 0o004);
-        assert!(umask_leaves(0o604));
-        let test = UmaskTest::begin();
-        forget_umask();
-        test.end(0o777, 0o777);
-        assert!(!umask_leaves(0o600), "seen before the change");
     }
 }

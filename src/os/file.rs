@@ -223,13 +223,15 @@ pub fn set_permissions(fd: &Fd, mode: u32) -> OsResult<()> {
     retry(libc::SYS_fchmod, [fd.0 as usize, mode as usize])
 }
 
+/// `chmod`: only for a path in a directory that nobody else can write to, for it follows links.
+pub fn set_permissions_of(path: &Path, mode: u32) -> OsResult<()> {
+    let args = [libc::AT_FDCWD as usize, path.addr(), mode as usize];
+    retry(libc::SYS_fchmodat, args)
+}
+
 /// Changes the permissions of whatever a descriptor opened with `O_PATH` stands for.
 pub fn set_permissions_of_path_fd(fd: &Fd, mode: u32) -> OsResult<()> {
-    let link = proc_self_fd(fd);
-    retry(
-        libc::SYS_fchmodat,
-        [libc::AT_FDCWD as usize, link.addr(), mode as usize],
-    )
+    set_permissions_of(&proc_self_fd(fd), mode)
 }
 
 /// `/proc/thread-self/fd/N` of a descriptor of ours. (`/proc/self` is the main thread, which may have ended.)

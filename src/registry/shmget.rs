@@ -4,7 +4,7 @@ use super::caller::Thread;
 use super::error::{Failure, Outcome, Why};
 use super::host::{Host, Session, host};
 use super::{quick, segment};
-use crate::os::{credentials, process};
+use crate::os::process;
 use crate::storage::index::{self, Glance, Lookup};
 use crate::storage::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
 use crate::storage::lock::Held;
@@ -344,7 +344,7 @@ fn plan(
         id: id.raw(),
         key: wish.key.0,
         uid: Thread.euid(),
-        gid: credentials::egid(),
+        gid: process::egid(),
         mode: rules::new_mode(shmflg),
         segsz: wish.size,
         flags: bits,

@@ -7,7 +7,6 @@ use super::layout::{FLAG_HUGE_SHIFT, FLAG_ROUNDED};
 use super::namespace::Namespace;
 use super::obstacle::{Obstacle, Stored};
 use super::table::SlotImage;
-use crate::os::credentials::{self, UmaskTest};
 use crate::os::map::{self, Place};
 use crate::os::path::Path;
 use crate::os::{OsError, dir, file, helper_process, huge};
@@ -103,39 +102,38 @@ impl Namespace {
         let len = file_len(image);
         let mode = image.mode & 0o777;
         let mut doing = "make";
-        // In a directory that is ours alone the name leads to what was just made, and two calls on it are cheaper than
+        // In a directory that is ours alone the name leads to what was just made, and three calls on it are cheaper than
         // four with a descriptor. It takes a file that its owner may write.
-        let by_name = self.scope() == Scope::User
-            && log2.is_none()
-            && mode & 0o200 != 0
-            && credentials::umask_leaves(mode);
+        let by_name = self.scope() == Scope::User && log2.is_none() && mode & 0o200 != 0;
         let mut try_to_make = || {
             doing = "make";
             let dir = self.open_parent(&path)?;
             if by_name {
                 file::make_file(&path, mode)?;
                 doing = "set the length of";
-                let set = file::set_len_of(&path, len);
+                let set = file::set_len_of(&path, len).and_then(|()| {
+                    doing = "set the mode of";
+                    // The umask may have taken bits, and it does not apply to segments. Looking is cheaper than setting.
+                    if file::status_of(&path)?.permissions() == mode {
+                        return Ok(());
+                    }
+                    file::set_permissions_of(&path, mode)
+                });
                 if set.is_err() {
                     let _ = dir::unlink(&path);
                 }
+                // The umask may have taken the owner's right to write.
                 if set != Err(OsError(libc::EACCES)) {
                     return set;
                 }
-                // The umask takes bits after all: it has changed unseen.
-                credentials::forget_umask();
                 doing = "make";
             }
-            let umask = UmaskTest::begin();
             let new = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
             let fd = file::open_in(dir.as_ref(), &path, new, mode)?;
             doing = "set the length of";
             let rest = file::set_len(&fd, len).and_then(|()| {
                 doing = "set the mode of";
-                // The umask may have taken bits, and it does not apply to segments. Looking is cheaper than setting.
-                let got = file::status(&fd)?.permissions();
-                umask.end(mode, got);
-                if got != mode {
+                if file::status(&fd)?.permissions() != mode {
                     file::set_permissions(&fd, mode)?;
                 }
                 if log2.is_some() && promise {

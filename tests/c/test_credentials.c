@@ -140,6 +140,21 @@ static gid_t group_of_a_new_segment(void)
 	return d.shm_perm.cgid;
 }
 
+#ifdef __x86_64__
+/* By an instruction of the program's own, which no library sees. */
+TEST_SEVERAL_UIDS(a_group_that_changed_unseen_is_that_of_what_is_made)
+{
+	CHECK_EQ(group_of_a_new_segment(), getegid());
+	long changed;
+	__asm__ volatile("syscall"
+			 : "=a"(changed)
+			 : "a"((long)SYS_setregid), "D"(-1L), "S"((long)SOMEBODY)
+			 : "rcx", "r11", "memory");
+	CHECK_EQ(changed, 0);
+	CHECK_EQ(group_of_a_new_segment(), SOMEBODY);
+}
+#endif
+
 TEST_SEVERAL_UIDS(the_effective_group_of_the_moment_is_that_of_what_is_made)
 {
 	gid_t first = getegid();

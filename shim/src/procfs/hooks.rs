@@ -86,14 +86,21 @@ mod gnu {
     type OpenAt2 = unsafe extern "C" fn(c_int, *const c_char, c_int) -> c_int;
 
     form!(open64(; mode) as Open, at libc::AT_FDCWD);
-    form!(openat64(dirfd; mode) as OpenAt, at dirfd);
     form!(__open_2(;) as Open2, at libc::AT_FDCWD);
-    form!(__open64_2(;) as Open2, at libc::AT_FDCWD);
     form!(__openat_2(dirfd;) as OpenAt2, at dirfd);
-    form!(__openat64_2(dirfd;) as OpenAt2, at dirfd);
+    // Where a word has 32 bits nearly every program asks for 64-bit file sizes.
+    #[cfg(target_pointer_width = "32")]
+    mod large {
+        use super::*;
+        form!(openat64(dirfd; mode) as OpenAt, at dirfd);
+        form!(__open64_2(;) as Open2, at libc::AT_FDCWD);
+        form!(__openat64_2(dirfd;) as OpenAt2, at dirfd);
+    }
+    #[cfg(target_pointer_width = "32")]
+    pub use large::{__open64_2, __openat64_2, openat64};
 }
 #[cfg(target_env = "gnu")]
-pub use gnu::{__open_2, __open64_2, __openat_2, __openat64_2, open64, openat64};
+pub use gnu::*;
 
 /// Whether the kernel has read the path: it opened the file, or answered with an errno that says so and that one
 /// of our files might get too (absent, not for this user, on a `/proc` that is read-only).
