@@ -18,7 +18,7 @@
 //! | `trace/` | `SHMSHIM_TRACE` |
 //!
 //! **At load** nothing happens but what the dynamic linker does, and that the fork handlers are registered. (In a program
-//! with more rights than its caller our variables leave the environment: what it starts with those rights must not heed
+//! with more rights than its caller our variables leave the environment: programs that it starts with these rights must not heed
 //! them.) A call may come before any constructor has run and after every destructor has, so nothing else depends on one:
 //! whatever is needed is made at first use.
 //!
@@ -70,7 +70,7 @@ extern "C" fn at_load(_count: c_int, _arguments: *mut *mut c_char, given: *mut *
     }
 }
 
-/// Runs once when the process exits normally, or when somebody closes the library.
+/// Runs once when the process exits normally, or when the library is closed.
 #[used]
 #[unsafe(link_section = ".fini_array")]
 static AT_EXIT: extern "C" fn() = at_exit;

@@ -1,6 +1,6 @@
 //! munmap, mremap, mmap and madvise: passed straight on unless they concern one of this process's attaches.
 //!
-//! When they do, the core brings its books in order around the real call. `errno` is then what the real call left
+//! When they do, the core updates its attach list around the real call. `errno` is then what the real call left
 //! on failure, and untouched on success; and the real call is made exactly once, whatever happens in our code.
 
 use core::cell::Cell;
@@ -31,26 +31,26 @@ unsafe fn kernel<const N: usize>(number: libc::c_long, args: [usize; N]) -> isiz
 // The function behind ours is looked up before the core is asked, and not in the call that the core makes with its lock
 // held: `dlsym` waits for a thread that loads a library, whose constructors may make calls that take that lock.
 
-/// Lets `keep_books` make the `real` call, and sets `errno` as that call would have.
+/// Lets `track` make the `real` call, and sets `errno` as that call would have.
 ///
 /// `extern "C"` around it is what each caller adds: a hook's own frame must not unwind.
 #[inline]
 fn around<T: Copy + PartialEq>(
     failed: T,
     real: impl Fn() -> T,
-    keep_books: impl FnOnce(&dyn Fn() -> T) -> T,
+    track: impl FnOnce(&dyn Fn() -> T) -> T,
 ) -> T {
     let before = errno::get();
     let made = Cell::new(None);
     let answer = panic_guard::catch(|| {
-        keep_books(&|| {
+        track(&|| {
             let answer = real();
             made.set(Some((answer, errno::get())));
             answer
         })
     });
     match (answer, made.get()) {
-        // The real call's own answer and errno, whether our books came through it or not.
+        // The real call's own answer and errno, whether the core came through it or not.
         (_, Some((answer, left))) => {
             errno::set(if answer == failed { left } else { before });
             answer

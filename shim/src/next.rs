@@ -2,7 +2,7 @@
 //!
 //! It is looked up at the first call and remembered. `dlsym` may itself call what we have replaced (an allocator
 //! that calls `mmap`, used by the dynamic linker for its own memory), and a signal handler may call us in the
-//! middle of it, so a lookup never waits: whoever comes while one is under way is told that there is none yet
+//! middle of it, so a lookup never waits: a call that comes while one is under way finds none yet
 //! and goes to the kernel directly, which is what libc's function would have done.
 
 use core::ffi::{CStr, c_void};
@@ -19,7 +19,7 @@ pub struct Next {
     found: AtomicPtr<c_void>,
 }
 
-/// Which thread looks one up at the moment, by its mark; 0 for none.
+/// Which thread looks one up at the moment, by its id; 0 for none.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
 impl Next {

@@ -1,6 +1,6 @@
-//! The border that no panic crosses.
+//! No panic leaves the library.
 //!
-//! A panic in our code happens in somebody else's program. It is caught here, silently, and the call ends with a
+//! A panic in our code happens in the host's program. It is caught here, silently, and the call ends with a
 //! fixed answer.
 
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};

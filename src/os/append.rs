@@ -37,7 +37,7 @@ impl fmt::Display for Refused {
 }
 
 /// Appends `bytes` to the file at `path` with one write, making the file (mode 0600) if need be. Refused is what another
-/// user could have put there: a link, a second name of some file, a file of his own; and what is no regular file, for a
+/// user could have put there: a link, a second name of some file, a file of that user's; and what is no regular file, for a
 /// fifo without a reader would hold the host up.
 pub fn append_line(path: &CStr, bytes: &[u8]) -> Result<(), Refused> {
     let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;

@@ -7,12 +7,12 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 pub struct Work(AtomicUsize);
 
 impl Work {
-    /// Nothing.
+    /// With no function yet.
     pub const fn none() -> Work {
         Work(AtomicUsize::new(0))
     }
 
-    /// That.
+    /// From now on `work` is the function.
     pub fn set(&self, work: fn()) {
         self.0.store(work as usize, Ordering::Release);
     }

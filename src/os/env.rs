@@ -67,8 +67,8 @@ pub unsafe fn remove_all(given: *mut *mut c_char, prefix: &CStr) {
     }
 }
 
-/// Whether the process runs with more rights than whoever started it (`AT_SECURE`): then the environment is
-/// somebody else's word.
+/// Whether the process runs with more rights than its caller (`AT_SECURE`): then the environment is
+/// not to be trusted.
 pub fn is_secure() -> bool {
     // SAFETY: reads the auxiliary vector.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }

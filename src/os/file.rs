@@ -121,7 +121,7 @@ pub enum Lock {
     TryExclusive,
 }
 
-/// `flock`. `Ok(false)`: somebody else holds it.
+/// `flock`. `Ok(false)`: it is held by another.
 pub fn lock(fd: &Fd, how: Lock) -> OsResult<bool> {
     let operation = match how {
         Lock::TryShared => libc::LOCK_SH | libc::LOCK_NB,
@@ -166,7 +166,7 @@ pub fn make_file(path: &Path, mode: u32) -> OsResult<()> {
     )
 }
 
-/// `truncate`: only for a path in a directory that nobody else can write to, for it follows links.
+/// `truncate`: only for a path in a directory that only its owner can write to, for it follows links.
 pub fn set_len_of(path: &Path, len_bytes: u64) -> OsResult<()> {
     #[cfg(target_pointer_width = "64")]
     return retry(libc::SYS_truncate, [path.addr(), len_bytes as usize]);
@@ -223,7 +223,7 @@ pub fn set_permissions(fd: &Fd, mode: u32) -> OsResult<()> {
     retry(libc::SYS_fchmod, [fd.0 as usize, mode as usize])
 }
 
-/// `chmod`: only for a path in a directory that nobody else can write to, for it follows links.
+/// `chmod`: only for a path in a directory that only its owner can write to, for it follows links.
 pub fn set_permissions_of(path: &Path, mode: u32) -> OsResult<()> {
     let args = [libc::AT_FDCWD as usize, path.addr(), mode as usize];
     retry(libc::SYS_fchmodat, args)
@@ -286,7 +286,7 @@ pub fn read(fd: &Fd, out: &mut [u8]) -> OsResult<usize> {
     }
 }
 
-/// Writes `bytes` to the host's descriptor `number`, once; whatever goes wrong is nobody's business.
+/// Writes `bytes` to the host's descriptor `number`, once; an error is ignored.
 pub fn write_fd(number: i32, bytes: &[u8]) {
     // SAFETY: the buffer is live and as long as said.
     let _ = unsafe {

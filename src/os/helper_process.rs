@@ -3,7 +3,7 @@
 //! A helper shares our memory and nothing else: it has a copy of the descriptor table and limits of its own. It
 //! frees a few entries of that copy, raises its own soft limits, does the work (opens, locks, maps into the shared
 //! address space) and ends. The host's table, limits and record locks never change; the helper sends no signal
-//! when it ends and no `wait` of the host's sees it.
+//! when it ends and no `wait` of the host's returns it.
 
 use super::signal_mask::Blocked;
 use super::{OsError, OsResult, futex, pages, raw};
@@ -15,7 +15,7 @@ const STACK_BYTES: usize = 128 * 1024;
 /// As many as any work of ours has open at once, and some.
 const DESCRIPTORS: usize = 16;
 
-struct Errand<'a> {
+struct Job<'a> {
     work: &'a mut (dyn FnMut() + Send),
     running: AtomicU32,
 }
@@ -41,7 +41,7 @@ pub fn perform<R: Send>(
     answer
 }
 
-/// The kernel sends SIGXFSZ along with EFBIG. It is blocked, so it is pending still: nobody shall see it.
+/// The kernel sends SIGXFSZ along with EFBIG. It is blocked, so it is pending still: the host shall not see it.
 fn take_back_sigxfsz() {
     let set: u64 = 1 << (libc::SIGXFSZ - 1);
     let at_once = libc::timespec {
@@ -63,10 +63,10 @@ fn take_back_sigxfsz() {
 }
 
 fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
-    // The helper inherits it: what is meant for the host does not end its errand.
+    // The helper inherits it: what is meant for the host does not end its work.
     let _blocked = Blocked::all();
     let stack = pages::map_private(STACK_BYTES)?;
-    let mut errand = Errand {
+    let mut job = Job {
         work,
         running: AtomicU32::new(1),
     };
@@ -77,7 +77,7 @@ fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
         return Err(OsError(libc::EPERM));
     }
     let kept = super::errno::get();
-    // SAFETY: the stack is our own and large enough; the errand outlives the helper, for we wait below until the
+    // SAFETY: the stack is our own and large enough; the job outlives the helper, for we wait below until the
     // kernel has cleared `running`. The helper shares our thread-local storage while we do nothing but wait, and
     // enters the kernel directly, so nothing of libc's is used by two.
     let started = unsafe {
@@ -85,10 +85,10 @@ fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
             run,
             stack.as_ptr().add(STACK_BYTES).cast::<c_void>(),
             flags,
-            (&raw mut errand).cast::<c_void>(),
+            (&raw mut job).cast::<c_void>(),
             core::ptr::null_mut::<c_void>(),
             core::ptr::null_mut::<c_void>(),
-            errand.running.as_ptr(),
+            job.running.as_ptr(),
         )
     };
     if started < 0 {
@@ -97,8 +97,8 @@ fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
         pages::unmap(stack, STACK_BYTES);
         return Err(error);
     }
-    while errand.running.load(Ordering::Acquire) != 0 {
-        futex::wait(&errand.running, 1, Duration::from_millis(100));
+    while job.running.load(Ordering::Acquire) != 0 {
+        futex::wait(&job.running, 1, Duration::from_millis(100));
     }
     // SAFETY: waits for the helper alone, and only a wait for "clone" children finds it.
     let _ = unsafe {
@@ -113,15 +113,15 @@ fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
 }
 
 extern "C" fn run(argument: *mut c_void) -> libc::c_int {
-    // SAFETY: the argument is the errand, which outlives this helper; all else acts on the helper's own copies.
+    // SAFETY: the argument is the job, which outlives this helper; all else acts on the helper's own copies.
     unsafe {
-        let errand = &mut *argument.cast::<Errand<'_>>();
+        let job = &mut *argument.cast::<Job<'_>>();
         for number in 0..DESCRIPTORS {
             let _ = raw::call(libc::SYS_close, [number]);
         }
         raise(libc::RLIMIT_NOFILE as usize, 4 * DESCRIPTORS as u64);
         raise(libc::RLIMIT_FSIZE as usize, u64::MAX);
-        (errand.work)();
+        (job.work)();
         let _ = raw::call(libc::SYS_exit_group, []);
     }
     0

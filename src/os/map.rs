@@ -254,7 +254,7 @@ pub fn is_occupied(start: u64, end: u64) -> bool {
     let len = end.saturating_sub(start) as usize;
     let flags =
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
-    // SAFETY: replaces nothing, and what it maps, nobody else knows of, is unmapped at once.
+    // SAFETY: replaces nothing, and what it maps is unmapped at once, before its address is known elsewhere.
     let tried = unsafe {
         raw::call(
             raw::number::MMAP,

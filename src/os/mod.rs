@@ -1,14 +1,36 @@
-//! One thin, safe function per thing asked of the operating system.
+//! One thin, safe function per thing asked of the operating system, and the mechanisms that are made of such functions.
 //!
-//! With the shim's C border this is the only place in the project that holds `unsafe`. What callers may rely on:
+//! With the shim this is the only place in the project that holds `unsafe`. What callers may rely on:
 //!
 //! - **No exported symbol of ours is ever called.** Everything that touches files or mappings goes through
 //!   [`raw::call`], which enters the kernel directly. Hosts patch the symbols that we export, and we export
 //!   `munmap`, `mmap` and `open` ourselves.
 //! - **No cancellation points.** A thread that is cancelled inside one of our calls would take a lock with it.
-//! - **errno stays alone.** Failures are values ([`OsError`]); only [`errno`] reads or writes the host's `errno`.
+//! - **errno stays as it is.** Failures are values ([`OsError`]); only [`errno`] reads or writes the host's `errno`.
 //! - **No allocation from the host's heap.** A call may arrive in a signal handler that interrupted `malloc`.
 //!   What must grow lives in pages of our own ([`pages`]).
+//!
+//! | thin wrappers | ask for |
+//! |---|---|
+//! | `raw` | a system call, by number: every one passes here, or asks here before |
+//! | `file`, `status`, `dir`, `path` | files, what they are, the names in directories |
+//! | `map`, `pages` | shared mappings, memory of our own |
+//! | `process`, `threads`, `userns`, `env`, `errno` | what the process is, and what it was started with |
+//! | `futex`, `atomic` | words of shared memory |
+//! | `atfork` | the fork handlers |
+//!
+//! | mechanisms | |
+//! |---|---|
+//! | `process_lock`, `wipe_on_fork` | the in-process lock; memory that a child finds as zeros |
+//! | `timed_lock` | a lock, and deadlines, for waits that end |
+//! | `signal_mask` | no handler runs while a lock is held |
+//! | `helper_process` | work that the host's own limits refuse |
+//! | `own_stack` | work that a small stack has no room for |
+//! | `credentials` | the effective uid, remembered |
+//! | `seccomp` | whether a filter of the host forbids a system call |
+//! | `usermem` | copies that answer `EFAULT` where a plain one would crash |
+//! | `huge` | huge pages: mounts, sizes, reservations |
+//! | `append` | a line for a file that the user chose |
 
 pub mod append;
 pub mod atfork;
@@ -35,6 +57,7 @@ pub mod threads;
 pub mod timed_lock;
 pub mod usermem;
 pub mod userns;
+pub mod wipe_on_fork;
 
 /// The kernel's error number of a refused system call, as a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// Several times what the deepest call takes. What is not touched costs nothing.
 const BYTES: usize = 128 * 1024;
 
-struct Errand<F, T> {
+struct Job<F, T> {
     body: ManuallyDrop<F>,
     answer: MaybeUninit<Result<T, Box<dyn Any + Send>>>,
 }
@@ -28,36 +28,36 @@ pub fn call<T, F: FnOnce() -> T>(body: F) -> T {
     let Ok(stack) = pages::map_private(BYTES) else {
         return body();
     };
-    let mut errand = Errand {
+    let mut job = Job {
         body: ManuallyDrop::new(body),
         answer: MaybeUninit::uninit(),
     };
-    // SAFETY: the top of fresh pages, which nobody else uses and which are aligned; `run` takes this errand, and no panic
+    // SAFETY: the top of fresh pages, used by nothing else and aligned; `run` takes this job, and no panic
     // leaves it.
     unsafe {
         let top = stack.as_ptr().add(BYTES);
-        switch(top, run::<F, T>, (&raw mut errand).cast());
+        switch(top, run::<F, T>, (&raw mut job).cast());
     }
     pages::unmap(stack, BYTES);
     // SAFETY: `run` has come to its end, at which it writes the answer.
-    match unsafe { errand.answer.assume_init() } {
+    match unsafe { job.answer.assume_init() } {
         Ok(answer) => answer,
         Err(panic) => resume_unwind(panic),
     }
 }
 
-unsafe extern "C" fn run<F: FnOnce() -> T, T>(errand: *mut u8) {
+unsafe extern "C" fn run<F: FnOnce() -> T, T>(job: *mut u8) {
     // SAFETY: what `call` has passed, and does not touch before this is over.
-    let errand = unsafe { &mut *errand.cast::<Errand<F, T>>() };
+    let job = unsafe { &mut *job.cast::<Job<F, T>>() };
     // SAFETY: taken once, here.
-    let body = unsafe { ManuallyDrop::take(&mut errand.body) };
+    let body = unsafe { ManuallyDrop::take(&mut job.body) };
     // Nothing could be unwound past the change of stacks.
     let answer = catch_unwind(AssertUnwindSafe(body));
-    errand.answer.write(answer);
+    job.answer.write(answer);
 }
 
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
-unsafe fn switch(top: *mut u8, run: unsafe extern "C" fn(*mut u8), errand: *mut u8) {
+unsafe fn switch(top: *mut u8, run: unsafe extern "C" fn(*mut u8), job: *mut u8) {
     // SAFETY: r12 is kept by whatever is called, so the old stack is found again; the rest the compiler knows as changed.
     unsafe {
         core::arch::asm!(
@@ -66,14 +66,14 @@ unsafe fn switch(top: *mut u8, run: unsafe extern "C" fn(*mut u8), errand: *mut 
             "mov rsp, r12",
             run = in(reg) run,
             inout("r12") top => _,
-            in("rdi") errand,
+            in("rdi") job,
             clobber_abi("C"),
         );
     }
 }
 
 #[cfg(target_arch = "aarch64")]
-unsafe fn switch(top: *mut u8, run: unsafe extern "C" fn(*mut u8), errand: *mut u8) {
+unsafe fn switch(top: *mut u8, run: unsafe extern "C" fn(*mut u8), job: *mut u8) {
     // SAFETY: as above, with x21.
     unsafe {
         core::arch::asm!(
@@ -84,7 +84,7 @@ unsafe fn switch(top: *mut u8, run: unsafe extern "C" fn(*mut u8), errand: *mut 
             run = in(reg) run,
             in("x20") top,
             out("x21") _,
-            in("x0") errand,
+            in("x0") job,
             clobber_abi("C"),
         );
     }
@@ -95,9 +95,9 @@ unsafe fn switch(top: *mut u8, run: unsafe extern "C" fn(*mut u8), errand: *mut 
     all(target_arch = "x86_64", target_pointer_width = "64"),
     target_arch = "aarch64"
 )))]
-unsafe fn switch(_top: *mut u8, run: unsafe extern "C" fn(*mut u8), errand: *mut u8) {
+unsafe fn switch(_top: *mut u8, run: unsafe extern "C" fn(*mut u8), job: *mut u8) {
     // SAFETY: the caller's promise.
-    unsafe { run(errand) };
+    unsafe { run(job) };
 }
 
 #[cfg(test)]

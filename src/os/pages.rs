@@ -24,7 +24,7 @@ pub(super) fn map_private(len: usize) -> OsResult<NonNull<u8>> {
 }
 
 pub(super) fn unmap(addr: NonNull<u8>, len: usize) {
-    // SAFETY: only called with mappings that this module or `map` made and nobody uses any more.
+    // SAFETY: only called with mappings that this module or `map` made and that are used no more.
     let _ = unsafe { raw::call(libc::SYS_munmap, [addr.as_ptr() as usize, len]) };
 }
 
@@ -39,12 +39,12 @@ pub fn leak<T: Send + Sync>(value: T) -> OsResult<&'static T> {
 }
 
 /// Whole pages in the library's own data: no mapping of their own, which every fork would have to copy. They come from
-/// the file and are nobody's memory until they are written.
+/// the file and take no memory until they are written.
 #[repr(C, align(4096))]
 struct Room(UnsafeCell<[u8; ROOM_BYTES]>);
 const ROOM_BYTES: usize = 8192;
 
-// SAFETY: whoever sets `ROOM_IS_TAKEN` is the only one to touch it.
+// SAFETY: only the thread that has set `ROOM_IS_TAKEN` touches it.
 unsafe impl Sync for Room {}
 
 // Not in .bss: there it would be a mapping again.
@@ -69,21 +69,20 @@ pub fn leak_with_room<T: Send + Sync, U: Copy>(value: T) -> OsResult<(&'static T
         start: Some(unsafe { start.add(used) }.cast()),
         len: 0,
         capacity: (len - used) / size_of::<U>().max(1),
-        is_lent: true,
+        is_part: true,
     };
     let place = start.cast::<T>();
-    // SAFETY: nobody else's, large enough and aligned; never unmapped, so the reference holds for ever.
+    // SAFETY: this value's alone, large enough and aligned; never unmapped, so the reference holds for ever.
     unsafe {
         place.write(value);
         Ok((place.as_ref(), room))
     }
 }
 
-/// Gives back what [`leak`] took, for a value that lost a race and was never shown to anyone.
-///
+/// Unmaps what [`leak`] mapped, for a value that lost a race and was never published.
 pub fn unleak<T>(value: &'static T) {
     let place = NonNull::from(value);
-    // SAFETY: nobody else has seen the value, and nobody will.
+    // SAFETY: no other reference to the value exists.
     unsafe { core::ptr::drop_in_place(place.as_ptr()) };
     unmap(place.cast(), size_of::<T>().max(1));
 }
@@ -94,7 +93,7 @@ pub struct PageVec<T: Copy> {
     len: usize,
     capacity: usize,
     /// The memory is part of something larger, which stays.
-    is_lent: bool,
+    is_part: bool,
 }
 
 // SAFETY: the array owns its pages as `Vec` owns its heap block.
@@ -107,7 +106,7 @@ impl<T: Copy> PageVec<T> {
             start: None,
             len: 0,
             capacity: 0,
-            is_lent: false,
+            is_part: false,
         }
     }
 
@@ -126,17 +125,17 @@ impl<T: Copy> PageVec<T> {
         if let Some(old) = self.start {
             // SAFETY: both blocks are live and distinct; the new one is larger.
             unsafe { core::ptr::copy_nonoverlapping(old.as_ptr(), new.as_ptr(), self.len) };
-            self.give_back(old);
+            self.unmap(old);
         }
         self.start = Some(new);
         self.capacity = bytes / size_of::<T>();
-        self.is_lent = false;
+        self.is_part = false;
         Ok(())
     }
 
-    fn give_back(&self, start: NonNull<T>) {
+    fn unmap(&self, start: NonNull<T>) {
         let bytes = self.capacity * size_of::<T>();
-        if !self.is_lent {
+        if !self.is_part {
             unmap(
                 start.cast(),
                 bytes.next_multiple_of(super::process::page_size()),
@@ -214,7 +213,7 @@ impl<T: Copy> core::ops::DerefMut for PageVec<T> {
 impl<T: Copy> Drop for PageVec<T> {
     fn drop(&mut self) {
         if let Some(start) = self.start {
-            self.give_back(start);
+            self.unmap(start);
         }
     }
 }
@@ -254,7 +253,7 @@ mod tests {
             assert_eq!((array[0], array[array.len() - 1]), (1, 5));
             drop(array);
             assert_eq!(value, &[7u8; 100]);
-            // SAFETY: lent memory stays, and held integers.
+            // SAFETY: memory that is a part stays, and held integers.
             assert_eq!(unsafe { start.read() }, 1);
         }
     }

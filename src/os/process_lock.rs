@@ -1,47 +1,22 @@
-//! Memory that tells a child of a fork that it is one, and the in-process lock in it.
-//!
-//! A page of ordinary memory that is written on either side of a fork is copied, which takes longer than all else that
-//! the handlers do. What children find wiped is never copied, and so costs its writer nothing.
+//! The in-process lock, which no fork leaves locked in the child, and the words that tell a child that it is one.
 
 use super::timed_lock::NAP_NANOS;
-use super::{OsResult, pages, process, raw, threads};
+use super::wipe_on_fork::{self, Wiped};
+use super::{OsResult, process, threads};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// Words that every child of a fork, by whatever call it was made, finds as zeros.
-///
-/// `MADV_WIPEONFORK` does it, at no cost, for a raw `clone` as well. A child that shares the address space
-/// (`vfork`, threads) shares the words too, as it shares the attaches.
+/// The lock's own wiped words: a child that shares the address space (`vfork`, threads) shares them, as it shares the
+/// attaches.
 #[repr(C)]
-struct WipedWords {
-    /// The lock: 0, or the thread that holds it.
+struct Words {
+    /// The lock word: 0, or the id of the thread that holds it.
     owner: AtomicUsize,
     identity: AtomicU32,
     pid: AtomicU32,
-    settled: AtomicU32,
-}
-
-/// More words of that kind, for whoever holds the lock.
-#[derive(Clone, Copy)]
-pub struct Wiped {
-    start: NonNull<AtomicU32>,
-    len: usize,
-}
-
-// SAFETY: only atomics are handed out, of memory that is never unmapped.
-unsafe impl Send for Wiped {}
-// SAFETY: as above.
-unsafe impl Sync for Wiped {}
-
-impl Wiped {
-    /// The word at `index`, if there are that many.
-    #[inline]
-    pub fn word(&self, index: usize) -> Option<&AtomicU32> {
-        // SAFETY: in bounds of `ProcessLock::new`'s mapping, which stays for ever; any integer is a valid value.
-        (index < self.len).then(|| unsafe { self.start.add(index).as_ref() })
-    }
+    valid: AtomicU32,
 }
 
 /// A value guarded by an in-process lock that no fork can leave locked in the child, next to the process's
@@ -49,7 +24,7 @@ impl Wiped {
 ///
 /// Invariant: signals are blocked while the lock is held, so a handler never meets it locked by its own thread.
 pub struct ProcessLock<T> {
-    words: NonNull<WipedWords>,
+    words: NonNull<Words>,
     value: UnsafeCell<T>,
     /// The thread that keeps the lock over a fork. Not wiped: the child's handler must know it.
     forking: AtomicUsize,
@@ -60,10 +35,10 @@ unsafe impl<T: Send> Send for ProcessLock<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for ProcessLock<T> {}
 
-/// Who holds the lock that could not be taken.
+/// Which thread holds the lock that could not be taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HeldBy {
-    /// The calling thread, in a call that this one came out of; or a process that shares memory and thread pointer with it.
+    /// The calling thread, in a call that this call interrupts; or a process that shares memory and thread pointer with it.
     Oneself,
     /// Another thread.
     Another,
@@ -77,39 +52,17 @@ const YIELDS: u32 = 64;
 const NAPS: u32 = 200;
 
 impl<T> ProcessLock<T> {
-    /// Sets `words` words aside that children find wiped, and puts the value that is made with them under a lock.
+    /// Maps `words` words that children find wiped, and puts the value that is made with them under a lock.
     pub fn new(words: usize, value: impl FnOnce(Wiped) -> T) -> OsResult<ProcessLock<T>> {
-        let own = size_of::<WipedWords>().next_multiple_of(64);
-        let len = words
-            .saturating_mul(size_of::<AtomicU32>())
-            .saturating_add(own)
-            .next_multiple_of(process::page_size());
-        let start = pages::map_private(len)?;
-        // SAFETY: our own fresh pages.
-        let wiped = unsafe {
-            raw::call(
-                libc::SYS_madvise,
-                [start.as_ptr() as usize, len, libc::MADV_WIPEONFORK as usize],
-            )
-        };
-        if let Err(error) = wiped {
-            // Kernels before 4.14: without it a child would take itself for its parent.
-            pages::unmap(start, len);
-            return Err(error);
-        }
-        let wiped = Wiped {
-            // SAFETY: there are at least as many bytes.
-            start: unsafe { start.add(own) }.cast(),
-            len: words,
-        };
+        let (own, wiped) = wipe_on_fork::map(words)?;
         Ok(ProcessLock {
-            words: start.cast(),
+            words: own,
             value: UnsafeCell::new(value(wiped)),
             forking: AtomicUsize::new(0),
         })
     }
 
-    fn words(&self) -> &WipedWords {
+    fn words(&self) -> &Words {
         // SAFETY: page-aligned, mapped for ever; integers, of which all zeros are a value.
         unsafe { self.words.as_ref() }
     }
@@ -129,12 +82,12 @@ impl<T> ProcessLock<T> {
     /// Whether [`ProcessLock::set_words_valid`] was called in this very process.
     #[inline]
     pub fn are_words_valid(&self) -> bool {
-        self.words().settled.load(Ordering::Relaxed) != 0
+        self.words().valid.load(Ordering::Relaxed) != 0
     }
 
     /// Says that what is kept in wiped memory is right from now on. A child finds it unsaid.
     pub fn set_words_valid(&self) {
-        self.words().settled.store(1, Ordering::Relaxed);
+        self.words().valid.store(1, Ordering::Relaxed);
     }
 
     /// The process id, as far as it can be known without a system call after the first time: a child that shares the
@@ -193,8 +146,8 @@ impl<T> ProcessLock<T> {
             .map(|_| ())
     }
 
-    /// Takes the lock in a child, at once: it is free, and nobody else is there. Writes to the wiped page first, which
-    /// costs one fault where looking before writing costs two.
+    /// Takes the lock in a child, at once: it is free, and there is no other thread. Writes to the wiped page first, which
+    /// costs one fault where reading before writing costs two.
     #[inline(always)]
     pub fn lock_as_child(&self) -> Guard<'_, T> {
         self.words().owner.store(threads::id(), Ordering::Relaxed);

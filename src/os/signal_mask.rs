@@ -1,6 +1,6 @@
 //! Signals blocked while one of our locks is held, so that no handler can interrupt the holder and call us.
 //!
-//! A handler may be installed at any moment, also by a system call that nobody sees; so they are always blocked.
+//! A handler may be installed at any moment, also by a system call that we do not see; so signals are always blocked.
 
 use super::{OsError, raw};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ impl Blocked {
     }
 
     /// Blocks every signal of the calling thread; `every`, 64 ones, is the set that the kernel reads. It lies in memory that
-    /// may have lost its page, because somebody has truncated the file that is mapped there: then `None`, and nothing is
+    /// may have lost its page, because the file that is mapped there was truncated: then `None`, and nothing is
     /// blocked. Where an access of ours would raise SIGBUS the kernel answers `EFAULT`.
     pub fn all_if_there(every: &AtomicU64) -> Option<Blocked> {
         let mut before: Mask = 0;
@@ -43,7 +43,7 @@ impl Blocked {
         match called {
             Err(OsError(libc::EFAULT)) => return None,
             Ok(_) if every.load(Ordering::Relaxed) == !0 => return Some(Blocked { before }),
-            // Somebody has written there: the set has to be our own.
+            // Another process has written there: the set has to be our own.
             Ok(_) => restore(before),
             Err(_) => {}
         }

@@ -9,7 +9,7 @@ pub const NAP_NANOS: u32 = 50_000;
 const NAPS_OF_A_SECOND: u32 = 9_000;
 
 const SECOND: u64 = 1_000_000_000;
-/// How long a call waits for a lock that somebody keeps.
+/// How long a call waits for a lock that another holds.
 const PATIENCE_NANOS: u64 = 5 * SECOND;
 
 /// On the clock of [`process::coarse_nanos`], until when everything of this process may wait; 0: there is no such end.

@@ -102,7 +102,7 @@ pub fn copy_out_near(frame: Frame, dst: u64, bytes: &[u8]) -> bool {
     true
 }
 
-/// [`copy_in`], likewise.
+/// [`copy_in`], for a caller whose frame, or one that it was called from, is `frame`.
 #[must_use]
 #[inline]
 pub fn copy_in_near(frame: Frame, src: u64, bytes: &mut [u8]) -> bool {

@@ -1,5 +1,4 @@
-//! Whom the numbers mean: in a user namespace uids have other names than outside of it, and root's rights go no further
-//! than it does.
+//! User namespaces: in one, uids have other names than outside of it, and root's rights end at its border.
 
 use super::file;
 use super::path::Path;

@@ -5,7 +5,7 @@
 
 use crate::os::OsResult;
 use crate::os::pages::PageVec;
-use crate::os::process_lock::Wiped;
+use crate::os::wipe_on_fork::Wiped;
 use crate::sysv::{Piece, SLOTS};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

@@ -44,8 +44,8 @@ extern "C" fn kernel_openat(
     kernel(unsafe { raw::call(libc::SYS_openat, args) }) as c_int
 }
 
-/// Defines one form of open: `form!(name(arguments) real type, directory)`. Those without a mode (the checked ones)
-/// stop the program when one would be needed, so that none is passed on.
+/// Defines one form of open: `form!(name(arguments) real type, directory)`. The checked forms have no
+/// mode: they stop the program when one would be needed.
 macro_rules! form {
     ($name:ident($($dirfd:ident)?; $($mode:ident)?) as $real:ty, at $at:expr) => {
         /// # Safety
@@ -272,7 +272,7 @@ extern "C" fn look_closer_at_stream(
         stand_in(file, flags_of(mode.to_bytes()), || {
             // Where a filter would end the program for it, the stream is lost.
             if !stream.is_null() && !raw::is_forbidden(libc::SYS_close, [fd as usize]) {
-                // SAFETY: nobody else has seen it.
+                // SAFETY: no other code has seen it.
                 unsafe { libc::fclose(stream) };
             }
         })

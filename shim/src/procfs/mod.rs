@@ -1,7 +1,7 @@
 //! The files in `/proc` that show shared memory, as the namespace's own.
 //!
 //! `/proc/sysvipc/shm` lists its segments, `/proc/sys/kernel/{shmmax,shmall,shmmni,shm_rmid_forced}` show its limits
-//! and change them. Whoever opens one of them gets a memory file with the text of this moment in place of the
+//! and change them. A program that opens one of them gets a memory file with the text of this moment in place of the
 //! kernel's file, with the access rights that the kernel's file has.
 //!
 //! The real function is always called first, and only then the path is looked at: by then the kernel has read it,

@@ -3,7 +3,7 @@
 //! `stderr` names standard error; anything else is the path of a file, to which lines are appended. Processes
 //! inherit the variable and share the file, so there each line begins with the process id, as in
 //! `strace -f -o FILE`. It is read once, at the first call, and not at all in a process that runs with more
-//! rights than whoever started it. Off, it costs one load.
+//! rights than its caller. Off, it costs one load.
 //!
 //! A file that cannot be written is said once, on standard error.
 //!
@@ -63,7 +63,7 @@ static TRACE: AtomicU8 = AtomicU8::new(UNREAD);
 
 /// The file's path, NUL-terminated.
 ///
-/// Invariant: written once, by whoever moved `TRACE` from `UNREAD` to `BEING_READ`; read only after `FILE` was
+/// Invariant: written once, by the thread that moved `TRACE` from `UNREAD` to `BEING_READ`; read only after `FILE` was
 /// seen in `TRACE`.
 ///
 /// A page of its own in the library's data, not in .bss: that would be one mapping more in every process.
