@@ -389,9 +389,16 @@ const INCOHERENT: [u64; 9] = [
 ];
 
 /// File systems on which no files can be made.
-const NO_PLACE: [u64; 2] = [
+const NO_PLACE: [u64; 9] = [
     0x9fa0,      // proc
     0x6265_6572, // sysfs
+    0x1cd1,      // devpts
+    0x27_e0eb,   // cgroup
+    0x6367_7270, // cgroup2
+    0x6265_6570, // configfs
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x1980_0202, // mqueue
 ];
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Namespace {
 
     #[cold]
     #[inline(never)]
-    fn look_in_place(&self, now: u64) -> Stored<()> {
+    pub(super) fn look_in_place(&self, now: u64) -> Stored<()> {
         match file::status_of(&self.inside(self.table_name)) {
             Ok(status) if status.identity() == self.table_file => {
                 self.seen_in_place.store(now, Ordering::Relaxed);

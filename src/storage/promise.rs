@@ -22,8 +22,10 @@ impl Namespace {
             table.set64(header!(budget_pages), budget - pages);
             return Ok(());
         }
-        let system = file::file_system_of(self.directory())
-            .map_err(|error| Obstacle::system("statfs", self.directory(), error))?;
+        let system = file::file_system_of(self.directory()).map_err(|error| {
+            let away = self.look_in_place(now).err();
+            away.unwrap_or_else(|| self.obstacle("statfs", self.directory(), error))
+        })?;
         if system.total_bytes == 0 {
             // No bound of its own (ramfs, or tmpfs with size=0).
             return Ok(());

@@ -136,12 +136,37 @@ TEST_SEVERAL_UIDS(so_is_a_base_that_is_closed_itself_and_one_that_may_not_be_wri
 TEST(no_namespace_lies_on_a_file_system_of_the_kernels)
 {
 	SHIM_ONLY();
-	static const char *const bases[] = { "/proc", "/proc/sys", "/sys" };
+	static const char *const bases[] = { "/proc", "/proc/sys", "/sys", "/dev/pts" };
 	own_base();
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
+		if (access(bases[i], F_OK) < 0)
+			continue;
 		use_base(bases[i], "user");
 		REFUSED(bases[i], "/");
 		SAYS("is on a file system of the kernel's, where no files can be made");
+	}
+}
+
+TEST(a_runtime_directory_that_is_gone_is_said_to_be_so_where_room_is_asked_for)
+{
+	SHIM_ONLY();
+	use_base(own_base(), "user");
+	IN_CHILD
+	{
+		char command[PATH_MAX];
+		int lines[2];
+		setenv("SHMSHIM_TRACE", "stderr", 1);
+		MUST(pipe(lines));
+		MUST(dup2(lines[1], 2));
+		MUST(shmget(0x239, PAGE, IPC_CREAT | 0600));
+		snprintf(command, sizeof command, "rm -r '%s'", in_runtime_dir(""));
+		CHECK_EQ(system(command), 0);
+		/* The room that was found the first time counts for a quarter of a second. */
+		nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
+		CHECK(shmget(0x23a, PAGE, IPC_CREAT | 0600) == -1);
+		ssize_t n = read(lines[0], traced, sizeof traced - 1);
+		traced[n < 0 ? 0 : n] = 0;
+		SAYS(" was removed or renamed");
 	}
 }
 
