@@ -30,42 +30,22 @@
 //! Whatever comes in may be another process's claim. Nothing here can overflow, index out
 //! of bounds or panic because of it.
 
-mod destroy;
-pub mod flags;
-mod ids;
-mod limits;
-mod mremap;
-mod pieces;
-mod procfs;
-mod reason;
-mod rights;
-mod segment;
-pub mod shmat;
-pub mod shmctl;
-pub mod shmget;
+pub mod ipc;
+pub mod shm;
 
-#[cfg(test)]
-mod pieces_tests;
-#[cfg(test)]
-mod reason_tests;
 #[cfg(test)]
 mod testing;
 
-pub use destroy::{must_destroy, must_destroy_orphan};
-pub use ids::{IdCursor, Key, SLOTS, ShmId};
-pub use limits::{LimitName, Limits, may_set_limits};
-pub use mremap::{Join, Moved, Mremap, MremapKind, join, moved};
-pub use pieces::{Cut, Detach, Piece, cut};
-pub use procfs::{SHM_HEADER, write_shm_line};
-pub use reason::{Class, Errno, Reason, Refusal, Ruling};
-pub use rights::{Caller, Capability, is_owner, may_access, may_unlink, owners_bits_grant, owns};
-pub use segment::{PAGE_SIZE, SHMLBA, SHMMIN, Segment, page_align, pages_of};
-pub use shmat::{AttachRequest, check_range, may_attach, parse as parse_shmat};
-pub use shmctl::{
-    Command, LockBudget, NewPerm, is_by_index, is_for_all, may_lock, may_remove, may_set, may_stat,
-    may_unlock, parse as parse_shmctl,
+pub use ipc::{
+    Caller, Capability, Class, Errno, IdCursor, Key, Reason, Refusal, Ruling, SLOTS, ShmId,
+    is_owner, may_access, may_unlink, owners_bits_grant, owns,
 };
-pub use shmget::{
-    HugePages, check_file_size, check_hugetlb, check_shmall, check_shmmni, check_size,
-    is_no_lookup, is_too_small, missing_key, new_mode, open_existing, wanted_bits,
+pub use shm::{
+    AttachRequest, Command, Cut, Detach, HugePages, Join, LimitName, Limits, LockBudget, Moved,
+    Mremap, MremapKind, NewPerm, PAGE_SIZE, Piece, SHM_HEADER, SHMLBA, SHMMIN, Segment,
+    check_file_size, check_hugetlb, check_range, check_shmall, check_shmmni, check_size, cut,
+    flags, is_by_index, is_for_all, is_no_lookup, is_too_small, join, may_attach, may_lock,
+    may_remove, may_set, may_set_limits, may_stat, may_unlock, missing_key, moved, must_destroy,
+    must_destroy_orphan, new_mode, open_existing, page_align, pages_of, parse_shmat, parse_shmctl,
+    shmget, wanted_bits, write_shm_line,
 };

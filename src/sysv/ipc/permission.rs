@@ -1,8 +1,8 @@
 //! The permission rule that shmget, shmat and shmctl share.
 
-use super::flags::MODE_BITS;
 use super::reason::{Class, Errno, Reason, Ruling};
-use super::segment::Segment;
+use crate::sysv::shm::flags::MODE_BITS;
+use crate::sysv::shm::segment::Segment;
 
 /// A privilege that some rule asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,8 +27,8 @@ pub trait Caller {
     fn capable(&self, capability: Capability) -> bool;
 }
 
-/// Whether the caller may do `wanted`, an OR of [`READ`](super::flags::READ),
-/// [`WRITE`](super::flags::WRITE) and [`EXEC`](super::flags::EXEC).
+/// Whether the caller may do `wanted`, an OR of [`READ`](crate::sysv::shm::flags::READ),
+/// [`WRITE`](crate::sysv::shm::flags::WRITE) and [`EXEC`](crate::sysv::shm::flags::EXEC).
 ///
 /// Exactly one class of the mode decides, the first that fits: what the owner is refused,
 /// the bits of group and others do not give back. Whoever wants nothing is never refused.
@@ -94,11 +94,11 @@ pub fn may_unlink(euid: u32, cuid: u32, directory_owner: u32, is_shared: bool) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::flags::{EXEC, READ, WRITE};
-    use super::super::testing::{
+    use super::*;
+    use crate::sysv::shm::flags::{EXEC, READ, WRITE};
+    use crate::sysv::testing::{
         ALL_CAPABILITIES, CREATOR, OWNER, Person, STRANGER, errno, segment,
     };
-    use super::*;
 
     const MODES: [u32; 12] = [
         0o700, 0o070, 0o007, 0o400, 0o600, 0o200, 0o040, 0o004, 0o500, 0o300, 0o640, 0o777,

@@ -1,7 +1,7 @@
 //! What is known of one segment, and sizes in pages.
 
 use super::flags::{SHM_DEST, SHM_LOCKED};
-use super::ids::{Key, ShmId};
+use crate::sysv::ipc::id::{Key, ShmId};
 
 /// Bytes in a page.
 pub const PAGE_SIZE: u64 = 4096;
@@ -78,8 +78,8 @@ pub const fn page_align(bytes: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::segment;
     use super::*;
+    use crate::sysv::testing::segment;
 
     #[test]
     fn pages_are_counted_whole_up_to_the_largest_size() {

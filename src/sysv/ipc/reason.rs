@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use super::ids::{Key, ShmId};
-use super::limits::LimitName;
+use super::id::{Key, ShmId};
+use crate::sysv::shm::limits::LimitName;
 
 /// The errno values that the four calls return.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

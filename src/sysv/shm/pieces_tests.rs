@@ -3,7 +3,7 @@
 
 use super::flags::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
 use super::segment::PAGE_SIZE;
-use super::{Cut, Detach, Errno, Join, Mremap, Piece, ShmId, cut, join, moved};
+use crate::sysv::{Cut, Detach, Errno, Join, Mremap, Piece, ShmId, cut, join, moved};
 
 const MOVE_TO: i32 = MREMAP_MAYMOVE | MREMAP_FIXED;
 

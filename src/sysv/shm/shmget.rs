@@ -6,11 +6,11 @@
 //! between [`check_file_size`] and [`check_shmmni`].
 
 use super::flags::{IPC_CREAT, IPC_EXCL, MODE_BITS, SHM_HUGE_MASK, SHM_HUGE_SHIFT, SHM_HUGETLB};
-use super::ids::{Key, ShmId};
 use super::limits::Limits;
-use super::reason::{Errno, Reason, Ruling};
-use super::rights::{Caller, Capability, may_access};
 use super::segment::{PAGE_SIZE, SHMMIN, Segment, pages_of};
+use crate::sysv::ipc::id::{Key, ShmId};
+use crate::sysv::ipc::permission::{Caller, Capability, may_access};
+use crate::sysv::ipc::reason::{Errno, Reason, Ruling};
 
 /// Whether shmget may make a segment though its key has one, or fails because of that: then the answer is not that of a
 /// mere lookup.
@@ -183,8 +183,8 @@ pub fn new_mode(shmflg: i32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::super::flags::SHM_NORESERVE;
-    use super::super::testing::{OWNER, Person, STRANGER, errno, segment};
     use super::*;
+    use crate::sysv::testing::{OWNER, Person, STRANGER, errno, segment};
 
     const LIMITS: Limits = Limits::KERNEL_DEFAULTS;
     const MIB2: i32 = 21 << SHM_HUGE_SHIFT;

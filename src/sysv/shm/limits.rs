@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use super::ids::SLOTS;
-use super::reason::{Errno, Reason, Ruling};
 use super::segment::PAGE_SIZE;
+use crate::sysv::ipc::id::SLOTS;
+use crate::sysv::ipc::reason::{Errno, Reason, Ruling};
 
 /// What a namespace allows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -182,8 +182,8 @@ fn skip_spaces(mut text: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::errno;
     use super::*;
+    use crate::sysv::testing::errno;
 
     const BEFORE: Limits = Limits {
         shmmax: 7,

@@ -1,17 +1,17 @@
 //! The attaches of one process as pieces of address space, and what shmdt and munmap leave
-//! of them. What mremap does to them is in [`mremap`](super::Mremap).
+//! of them. What mremap does to them is in [`mremap`](crate::sysv::Mremap).
 //!
 //! A piece is what the kernel has as one mapping: a run of pages of one segment, made by
 //! one shmat. nattch counts pieces, over all processes. An attach begins as one piece, and
 //! a hole cut into it makes two. Pieces that come to lie side by side do not become one;
-//! only what an mremap brings can [`join`](super::join) a piece that is already there.
+//! only what an mremap brings can [`join`](crate::sysv::join) a piece that is already there.
 //!
 //! Divergence: mprotect, mlock and madvise make pieces of the kernel's mappings, too. They
 //! are not seen here.
 
-use super::ids::ShmId;
-use super::reason::{Errno, Reason, Ruling};
 use super::segment::SHMLBA;
+use crate::sysv::ipc::id::ShmId;
+use crate::sysv::ipc::reason::{Errno, Reason, Ruling};
 
 /// A run of pages of an attached segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -39,9 +39,9 @@ pub fn write_shm_line(
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::segment;
-    use super::super::{Key, ShmId};
     use super::*;
+    use crate::sysv::testing::segment;
+    use crate::sysv::{Key, ShmId};
 
     fn line(seg: &Segment, rss_bytes: u64) -> String {
         let mut line = String::new();

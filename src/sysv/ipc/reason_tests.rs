@@ -1,6 +1,6 @@
 //! What a trace shows of a refusal.
 
-use super::{Class, Errno, Key, LimitName, Reason, ShmId};
+use crate::sysv::{Class, Errno, Key, LimitName, Reason, ShmId};
 
 #[test]
 fn every_errno_has_the_systems_number_for_its_name() {

@@ -5,10 +5,10 @@
 //! buffer (`EFAULT`) comes last.
 
 use super::flags::{self, MODE_BITS, READ};
-use super::ids::ShmId;
-use super::reason::{Errno, Reason, Ruling};
-use super::rights::{Caller, Capability, may_access, owns};
 use super::segment::{PAGE_SIZE, Segment};
+use crate::sysv::ipc::id::ShmId;
+use crate::sysv::ipc::permission::{Caller, Capability, may_access, owns};
+use crate::sysv::ipc::reason::{Errno, Reason, Ruling};
 
 /// What shmctl is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -200,10 +200,10 @@ fn must_own(seg: &Segment, caller: &impl Caller, instead: Capability) -> Ruling<
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{
+    use super::*;
+    use crate::sysv::testing::{
         ALL_CAPABILITIES, CREATOR, OWNER, Person, STRANGER, errno, segment,
     };
-    use super::*;
 
     #[test]
     fn the_nine_commands_are_known_and_no_others() {

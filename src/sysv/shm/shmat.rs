@@ -4,10 +4,10 @@
 //! what the address space itself refuses comes last.
 
 use super::flags::{EXEC, READ, SHM_EXEC, SHM_RDONLY, SHM_REMAP, SHM_RND, WRITE};
-use super::ids::ShmId;
-use super::reason::{Errno, Reason, Ruling};
-use super::rights::{Caller, may_access};
 use super::segment::{SHMLBA, Segment};
+use crate::sysv::ipc::id::ShmId;
+use crate::sysv::ipc::permission::{Caller, may_access};
+use crate::sysv::ipc::reason::{Errno, Reason, Ruling};
 
 /// What a shmat asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,8 +96,8 @@ pub fn check_range(req: &AttachRequest, len: u64) -> Ruling<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{OWNER, Person, STRANGER, errno, segment};
     use super::*;
+    use crate::sysv::testing::{OWNER, Person, STRANGER, errno, segment};
 
     const ID: i32 = 32769;
     const PAGE: u64 = SHMLBA;

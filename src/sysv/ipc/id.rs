@@ -151,8 +151,8 @@ impl IdCursor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::errno;
     use super::*;
+    use crate::sysv::testing::errno;
 
     /// The lowest identifier there is.
     const FIRST_ID: i32 = ShmId::new(0, LOWEST_SEQ).raw();

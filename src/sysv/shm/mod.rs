@@ -1,0 +1,31 @@
+//! The rules of shared memory segments.
+
+mod destroy;
+pub mod flags;
+pub mod limits;
+mod mremap;
+mod pieces;
+mod procfs;
+pub mod segment;
+mod shmat;
+mod shmctl;
+pub mod shmget;
+
+#[cfg(test)]
+mod pieces_tests;
+
+pub use destroy::{must_destroy, must_destroy_orphan};
+pub use limits::{LimitName, Limits, may_set_limits};
+pub use mremap::{Join, Moved, Mremap, MremapKind, join, moved};
+pub use pieces::{Cut, Detach, Piece, cut};
+pub use procfs::{SHM_HEADER, write_shm_line};
+pub use segment::{PAGE_SIZE, SHMLBA, SHMMIN, Segment, page_align, pages_of};
+pub use shmat::{AttachRequest, check_range, may_attach, parse as parse_shmat};
+pub use shmctl::{
+    Command, LockBudget, NewPerm, is_by_index, is_for_all, may_lock, may_remove, may_set, may_stat,
+    may_unlock, parse as parse_shmctl,
+};
+pub use shmget::{
+    HugePages, check_file_size, check_hugetlb, check_shmall, check_shmmni, check_size,
+    is_no_lookup, is_too_small, missing_key, new_mode, open_existing, wanted_bits,
+};
