@@ -6,7 +6,7 @@ use super::host::Host;
 use crate::os::signal_mask::Blocked;
 use crate::os::{helper_process, huge};
 use crate::storage::Obstacle;
-use crate::sysv::{Caller, Errno, HugePages, Reason, flags, shmget as rules};
+use crate::sysv::{self, Caller, Errno, HugePages, Reason, flags};
 
 /// Which huge pages a creation with these flags gets, `None` when it did not ask for any: kernel-semantics' D3 and
 /// D4, and as much of D5 as can be known without trying. No session is held: this reads files of the system and may make
@@ -30,7 +30,7 @@ fn ask_system(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
     let group = helper_process::with_descriptor(huge::allowed_group).unwrap_or(None);
     let in_group = group.is_some_and(|gid| Thread.in_group(gid));
     let sizes = sizes.get(..count).unwrap_or(&[]);
-    let Some(pages) = rules::check_hugetlb(shmflg, sizes, in_group, &Thread)? else {
+    let Some(pages) = sysv::check_hugetlb(shmflg, sizes, in_group, &Thread)? else {
         return Ok(None);
     };
     match host.namespace.ensure_huge_home(pages.size_log2) {

@@ -48,7 +48,7 @@ fn find(host: &'static Host, id: ShmId, image: &mut SlotImage) -> Outcome<()> {
     if host.live(id, image)? {
         Ok(())
     } else {
-        Err(Errno::Einval.because(Reason::UnknownId(id)).into())
+        Err(sysv::unknown_id(id).into())
     }
 }
 
@@ -129,11 +129,7 @@ impl Session {
         let stamp = stamped.then(|| (process::pid(), process::now_secs()));
         let held = self.lock()?;
         if !slots::has_file(&held, id.slot(), id.raw()) {
-            return Err(Refusal {
-                errno: Errno::Eidrm,
-                reason: Reason::RemovedMeanwhile(id),
-            }
-            .into());
+            return Err(sysv::removed_meanwhile(id).into());
         }
         let record = slots::attach(&held, image.slot, self.me, known, 1, stamp)?;
         drop(held);
@@ -175,9 +171,7 @@ impl Session {
             return if gone && namespace.end_if_lost(self.me, slot, id) {
                 Obstacle::FileGone { path }.into()
             } else if gone {
-                Errno::Eidrm
-                    .because(Reason::RemovedMeanwhile(request.id))
-                    .into()
+                sysv::removed_meanwhile(request.id).into()
             } else {
                 obstacle.into()
             };

@@ -12,16 +12,8 @@ use crate::storage::table::SlotImage;
 use crate::storage::{Obstacle, books, files, index, slots};
 use crate::sysv::flags::{SHM_DEST, SHM_LOCKED};
 use crate::sysv::{
-    self, Caller, Command, Errno, LimitName, Limits, LockBudget, NewPerm, Reason, Refusal, Ruling,
-    Segment, ShmId,
+    self, Caller, Command, LimitName, Limits, LockBudget, NewPerm, Ruling, Segment, ShmId,
 };
-
-fn unknown(id: ShmId) -> Refusal {
-    Refusal {
-        errno: Errno::Einval,
-        reason: Reason::UnknownId(id),
-    }
-}
 
 /// IPC_STAT, SHM_STAT and SHM_STAT_ANY.
 pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
@@ -33,10 +25,9 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
         if is_asked_for(image, id, cmd) {
             Ok(())
         } else if sysv::is_by_index(cmd) {
-            let unused = Reason::UnusedIndex(id.slot());
-            Err(Errno::Einval.because(unused).into())
+            Err(sysv::unused_index(id.slot()).into())
         } else {
-            Err(unknown(id).into())
+            Err(sysv::unknown_id(id).into())
         }
     };
     let mut image = SlotImage::EMPTY;
@@ -83,14 +74,14 @@ fn enter_at(
     let mut image = SlotImage::EMPTY;
     let find = |image: &mut SlotImage| -> Outcome<()> {
         if !host.live(id, image)? {
-            return Err(unknown(id).into());
+            return Err(sysv::unknown_id(id).into());
         }
         Ok(may(image)?)
     };
     host.settled(&mut image, find)?;
     let session = host.enter_blocked(blocked)?;
     let held = session.lock()?;
-    let image = live_locked(&held, id).ok_or(unknown(id))?;
+    let image = live_locked(&held, id).ok_or(sysv::unknown_id(id))?;
     may(&image)?;
     Ok((session, held, image))
 }

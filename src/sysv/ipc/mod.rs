@@ -1,14 +1,24 @@
-//! What all objects of System V IPC share.
+//! What the objects of System V IPC have in common, segments, semaphores and message queues alike.
 
-pub mod id;
-pub mod permission;
-pub mod reason;
+pub mod flags;
+mod id;
+mod id_cursor;
+mod key;
+mod limit_text;
+mod lookup;
+mod permission;
+mod reason;
 
 #[cfg(test)]
 mod reason_tests;
 
-pub use id::{IdCursor, Key, SLOTS, ShmId};
+pub use id::{SLOTS, ShmId};
+pub use id_cursor::IdCursor;
+pub use key::Key;
+pub use limit_text::Number;
+pub use lookup::{removed_meanwhile, unknown_id, unused_index};
 pub use permission::{
-    Caller, Capability, is_owner, may_access, may_unlink, owners_bits_grant, owns,
+    Caller, Capability, IpcPerm, is_owner, may_access, may_set_limits, may_unlink, must_own,
+    owners_bits_grant, owns,
 };
 pub use reason::{Class, Errno, Reason, Refusal, Ruling};

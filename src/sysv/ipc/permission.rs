@@ -1,21 +1,38 @@
-//! The permission rule that shmget, shmat and shmctl share.
+//! Who may do what to an object, and to a namespace: the rules that all kinds of objects share.
 
+use super::flags::MODE_BITS;
+use super::id::ShmId;
 use super::reason::{Class, Errno, Reason, Ruling};
-use crate::sysv::shm::flags::MODE_BITS;
-use crate::sysv::shm::segment::Segment;
+
+/// Whose an object is and what its mode grants: `struct ipc_perm`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IpcPerm {
+    /// The object's identifier.
+    pub id: ShmId,
+    /// Owner.
+    pub uid: u32,
+    /// Owner's group.
+    pub gid: u32,
+    /// Creator; never changes.
+    pub cuid: u32,
+    /// Creator's group; never changes.
+    pub cgid: u32,
+    /// The permission bits, and others above them.
+    pub mode: u32,
+}
 
 /// A privilege that some rule asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Capability {
-    /// CAP_IPC_OWNER: every access to every segment.
+    /// CAP_IPC_OWNER: every access to every object.
     IpcOwner,
-    /// CAP_SYS_ADMIN: IPC_SET and IPC_RMID of any segment.
+    /// CAP_SYS_ADMIN: IPC_SET and IPC_RMID of any object.
     SysAdmin,
     /// CAP_IPC_LOCK: SHM_LOCK of any segment without limit, huge pages.
     IpcLock,
 }
 
-/// Who asks. Each answer may cost a system call: a rule asks only what it needs, and in
+/// The calling thread, as the rules see it. Each answer may cost a system call: a rule asks only what it needs, and in
 /// the order of what answers are likely to cost.
 pub trait Caller {
     /// The effective user id.
@@ -27,21 +44,21 @@ pub trait Caller {
     fn capable(&self, capability: Capability) -> bool;
 }
 
-/// Whether the caller may do `wanted`, an OR of [`READ`](crate::sysv::shm::flags::READ),
-/// [`WRITE`](crate::sysv::shm::flags::WRITE) and [`EXEC`](crate::sysv::shm::flags::EXEC).
+/// Whether the caller may do `wanted`, an OR of [`READ`](super::flags::READ),
+/// [`WRITE`](super::flags::WRITE) and [`EXEC`](super::flags::EXEC).
 ///
 /// Exactly one class of the mode decides, the first that fits: what the owner is refused,
-/// the bits of group and others do not give back. Whoever wants nothing is never refused.
-pub fn may_access(seg: &Segment, wanted: u32, caller: &impl Caller) -> Ruling<()> {
+/// the bits of group and others do not give back. A caller who wants nothing is never refused.
+pub fn may_access(perm: &IpcPerm, wanted: u32, caller: &impl Caller) -> Ruling<()> {
     let wanted = wanted & 7;
     // Where every class grants it, it does not matter which one the caller is in.
-    if owners_bits_grant(seg.mode, false, wanted) {
+    if owners_bits_grant(perm.mode, false, wanted) {
         return Ok(());
     }
-    let granted_to = |class: Class| (seg.mode & MODE_BITS) >> class.shift() & 7;
-    let class = if owns(seg, caller) {
+    let granted_to = |class: Class| (perm.mode & MODE_BITS) >> class.shift() & 7;
+    let class = if owns(perm, caller) {
         Class::Owner
-    } else if caller.in_group(seg.cgid) || (seg.gid != seg.cgid && caller.in_group(seg.gid)) {
+    } else if caller.in_group(perm.cgid) || (perm.gid != perm.cgid && caller.in_group(perm.gid)) {
         Class::Group
     } else {
         Class::Other
@@ -52,8 +69,8 @@ pub fn may_access(seg: &Segment, wanted: u32, caller: &impl Caller) -> Ruling<()
         // not have the CAP_IPC_OWNER capability in the user namespace that governs its IPC
         // namespace." - man shmget(2)
         return Err(Errno::Eacces.because(Reason::NotGranted {
-            id: seg.id,
-            mode: seg.mode & MODE_BITS,
+            id: perm.id,
+            mode: perm.mode & MODE_BITS,
             class,
             wanted,
         }));
@@ -74,10 +91,10 @@ pub fn owners_bits_grant(mode: u32, is_owner: bool, wanted: u32) -> bool {
     wanted & 7 & !granted == 0
 }
 
-/// Whether the caller is the segment's owner or creator. Giving a segment away does not
+/// Whether the caller is the object's owner or creator. Giving a segment away does not
 /// take this from its creator.
-pub fn owns(seg: &Segment, caller: &impl Caller) -> bool {
-    is_owner(caller.euid(), seg.uid, seg.cuid)
+pub fn owns(perm: &IpcPerm, caller: &impl Caller) -> bool {
+    is_owner(caller.euid(), perm.uid, perm.cuid)
 }
 
 /// The same, for a caller of whom only the effective user id is known.
@@ -86,16 +103,39 @@ pub fn is_owner(euid: u32, uid: u32, cuid: u32) -> bool {
     euid == cuid || euid == uid
 }
 
+/// Whether the caller is owner or creator, or has the capability `instead`; the mode plays no part.
+pub fn must_own(perm: &IpcPerm, caller: &impl Caller, instead: Capability) -> Ruling<()> {
+    if owns(perm, caller) || caller.capable(instead) {
+        return Ok(());
+    }
+    // "the effective user ID of the calling process is not that of the creator (found in
+    // shm_perm.cuid), or the owner (found in shm_perm.uid), and the process was not
+    // privileged" - man shmctl(2)
+    Err(Errno::Eperm.because(Reason::NotOwner {
+        id: perm.id,
+        uid: perm.uid,
+        cuid: perm.cuid,
+        euid: caller.euid(),
+    }))
+}
+
 /// Whether a process may unlink the files of the creator `cuid`: in a sticky directory, which all share, its own, and as
-/// root or as the directory's owner all. In a directory of one user's it is always worth a try.
+/// root or as the directory's owner all. In a directory of one user everybody who gets there may try.
 pub fn may_unlink(euid: u32, cuid: u32, directory_owner: u32, is_shared: bool) -> bool {
     !is_shared || euid == 0 || euid == cuid || euid == directory_owner
 }
 
+/// Whether a process may set the limits of a namespace: root, and the user whose own the namespace is.
+///
+/// Divergence: the kernel asks for the uid 0 of the user namespace that the IPC namespace belongs to.
+pub fn may_set_limits(euid: u32, sole_user: Option<u32>) -> bool {
+    euid == 0 || sole_user == Some(euid)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::flags::{EXEC, READ, WRITE};
     use super::*;
-    use crate::sysv::shm::flags::{EXEC, READ, WRITE};
     use crate::sysv::testing::{
         ALL_CAPABILITIES, CREATOR, OWNER, Person, STRANGER, errno, segment,
     };
@@ -115,7 +155,7 @@ mod tests {
         ]
         .into_iter()
         .filter(|(_, wanted)| {
-            let ruling = may_access(&segment(mode), *wanted, caller);
+            let ruling = may_access(&segment(mode).perm(), *wanted, caller);
             assert!(ruling.is_ok() || errno(ruling) == Some(Errno::Eacces));
             ruling.is_ok()
         })
@@ -165,26 +205,26 @@ mod tests {
     fn cap_ipc_owner_grants_everything() {
         let caller = Person::with_euid(STRANGER).with(&[Capability::IpcOwner]);
         check("capable", &caller, ["rwxs"; 12]);
-        assert_eq!(may_access(&segment(0), 7, &caller), Ok(()));
+        assert_eq!(may_access(&segment(0).perm(), 7, &caller), Ok(()));
     }
 
     #[test]
     fn the_owner_of_0077_has_less_than_a_stranger() {
-        assert!(may_access(&segment(0o077), READ, &Person::with_euid(OWNER)).is_err());
-        assert!(may_access(&segment(0o077), READ, &Person::with_euid(STRANGER)).is_ok());
+        assert!(may_access(&segment(0o077).perm(), READ, &Person::with_euid(OWNER)).is_err());
+        assert!(may_access(&segment(0o077).perm(), READ, &Person::with_euid(STRANGER)).is_ok());
     }
 
     #[test]
-    fn whoever_wants_nothing_is_not_even_asked() {
+    fn a_caller_who_wants_nothing_is_not_even_asked() {
         let caller = Person::with_euid(STRANGER);
-        assert_eq!(may_access(&segment(0), 0, &caller), Ok(()));
+        assert_eq!(may_access(&segment(0).perm(), 0, &caller), Ok(()));
         assert_eq!(caller.asked.get(), [0, 0, 0]);
     }
 
     #[test]
     fn no_more_is_asked_than_is_needed() {
         let asked = |mode, caller: Person| {
-            let granted = may_access(&segment(mode), READ, &caller).is_ok();
+            let granted = may_access(&segment(mode).perm(), READ, &caller).is_ok();
             (granted, caller.asked.get())
         };
         let stranger = Person::with_euid(STRANGER);
@@ -198,16 +238,20 @@ mod tests {
     #[test]
     fn mode_flags_above_the_nine_bits_grant_nothing() {
         let caller = Person::with_euid(STRANGER);
-        assert!(may_access(&segment(0o3000), READ, &caller).is_err());
-        assert!(may_access(&segment(0o3007), 7, &caller).is_ok());
+        assert!(may_access(&segment(0o3000).perm(), READ, &caller).is_err());
+        assert!(may_access(&segment(0o3007).perm(), 7, &caller).is_ok());
     }
 
     #[test]
     fn a_refusal_names_the_class_that_decided() {
-        let refusal = may_access(&segment(0o640), READ | WRITE, &Person::with_euid(OWNER));
+        let refusal = may_access(
+            &segment(0o640).perm(),
+            READ | WRITE,
+            &Person::with_euid(OWNER),
+        );
         assert_eq!(refusal, Ok(()));
         let caller = Person::with_euid(STRANGER).in_groups(&[OWNER]);
-        let shown = may_access(&segment(0o640), READ | WRITE, &caller)
+        let shown = may_access(&segment(0o640).perm(), READ | WRITE, &caller)
             .map_err(|refusal| refusal.to_string());
         assert_eq!(
             shown,
@@ -217,10 +261,10 @@ mod tests {
 
     #[test]
     fn only_owner_and_creator_own() {
-        assert!(owns(&segment(0), &Person::with_euid(OWNER)));
-        assert!(owns(&segment(0), &Person::with_euid(CREATOR)));
+        assert!(owns(&segment(0).perm(), &Person::with_euid(OWNER)));
+        assert!(owns(&segment(0).perm(), &Person::with_euid(CREATOR)));
         let capable = Person::with_euid(0).with(&ALL_CAPABILITIES);
-        assert!(!owns(&segment(0o777), &capable));
+        assert!(!owns(&segment(0o777).perm(), &capable));
     }
 
     #[test]
@@ -235,6 +279,19 @@ mod tests {
         ] {
             assert_eq!(may_unlink(euid, CREATOR, DIRECTORY_OWNER, true), in_shared);
             assert!(may_unlink(euid, CREATOR, DIRECTORY_OWNER, false));
+        }
+    }
+
+    #[test]
+    fn root_and_a_namespaces_only_user_set_its_limits() {
+        for (euid, sole_user, may) in [
+            (0, None, true),
+            (0, Some(54001), true),
+            (54001, Some(54001), true),
+            (54001, Some(54002), false),
+            (54001, None, false),
+        ] {
+            assert_eq!(may_set_limits(euid, sole_user), may);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Every refusal: an errno for the caller, and the reason for whoever wants to know.
+//! Every refusal: an errno for the caller, and the reason for the trace.
 
 use core::fmt;
 
-use super::id::{Key, ShmId};
-use crate::sysv::shm::limits::LimitName;
+use super::id::ShmId;
+use super::key::Key;
 
 /// The errno values that the four calls return.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -232,9 +232,9 @@ pub enum Reason {
     },
 
     // The files of the limits.
-    LimitNotANumber(LimitName),
+    LimitNotANumber(&'static str),
     LimitOutOfRange {
-        name: LimitName,
+        name: &'static str,
         negative: bool,
         magnitude: u64,
     },
@@ -379,11 +379,7 @@ impl fmt::Display for Reason {
             ),
 
             Reason::LimitNotANumber(name) => {
-                write!(
-                    out,
-                    "what was written to {} is not one number",
-                    name.file_name()
-                )
+                write!(out, "what was written to {name} is not one number")
             }
             Reason::LimitOutOfRange {
                 name,
@@ -391,9 +387,8 @@ impl fmt::Display for Reason {
                 magnitude,
             } => write!(
                 out,
-                "{}{magnitude} is out of the range of {}",
-                if negative { "-" } else { "" },
-                name.file_name()
+                "{}{magnitude} is out of the range of {name}",
+                if negative { "-" } else { "" }
             ),
 
             Reason::SystemCall { call, errno } => {

@@ -1,6 +1,6 @@
 //! What a trace shows of a refusal.
 
-use crate::sysv::{Class, Errno, Key, LimitName, Reason, ShmId};
+use crate::sysv::{Class, Errno, Key, Reason, ShmId};
 
 #[test]
 fn every_errno_has_the_systems_number_for_its_name() {
@@ -179,12 +179,12 @@ fn a_reason_is_one_sentence_without_its_dot() {
             "segment 32769 has 2 pages to lock, 4096 bytes are locked, RLIMIT_MEMLOCK is 8192",
         ),
         (
-            Reason::LimitNotANumber(LimitName::Shmmax),
+            Reason::LimitNotANumber("shmmax"),
             "what was written to shmmax is not one number",
         ),
         (
             Reason::LimitOutOfRange {
-                name: LimitName::Shmmni,
+                name: "shmmni",
                 negative: true,
                 magnitude: 1,
             },

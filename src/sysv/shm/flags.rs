@@ -1,11 +1,10 @@
-//! Every constant of `<sys/ipc.h>`, `<sys/shm.h>` and the kernel's headers that a rule
-//! looks at. They are the same on every architecture of Linux. Spelt out here because libc
-//! lacks several (`SHM_STAT`, `SHM_INFO`, `SHM_DEST`, `SHM_LOCKED`).
+//! Every constant of `<sys/shm.h>`, `<sys/mman.h>` and the kernel's headers that a rule looks at, and those of
+//! [`crate::sysv::ipc::flags`]. Spelt out here because libc lacks several (`SHM_STAT`, `SHM_INFO`, `SHM_DEST`, `SHM_LOCKED`).
 
-/// shmget: make the segment when no segment has the key.
-pub const IPC_CREAT: i32 = 0o1000;
-/// shmget: with [`IPC_CREAT`], fail when a segment has the key.
-pub const IPC_EXCL: i32 = 0o2000;
+pub use crate::sysv::ipc::flags::{
+    EXEC, IPC_CREAT, IPC_EXCL, IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, MODE_BITS, READ, WRITE,
+};
+
 /// shmget: use huge pages.
 pub const SHM_HUGETLB: i32 = 0o4000;
 /// shmget: do not reserve memory for the segment.
@@ -28,24 +27,7 @@ pub const SHM_EXEC: i32 = 0o100000;
 pub const SHM_DEST: u32 = 0o1000;
 /// `shm_perm.mode`: locked in memory.
 pub const SHM_LOCKED: u32 = 0o2000;
-/// `shm_perm.mode`: the permission bits.
-pub const MODE_BITS: u32 = 0o777;
 
-/// May read: one class's bit.
-pub const READ: u32 = 4;
-/// May write: one class's bit.
-pub const WRITE: u32 = 2;
-/// May execute: one class's bit.
-pub const EXEC: u32 = 1;
-
-/// shmctl: remove the segment, or mark it.
-pub const IPC_RMID: i32 = 0;
-/// shmctl: change owner, group and mode.
-pub const IPC_SET: i32 = 1;
-/// shmctl: copy out what is known of the segment.
-pub const IPC_STAT: i32 = 2;
-/// shmctl: copy out the limits.
-pub const IPC_INFO: i32 = 3;
 /// shmctl: keep the segment in memory.
 pub const SHM_LOCK: i32 = 11;
 /// shmctl: let it be swapped out again.

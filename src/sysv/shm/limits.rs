@@ -2,9 +2,7 @@
 
 use core::fmt;
 
-use super::segment::PAGE_SIZE;
-use crate::sysv::ipc::id::SLOTS;
-use crate::sysv::ipc::reason::{Errno, Reason, Ruling};
+use crate::sysv::ipc::{Errno, Number, Reason, Ruling, SLOTS};
 
 /// What a namespace allows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,12 +80,12 @@ impl Limits {
         }
         let Some(number) = Number::parse(text) else {
             // The manual is silent: what is not one number is refused.
-            return Err(Errno::Einval.because(Reason::LimitNotANumber(name)));
+            return Err(Errno::Einval.because(Reason::LimitNotANumber(name.file_name())));
         };
         // The manual is silent: a number out of the limit's range is refused, and the old
         // value stays.
         let out_of_range = Err(Errno::Einval.because(Reason::LimitOutOfRange {
-            name,
+            name: name.file_name(),
             negative: number.negative,
             magnitude: number.magnitude,
         }));
@@ -117,67 +115,6 @@ impl Limits {
         };
         writeln!(out, "{value}")
     }
-}
-
-/// Whether a process may set the limits of a namespace: root, and the user whose own the namespace is.
-///
-/// Divergence: the kernel asks for the uid 0 of the user namespace that the IPC namespace belongs to.
-pub fn may_set_limits(euid: u32, sole_user: Option<u32>) -> bool {
-    euid == 0 || sole_user == Some(euid)
-}
-
-/// The first number of a write, as the kernel's sysctl files read one.
-struct Number {
-    negative: bool,
-    magnitude: u64,
-}
-
-impl Number {
-    /// No number may take up this many bytes, sign and prefix included.
-    const TOO_LONG: usize = 21;
-
-    fn parse(text: &[u8]) -> Option<Number> {
-        // Longer writes are read up to here.
-        let text = skip_spaces(text.get(..PAGE_SIZE as usize - 1).unwrap_or(text));
-        let (negative, unsigned) = match text {
-            [b'-', rest @ ..] if !rest.is_empty() => (true, rest),
-            _ => (false, text),
-        };
-        let (radix, digits) = match unsigned {
-            [b'0', b'x' | b'X', rest @ ..] if rest.first().is_some_and(u8::is_ascii_hexdigit) => {
-                (16, rest)
-            }
-            [b'0', ..] => (8, unsigned),
-            [b'1'..=b'9', ..] => (10, unsigned),
-            _ => return None,
-        };
-        let mut magnitude: u64 = 0;
-        let mut rest = digits;
-        while let [byte, behind @ ..] = rest {
-            let Some(digit) = char::from(*byte).to_digit(radix) else {
-                break;
-            };
-            magnitude = magnitude
-                .checked_mul(u64::from(radix))?
-                .checked_add(u64::from(digit))?;
-            rest = behind;
-        }
-        let separated = matches!(rest, [] | [b' ' | b'\t' | b'\n', ..]);
-        let length = text.len() - rest.len();
-        (separated && length < Number::TOO_LONG).then_some(Number {
-            negative,
-            magnitude,
-        })
-    }
-}
-
-/// `text` without the white space it begins with.
-fn skip_spaces(mut text: &[u8]) -> &[u8] {
-    // The kernel's table of characters is Latin-1: 0xa0 is a space there.
-    while let [b' ' | b'\t'..=b'\r' | 0xa0, rest @ ..] = text {
-        text = rest;
-    }
-    text
 }
 
 #[cfg(test)]
@@ -365,19 +302,6 @@ mod tests {
         }
         for other in [&b""[..], b"shmma", b"shmmaxx", b"SHMMAX", b"shm_next_id"] {
             assert_eq!(LimitName::from_file_name(other), None);
-        }
-    }
-
-    #[test]
-    fn root_and_a_namespaces_only_user_set_its_limits() {
-        for (euid, sole_user, may) in [
-            (0, None, true),
-            (0, Some(54001), true),
-            (54001, Some(54001), true),
-            (54001, Some(54002), false),
-            (54001, None, false),
-        ] {
-            assert_eq!(may_set_limits(euid, sole_user), may);
         }
     }
 }

@@ -2,30 +2,34 @@
 
 mod destroy;
 pub mod flags;
-pub mod limits;
+mod huge_pages;
+mod limits;
 mod mremap;
 mod pieces;
 mod procfs;
-pub mod segment;
+mod segment;
 mod shmat;
 mod shmctl;
+mod shmdt;
 pub mod shmget;
 
 #[cfg(test)]
 mod pieces_tests;
 
 pub use destroy::{must_destroy, must_destroy_orphan};
-pub use limits::{LimitName, Limits, may_set_limits};
+pub use huge_pages::{HugePages, check_hugetlb};
+pub use limits::{LimitName, Limits};
 pub use mremap::{Join, Moved, Mremap, MremapKind, join, moved};
-pub use pieces::{Cut, Detach, Piece, cut};
+pub use pieces::{Cut, Piece, cut};
 pub use procfs::{SHM_HEADER, write_shm_line};
-pub use segment::{PAGE_SIZE, SHMLBA, SHMMIN, Segment, page_align, pages_of};
+pub use segment::{SHMLBA, SHMMIN, Segment};
 pub use shmat::{AttachRequest, check_range, may_attach, parse as parse_shmat};
 pub use shmctl::{
     Command, LockBudget, NewPerm, is_by_index, is_for_all, may_lock, may_remove, may_set, may_stat,
     may_unlock, parse as parse_shmctl,
 };
+pub use shmdt::Detach;
 pub use shmget::{
-    HugePages, check_file_size, check_hugetlb, check_shmall, check_shmmni, check_size,
-    is_no_lookup, is_too_small, missing_key, new_mode, open_existing, wanted_bits,
+    check_file_size, check_shmall, check_shmmni, check_size, is_no_lookup, is_too_small,
+    missing_key, new_mode, open_existing, wanted_bits,
 };

@@ -2,7 +2,7 @@
 
 use super::flags::{MREMAP_DONTUNMAP, MREMAP_FIXED};
 use super::pieces::{Cut, Piece, cut};
-use super::segment::{PAGE_SIZE, page_align};
+use crate::sysv::page::{PAGE_SIZE, page_align};
 
 /// What a successful mremap did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,10 +1,8 @@
-//! What is known of one segment, and sizes in pages.
+//! What is known of one segment.
 
 use super::flags::{SHM_DEST, SHM_LOCKED};
-use crate::sysv::ipc::id::{Key, ShmId};
-
-/// Bytes in a page.
-pub const PAGE_SIZE: u64 = 4096;
+use crate::sysv::ipc::{IpcPerm, Key, ShmId};
+use crate::sysv::page::{PAGE_SIZE, pages_of};
 
 /// Attach addresses are multiples of this; on x86 it is the page size.
 pub const SHMLBA: u64 = PAGE_SIZE;
@@ -46,7 +44,19 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Removed, and only kept for those who have it attached.
+    /// Whose it is and what its mode grants.
+    pub fn perm(&self) -> IpcPerm {
+        IpcPerm {
+            id: self.id,
+            uid: self.uid,
+            gid: self.gid,
+            cuid: self.cuid,
+            cgid: self.cgid,
+            mode: self.mode,
+        }
+    }
+
+    /// Removed, and only kept for the processes that have it attached.
     pub fn is_marked(&self) -> bool {
         self.mode & SHM_DEST != 0
     }
@@ -62,54 +72,9 @@ impl Segment {
     }
 }
 
-/// Pages that `bytes` bytes take up, the last one whole.
-pub const fn pages_of(bytes: u64) -> u64 {
-    bytes.div_ceil(PAGE_SIZE)
-}
-
-/// `bytes` rounded up to whole pages. What cannot be rounded up becomes the last page
-/// boundary there is.
-pub const fn page_align(bytes: u64) -> u64 {
-    match bytes.checked_next_multiple_of(PAGE_SIZE) {
-        Some(aligned) => aligned,
-        None => u64::MAX - (PAGE_SIZE - 1),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::sysv::testing::segment;
-
-    #[test]
-    fn pages_are_counted_whole_up_to_the_largest_size() {
-        for (bytes, pages) in [
-            (0, 0),
-            (1, 1),
-            (4095, 1),
-            (4096, 1),
-            (4097, 2),
-            (u64::MAX - 4095, (1 << 52) - 1),
-            (u64::MAX - 4094, 1 << 52),
-            (u64::MAX, 1 << 52),
-        ] {
-            assert_eq!(pages_of(bytes), pages, "{bytes}");
-        }
-    }
-
-    #[test]
-    fn aligning_stops_at_the_last_page_boundary() {
-        for (bytes, aligned) in [
-            (0, 0),
-            (1, 4096),
-            (4096, 4096),
-            (4097, 8192),
-            (u64::MAX - 4095, u64::MAX - 4095),
-            (u64::MAX, u64::MAX - 4095),
-        ] {
-            assert_eq!(page_align(bytes), aligned, "{bytes}");
-        }
-    }
 
     #[test]
     fn the_mode_tells_marked_and_locked_apart() {

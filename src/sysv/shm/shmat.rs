@@ -5,9 +5,7 @@
 
 use super::flags::{EXEC, READ, SHM_EXEC, SHM_RDONLY, SHM_REMAP, SHM_RND, WRITE};
 use super::segment::{SHMLBA, Segment};
-use crate::sysv::ipc::id::ShmId;
-use crate::sysv::ipc::permission::{Caller, may_access};
-use crate::sysv::ipc::reason::{Errno, Reason, Ruling};
+use crate::sysv::ipc::{Caller, Errno, Reason, Ruling, ShmId, may_access};
 
 /// What a shmat asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +72,7 @@ pub fn may_attach(seg: &Segment, req: &AttachRequest, caller: &impl Caller) -> R
     //
     // There is no attach without reading. Executing takes the execute bit, whatever
     // shmctl(2) says about those bits being unused.
-    may_access(seg, req.wanted_bits(), caller)
+    may_access(&seg.perm(), req.wanted_bits(), caller)
 }
 
 /// Whether the range that the caller chose is one. `len` is the segment's exact size: with

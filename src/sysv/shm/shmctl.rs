@@ -5,10 +5,11 @@
 //! buffer (`EFAULT`) comes last.
 
 use super::flags::{self, MODE_BITS, READ};
-use super::segment::{PAGE_SIZE, Segment};
-use crate::sysv::ipc::id::ShmId;
-use crate::sysv::ipc::permission::{Caller, Capability, may_access, owns};
-use crate::sysv::ipc::reason::{Errno, Reason, Ruling};
+use super::segment::Segment;
+use crate::sysv::ipc::{
+    Caller, Capability, Errno, Reason, Ruling, ShmId, may_access, must_own, owns,
+};
+use crate::sysv::page::PAGE_SIZE;
 
 /// What shmctl is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,14 +77,14 @@ pub fn may_stat(seg: &Segment, cmd: Command, caller: &impl Caller) -> Ruling<()>
     // "IPC_STAT or SHM_STAT is requested and shm_perm.mode does not allow read access for
     // shmid, and the calling process does not have the CAP_IPC_OWNER capability in the user
     // namespace that governs its IPC namespace." - man shmctl(2)
-    may_access(seg, READ, caller)
+    may_access(&seg.perm(), READ, caller)
 }
 
 /// Whether the caller may remove the segment.
 pub fn may_remove(seg: &Segment, caller: &impl Caller) -> Ruling<()> {
     // "The caller must be the owner or creator of the segment, or be privileged."
     // - man shmctl(2)
-    must_own(seg, caller, Capability::SysAdmin)
+    must_own(&seg.perm(), caller, Capability::SysAdmin)
 }
 
 /// What IPC_SET is to set.
@@ -103,7 +104,7 @@ pub fn may_set(seg: &Segment, new: &NewPerm, caller: &impl Caller) -> Ruling<New
     // "The effective UID of the calling process must match the owner (shm_perm.uid) or
     // creator (shm_perm.cuid) of the shared memory segment, or the caller must be
     // privileged." - man shmctl(2)
-    must_own(seg, caller, Capability::SysAdmin)?;
+    must_own(&seg.perm(), caller, Capability::SysAdmin)?;
     if new.uid == u32::MAX || new.gid == u32::MAX {
         // The manual is silent: −1 is nobody's id, and the whole call fails for it.
         return Err(Errno::Einval.because(Reason::NobodysId {
@@ -145,9 +146,9 @@ pub fn may_lock(
     caller: &impl Caller,
     budget: impl FnOnce() -> LockBudget,
 ) -> Ruling<()> {
-    if !owns(seg, caller) {
-        // Whoever gets past this has no limit either.
-        return must_own(seg, caller, Capability::IpcLock);
+    if !owns(&seg.perm(), caller) {
+        // A caller with the capability has no limit either.
+        return must_own(&seg.perm(), caller, Capability::IpcLock);
     }
     let LockBudget {
         rlimit_bytes,
@@ -179,23 +180,7 @@ pub fn may_lock(
 
 /// Whether the caller may unlock the segment. It need not be locked.
 pub fn may_unlock(seg: &Segment, caller: &impl Caller) -> Ruling<()> {
-    must_own(seg, caller, Capability::IpcLock)
-}
-
-/// Only the owner, the creator and whoever has `instead`; the mode plays no part.
-fn must_own(seg: &Segment, caller: &impl Caller, instead: Capability) -> Ruling<()> {
-    if owns(seg, caller) || caller.capable(instead) {
-        return Ok(());
-    }
-    // "the effective user ID of the calling process is not that of the creator (found in
-    // shm_perm.cuid), or the owner (found in shm_perm.uid), and the process was not
-    // privileged" - man shmctl(2)
-    Err(Errno::Eperm.because(Reason::NotOwner {
-        id: seg.id,
-        uid: seg.uid,
-        cuid: seg.cuid,
-        euid: caller.euid(),
-    }))
+    must_own(&seg.perm(), caller, Capability::IpcLock)
 }
 
 #[cfg(test)]
