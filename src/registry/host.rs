@@ -1,8 +1,8 @@
 //! This process: its namespace, opened at first use, and its own books behind the in-process lock.
 
-use super::attaches::{Attaches, WIPED_WORDS};
+use super::attach_list::{AttachList, WIPED_WORDS};
 use super::error::Outcome;
-use super::forking;
+use super::fork;
 use super::resident::Known;
 use crate::os::process_lock::{Guard, HeldBy, ProcessLock};
 use crate::os::signal_mask::{Blocked, Mask};
@@ -32,9 +32,9 @@ pub struct Host {
 /// What is guarded by the in-process lock.
 pub struct Local {
     /// The attaches.
-    pub attaches: Attaches,
+    pub attaches: AttachList,
     /// A child that is being forked.
-    pub fork: Option<forking::Plan>,
+    pub fork: Option<fork::Plan>,
     /// The cell of the child that was forked last.
     pub last_child: Option<Identity>,
     /// The signal mask to be restored when the fork is over.
@@ -46,7 +46,7 @@ pub struct Local {
 impl Local {
     fn new(wiped: Wiped) -> Local {
         Local {
-            attaches: Attaches::new(wiped),
+            attaches: AttachList::new(wiped),
             fork: None,
             last_child: None,
             fork_mask: 0,

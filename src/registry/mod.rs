@@ -7,15 +7,15 @@
 //! What can be answered from the table alone takes no lock and blocks no signal: shmget of a key that exists, stat of
 //! a segment that nobody else has attached.
 
-mod attaches;
+mod attach_list;
 mod caller;
 mod credentials;
 mod error;
 mod exit;
-mod forking;
+mod fork;
 mod host;
-mod huge;
-mod memory;
+mod huge_pages;
+mod mapping;
 pub mod quick;
 mod reap;
 mod resident;
@@ -27,9 +27,9 @@ mod shmget;
 pub use credentials::before_change as before_change_of_credentials;
 pub use error::{Failure, Outcome, Why};
 pub use exit::at_exit;
-pub use forking::{install_handlers, on_fork_prepare};
+pub use fork::{install_handlers, on_fork_prepare};
 pub use host::{on_giving_up_root, rules_for_storage};
-pub use memory::{madvise, may_touch, mmap_fixed, mremap, munmap};
+pub use mapping::{madvise, may_touch, mmap_fixed, mremap, munmap};
 pub use shmat::shmat;
 pub use shmctl::{
     Usage, limits, list, lock, may_set_limits, remove, set, set_limit, stat, unlock, usage,

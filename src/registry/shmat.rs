@@ -1,6 +1,6 @@
 //! shmat.
 
-use super::attaches::Entry;
+use super::attach_list::Entry;
 use super::caller::Thread;
 use super::error::{Failure, Outcome};
 use super::host::{Host, Session, host, live_locked};

@@ -17,7 +17,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     };
     let host = host_if_open().ok_or_else(nothing)?;
     // Not worth a cell when there is nothing to detach.
-    if !super::attaches::may_touch(addr, u64::MAX) {
+    if !super::attach_list::may_touch(addr, u64::MAX) {
         return Err(nothing());
     }
     let enter = || host.enter_to_detach().map_err(Failure::of_shmdt);

@@ -65,7 +65,7 @@ fn open_or_enter(
             Lookup::Busy => is_new = false,
         }
     }
-    *asked = super::huge::ask(host, shmflg);
+    *asked = super::huge_pages::ask(host, shmflg);
     // What cannot be granted is refused before anything is needed for it: also where this process cannot be registered.
     if is_new {
         let limits = host.limits();
@@ -253,7 +253,7 @@ fn attempt(
             slots::abandon(&held, index, before, after);
             Err(match huge {
                 None => obstacle.into(),
-                Some(_) => super::huge::why_not_made(wish.size, obstacle),
+                Some(_) => super::huge_pages::why_not_made(wish.size, obstacle),
             })
         }
     }
@@ -286,7 +286,7 @@ fn admit(held: &Held<'_>, wish: &Wish<'_>, limits: &Limits) -> Outcome<Option<Hu
     if let Err(full) = rules::check_shmmni(segments, limits) {
         // Huge pages are reserved by the making of the file, which it does not come to now.
         if let Some(pages) = huge {
-            super::huge::check_free(pages, size, shmflg)?;
+            super::huge_pages::check_free(pages, size, shmflg)?;
         }
         return Err(full.into());
     }

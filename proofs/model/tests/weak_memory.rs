@@ -311,7 +311,7 @@ fn nobody_is_left(namespace: &Namespace) {
     audit(&namespace.lock(process(1)).unwrap());
 }
 
-/// What a fork does, as `registry/forking.rs` has it, while somebody else looks who is there, and prepares a child of his
+/// What a fork does, as `registry/fork.rs` has it, while somebody else looks who is there, and prepares a child of his
 /// own.
 fn fork_beside_a_looker(parent_returns_first: bool) {
     let namespace = scene::empty();

@@ -22,7 +22,7 @@
 //! writes none, but the one that it has found wiped. So in the child the plan stays where it is when it is over, and
 //! whoever finds it looks whether it is still a plan.
 
-use super::attaches;
+use super::attach_list;
 use super::host::{Entered, Host, Local, OPENING, host_if_open, live_locked};
 use crate::os::atfork::Handlers;
 use crate::os::signal_mask;
@@ -81,7 +81,7 @@ fn prepare() {
     OPENING.release();
     // A call that another thread is in the middle of may have a descriptor open, and the child would keep it, with the
     // lock that its file may have. So with threads the lock is kept though nothing is inherited.
-    if !attaches::are_none() || !threads::is_alone() {
+    if !attach_list::are_none() || !threads::is_alone() {
         host.prepare_fork();
     } else {
         // Left by the fork that this process is the child of.

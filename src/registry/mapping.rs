@@ -3,7 +3,7 @@
 //! The real call is made while the in-process lock is held, so that no other thread's attach can take an address
 //! that has just become free before the books know of it.
 
-use super::attaches::{self, Entry};
+use super::attach_list::{self, Entry};
 use super::host::{Host, Session, host_if_open, live_locked};
 use crate::os::{errno, map, process};
 use crate::storage::{files, slots};
@@ -15,7 +15,7 @@ use crate::sysv::{
 /// certain.
 #[inline]
 pub fn may_touch(addr: u64, len: u64) -> bool {
-    attaches::may_touch(addr, addr.saturating_add(page_align(len)))
+    attach_list::may_touch(addr, addr.saturating_add(page_align(len)))
 }
 
 /// munmap: `real` makes the call, the books follow if it succeeded.
@@ -343,6 +343,6 @@ impl Session {
 impl Host {
     /// Whether this process has anything attached.
     pub fn has_attaches(&self) -> bool {
-        attaches::may_touch(0, u64::MAX)
+        attach_list::may_touch(0, u64::MAX)
     }
 }

@@ -28,7 +28,7 @@ pub fn are_none() -> bool {
 const SLOT_COUNT: usize = SLOTS as usize;
 
 /// Words that children find wiped, per slot: the record + 1 in the shared table that counts this process's attaches.
-/// Behind those, four per slot for a child that is being prepared: see [`Attaches::plan`]. Pages of ordinary memory
+/// Behind those, four per slot for a child that is being prepared: see [`AttachList::plan`]. Pages of ordinary memory
 /// would be copied at every fork.
 pub const WIPED_WORDS: usize = SLOT_COUNT * (1 + NOTE_WORDS);
 const NOTE_WORDS: usize = 4;
@@ -45,7 +45,7 @@ pub struct Entry {
 }
 
 /// The books.
-pub struct Attaches {
+pub struct AttachList {
     entries: PageVec<Entry>,
     wiped: Wiped,
     next_attach: u32,
@@ -54,10 +54,10 @@ pub struct Attaches {
     chosen: (u64, u64),
 }
 
-impl Attaches {
+impl AttachList {
     /// Empty books, with [`WIPED_WORDS`] words.
-    pub const fn new(wiped: Wiped) -> Attaches {
-        Attaches {
+    pub const fn new(wiped: Wiped) -> AttachList {
+        AttachList {
             entries: PageVec::new(),
             wiped,
             next_attach: 0,
@@ -201,7 +201,7 @@ impl Attaches {
         self.note(slot, 0, self.plan_number | NUMBERED);
     }
 
-    /// What [`Attaches::note_stamp`] remembered for this plan.
+    /// What [`AttachList::note_stamp`] remembered for this plan.
     pub fn noted_stamp(&self, slot: u32) -> Option<(i64, i32)> {
         let low = i64::from(self.noted(slot, 2));
         let high = i64::from(self.noted(slot, 3)) << 32;
