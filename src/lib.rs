@@ -8,7 +8,7 @@
 //!
 //! - [`sysv`] holds the rules, pure: it decides from values and returns values, or an errno with its reason.
 //! - [`storage`] holds the bytes: runtime directory, shared table, segment files, liveness, recovery.
-//! - [`registry`] serves a call: asks the rules, then applies the decision to storage, and keeps the books of what
+//! - [`registry`] serves a call: asks the rules, then applies the decision to storage, and keeps the list of what
 //!   this process has attached.
 //! - [`os`] is the only one of them with `unsafe`: a thin safe function per thing asked of the kernel.
 //!

@@ -5,7 +5,7 @@ use core::fmt;
 use libc::{c_int, c_void, key_t, size_t};
 use shmshim_core::os::errno;
 use shmshim_core::os::usermem::{self, Frame};
-use shmshim_core::registry::{self, Outcome, quick};
+use shmshim_core::registry::{self, Outcome};
 use shmshim_core::sysv::{self, Command, Errno, flags};
 
 use crate::abi::{Plain, ShmInfo, ShmidDs, Shminfo};
@@ -142,7 +142,7 @@ fn is_plain() -> bool {
 pub fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int {
     // The rest is called last, so that a lookup needs neither a frame nor saved registers.
     if is_plain() {
-        match quick::shmget_at_first_place(key, size as u64, shmflg) {
+        match registry::shmget_at_first_place(key, size as u64, shmflg) {
             Some(Ok(id)) => return id,
             Some(Err(refused)) => return refused_at_once(refused),
             None => {}
@@ -154,7 +154,7 @@ pub fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int {
 #[inline(never)]
 extern "C" fn shmget_further_on(key: key_t, size: size_t, shmflg: c_int) -> c_int {
     if is_plain() {
-        match quick::shmget(key, size as u64, shmflg) {
+        match registry::shmget_at_once(key, size as u64, shmflg) {
             Some(Ok(id)) => return id,
             Some(Err(refused)) => return refused_at_once(refused),
             None => {}
@@ -231,7 +231,7 @@ extern "C" fn stat_at_once(shmid: c_int, cmd: c_int, buf: u64, frame: Frame) -> 
         flags::SHM_STAT => (Command::ShmStat, true),
         _ => (Command::IpcStat, false),
     };
-    match quick::stat(shmid, command) {
+    match registry::stat_at_once(shmid, command) {
         // A bad buffer is refused by the full function, which says why.
         Some(segment) if usermem::copy_out_near(frame, buf, ShmidDs::of(&segment).bytes()) => {
             if is_index {

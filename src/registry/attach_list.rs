@@ -1,4 +1,4 @@
-//! What this process has attached: its own books, in memory of its own.
+//! The list of what this process has attached, in memory of its own.
 //!
 //! The pieces are kept by falling address: the kernel hands out addresses downwards, so a new one mostly goes to
 //! the end.
@@ -9,7 +9,7 @@ use crate::os::wipe_on_fork::Wiped;
 use crate::sysv::{Piece, SLOTS};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// The range that all attaches lie in; empty when there are none. A hint for whoever has no lock.
+/// The range that all attaches lie in; empty when there are none. A hint for a caller without the lock.
 static LOWEST: AtomicU64 = AtomicU64::new(u64::MAX);
 static HIGHEST: AtomicU64 = AtomicU64::new(0);
 
@@ -19,7 +19,7 @@ pub fn may_touch(start: u64, end: u64) -> bool {
     start < HIGHEST.load(Ordering::Relaxed) && end > LOWEST.load(Ordering::Relaxed)
 }
 
-/// Whether this process has nothing attached. Needs no lock; whatever another thread has detached by then is gone.
+/// Whether this process has nothing attached. Needs no lock: what another thread is detaching at this moment counts as attached or not.
 pub fn are_none() -> bool {
     // Pairs with: the store in `note_range`.
     HIGHEST.load(Ordering::Acquire) == 0
@@ -44,7 +44,7 @@ pub struct Entry {
     pub not_inherited: bool,
 }
 
-/// The books.
+/// The attaches of this process.
 pub struct AttachList {
     entries: PageVec<Entry>,
     wiped: Wiped,
@@ -55,7 +55,7 @@ pub struct AttachList {
 }
 
 impl AttachList {
-    /// Empty books, with [`WIPED_WORDS`] words.
+    /// An empty list, with [`WIPED_WORDS`] words.
     pub const fn new(wiped: Wiped) -> AttachList {
         AttachList {
             entries: PageVec::new(),
@@ -66,7 +66,7 @@ impl AttachList {
         }
     }
 
-    /// Gives room for the first pieces. The books are empty.
+    /// Gives room for the first pieces. The list is empty.
     pub fn use_room(&mut self, room: PageVec<Entry>) {
         self.entries = room;
     }
@@ -118,8 +118,8 @@ impl AttachList {
         self.note_range();
     }
 
-    /// Where the kernel has put an attach last, if that had this length; else 0. Whoever attaches and detaches in turn finds
-    /// that place free.
+    /// Where the kernel has put an attach last, if that had this length; else 0. A program that attaches and detaches
+    /// in turn finds that place free.
     pub fn last_choice(&self, len: u64) -> u64 {
         let (start, had) = self.chosen;
         if had == len { start } else { 0 }
@@ -233,7 +233,7 @@ impl AttachList {
         // The highest start need not have the highest end only if pieces overlapped, which mappings never do.
         let highest = self.entries.first().map_or(0, |entry| entry.piece.end());
         LOWEST.store(lowest, Ordering::Relaxed);
-        // Pairs with: the load in `are_none`: who sees that there are none sees the books without any.
+        // Pairs with: the load in `are_none`: a thread that sees that there are none sees an empty list.
         HIGHEST.store(highest, Ordering::Release);
     }
 }

@@ -35,10 +35,10 @@ impl fmt::Display for Why {
     }
 }
 
-/// What a failed call returns: the errno for the caller, the reason for whoever wants to know.
+/// What a failed call returns: the errno for the caller, the reason for the trace.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Failure {
-    /// One that the call may return by its manual.
+    /// An errno that the call's manual has.
     pub errno: i32,
     /// Why.
     pub why: Why,

@@ -1,17 +1,17 @@
 //! The end of the process, as far as it announces itself.
 
 use super::error::Outcome;
-use super::host::{Host, host_if_open, live_locked};
+use super::process::{Host, host_if_open, live_locked};
 use crate::os::process;
 use crate::os::timed_lock::WithinASecond;
 use crate::storage::layout::FLAG_UNLINKED;
 use crate::storage::slots;
 use crate::sysv::{self, flags::SHM_DEST};
 
-/// Says to each attached segment that this process goes: its last use bears this time and this pid, whoever looks
-/// first afterwards. And unlinks the files of segments that will go with this process, so that their memory is free
-/// at once rather than when the next one looks. Runs at exit; for a process that is killed, calls `_exit` or starts
-/// another program, the next one who looks does what is left to do.
+/// At exit: stamps each attached segment with this time and this pid, as its last use, so that the stamp does not depend on
+/// which process reaps this one, and when. Unlinks the files of segments that will be destroyed with this process, so that
+/// their memory is free at once. For a process that is killed, calls `_exit` or starts another program, the process
+/// that reaps it does both.
 ///
 /// Everything else stays as it is: other threads and later destructors may still use what is attached.
 ///
@@ -20,7 +20,7 @@ pub fn at_exit(before: impl FnOnce()) {
     let _short = WithinASecond::begin();
     before();
     if let Some(host) = host_if_open().filter(|host| host.has_attaches() && host.me().is_some()) {
-        // Whatever refuses it, the next one who looks does what is left to do.
+        // Refused, the process that reaps this one does it.
         let _ = announce(host);
     }
 }
@@ -51,7 +51,8 @@ fn announce(host: &'static Host) -> Outcome<()> {
         if !goes {
             continue;
         }
-        // Said first, in the step that has seen that nobody else has it: from now on nobody attaches it.
+        // Noted under the lock that has shown this process to be the only one that has it attached: from now on no shmat
+        // succeeds.
         slots::set_flags(&held, id.slot(), FLAG_UNLINKED);
         drop(held);
         // Crash here: the segment goes with this process, and the file then, if it is still there.

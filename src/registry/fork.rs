@@ -1,29 +1,37 @@
-//! fork: the child's cell and records are there before the child is, so that nattch is right when fork returns.
+//! fork: nattch must be right in both processes when `fork` returns, so the child's cell and the records that count its
+//! attaches are made before the child is.
+//!
+//! Handlers, of `pthread_atfork`:
 //!
 //! ```text
-//!   prepare (parent)   nothing at all in a process of one thread with nothing attached. Else the in-process lock is taken and
-//!                      kept; a cell for the child is prepared, its liveness file locked; a record per segment counts for it
-//!   child              the cell becomes its own (`storage/prepared.rs`); the lock was wiped, so it is free
-//!   parent             ends its hold on the child's liveness lock, of which it has a mapping, too
+//!   prepare (parent)   nothing in a process of one thread with nothing attached. Else takes the in-process lock and keeps it;
+//!                      prepares a cell for the child and locks its liveness file; counts in it what the child inherits
+//!   child              makes the cell its own (`storage/prepared.rs`); the in-process lock was wiped, so it is free
+//!   parent             ends its hold on the child's liveness lock, of which it has a mapping, too; releases the in-process
+//!                      lock. If the fork failed, takes back what was prepared
 //! ```
 //!
-//! Our handlers are the first to be registered, from a constructor that runs before all others (`shim/src/lib.rs`): so
-//! prepare is the last and the other two are the first to run, and no handler of others runs between them. Where a C
-//! library has registered some before us all the same, a call that such a handler makes is refused: its thread holds the
-//! in-process lock.
+//! Order: they are registered from a constructor that runs before all others (`-z initfirst`, `shim/src/lib.rs`), which makes
+//! them the innermost: prepare runs last, child and parent run first. No handler of another library runs between them, so
+//! while the in-process lock is kept the only foreign code that runs is libc's. A C library may have registered handlers
+//! before ours all the same; a call that such a handler makes is refused, because its thread holds the in-process lock.
 //!
-//! A fork that failed leaves a cell in the state Forking with nobody holding its lock: the parent, or whoever looks
-//! first, undoes it. A child that was killed before its handler ran looks the same, and nobody can tell.
+//! Locking: the in-process lock, and all signals blocked, from prepare to child and parent. It also keeps other threads from
+//! opening files meanwhile, which the child would inherit. Until the namespace is open `OPENING` does that.
 //!
-//! When somebody keeps the table's lock nothing is prepared after a while, and the child is counted at its first call.
+//! What may go wrong: a fork that failed, and a child that was killed before its handler ran, leave a cell in the state Forking
+//! whose liveness lock is free. The parent undoes it, or else the process that reaps it. While another process keeps the
+//! table's lock nothing is prepared, after a bounded wait, and the child counts itself at its first call; so does a child
+//! of a raw `clone`, for which no handler runs.
 //!
-//! What the handlers write costs more than what they do: a page that is written on one side of a fork while the other
-//! has it too is copied. The parent writes one ordinary page, before the fork, and after it to forget the plan; the child
-//! writes none, but the one that it has found wiped. So in the child the plan stays where it is when it is over, and
-//! whoever finds it looks whether it is still a plan.
+//! Cost: a page that is written on one side of a fork while the other side has it, too, is copied. So the parent writes one
+//! ordinary page, before the fork, and again after it to forget what it prepared; the child writes only the page that it
+//! has found wiped. What was prepared therefore stays noted in the child when the fork is over, until the child's first
+//! call, or its next fork, forgets it ([`Local::fork`]).
 
 use super::attach_list;
-use super::host::{Entered, Host, Local, OPENING, host_if_open, live_locked};
+use super::process::{Host, Local, OPENING, host_if_open, live_locked};
+use super::session::Entered;
 use crate::os::atfork::Handlers;
 use crate::os::signal_mask;
 use crate::os::timed_lock::WithinASecond;
@@ -31,13 +39,6 @@ use crate::os::{atfork, errno, process, threads};
 use crate::storage::live::Identity;
 use crate::storage::prepared::Prepared;
 use crate::storage::slots;
-
-/// What was prepared for a child. As long as a process has one, outside of a fork of its own, it is a child that has the
-/// mapping that holds the lock of the prepared cell, and that its own children inherit.
-#[derive(Clone, Copy)]
-pub struct Plan {
-    prepared: Prepared,
-}
 
 /// For `pthread_atfork`.
 pub struct Forks;
@@ -57,7 +58,7 @@ impl Handlers for Forks {
     }
 }
 
-/// Installs the fork handlers. To be called once, before anybody else installs some.
+/// Installs the fork handlers. To be called once, before other libraries install theirs.
 pub fn install_handlers() {
     // Without them a child is counted at its first call.
     let _ = atfork::install::<Forks>();
@@ -77,7 +78,7 @@ fn prepare() {
         OPENING.take();
     }
     let Some(host) = host_if_open() else { return };
-    // Opened meanwhile: who has done it is in a call.
+    // Opened meanwhile by another thread, which is in a call.
     OPENING.release();
     // A call that another thread is in the middle of may have a descriptor open, and the child would keep it, with the
     // lock that its file may have. So with threads the lock is kept though nothing is inherited.
@@ -96,15 +97,15 @@ fn parent() {
     }
 }
 
-/// Writes to no page but those that the child finds wiped, if it can: what is over is forgotten later. What nearly every
-/// child does is one piece of code, for each part of the library that it runs through is a page fault.
+/// Writes only to the page that the child finds wiped, as long as the prepared cell is adopted. Inlined, because each page of
+/// the library's code that a child runs through is a page fault.
 #[inline(always)]
 fn child() {
     let Some(open) = host_if_open() else {
         OPENING.release();
         return;
     };
-    // Else nothing was prepared: the child is counted at its first call.
+    // Otherwise nothing was prepared, and the child is counted at its first call.
     if !open.local.is_forking_thread() {
         return;
     }
@@ -112,7 +113,7 @@ fn child() {
     let mask = local.fork_mask;
     let mut counted = false;
     if let Some(plan) = local.fork {
-        counted = open.become_planned_child(&mut local, &plan);
+        counted = open.adopt_prepared_cell(&mut local, &plan);
     }
     if let Some(kept) = local.fork_errno {
         errno::set(kept);
@@ -124,21 +125,14 @@ fn child() {
     signal_mask::restore(mask);
 }
 
-// What seldom happens stands in functions of its own, for its room on the stack may be a page that both must copy.
+// What seldom happens stands in functions of its own: their frames may be on a page of the stack that would be copied.
 
-/// A child without a plan, or with one whose cell is another's by now, registers and counts itself.
+/// A child that was not prepared, or whose prepared cell was taken back, registers and counts itself.
 #[cold]
 #[inline(never)]
 fn count_unplanned(open: &'static Host) {
     let _short = WithinASecond::begin();
     let _ = open.enter_to_follow();
-}
-
-impl Plan {
-    /// In a child that lives in the prepared cell: has its own children not inherit what holds its lock.
-    pub fn keep_to_oneself(&self) {
-        self.prepared.keep_to_oneself();
-    }
 }
 
 impl Host {
@@ -171,7 +165,7 @@ impl Host {
             left.keep_to_oneself();
         }
         if let Some(me) = me.filter(|_| inherits) {
-            // Without a plan the child registers itself, as one of a raw clone does.
+            // If nothing can be prepared the child registers itself, as one of a raw clone does.
             local.fork = self.plan_child(me, &mut local);
         }
         if local.fork.is_some() {
@@ -192,13 +186,13 @@ impl Host {
             return;
         };
         let mask = local.fork_mask;
-        // Forgotten first: a raw child that another thread makes must not take it for its own, nor end what is not there.
+        // Forgotten first, so that a raw child that another thread makes does not unmap what is unmapped here.
         if let Some(plan) = local.fork.take() {
             let failed = errno::get() != 0;
             if failed || local.fork_errno.is_some() {
                 errno::set(local.fork_errno.unwrap_or(0));
             }
-            self.namespace.parent_lets_go(&plan.prepared);
+            self.namespace.parent_lets_go(&plan);
             if let Some(me) = self.me().filter(|_| failed) {
                 self.undo_failed(me, &plan, &mut local);
             }
@@ -207,34 +201,24 @@ impl Host {
         signal_mask::restore(mask);
     }
 
-    /// In the child: what the parent has planned becomes its own. `false`: its cell is another's.
+    /// In the child: adopts the cell that the parent has prepared. `false`: the cell was taken back meanwhile.
     #[inline(always)]
-    fn become_planned_child(&self, local: &mut Local, plan: &Plan) -> bool {
-        // Known from now on, as in any process that registers.
+    fn adopt_prepared_cell(&self, local: &mut Local, plan: &Prepared) -> bool {
+        // Asked now, as in any process that registers.
         let pid = self.local.pid();
-        let Some(me) = self.namespace.child_adopts(&plan.prepared, pid) else {
+        let Some(me) = self.namespace.child_adopts(plan, pid) else {
             self.disown_plan(local);
             return false;
         };
         self.local.set_identity(me.packed());
-        if me != plan.prepared.child() {
+        if me != plan.child() {
             local.fork = None;
         }
         true
     }
 
-    /// In a child that the plan is not for: ends its hold on the lock of another process, of its parent, which is a child
-    /// itself and has made no call yet, or of a sibling, when it was made in the middle of a fork.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn disown_plan(&self, local: &mut Local) {
-        if let Some(plan) = local.fork.take() {
-            plan.prepared.drop_mapping();
-        }
-    }
-
     /// Takes a cell for the child and counts in it what the child will inherit.
-    fn plan_child(&self, me: Identity, local: &mut Local) -> Option<Plan> {
+    fn plan_child(&self, me: Identity, local: &mut Local) -> Option<Prepared> {
         let alone = threads::is_alone();
         let (prepared, again) = self
             .namespace
@@ -242,7 +226,7 @@ impl Host {
             .ok()?;
         let child = prepared.child();
         local.last_child = Some(child);
-        // Whoever adds a cell looks for dead ones.
+        // Adding a cell is the time to reap dead ones.
         if !again {
             self.namespace.tidy(me, Some(child));
         }
@@ -263,19 +247,19 @@ impl Host {
             local
                 .attaches
                 .note_stamp(id.slot(), image.atime, image.lpid);
-            // Crash here: a cell that is Forking and whose lock died with this process is undone by the next look.
+            // Crash here: a cell that is Forking and whose lock died with this process is undone by the process that reaps it.
             let _ = slots::attach(&held, id.slot(), child, None, count, stamp);
         }
         drop(held);
-        Some(Plan { prepared })
+        Some(prepared)
     }
 
-    /// The fork failed, if the child's cell is still as it was prepared and nobody holds its lock: takes it all back.
+    /// After a fork that failed: takes back what was prepared, unless the cell is in use.
     #[cold]
     #[inline(never)]
-    fn undo_failed(&self, me: Identity, plan: &Plan, local: &mut Local) {
-        let cell = plan.prepared.child().cell();
-        if !self.namespace.is_prepared(&plan.prepared) || !self.namespace.reap_if_dead(me, cell) {
+    fn undo_failed(&self, me: Identity, plan: &Prepared, local: &mut Local) {
+        let cell = plan.child().cell();
+        if !self.namespace.is_prepared(plan) || !self.namespace.reap_if_dead(me, cell) {
             return;
         }
         let pid = self.local.pid();

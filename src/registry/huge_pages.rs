@@ -1,8 +1,8 @@
 //! SHM_HUGETLB: who may have huge pages, and whether there are any.
 
-use super::caller::Thread;
+use super::credentials::Thread;
 use super::error::{Failure, Outcome};
-use super::host::Host;
+use super::process::Host;
 use crate::os::signal_mask::Blocked;
 use crate::os::{helper_process, huge};
 use crate::storage::Obstacle;
@@ -35,7 +35,7 @@ fn ask_system(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
     };
     match host.namespace.ensure_huge_home(pages.size_log2) {
         Ok(true) => Ok(Some(pages)),
-        // Divergence: the kernel has a hugetlbfs of its own for this, which nobody else can use.
+        // Divergence: the kernel has a hugetlbfs of its own for this, which programs cannot use.
         Ok(false) => Err(Errno::Enomem
             .because(Reason::Other(not_mounted(pages.size_log2)))
             .into()),

@@ -1,10 +1,11 @@
 //! What munmap, mremap, mmap(MAP_FIXED) and madvise do to attaches.
 //!
 //! The real call is made while the in-process lock is held, so that no other thread's attach can take an address
-//! that has just become free before the books know of it.
+//! that has just become free before the list knows of it.
 
 use super::attach_list::{self, Entry};
-use super::host::{Host, Session, host_if_open, live_locked};
+use super::process::{host_if_open, live_locked};
+use super::session::Session;
 use crate::os::{errno, map, process};
 use crate::storage::{files, slots};
 use crate::sysv::{
@@ -18,7 +19,7 @@ pub fn may_touch(addr: u64, len: u64) -> bool {
     attach_list::may_touch(addr, addr.saturating_add(page_align(len)))
 }
 
-/// munmap: `real` makes the call, the books follow if it succeeded.
+/// munmap: `real` makes the call, the list follows if it succeeded.
 pub fn munmap(addr: u64, len: u64, real: impl FnOnce() -> i32) -> i32 {
     let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
         return real();
@@ -152,7 +153,7 @@ impl Session {
             .is_some_and(|entry| !map::is_mapped(entry.piece.start.max(start)))
     }
 
-    /// Brings the books in order after `start..end` was unmapped or covered. Without a pid nothing is stamped.
+    /// Brings the list in order after `start..end` was unmapped or covered. Without a pid nothing is stamped.
     pub(super) fn forget_range(&mut self, start: u64, end: u64, pid: Option<i32>) {
         let mut at = 0;
         while let Some(entry) = self.local.attaches.entries().get(at).copied() {
@@ -334,15 +335,8 @@ impl Session {
             let ended = slots::detach(&held, record, fewer, None, slots::Last::Claim);
             drop(held);
             if let Some(image) = ended {
-                self.bury(&image);
+                self.unlink_claimed(&image);
             }
         }
-    }
-}
-
-impl Host {
-    /// Whether this process has anything attached.
-    pub fn has_attaches(&self) -> bool {
-        attach_list::may_touch(0, u64::MAX)
     }
 }

@@ -1,10 +1,11 @@
-//! The truth about who is still there.
+//! Reaping: attaches of dead processes are dropped from the table.
 //!
-//! A process that dies says nothing. So whoever needs a count looks first at the processes that it is made of, and
-//! drops what the dead ones had. The count is then what the kernel's would be.
+//! A process that dies tells nobody. So a call that needs a segment's nattch first probes the processes that it counts, and
+//! drops what dead ones had. The count is then what the kernel's would be.
 
 use super::error::Outcome;
-use super::host::{Host, Local, Session};
+use super::process::{Host, Local};
+use super::session::Session;
 use crate::os::process;
 use crate::os::process_lock::Guard;
 use crate::os::signal_mask::Blocked;
@@ -14,23 +15,23 @@ use crate::storage::table::SlotImage;
 use crate::storage::{books, files, recover, slots};
 use crate::sysv;
 
-/// How many processes are looked at between two walks along a segment's list.
+/// How many processes are probed between two walks along a segment's list.
 const BATCH: usize = 16;
 /// How often a list may change under a walk before the walk goes on without it.
 const MANY: u32 = 10_000;
 
 impl Host {
-    /// The segment that `find` finds, with nobody dead counted in it.
+    /// Reads the segment that `find` finds into `image`, with no dead process counted in it.
     #[inline]
-    pub fn settled(
+    pub fn find_reaped(
         &'static self,
         image: &mut SlotImage,
         find: impl Fn(&mut SlotImage) -> Outcome<()>,
     ) -> Outcome<()> {
         find(image)?;
-        // It comes to rest at once, unless others attach and detach all the time: then any moment's count is right.
+        // One round will do, unless others attach and detach all the time: then the count of any moment is right.
         for _ in 0..20 {
-            if image.nattch == 0 || !self.settle(image)? {
+            if image.nattch == 0 || !self.reap_attachers(image)? {
                 break;
             }
             find(image)?;
@@ -41,12 +42,12 @@ impl Host {
         Ok(())
     }
 
-    /// Gives a segment's file the rights that the table has for it, if whoever changed the table could not, or died
-    /// in between, and this process may.
+    /// Gives a segment's file the rights that the table has for it, if this process may: the one that changed the table was not
+    /// allowed to, or died in between.
     #[cold]
     fn set_overdue_rights(&'static self, image: &SlotImage) -> Outcome<()> {
         let euid = process::euid();
-        // In system scope the table is everybody's word, and none to open a file to others for.
+        // In system scope every user can write the table, so no file is opened to others because of it.
         let trusted = self.namespace.scope() == Scope::User;
         if !trusted || (euid != image.cuid && euid != 0) {
             return Ok(());
@@ -63,9 +64,9 @@ impl Host {
         Ok(())
     }
 
-    /// Makes sure that nobody dead is counted in `image`. Returns whether anything changed meanwhile, so that the slot
-    /// must be read again.
-    pub fn settle(&'static self, image: &SlotImage) -> Outcome<bool> {
+    /// Reaps the dead processes that have `image` attached. Returns whether the segment has changed meanwhile, so that the
+    /// slot must be read again.
+    pub fn reap_attachers(&'static self, image: &SlotImage) -> Outcome<bool> {
         if image.nattch == 0 {
             return Ok(false);
         }
@@ -81,7 +82,7 @@ impl Host {
         loop {
             let mut batch = [0u32; BATCH];
             let Some(count) = self.namespace.attachers(image.slot, alive, &mut batch) else {
-                // Somebody attaches or detaches at this moment. Whoever died before is still found.
+                // Another process attaches or detaches at this moment. Begun anew, the walk finds all that died before it.
                 restarts += 1;
                 if restarts > MANY {
                     break;
@@ -99,7 +100,7 @@ impl Host {
                             session.insert(self.enter_from(blocked.take())?)
                         }
                     };
-                    // Reaped ones leave the list; the living stay in front of those not looked at yet.
+                    // Reaped processes leave the list; the living stay in front of those that are not probed yet.
                     reaped |= self.namespace.reap_if_dead(session.me, cell);
                 } else {
                     alive += 1;
@@ -122,31 +123,30 @@ impl Host {
         if let Some(session) = session {
             session.sweep();
         }
-        // Somebody else may have reaped a dead one, whose cell then got a new process, which is alive.
+        // Another process may have reaped a dead one whose cell then got a new process, which is alive.
         Ok(reaped || self.namespace.table().snapshot(image.slot) != Some(*image))
     }
 
-    /// Before a segment is stamped by this process: drops those attachers whose pids are gone, as far as a few cheap
-    /// looks tell, so that the stamp of their end does not come after this one. Full certainty costs a liveness probe
-    /// each and is not worth it here.
-    pub fn settle_order(&'static self, slot: u32) -> Outcome<()> {
+    /// Before this process stamps a segment: reaps its attachers if the pid of one of the first few is gone, so that the stamp
+    /// of its end does not come after this one. Certainty would cost a liveness probe for each attacher.
+    pub fn reap_lost_attachers(&'static self, slot: u32) -> Outcome<()> {
         if self.has_lost_attachers(slot) {
             if let Some(image) = self.namespace.table().snapshot(slot) {
-                self.settle(&image)?;
+                self.reap_attachers(&image)?;
             }
         }
         Ok(())
     }
 
-    /// Whether a few cheap looks show an attacher whose pid is gone.
+    /// Whether the pid of one of the first few attachers is gone.
     pub fn has_lost_attachers(&self, slot: u32) -> bool {
-        const LOOKS: usize = 8;
+        const FEW: usize = 8;
         let me = self.me().map(|me| me.cell());
         let (nattch, sole_cell) = self.namespace.attached_by(slot);
         if nattch == 0 || me.is_some_and(|me| sole_cell == me + 1) {
             return false;
         }
-        let mut cells = [0u32; LOOKS];
+        let mut cells = [0u32; FEW];
         let count = self.namespace.attachers(slot, 0, &mut cells).unwrap_or(0);
         cells.get(..count).unwrap_or(&[]).iter().any(|&cell| {
             let pid = self.namespace.pid_of(cell).filter(|_| Some(cell) != me);
@@ -154,8 +154,8 @@ impl Host {
         })
     }
 
-    /// Looks at all processes of the namespace and drops what the dead ones had.
-    pub fn settle_all(&'static self) -> Outcome<()> {
+    /// Probes all processes of the namespace and reaps the dead ones.
+    pub fn reap_all(&'static self) -> Outcome<()> {
         let blocked = Blocked::all();
         let me = self.me().map(|me| me.cell());
         let some_dead = self
@@ -173,7 +173,7 @@ impl Host {
         Ok(())
     }
 
-    /// With shm_rmid_forced, drops the segments that nobody has attached and whose creator is gone.
+    /// With shm_rmid_forced, destroys the segments that no process has attached and whose creator is gone.
     #[inline]
     pub fn enforce_forced(&'static self) -> Outcome<()> {
         if self.namespace.is_rmid_forced() {
@@ -185,7 +185,7 @@ impl Host {
 
     #[cold]
     fn drop_orphans(&'static self) -> Outcome<()> {
-        self.settle_all()?;
+        self.reap_all()?;
         let mut blocked = Some(Blocked::all());
         let table = self.namespace.table();
         let mut session: Option<Session> = None;
@@ -231,7 +231,7 @@ impl Host {
         registered || process::is_running(image.cpid)
     }
 
-    /// Looks whether the process of `cell` is certainly gone.
+    /// Whether the process of `cell` is certainly gone.
     fn is_dead(&'static self, cell: u32, session: Option<&Session>) -> bool {
         let _undisturbed = self.undisturbed(session);
         self.namespace.probe(cell).is_dead()
@@ -249,7 +249,7 @@ impl Host {
         self.namespace.resident_bytes(image)
     }
 
-    /// While this lives no other thread forks, in a session or not, so that no child gets what is open meanwhile.
+    /// [`Host::hold_off_forks`] for a thread that may have a session, which does so already.
     #[inline]
     fn undisturbed(&'static self, session: Option<&Session>) -> Option<Guard<'static, Local>> {
         match session {

@@ -1,14 +1,14 @@
 //! How much memory all segments take: SHM_INFO.
 
-use super::host::Host;
 use crate::os::process;
-use crate::storage::books;
+use crate::storage::table::SlotImage;
+use crate::storage::{Namespace, books};
 use crate::sysv;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// What was found out last. A file has to be looked at for each segment that was ever attached, which costs several times
-/// what the kernel's whole call does; so the answer stands until the next tick of the clock, unless the table says that
-/// something else than the contents of a segment has changed.
+/// The last answer. A new one takes a stat of each segment's file that was ever attached, which costs several times what the
+/// kernel's whole call does. So the answer is kept until the next tick of the clock, unless the table says that anything but
+/// the contents of a segment has changed.
 pub struct Known {
     /// Odd while the rest is being changed.
     version: AtomicU32,
@@ -56,15 +56,13 @@ impl Known {
         self.version
             .store(before.wrapping_add(2), Ordering::Release);
     }
-}
 
-impl Host {
-    /// Pages that all segments really take. Needs no lock.
-    pub fn resident_pages(&'static self) -> u64 {
-        let table = self.namespace.table();
+    /// Pages that all segments of `namespace` really take, `bytes_of` each. Needs no lock.
+    pub fn pages(&self, namespace: &Namespace, bytes_of: impl Fn(&SlotImage) -> u64) -> u64 {
+        let table = namespace.table();
         let mut state = 0u64;
         let mut any = false;
-        self.for_each_touched(|slot| {
+        for_each_touched(namespace, |slot| {
             any = true;
             let change = u64::from(slot) << 32 | u64::from(table.version_of(slot));
             state = (state ^ change)
@@ -75,28 +73,28 @@ impl Host {
             return 0;
         }
         let tick = process::coarse_nanos();
-        if let Some(pages) = self.resident.get(state, tick) {
+        if let Some(pages) = self.get(state, tick) {
             return pages;
         }
         let mut pages = 0u64;
-        self.for_each_touched(|slot| {
+        for_each_touched(namespace, |slot| {
             let image = table.image(slot);
             if image.is_live() {
-                pages = pages.saturating_add(self.resident_bytes(&image) / sysv::PAGE_SIZE);
+                pages = pages.saturating_add(bytes_of(&image) / sysv::PAGE_SIZE);
             }
         });
-        self.resident.set(state, tick, pages);
+        self.set(state, tick, pages);
         pages
     }
+}
 
-    fn for_each_touched(&self, mut each: impl FnMut(u32)) {
-        let table = self.namespace.table();
-        let mut at = 0;
-        while let Some(slot) = books::next_taken_slot(table, at) {
-            at = slot + 1;
-            if !table.is_untouched(slot) {
-                each(slot);
-            }
+fn for_each_touched(namespace: &Namespace, mut each: impl FnMut(u32)) {
+    let table = namespace.table();
+    let mut at = 0;
+    while let Some(slot) = books::next_taken_slot(table, at) {
+        at = slot + 1;
+        if !table.is_untouched(slot) {
+            each(slot);
         }
     }
 }

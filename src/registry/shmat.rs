@@ -1,10 +1,11 @@
 //! shmat.
 
 use super::attach_list::Entry;
-use super::caller::Thread;
+use super::credentials::Thread;
 use super::error::{Failure, Outcome};
-use super::host::{Host, Session, host, live_locked};
-use super::segment;
+use super::process::{Host, host, live_locked};
+use super::rules::segment;
+use super::session::Session;
 use crate::os::map::{self, Place};
 use crate::os::process;
 use crate::storage::layout::FLAG_RIGHTS;
@@ -34,10 +35,10 @@ fn permit(request: &AttachRequest, image: &mut SlotImage) -> Outcome<Session> {
     host.enforce_forced()?;
     find(host, request.id, image)?;
     if image.mode & sysv::flags::SHM_DEST != 0 || image.flags & FLAG_RIGHTS != 0 {
-        // Whoever had it attached may be dead, and so is it then.
-        host.settled(image, |image| find(host, request.id, image))?;
+        // The processes that had it attached may be dead; then it is destroyed.
+        host.find_reaped(image, |image| find(host, request.id, image))?;
     }
-    host.settle_order(request.id.slot())?;
+    host.reap_lost_attachers(request.id.slot())?;
     let session = host.enter_blocked(blocked)?;
     sysv::may_attach(&segment(image), request, &Thread)?;
     Ok(session)
@@ -121,8 +122,8 @@ impl Session {
         Ok(start)
     }
 
-    /// Enters one more attach into the table, if the segment is still there: one whose file its last user has unlinked
-    /// at his exit is about to go with him.
+    /// Enters one more attach into the table, if the segment is still there: when the last process that has it attached exits, it
+    /// unlinks the file, and the segment is destroyed with the process.
     fn count_attach(&mut self, image: &SlotImage, stamped: bool) -> Outcome<()> {
         let id = ShmId::from_raw(image.id)?;
         let known = self.local.attaches.record_of(image.slot);
@@ -145,12 +146,12 @@ impl Session {
             let ended = slots::detach(&held, record, 1, None, slots::Last::Claim);
             drop(held);
             if let Some(image) = ended {
-                self.bury(&image);
+                self.unlink_claimed(&image);
             }
         }
     }
 
-    /// Says in the kernel's words why a segment could not be mapped.
+    /// The error for a segment that could not be mapped.
     #[cold]
     #[inline(never)]
     fn why_not_mapped(
@@ -190,7 +191,7 @@ impl Session {
         if let Some(image) = live_locked(&held, id).filter(is_due) {
             slots::destroy_and_claim(&held, &image);
             drop(held);
-            self.bury(&image);
+            self.unlink_claimed(&image);
         }
     }
 }

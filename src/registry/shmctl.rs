@@ -1,9 +1,10 @@
 //! shmctl, a function per command, and the namespace's limits.
 
-use super::caller::Thread;
+use super::credentials::{Thread, is_granted_at_once};
 use super::error::Outcome;
-use super::host::{Session, host, live_locked, words_of};
-use super::{quick, segment};
+use super::process::{Host, host, host_for_fast_path, live_locked};
+use super::rules::{segment, words_of};
+use super::session::Session;
 use crate::os::process;
 use crate::storage::directory::Scope;
 use crate::storage::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
@@ -31,16 +32,17 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
         }
     };
     let mut image = SlotImage::EMPTY;
-    host.settled(&mut image, find)?;
+    host.find_reaped(&mut image, find)?;
     let segment = segment(&image);
     sysv::may_stat(&segment, cmd, &Thread)?;
     Ok(segment)
 }
 
-/// IPC_STAT, SHM_STAT and SHM_STAT_ANY of a segment that nobody else has attached.
+/// IPC_STAT, SHM_STAT and SHM_STAT_ANY without a lock or a system call, of a segment that no other process has
+/// attached. `None`: ask [`stat`].
 #[inline]
 pub fn stat_at_once(shmid: i32, cmd: Command) -> Option<Segment> {
-    let host = quick::usual_host()?;
+    let host = host_for_fast_path()?;
     let id = ShmId::from_raw(shmid).ok()?;
     let image = host.namespace.table().glance(id.slot())?;
     if !is_asked_for(&image, id, cmd) {
@@ -50,7 +52,7 @@ pub fn stat_at_once(shmid: i32, cmd: Command) -> Option<Segment> {
         return None;
     }
     let allowed = sysv::is_for_all(cmd)
-        || quick::is_granted(image.mode, image.uid, image.cuid, sysv::flags::READ);
+        || is_granted_at_once(image.mode, image.uid, image.cuid, sysv::flags::READ);
     (allowed && image.flags & FLAG_RIGHTS == 0).then(|| segment(&image))
 }
 
@@ -78,7 +80,7 @@ fn enter_at(
         }
         Ok(may(image)?)
     };
-    host.settled(&mut image, find)?;
+    host.find_reaped(&mut image, find)?;
     let session = host.enter_blocked(blocked)?;
     let held = session.lock()?;
     let image = live_locked(&held, id).ok_or(sysv::unknown_id(id))?;
@@ -91,7 +93,18 @@ pub fn set(shmid: i32, new: NewPerm) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
     let may = |image: &SlotImage| sysv::may_set(&segment(image), &new, &Thread).map(|_| ());
     let (session, held, image) = enter_at(id, may)?;
-    let new = sysv::may_set(&segment(&image), &new, &Thread)?;
+    change_permissions(&session, &held, &image, &new)
+}
+
+/// Not inlined: the frame of [`set`], which lies below everything that [`enter_at`] calls, is smaller without it.
+#[inline(never)]
+fn change_permissions(
+    session: &Session,
+    held: &Held<'_>,
+    image: &SlotImage,
+    new: &NewPerm,
+) -> Outcome<()> {
+    let new = sysv::may_set(&segment(image), new, &Thread)?;
     let mode = image.mode & !sysv::flags::MODE_BITS | new.mode;
     let changed = SlotImage {
         uid: new.uid,
@@ -99,26 +112,26 @@ pub fn set(shmid: i32, new: NewPerm) -> Outcome<()> {
         mode,
         ctime: process::now_secs(),
         flags: image.flags | FLAG_RIGHTS,
-        ..image
+        ..*image
     };
-    slots::set_permissions(&held, &changed);
-    // Crash here: the flag stays, and whoever looks at the segment next and may do so gives the file its rights.
+    slots::set_permissions(held, &changed);
+    // Crash here: the flag stays, and the next process that reads the segment and may do so gives the file its rights.
     match session.host.namespace.set_segment_file_rights(&changed) {
-        Ok(()) => slots::clear_flags(&held, image.slot, FLAG_RIGHTS),
-        // Whoever may change the segment but not its file, such as an owner who is not the creator, changes the table
-        // alone; the flag is for the creator.
-        Err(obstacle) if is_not_his(&obstacle) && Thread.euid() != image.cuid => {}
-        // Its last user exits, and has unlinked it already: there is no file to have rights.
+        Ok(()) => slots::clear_flags(held, image.slot, FLAG_RIGHTS),
+        // An owner who is not the creator may change the segment but not its file: the table alone is changed, and the
+        // creator's next call finds the flag.
+        Err(obstacle) if is_not_the_callers(&obstacle) && Thread.euid() != image.cuid => {}
+        // The last process that has it attached exits, and has unlinked it already: there is no file to have rights.
         Err(_) if image.flags & FLAG_UNLINKED != 0 => {}
         Err(obstacle) => {
-            slots::set_permissions(&held, &image);
+            slots::set_permissions(held, image);
             return Err(obstacle.into());
         }
     }
     Ok(())
 }
 
-fn is_not_his(obstacle: &Obstacle) -> bool {
+fn is_not_the_callers(obstacle: &Obstacle) -> bool {
     let error = obstacle.os_error();
     error.is_some_and(|error| matches!(error.0, libc::EPERM | libc::EACCES))
 }
@@ -132,13 +145,13 @@ pub fn remove(shmid: i32) -> Outcome<()> {
     if sysv::must_destroy(true, image.nattch.into(), forced) {
         slots::destroy_and_claim(&held, &image);
         drop(held);
-        session.bury(&image);
+        session.unlink_claimed(&image);
     } else if image.mode & SHM_DEST == 0 {
         slots::mark(&held, &image);
         let image = held.table().image(image.slot);
-        // The sticky bit tells whoever must rebuild the table from the files that the key is free. If it cannot be set
-        // now, the flag says so.
-        // Crash here: as in `set`.
+        // When the table must be rebuilt from the files, the sticky bit says that the key is free. If it cannot be set now,
+        // the flag says so.
+        // Crash here: as in `change_permissions`.
         if session.host.namespace.mark_segment_file(&image).is_ok() {
             slots::clear_flags(&held, image.slot, FLAG_RIGHTS);
         }
@@ -205,7 +218,7 @@ pub fn limits() -> Outcome<(Limits, i32)> {
     let host = host()?;
     let _blocked = host.namespace.block()?;
     host.enforce_forced()?;
-    settle_marked(host)?;
+    reap_if_it_matters(host)?;
     let table = host.namespace.table();
     let answer = || {
         let highest = books::highest_live_slot(table).unwrap_or(0);
@@ -222,18 +235,19 @@ pub fn limits() -> Outcome<(Limits, i32)> {
 }
 
 #[inline]
-fn settle_marked(host: &'static super::host::Host) -> Outcome<()> {
-    // Only a marked segment can vanish with a process that died; and somebody must unlink what others could not.
+fn reap_if_it_matters(host: &'static Host) -> Outcome<()> {
+    // Only a marked segment can be destroyed with a process that died; and files wait to be unlinked that other processes
+    // could not unlink.
     let something_is_left = || host.namespace.marked() != 0 || host.namespace.has_dying();
     let is_left = match index::consistently(host.namespace.table(), something_is_left) {
         Some(is_left) => is_left,
         None => {
-            // Whoever counted them anew may have died over it: with the lock comes the repair.
+            // The process that was counting may have died over it: taking the lock repairs that.
             host.repair_if_need_be()?;
             something_is_left()
         }
     };
-    if is_left { host.settle_all() } else { Ok(()) }
+    if is_left { host.reap_all() } else { Ok(()) }
 }
 
 /// What SHM_INFO tells.
@@ -255,10 +269,12 @@ pub struct Usage {
 pub fn usage() -> Outcome<Usage> {
     let host = host()?;
     host.enforce_forced()?;
-    settle_marked(host)?;
+    reap_if_it_matters(host)?;
     let namespace = &host.namespace;
     let table = namespace.table();
-    let rss = host.resident_pages();
+    let rss = host
+        .resident
+        .pages(namespace, |image| host.resident_bytes(image));
     let totals = || Usage {
         used_ids: namespace.segments() as i32,
         shm_tot: namespace.pages(),
@@ -281,7 +297,7 @@ pub fn list(each: &mut dyn FnMut(&Segment, u64, u64)) -> Outcome<()> {
     let host = host()?;
     let _blocked = host.namespace.block()?;
     host.enforce_forced()?;
-    host.settle_all()?;
+    host.reap_all()?;
     let table = host.namespace.table();
     let mut image = SlotImage::EMPTY;
     let mut at = 0;
@@ -310,7 +326,7 @@ pub fn set_limit(name: LimitName, text: &[u8]) -> Outcome<()> {
     let host = host()?;
     let blocked = host.block()?;
     // With shm_rmid_forced a death counts for more; those from before it was set must not.
-    host.settle_all()?;
+    host.reap_all()?;
     let session = host.enter_blocked(blocked)?;
     if !may_set_limits() {
         return Err(Obstacle::System {

@@ -1,7 +1,7 @@
 //! shmdt.
 
 use super::error::{Failure, Outcome};
-use super::host::host_if_open;
+use super::process::host_if_open;
 use crate::os::{map, process};
 use crate::storage::slots;
 use crate::sysv::{Detach, Errno, Reason, Refusal};
@@ -16,7 +16,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
         })
     };
     let host = host_if_open().ok_or_else(nothing)?;
-    // Not worth a cell when there is nothing to detach.
+    // A cell is not taken when there is nothing to detach.
     if !super::attach_list::may_touch(addr, u64::MAX) {
         return Err(nothing());
     }
@@ -25,7 +25,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     let slot = session.slot_attached_at(addr).filter(|_| session.counted);
     if let Some(slot) = slot.filter(|&slot| host.has_lost_attachers(slot)) {
         drop(session);
-        host.settle_order(slot)?;
+        host.reap_lost_attachers(slot)?;
         session = enter()?;
     }
     let mut gone = 0;
@@ -61,7 +61,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
         let ended = slots::detach(&held, record, gone, stamp, slots::Last::Claim);
         drop(held);
         if let Some(image) = ended {
-            session.bury(&image);
+            session.unlink_claimed(&image);
         }
     }
     Ok(())

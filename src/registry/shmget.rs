@@ -1,9 +1,10 @@
 //! shmget.
 
-use super::caller::Thread;
+use super::credentials::{Thread, is_granted_at_once};
 use super::error::{Failure, Outcome, Why};
-use super::host::{Host, Session, host};
-use super::{quick, segment};
+use super::process::{Host, host, host_for_fast_path};
+use super::rules::{cursor_of, cursor_words, segment};
+use super::session::Session;
 use crate::os::process;
 use crate::storage::index::{self, Glance, Lookup};
 use crate::storage::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
@@ -51,7 +52,7 @@ fn open_or_enter(
     asked: &mut Outcome<Option<HugePages>>,
 ) -> Outcome<Way> {
     let host = host()?;
-    // What only looks something up makes no system call, and does not find out whether somebody has cut the table.
+    // What only looks something up makes no system call, and does not find out whether the table's file has been cut.
     let makes = rules::is_no_lookup(key, shmflg);
     let blocked = makes.then(|| host.block()).transpose()?;
     host.enforce_forced()?;
@@ -81,7 +82,9 @@ fn open_or_enter(
     host.enter_blocked(blocked).map(Way::Make)
 }
 
-/// `shmget(2)` of a key that has a segment, or has none and asks for none.
+/// `shmget(2)` without a lock or a system call, of a key that has a segment, or has none and asks for none; and only when
+/// everything is as usual: the namespace is open, no process changes the table at this moment, the caller's uid is known
+/// and decides. `None`: ask [`shmget`], which gives a reason with each refusal.
 #[inline]
 pub fn shmget_at_once(key: i32, size: u64, shmflg: i32) -> Option<Result<i32, Errno>> {
     look_up(key, size, shmflg, u32::MAX, sysv::wanted_bits(shmflg))
@@ -105,14 +108,14 @@ fn look_up(
     places: u32,
     wanted: u32,
 ) -> Option<Result<i32, Errno>> {
-    let host = quick::usual_host()?;
+    let host = host_for_fast_path()?;
     if rules::is_no_lookup(Key(key), shmflg) {
         return None;
     }
     match index::find_at_once(host.namespace.table(), key, places, wanted != 0) {
         Glance::Found(known) if rules::is_too_small(known.segsz, size) => None,
         Glance::Found(known) => match known.owners {
-            Some(whose) if !quick::is_granted(whose.mode, whose.uid, whose.cuid, wanted) => None,
+            Some(whose) if !is_granted_at_once(whose.mode, whose.uid, whose.cuid, wanted) => None,
             _ => Some(Ok(known.id)),
         },
         Glance::Absent => {
@@ -164,9 +167,9 @@ impl Tries {
         host.namespace.reap_all(session.me);
     }
 
-    /// Whether the creation that was refused may be granted now: without what only the dead still held, or when what
-    /// others are making at this moment has come to nothing, or turns out to have the key. A second is waited for that at
-    /// most, for a maker may be stopped.
+    /// Whether the creation that was refused may succeed now: the dead have been reaped, or a creation of another process has
+    /// ended, which may have failed or may have the key. Waits for that for a second at most, because that process may be
+    /// stopped.
     fn may_help(&mut self, host: &Host, session: &Session, failure: &Failure) -> bool {
         const MOST_NAPS: u32 = 1000;
         const NAP_NANOS: u32 = 1_000_000;
@@ -211,7 +214,7 @@ fn attempt(
     }
     host.namespace.ensure_slot(&held, index)?;
     if held.table().image(index).state != SlotState::Free as u32 {
-        // The books say that the slot is free, and it is not: they have been damaged.
+        // The map of free slots says that the slot is free, and it is not: the table has been damaged.
         recover::rebuild(&held);
         tries.repairs += 1;
         if tries.repairs < 3 {
@@ -226,7 +229,7 @@ fn attempt(
     slots::reserve(&held, &new, after);
     let image = held.table().image(index);
     drop(held);
-    // Crash here: the cell's `work` names the slot; whoever reaps the cell unlinks what there is of the file.
+    // Crash here: the cell's `work` names the slot; the process that reaps the cell unlinks what there is of the file.
     let promise = wish.shmflg & flags::SHM_NORESERVE == 0;
     let made = host.namespace.make_segment_file(&image, promise);
     let held = session.lock()?;
@@ -314,11 +317,7 @@ fn plan(
 ) -> Outcome<(NewSegment, Cursor, Cursor)> {
     let shmflg = wish.shmflg;
     let before = slots::cursor(held);
-    let cursor = IdCursor {
-        next: before.next,
-        last: before.last,
-        seq: before.seq,
-    };
+    let cursor = cursor_of(before);
     // Slots whose file is being made or unlinked at this moment are not free either; alone with itself, a process
     // finds as many as there are segments.
     let allocated = cursor.allocate(host.namespace.taken(), |from, to| {
@@ -328,7 +327,7 @@ fn plan(
         errno: Errno::Enospc,
         reason: Reason::NoFreeId,
     })?;
-    let after = super::cursor_words(cursor);
+    let after = cursor_words(cursor);
     let mut bits = 0;
     if let Some(pages) = huge {
         bits |= pages.size_log2 << FLAG_HUGE_SHIFT;

@@ -8,7 +8,7 @@ const SEQS: u32 = 65535;
 /// No sequence number is below this.
 ///
 /// Divergence: the kernel's begin at 0 and seldom come as far. So an identifier that gets to a program of the other side
-/// names nothing there, instead of somebody else's segment.
+/// names nothing there, instead of another object.
 const LOWEST_SEQ: u32 = 32768;
 
 /// The search for a slot never has fewer slots than this to go round in.

@@ -30,7 +30,7 @@ pub enum Command {
     ShmStat,
     /// Tell what all segments use.
     ShmInfo,
-    /// Tell about the segment in a slot, whoever asks.
+    /// Tell about the segment in a slot, whatever its mode.
     ShmStatAny,
 }
 
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn nobodys_id_is_refused_but_only_to_whoever_may_set() {
+    fn nobodys_id_is_refused_but_only_to_a_caller_who_may_set() {
         let no_uid = NewPerm {
             uid: u32::MAX,
             ..NEW

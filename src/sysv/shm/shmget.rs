@@ -2,8 +2,8 @@
 //!
 //! For a key that names a segment: [`open_existing`]. For one that does not:
 //! [`missing_key`]; then, and for IPC_PRIVATE, the checks of a creation in the order of
-//! this file, [`check_hugetlb`](super::check_hugetlb) behind [`check_shmall`], [`check_shmmni`] last. What the memory itself refuses (`ENOMEM`) comes
-//! between [`check_file_size`] and [`check_shmmni`].
+//! this file, [`check_hugetlb`](super::check_hugetlb) behind [`check_shmall`],
+//! [`check_shmmni`] last. What the memory itself refuses (`ENOMEM`) comes between [`check_file_size`] and [`check_shmmni`].
 
 use super::flags::{IPC_CREAT, IPC_EXCL, MODE_BITS};
 use super::limits::Limits;

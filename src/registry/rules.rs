@@ -1,0 +1,84 @@
+//! What the rules and the table say to each other: the values of `sysv` in the table's words and back.
+
+use crate::storage::slots::Cursor;
+use crate::storage::table::SlotImage;
+use crate::storage::{LimitWords, Rules, Unlinking};
+use crate::sysv::{self, IdCursor, Key, Limits, SLOTS, Segment, ShmId};
+
+const _: () = assert!(SLOTS == crate::storage::layout::SLOTS);
+
+/// What storage must know of the rules.
+pub fn for_storage() -> Rules {
+    Rules {
+        limits: words_of(&Limits::KERNEL_DEFAULTS),
+        fresh_cursor: |seed| cursor_words(IdCursor::fresh(seed)),
+        is_destroyed: sysv::must_destroy,
+        may_unlink: |asked| {
+            let Unlinking {
+                euid,
+                cuid,
+                directory_owner,
+                is_shared,
+            } = *asked;
+            sysv::may_unlink(euid, cuid, directory_owner, is_shared)
+        },
+    }
+}
+
+/// Limits as the table stores them.
+pub fn words_of(limits: &Limits) -> LimitWords {
+    LimitWords {
+        shmmax: limits.shmmax,
+        shmall: limits.shmall,
+        shmmni: limits.shmmni,
+        rmid_forced: u32::from(limits.shm_rmid_forced),
+    }
+}
+
+/// Limits as the rules see them.
+pub fn limits_of(words: &LimitWords) -> Limits {
+    Limits {
+        shmmax: words.shmmax,
+        shmall: words.shmall,
+        shmmni: words.shmmni,
+        shm_rmid_forced: words.rmid_forced != 0,
+    }
+}
+
+/// A slot as the rules see it.
+pub fn segment(image: &SlotImage) -> Segment {
+    Segment {
+        id: ShmId::from_raw(image.id).unwrap_or(ShmId::new(image.slot, 0)),
+        key: Key(image.key),
+        uid: image.uid,
+        gid: image.gid,
+        cuid: image.cuid,
+        cgid: image.cgid,
+        mode: image.mode,
+        segsz: image.segsz,
+        atime: image.atime,
+        dtime: image.dtime,
+        ctime: image.ctime,
+        cpid: image.cpid,
+        lpid: image.lpid,
+        nattch: u64::from(image.nattch),
+    }
+}
+
+/// The cursor of ids as the rules see it.
+pub fn cursor_of(words: Cursor) -> IdCursor {
+    IdCursor {
+        next: words.next,
+        last: words.last,
+        seq: words.seq,
+    }
+}
+
+/// The cursor of ids as the table stores it.
+pub fn cursor_words(cursor: IdCursor) -> Cursor {
+    Cursor {
+        next: cursor.next,
+        last: cursor.last,
+        seq: cursor.seq,
+    }
+}

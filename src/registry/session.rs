@@ -1,0 +1,203 @@
+//! A call that may change something: the signals are blocked, the in-process lock is held, this process is registered.
+
+use super::error::Outcome;
+use super::process::{Host, Local};
+use crate::os::process_lock::{Guard, HeldBy};
+use crate::os::signal_mask::Blocked;
+use crate::os::timed_lock::{Deadline, NAP_NANOS};
+use crate::os::{OsError, process};
+use crate::storage::live::Identity;
+use crate::storage::lock::Held;
+use crate::storage::table::SlotImage;
+use crate::storage::{Obstacle, Stored, slots};
+use crate::sysv::ShmId;
+
+/// A call that may change something: signals blocked, the in-process lock held, this process registered.
+pub struct Session {
+    /// The process that makes the call.
+    pub host: &'static Host,
+    /// Its cell.
+    pub me: Identity,
+    /// Whether it has a cell, and the table can be changed: see [`Host::enter_to_follow`].
+    pub counted: bool,
+    /// What the lock guards.
+    pub local: Guard<'static, Local>,
+    // Dropped last: signals stay blocked until the lock is free.
+    _blocked: Blocked,
+}
+
+/// The in-process lock, taken: with the signals blocked, and the process that keeps the table's lock, if one does.
+pub(super) struct Entered {
+    pub(super) local: Guard<'static, Local>,
+    pub(super) kept: Option<Obstacle>,
+    // Dropped last, as in a session.
+    pub(super) blocked: Blocked,
+}
+
+/// Why the in-process lock cannot be had.
+#[cold]
+fn is_held(by: HeldBy) -> Obstacle {
+    let doing = match by {
+        HeldBy::Oneself => "serve a call that comes out of another one of the same thread",
+        HeldBy::Another => "wait any longer for the call of another thread",
+    };
+    let error = OsError(libc::EBUSY);
+    Obstacle::Call { doing, error }
+}
+
+impl Host {
+    /// Begins a call that may change something.
+    pub fn enter(&'static self) -> Outcome<Session> {
+        let blocked = self.namespace.block()?;
+        self.enter_blocked(blocked)
+    }
+
+    /// Blocks the signals for a call that reads the table before it changes something. On return no other process holds the
+    /// table's lock, so that reading does not have to wait for it with the signals blocked.
+    #[inline]
+    pub fn block(&'static self) -> Outcome<Blocked> {
+        let blocked = self.namespace.block()?;
+        if self.namespace.is_unlocked() {
+            return Ok(blocked);
+        }
+        let Entered { blocked, kept, .. } = self.take_locks_patiently(blocked)?;
+        match kept {
+            None => Ok(blocked),
+            Some(kept) => Err(kept.into()),
+        }
+    }
+
+    /// [`Host::enter`] from a function that has blocked the signals: they are let through while a lock is waited for.
+    pub fn enter_from(&'static self, blocked: Option<Blocked>) -> Outcome<Session> {
+        drop(blocked);
+        self.enter()
+    }
+
+    /// [`Host::enter`] for a call that has blocked the signals already ([`Host::block`]).
+    pub fn enter_blocked(&'static self, blocked: Blocked) -> Outcome<Session> {
+        let mut entered = self.take_locks(blocked)?;
+        if let Some(kept) = entered.kept {
+            return Err(kept.into());
+        }
+        let me = self.begin(&mut entered.local)?;
+        Ok(self.session(entered, Some(me)))
+    }
+
+    /// Like [`Host::enter`], for shmdt: succeeds even if no cell is free. A child of a raw clone may have attaches and no cell;
+    /// it is counted nowhere, so only its attach list changes.
+    pub fn enter_to_detach(&'static self) -> Outcome<Session> {
+        let blocked = self.namespace.block()?;
+        let mut entered = self.take_locks(blocked)?;
+        if let Some(kept) = entered.kept {
+            return Err(kept.into());
+        }
+        let me = self.begin(&mut entered.local).ok();
+        Ok(self.session(entered, me))
+    }
+
+    /// Like [`Host::enter_to_detach`], for calls that change mappings and cannot be refused: succeeds also while another process
+    /// keeps the table's lock. A later call enters into the table what is missing there.
+    pub fn enter_to_follow(&'static self) -> Outcome<Session> {
+        let blocked = self.namespace.block()?;
+        let mut entered = self.take_locks(blocked)?;
+        let me = match entered.kept {
+            Some(_) => {
+                self.namespace.note_unfinished();
+                None
+            }
+            None => self.begin(&mut entered.local).ok(),
+        };
+        Ok(self.session(entered, me))
+    }
+
+    fn session(&'static self, entered: Entered, me: Option<Identity>) -> Session {
+        Session {
+            host: self,
+            me: me.unwrap_or(Identity::from_packed(0)),
+            counted: me.is_some(),
+            local: entered.local,
+            _blocked: entered.blocked,
+        }
+    }
+
+    /// Takes the in-process lock while no other process holds the table's. Between two tries nothing is held and signals are let
+    /// through, so that a process that is stopped with a lock held does not keep others from ending.
+    #[inline]
+    pub(super) fn take_locks(&'static self, blocked: Blocked) -> Outcome<Entered> {
+        if let Ok(local) = self.local.lock_soon() {
+            if self.namespace.keeper(self.me()).is_none() {
+                return Ok(Entered {
+                    local,
+                    kept: None,
+                    blocked,
+                });
+            }
+        }
+        self.take_locks_patiently(blocked)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_locks_patiently(&'static self, mut blocked: Blocked) -> Outcome<Entered> {
+        let deadline = Deadline::of_a_call();
+        // A process that shares memory and thread pointer (`clone` with `CLONE_VM` alone) cannot be told from this thread; it
+        // releases the lock soon.
+        let of_oneself = Deadline::in_a_second();
+        loop {
+            let is_over = deadline.has_passed();
+            match self.local.lock_soon() {
+                Ok(local) => {
+                    let kept = self.namespace.keeper(self.me());
+                    if kept.is_none() || is_over {
+                        return Ok(Entered {
+                            local,
+                            kept,
+                            blocked,
+                        });
+                    }
+                }
+                Err(by) if is_over || (by == HeldBy::Oneself && of_oneself.has_passed()) => {
+                    return Err(is_held(by).into());
+                }
+                Err(_) => {}
+            }
+            // Signals that are pending are handled here.
+            drop(blocked);
+            process::nap(NAP_NANOS);
+            blocked = self.namespace.block()?;
+        }
+    }
+
+    /// Takes the table's lock once, and with it what is to be repaired after a death.
+    #[cold]
+    #[inline(never)]
+    pub fn repair_if_need_be(&'static self) -> Outcome<()> {
+        let session = self.enter()?;
+        session.lock()?;
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Takes the in-table lock.
+    pub fn lock(&self) -> Stored<Held<'static>> {
+        self.host.namespace.lock(self.me)
+    }
+
+    /// The record that counts this process's attaches of segment `id`. The attach list may still
+    /// have the parent's record, or an earlier child's, in a child that found no room for its own.
+    pub fn record_of(&self, held: &Held<'_>, id: ShmId) -> Option<u32> {
+        let record = self.local.attaches.record_of(id.slot())?;
+        (self.counted && slots::counts_for(held, record, self.me, id.raw())).then_some(record)
+    }
+
+    /// Unlinks the files of segments that are destroyed.
+    pub fn sweep(&self) {
+        self.host.namespace.sweep(self.me);
+    }
+
+    /// Unlinks the file of a segment that this process has destroyed, and frees its slot.
+    pub fn unlink_claimed(&self, image: &SlotImage) {
+        self.host.namespace.unlink_claimed(self.me, image);
+    }
+}
