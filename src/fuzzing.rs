@@ -3,7 +3,7 @@
 use crate::os::huge::{Mount, parse_mount};
 use crate::os::path::Path;
 use crate::os::{dir, seccomp};
-use crate::storage::directory::{Scope, parse_scope};
+use crate::storage::runtime_dir::{Scope, parse_scope};
 
 /// A line of `/proc/self/mountinfo`: the log2 of the page size, where it is, whether it is read-only.
 pub fn mount(line: &[u8]) -> Option<(u32, Path, bool)> {

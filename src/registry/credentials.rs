@@ -5,7 +5,7 @@ use super::rules;
 use crate::os::signal_mask::Blocked;
 use crate::os::{credentials, process};
 use crate::storage::Namespace;
-use crate::storage::directory::{Place, Scope};
+use crate::storage::runtime_dir::{Place, Scope};
 use crate::sysv::{self, Caller, Capability};
 
 /// The calling thread. Every question but the first is a system call; the rules ask only what they need.
@@ -47,7 +47,7 @@ pub fn is_granted_at_once(mode: u32, uid: u32, cuid: u32, wanted: u32) -> bool {
 /// may do in the table afterwards the rules say; what it may do with files, the directory.
 pub fn before_change() {
     let Some(host) = host_if_open() else { return };
-    if host.me().is_some() || host.namespace.scope() == Scope::System {
+    if host.me().is_some() || host.namespace.directory().scope() == Scope::System {
         return;
     }
     // The child of a vfork, whose memory is its parent's: the cell would be the parent's.

@@ -9,7 +9,7 @@
 //! | anything, in shmdt | `EINVAL` |
 
 use crate::os::{OsError, map};
-use crate::storage::Obstacle;
+use crate::storage::StorageError;
 use crate::sysv::{AttachRequest, Errno, Reason, Refusal};
 use core::fmt;
 
@@ -23,7 +23,7 @@ pub enum Why {
     /// A rule of System V shared memory.
     Rule(Reason),
     /// The surroundings: the file system, or what lies in it.
-    Surroundings(Obstacle),
+    Surroundings(StorageError),
 }
 
 impl fmt::Display for Why {
@@ -56,8 +56,8 @@ impl From<Refusal> for Failure {
     }
 }
 
-impl From<Obstacle> for Failure {
-    fn from(obstacle: Obstacle) -> Failure {
+impl From<StorageError> for Failure {
+    fn from(obstacle: StorageError) -> Failure {
         Failure {
             errno: errno_of(&obstacle),
             why: Why::Surroundings(obstacle),
@@ -72,7 +72,7 @@ impl Failure {
     }
 
     /// The directory on a hugetlbfs cannot be used: to a program that is as if there were no huge pages.
-    pub fn of_huge_home(obstacle: Obstacle) -> Failure {
+    pub fn of_huge_home(obstacle: StorageError) -> Failure {
         Failure::from(obstacle).with(Errno::Enomem)
     }
 
@@ -88,7 +88,7 @@ impl Failure {
         request: &AttachRequest,
         len: u64,
         unaligned: bool,
-        obstacle: Obstacle,
+        obstacle: StorageError,
         error: OsError,
     ) -> Failure {
         let addr = request.addr;
@@ -134,42 +134,44 @@ const USER_SPACE_END: u64 = 0x7fff_ffff_f000;
 
 /// The errno that says to a program what the surroundings say to a human. Only such as all of shmget, shmat and
 /// shmctl may return.
-fn errno_of(obstacle: &Obstacle) -> i32 {
+fn errno_of(obstacle: &StorageError) -> i32 {
     match obstacle {
-        Obstacle::WrongKind { .. }
-        | Obstacle::WrongOwner { .. }
-        | Obstacle::WrongMode { .. }
-        | Obstacle::LooseBase { .. }
-        | Obstacle::ForeignWay { .. }
-        | Obstacle::ForeignLink { .. }
-        | Obstacle::NotSearchable { .. }
-        | Obstacle::NotWritable { .. }
-        | Obstacle::NoBase { .. }
-        | Obstacle::NoDefault
-        | Obstacle::NoPlace { .. }
-        | Obstacle::TooLong { .. }
-        | Obstacle::NotRoots { .. }
-        | Obstacle::Unmapped { .. }
-        | Obstacle::OtherUser { .. }
-        | Obstacle::LockedFor { .. }
-        | Obstacle::InTheWay { .. }
-        | Obstacle::HardLinked { .. }
-        | Obstacle::Incoherent { .. }
-        | Obstacle::Missing { .. }
-        | Obstacle::NotInPlace { .. }
-        | Obstacle::OtherVersion { .. }
-        | Obstacle::Damaged { .. }
-        | Obstacle::OtherLength { .. }
-        | Obstacle::OtherCreator { .. }
-        | Obstacle::NotAlone { .. }
-        | Obstacle::BadSetting { .. } => Errno::Eacces.raw(),
+        StorageError::WrongKind { .. }
+        | StorageError::WrongOwner { .. }
+        | StorageError::WrongMode { .. }
+        | StorageError::LooseBase { .. }
+        | StorageError::ForeignWay { .. }
+        | StorageError::ForeignLink { .. }
+        | StorageError::NotSearchable { .. }
+        | StorageError::NotWritable { .. }
+        | StorageError::NoBase { .. }
+        | StorageError::NoDefault
+        | StorageError::NoPlace { .. }
+        | StorageError::TooLong { .. }
+        | StorageError::NotRoots { .. }
+        | StorageError::Unmapped { .. }
+        | StorageError::OtherUser { .. }
+        | StorageError::LockedFor { .. }
+        | StorageError::InTheWay { .. }
+        | StorageError::HardLinked { .. }
+        | StorageError::Incoherent { .. }
+        | StorageError::Missing { .. }
+        | StorageError::NotInPlace { .. }
+        | StorageError::OtherVersion { .. }
+        | StorageError::Damaged { .. }
+        | StorageError::OtherLength { .. }
+        | StorageError::OtherCreator { .. }
+        | StorageError::NotAlone { .. }
+        | StorageError::BadSetting { .. } => Errno::Eacces.raw(),
         // As of a segment that was removed: shmat alone finds out.
-        Obstacle::FileGone { .. } => Errno::Eidrm.raw(),
+        StorageError::FileGone { .. } => Errno::Eidrm.raw(),
         // For the moment: the same call may succeed later.
-        Obstacle::NoRoom { .. } | Obstacle::TableFull { .. } | Obstacle::Kept { .. } => {
-            Errno::Enomem.raw()
+        StorageError::NoRoom { .. }
+        | StorageError::TableFull { .. }
+        | StorageError::Kept { .. } => Errno::Enomem.raw(),
+        StorageError::System { error, .. } | StorageError::Call { error, .. } => {
+            errno_of_os(*error)
         }
-        Obstacle::System { error, .. } | Obstacle::Call { error, .. } => errno_of_os(*error),
     }
 }
 

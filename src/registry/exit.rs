@@ -4,8 +4,8 @@ use super::error::Outcome;
 use super::process::{Host, host_if_open, live_locked};
 use crate::os::process;
 use crate::os::timed_lock::WithinASecond;
-use crate::storage::layout::FLAG_UNLINKED;
-use crate::storage::slots;
+use crate::storage::table::layout::FLAG_UNLINKED;
+use crate::storage::table::{attach_record, slot_life};
 use crate::sysv::{self, flags::SHM_DEST};
 
 /// At exit: stamps each attached segment with this time and this pid, as its last use, so that the stamp does not depend on
@@ -38,10 +38,10 @@ fn announce(host: &'static Host) -> Outcome<()> {
         let Some(image) = live_locked(&held, id) else {
             continue;
         };
-        if !slots::counts_for(&held, record, me, id.raw()) {
+        if !attach_record::counts_for(&held, record, me, id.raw()) {
             continue;
         }
-        slots::announce_end(&held, id.slot(), record, host.local.pid(), now);
+        attach_record::announce_end(&held, id.slot(), record, host.local.pid(), now);
         let others = u64::from(image.sole_cell != me.cell() + 1);
         let goes = sysv::must_destroy(
             image.mode & SHM_DEST != 0,
@@ -53,11 +53,11 @@ fn announce(host: &'static Host) -> Outcome<()> {
         }
         // Noted under the lock that has shown this process to be the only one that has it attached: from now on no shmat
         // succeeds.
-        slots::set_flags(&held, id.slot(), FLAG_UNLINKED);
+        slot_life::set_flags(&held, id.slot(), FLAG_UNLINKED);
         drop(held);
         // Crash here: the segment goes with this process, and the file then, if it is still there.
-        if host.namespace.unlink_segment_file(&image).is_err() {
-            slots::clear_flags(&session.lock()?, id.slot(), FLAG_UNLINKED);
+        if host.namespace.files().unlink(&image).is_err() {
+            slot_life::clear_flags(&session.lock()?, id.slot(), FLAG_UNLINKED);
         }
     }
     Ok(())

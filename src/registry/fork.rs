@@ -6,7 +6,7 @@
 //! ```text
 //!   prepare (parent)   nothing in a process of one thread with nothing attached. Else takes the in-process lock and keeps it;
 //!                      prepares a cell for the child and locks its liveness file; counts in it what the child inherits
-//!   child              makes the cell its own (`storage/prepared.rs`); the in-process lock was wiped, so it is free
+//!   child              makes the cell its own (`storage/process/fork_cell.rs`); the in-process lock was wiped, so it is free
 //!   parent             ends its hold on the child's liveness lock, of which it has a mapping, too; releases the in-process
 //!                      lock. If the fork failed, takes back what was prepared
 //! ```
@@ -36,9 +36,9 @@ use crate::os::atfork::Handlers;
 use crate::os::signal_mask;
 use crate::os::timed_lock::WithinASecond;
 use crate::os::{atfork, errno, process, threads};
-use crate::storage::live::Identity;
-use crate::storage::prepared::Prepared;
-use crate::storage::slots;
+use crate::storage::process::Prepared;
+use crate::storage::table::Identity;
+use crate::storage::table::{attach_record, slot_life};
 
 /// For `pthread_atfork`.
 pub struct Forks;
@@ -192,7 +192,7 @@ impl Host {
             if failed || local.fork_errno.is_some() {
                 errno::set(local.fork_errno.unwrap_or(0));
             }
-            self.namespace.parent_lets_go(&plan);
+            self.namespace.processes().parent_lets_go(&plan);
             if let Some(me) = self.me().filter(|_| failed) {
                 self.undo_failed(me, &plan, &mut local);
             }
@@ -206,7 +206,7 @@ impl Host {
     fn adopt_prepared_cell(&self, local: &mut Local, plan: &Prepared) -> bool {
         // Asked now, as in any process that registers.
         let pid = self.local.pid();
-        let Some(me) = self.namespace.child_adopts(plan, pid) else {
+        let Some(me) = self.namespace.processes().child_adopts(plan, pid) else {
             self.disown_plan(local);
             return false;
         };
@@ -248,7 +248,7 @@ impl Host {
                 .attaches
                 .note_stamp(id.slot(), image.atime, image.lpid);
             // Crash here: a cell that is Forking and whose lock died with this process is undone by the process that reaps it.
-            let _ = slots::attach(&held, id.slot(), child, None, count, stamp);
+            let _ = attach_record::attach(&held, id.slot(), child, None, count, stamp);
         }
         drop(held);
         Some(prepared)
@@ -259,7 +259,9 @@ impl Host {
     #[inline(never)]
     fn undo_failed(&self, me: Identity, plan: &Prepared, local: &mut Local) {
         let cell = plan.child().cell();
-        if !self.namespace.is_prepared(plan) || !self.namespace.reap_if_dead(me, cell) {
+        if !self.namespace.processes().is_prepared(plan)
+            || !self.namespace.processes().reap_if_dead(me, cell)
+        {
             return;
         }
         let pid = self.local.pid();
@@ -270,7 +272,7 @@ impl Host {
             let image = live_locked(&held, entry.piece.id).filter(|image| image.lpid == pid);
             let before = local.attaches.noted_stamp(entry.piece.id.slot());
             if let (Some(image), Some((atime, lpid))) = (image, before) {
-                slots::stamp(&held, image.slot, Some(atime), None, lpid);
+                slot_life::stamp(&held, image.slot, Some(atime), None, lpid);
             }
         }
         drop(held);

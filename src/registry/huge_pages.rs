@@ -5,7 +5,7 @@ use super::error::{Failure, Outcome};
 use super::process::Host;
 use crate::os::signal_mask::Blocked;
 use crate::os::{helper_process, huge};
-use crate::storage::Obstacle;
+use crate::storage::StorageError;
 use crate::sysv::{self, Caller, Errno, HugePages, Reason, flags};
 
 /// Which huge pages a creation with these flags gets, `None` when it did not ask for any: kernel-semantics' D3 and
@@ -33,7 +33,7 @@ fn ask_system(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
     let Some(pages) = sysv::check_hugetlb(shmflg, sizes, in_group, &Thread)? else {
         return Ok(None);
     };
-    match host.namespace.ensure_huge_home(pages.size_log2) {
+    match host.namespace.files().huge().ensure_home(pages.size_log2) {
         Ok(true) => Ok(Some(pages)),
         // Divergence: the kernel has a hugetlbfs of its own for this, which programs cannot use.
         Ok(false) => Err(Errno::Enomem
@@ -54,9 +54,9 @@ pub fn check_free(pages: HugePages, size: u64, shmflg: i32) -> Outcome<()> {
 }
 
 /// Why the file of a new segment could not be made.
-pub fn why_not_made(size: u64, obstacle: Obstacle) -> Failure {
+pub fn why_not_made(size: u64, obstacle: StorageError) -> Failure {
     match obstacle {
-        Obstacle::Call { .. } => none_free(size),
+        StorageError::Call { .. } => none_free(size),
         _ => obstacle.into(),
     }
 }

@@ -4,9 +4,9 @@
 use super::error::Outcome;
 use super::process::{Host, Local, live_locked};
 use crate::os::{own_stack, process};
-use crate::storage::live::{self, Identity};
-use crate::storage::lock::Held;
-use crate::storage::slots;
+use crate::storage::table::Held;
+use crate::storage::table::Identity;
+use crate::storage::table::attach_record;
 
 impl Host {
     /// The calling process's cell. On return the process is registered, what a child has inherited is known, and what earlier
@@ -20,7 +20,7 @@ impl Host {
         if !self.local.are_words_valid() {
             self.adopt_inherited(me, local)?;
         }
-        if self.namespace.has_unfinished() {
+        if self.namespace.processes().has_unfinished() {
             self.finish(me, local)?;
         }
         Ok(me)
@@ -31,8 +31,8 @@ impl Host {
     #[inline(never)]
     fn finish(&'static self, me: Identity, local: &mut Local) -> Outcome<()> {
         let held = self.namespace.lock(me)?;
-        self.namespace.forget_unfinished(&held);
-        slots::reduce(&held, me, |id| local.attaches.pieces_of(id));
+        self.namespace.processes().forget_unfinished(&held);
+        attach_record::reduce(&held, me, |id| local.attaches.pieces_of(id));
         learn_records(&held, me, local);
         count_missing(&held, me, local, None);
         drop(held);
@@ -84,7 +84,7 @@ impl Host {
     /// Takes a cell for this process, and counts there what it has attached: a child of a raw clone, for which no fork handler
     /// ran, has inherited attaches.
     fn register(&'static self, local: &mut Local) -> Outcome<Identity> {
-        let me = self.namespace.register()?;
+        let me = self.namespace.processes().register()?;
         self.local.set_identity(me.packed());
         // Asked now, because a filter that the program installs later may forbid it.
         self.local.pid();
@@ -105,7 +105,7 @@ impl Host {
 
 /// Looks up which records of the table count this process's attaches.
 fn learn_records(held: &Held<'_>, me: Identity, local: &mut Local) {
-    live::for_each_record(held, me, |slot, record| {
+    attach_record::for_each_record(held, me, |slot, record| {
         local.attaches.set_record(slot, record);
     });
 }
@@ -117,10 +117,12 @@ fn count_missing(held: &Held<'_>, me: Identity, local: &mut Local, stamp: Option
             continue;
         };
         let known = local.attaches.record_of(id.slot());
-        let counted = known.map_or(0, |record| slots::counted_by(held, record, me, id.raw()));
+        let counted = known.map_or(0, |record| {
+            attach_record::counted_by(held, record, me, id.raw())
+        });
         let missing = local.attaches.pieces_of(id.raw()).saturating_sub(counted);
         if missing > 0 && live_locked(held, id).is_some() {
-            if let Ok(record) = slots::attach(held, id.slot(), me, known, missing, stamp) {
+            if let Ok(record) = attach_record::attach(held, id.slot(), me, known, missing, stamp) {
                 local.attaches.set_record(id.slot(), record);
             }
         }

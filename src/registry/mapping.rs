@@ -7,7 +7,7 @@ use super::attach_list::{self, Entry};
 use super::process::{host_if_open, live_locked};
 use super::session::Session;
 use crate::os::{errno, map, process};
-use crate::storage::{files, slots};
+use crate::storage::table::{attach_record, slot_life};
 use crate::sysv::{
     Cut, Join, Mremap, MremapKind, PAGE_SIZE, Piece, ShmId, cut, join, moved, page_align,
 };
@@ -214,7 +214,7 @@ impl Session {
             .find(|entry| entry.piece.start <= addr && addr < entry.piece.end());
         let slot = entry.map(|entry| entry.piece.id.slot());
         slot.and_then(|slot| self.host.namespace.table().snapshot(slot))
-            .and_then(|image| files::huge_page_log2(&image))
+            .and_then(|image| image.huge_page_log2())
             .map_or(PAGE_SIZE, |log2| 1 << log2)
     }
 
@@ -319,7 +319,7 @@ impl Session {
             return;
         }
         if let Some(pid) = pid {
-            slots::stamp(
+            slot_life::stamp(
                 &held,
                 id.slot(),
                 change.attached.then_some(now),
@@ -329,10 +329,10 @@ impl Session {
         }
         if change.pieces > 0 {
             let more = change.pieces.unsigned_abs();
-            let _ = slots::attach(&held, id.slot(), self.me, Some(record), more, None);
+            let _ = attach_record::attach(&held, id.slot(), self.me, Some(record), more, None);
         } else if change.pieces < 0 {
             let fewer = change.pieces.unsigned_abs();
-            let ended = slots::detach(&held, record, fewer, None, slots::Last::Claim);
+            let ended = attach_record::detach(&held, record, fewer, None, slot_life::Last::Claim);
             drop(held);
             if let Some(image) = ended {
                 self.unlink_claimed(&image);

@@ -9,11 +9,11 @@ use crate::os::signal_mask::{Blocked, Mask};
 use crate::os::timed_lock::TimedLock;
 use crate::os::wipe_on_fork::Wiped;
 use crate::os::{OsError, credentials, own_stack, pages, threads};
-use crate::storage::live::Identity;
-use crate::storage::lock::Held;
-use crate::storage::prepared::Prepared;
+use crate::storage::process::Prepared;
+use crate::storage::table::Held;
+use crate::storage::table::Identity;
 use crate::storage::table::SlotImage;
-use crate::storage::{Namespace, Obstacle};
+use crate::storage::{Namespace, StorageError};
 use crate::sysv::{Limits, ShmId};
 use once_cell::race::OnceRef;
 /// What the library knows in this process.
@@ -101,7 +101,7 @@ fn open() -> Outcome<&'static Host> {
 }
 
 fn open_undisturbed() -> Outcome<&'static Host> {
-    let call = |doing| move |error: OsError| Obstacle::Call { doing, error };
+    let call = |doing| move |error: OsError| StorageError::Call { doing, error };
     let namespace = Namespace::open(&rules::for_storage())?;
     let local = ProcessLock::new(WIPED_WORDS, Local::new)
         .map_err(call("set memory aside that children find empty"))?;
@@ -173,7 +173,7 @@ impl Host {
     fn read_locked(&'static self, slot: u32, image: &mut SlotImage) -> Outcome<()> {
         let session = self.enter()?;
         let held = session.lock()?;
-        held.table().image_into(slot, image);
+        *image = held.table().image(slot);
         Ok(())
     }
 }

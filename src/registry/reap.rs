@@ -9,10 +9,10 @@ use super::session::Session;
 use crate::os::process;
 use crate::os::process_lock::Guard;
 use crate::os::signal_mask::Blocked;
-use crate::storage::directory::Scope;
-use crate::storage::layout::{self, CellState, FLAG_RIGHTS};
+use crate::storage::runtime_dir::Scope;
 use crate::storage::table::SlotImage;
-use crate::storage::{books, files, recover, slots};
+use crate::storage::table::layout::{self, CellState, FLAG_RIGHTS};
+use crate::storage::table::{derived, rebuild, slot_life};
 use crate::sysv;
 
 /// How many processes are probed between two walks along a segment's list.
@@ -48,18 +48,15 @@ impl Host {
     fn set_overdue_rights(&'static self, image: &SlotImage) -> Outcome<()> {
         let euid = process::euid();
         // In system scope every user can write the table, so no file is opened to others because of it.
-        let trusted = self.namespace.scope() == Scope::User;
+        let trusted = self.namespace.directory().scope() == Scope::User;
         if !trusted || (euid != image.cuid && euid != 0) {
             return Ok(());
         }
         let session = self.enter()?;
         let held = session.lock()?;
         let now = held.table().image(image.slot);
-        if now.id == image.id
-            && now.is_live()
-            && self.namespace.set_segment_file_rights(&now).is_ok()
-        {
-            slots::clear_flags(&held, image.slot, FLAG_RIGHTS);
+        if now.id == image.id && now.is_live() && self.namespace.files().set_rights(&now).is_ok() {
+            slot_life::clear_flags(&held, image.slot, FLAG_RIGHTS);
         }
         Ok(())
     }
@@ -81,7 +78,11 @@ impl Host {
         let mut restarts = 0;
         loop {
             let mut batch = [0u32; BATCH];
-            let Some(count) = self.namespace.attachers(image.slot, alive, &mut batch) else {
+            let Some(count) = self
+                .namespace
+                .table()
+                .attachers(image.slot, alive, &mut batch)
+            else {
                 // Another process attaches or detaches at this moment. Begun anew, the walk finds all that died before it.
                 restarts += 1;
                 if restarts > MANY {
@@ -101,7 +102,7 @@ impl Host {
                         }
                     };
                     // Reaped processes leave the list; the living stay in front of those that are not probed yet.
-                    reaped |= self.namespace.reap_if_dead(session.me, cell);
+                    reaped |= self.namespace.processes().reap_if_dead(session.me, cell);
                 } else {
                     alive += 1;
                 }
@@ -115,7 +116,7 @@ impl Host {
                     Some(session) => session,
                     None => session.insert(self.enter_from(blocked.take())?),
                 };
-                recover::rebuild(&session.lock()?);
+                rebuild::rebuild(&session.lock()?);
                 reaped = true;
                 break;
             }
@@ -142,14 +143,22 @@ impl Host {
     pub fn has_lost_attachers(&self, slot: u32) -> bool {
         const FEW: usize = 8;
         let me = self.me().map(|me| me.cell());
-        let (nattch, sole_cell) = self.namespace.attached_by(slot);
+        let (nattch, sole_cell) = self.namespace.table().attached_by(slot);
         if nattch == 0 || me.is_some_and(|me| sole_cell == me + 1) {
             return false;
         }
         let mut cells = [0u32; FEW];
-        let count = self.namespace.attachers(slot, 0, &mut cells).unwrap_or(0);
+        let count = self
+            .namespace
+            .table()
+            .attachers(slot, 0, &mut cells)
+            .unwrap_or(0);
         cells.get(..count).unwrap_or(&[]).iter().any(|&cell| {
-            let pid = self.namespace.pid_of(cell).filter(|_| Some(cell) != me);
+            let pid = self
+                .namespace
+                .table()
+                .pid_of(cell)
+                .filter(|_| Some(cell) != me);
             pid.is_some_and(|pid| !process::exists(pid))
         })
     }
@@ -160,6 +169,7 @@ impl Host {
         let me = self.me().map(|me| me.cell());
         let some_dead = self
             .namespace
+            .table()
             .cells_in_use()
             .any(|cell| Some(cell) != me && self.is_dead(cell, None));
         if some_dead || self.namespace.has_dying() {
@@ -190,7 +200,7 @@ impl Host {
         let table = self.namespace.table();
         let mut session: Option<Session> = None;
         let mut at = 0;
-        while let Some(slot) = books::next_taken_slot(table, at) {
+        while let Some(slot) = derived::next_taken_slot(table, at) {
             at = slot + 1;
             let Some(image) = table.snapshot(slot) else {
                 continue;
@@ -210,7 +220,7 @@ impl Host {
             };
             let held = session.lock()?;
             if held.table().image(slot) == image {
-                slots::destroy(&held, slot);
+                slot_life::destroy(&held, slot);
             }
         }
         if let Some(session) = session {
@@ -221,7 +231,7 @@ impl Host {
 
     fn creator_is_alive(&'static self, image: &SlotImage, session: Option<&Session>) -> bool {
         let registered = image.creator_cell.checked_sub(1).is_some_and(|cell| {
-            let (state, generation) = self.namespace.cell_state(cell);
+            let (state, generation) = self.namespace.table().cell_state(cell);
             state != CellState::Free as u32
                 && generation == image.creator_gen
                 && !self.is_dead(cell, session)
@@ -234,13 +244,13 @@ impl Host {
     /// Whether the process of `cell` is certainly gone.
     fn is_dead(&'static self, cell: u32, session: Option<&Session>) -> bool {
         let _undisturbed = self.undisturbed(session);
-        self.namespace.probe(cell).is_dead()
+        self.namespace.processes().probe(cell).is_dead()
     }
 
     /// Memory that a segment really takes, in bytes.
     #[inline]
     pub fn resident_bytes(&'static self, image: &SlotImage) -> u64 {
-        if files::huge_page_log2(image).is_none() {
+        if image.huge_page_log2().is_none() {
             return self.namespace.resident_bytes(image);
         }
         // Its file may have to be searched for, by what is mounted.

@@ -1,8 +1,9 @@
 //! How much memory all segments take: SHM_INFO.
 
 use crate::os::process;
+use crate::storage::Namespace;
 use crate::storage::table::SlotImage;
-use crate::storage::{Namespace, books};
+use crate::storage::table::derived;
 use crate::sysv;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -91,7 +92,7 @@ impl Known {
 fn for_each_touched(namespace: &Namespace, mut each: impl FnMut(u32)) {
     let table = namespace.table();
     let mut at = 0;
-    while let Some(slot) = books::next_taken_slot(table, at) {
+    while let Some(slot) = derived::next_taken_slot(table, at) {
         at = slot + 1;
         if !table.is_untouched(slot) {
             each(slot);

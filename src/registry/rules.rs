@@ -1,11 +1,11 @@
 //! What the rules and the table say to each other: the values of `sysv` in the table's words and back.
 
-use crate::storage::slots::Cursor;
 use crate::storage::table::SlotImage;
+use crate::storage::table::slot_life::Cursor;
 use crate::storage::{LimitWords, Rules, Unlinking};
 use crate::sysv::{self, IdCursor, Key, Limits, SLOTS, Segment, ShmId};
 
-const _: () = assert!(SLOTS == crate::storage::layout::SLOTS);
+const _: () = assert!(SLOTS == crate::storage::table::layout::SLOTS);
 
 /// What storage must know of the rules.
 pub fn for_storage() -> Rules {

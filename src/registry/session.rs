@@ -6,10 +6,11 @@ use crate::os::process_lock::{Guard, HeldBy};
 use crate::os::signal_mask::Blocked;
 use crate::os::timed_lock::{Deadline, NAP_NANOS};
 use crate::os::{OsError, process};
-use crate::storage::live::Identity;
-use crate::storage::lock::Held;
+use crate::storage::table::Held;
+use crate::storage::table::Identity;
 use crate::storage::table::SlotImage;
-use crate::storage::{Obstacle, Stored, slots};
+use crate::storage::table::attach_record;
+use crate::storage::{StorageError, Stored};
 use crate::sysv::ShmId;
 
 /// A call that may change something: signals blocked, the in-process lock held, this process registered.
@@ -29,20 +30,20 @@ pub struct Session {
 /// The in-process lock, taken: with the signals blocked, and the process that keeps the table's lock, if one does.
 pub(super) struct Entered {
     pub(super) local: Guard<'static, Local>,
-    pub(super) kept: Option<Obstacle>,
+    pub(super) kept: Option<StorageError>,
     // Dropped last, as in a session.
     pub(super) blocked: Blocked,
 }
 
 /// Why the in-process lock cannot be had.
 #[cold]
-fn is_held(by: HeldBy) -> Obstacle {
+fn is_held(by: HeldBy) -> StorageError {
     let doing = match by {
         HeldBy::Oneself => "serve a call that comes out of another one of the same thread",
         HeldBy::Another => "wait any longer for the call of another thread",
     };
     let error = OsError(libc::EBUSY);
-    Obstacle::Call { doing, error }
+    StorageError::Call { doing, error }
 }
 
 impl Host {
@@ -102,7 +103,7 @@ impl Host {
         let mut entered = self.take_locks(blocked)?;
         let me = match entered.kept {
             Some(_) => {
-                self.namespace.note_unfinished();
+                self.namespace.processes().note_unfinished();
                 None
             }
             None => self.begin(&mut entered.local).ok(),
@@ -125,7 +126,7 @@ impl Host {
     #[inline]
     pub(super) fn take_locks(&'static self, blocked: Blocked) -> Outcome<Entered> {
         if let Ok(local) = self.local.lock_soon() {
-            if self.namespace.keeper(self.me()).is_none() {
+            if self.namespace.processes().keeper(self.me()).is_none() {
                 return Ok(Entered {
                     local,
                     kept: None,
@@ -147,7 +148,7 @@ impl Host {
             let is_over = deadline.has_passed();
             match self.local.lock_soon() {
                 Ok(local) => {
-                    let kept = self.namespace.keeper(self.me());
+                    let kept = self.namespace.processes().keeper(self.me());
                     if kept.is_none() || is_over {
                         return Ok(Entered {
                             local,
@@ -188,7 +189,8 @@ impl Session {
     /// have the parent's record, or an earlier child's, in a child that found no room for its own.
     pub fn record_of(&self, held: &Held<'_>, id: ShmId) -> Option<u32> {
         let record = self.local.attaches.record_of(id.slot())?;
-        (self.counted && slots::counts_for(held, record, self.me, id.raw())).then_some(record)
+        (self.counted && attach_record::counts_for(held, record, self.me, id.raw()))
+            .then_some(record)
     }
 
     /// Unlinks the files of segments that are destroyed.

@@ -8,9 +8,10 @@ use super::rules::segment;
 use super::session::Session;
 use crate::os::map::{self, Place};
 use crate::os::process;
-use crate::storage::layout::FLAG_RIGHTS;
+use crate::storage::StorageError;
 use crate::storage::table::SlotImage;
-use crate::storage::{Obstacle, files, slots};
+use crate::storage::table::layout::FLAG_RIGHTS;
+use crate::storage::table::{attach_record, slot_life};
 use crate::sysv::{self, AttachRequest, Errno, Piece, Reason, Refusal, ShmId};
 
 /// `shmat(2)`: attaches a segment and returns its address.
@@ -56,14 +57,14 @@ fn find(host: &'static Host, id: ShmId, image: &mut SlotImage) -> Outcome<()> {
 impl Session {
     fn attach(&mut self, image: &SlotImage, request: &AttachRequest) -> Outcome<u64> {
         let namespace = &self.host.namespace;
-        let len = files::mapped_len(image);
+        let len = image.mapped_len();
         let no_room = || {
             Failure::from(Refusal {
                 errno: Errno::Enomem,
                 reason: Reason::NoRoom { len },
             })
         };
-        let huge = files::huge_page_log2(image);
+        let huge = image.huge_page_log2();
         sysv::check_range(request, if huge.is_some() { len } else { image.segsz })?;
         self.local.attaches.reserve(2).map_err(|_| no_room())?;
         let place = match (request.fixed, request.remap) {
@@ -76,7 +77,9 @@ impl Session {
             self.count_attach(image, false)?;
             // Crash here: a count of a dead process, as any other.
         }
-        let mapped = namespace.map_segment_file(image, place, request.write, request.exec);
+        let mapped = namespace
+            .files()
+            .map(image, place, request.write, request.exec);
         let start = match mapped {
             Ok(start) => start,
             Err(obstacle) => {
@@ -90,7 +93,7 @@ impl Session {
         if request.remap {
             let now = Some(process::now_secs());
             if let Ok(held) = self.lock() {
-                slots::stamp(&held, image.slot, now, None, process::pid());
+                slot_life::stamp(&held, image.slot, now, None, process::pid());
             }
         } else if let Err(failure) = self.count_attach(image, true) {
             let _ = map::unmap_segment(start, len);
@@ -129,10 +132,10 @@ impl Session {
         let known = self.local.attaches.record_of(image.slot);
         let stamp = stamped.then(|| (process::pid(), process::now_secs()));
         let held = self.lock()?;
-        if !slots::has_file(&held, id.slot(), id.raw()) {
+        if !slot_life::has_file(&held, id.slot(), id.raw()) {
             return Err(sysv::removed_meanwhile(id).into());
         }
-        let record = slots::attach(&held, image.slot, self.me, known, 1, stamp)?;
+        let record = attach_record::attach(&held, image.slot, self.me, known, 1, stamp)?;
         drop(held);
         self.local.attaches.set_record(image.slot, record);
         Ok(())
@@ -143,7 +146,7 @@ impl Session {
     fn uncount_attach(&mut self, slot: u32) {
         if let Some(record) = self.local.attaches.record_of(slot) {
             let Ok(held) = self.lock() else { return };
-            let ended = slots::detach(&held, record, 1, None, slots::Last::Claim);
+            let ended = attach_record::detach(&held, record, 1, None, slot_life::Last::Claim);
             drop(held);
             if let Some(image) = ended {
                 self.unlink_claimed(&image);
@@ -159,18 +162,18 @@ impl Session {
         request: &AttachRequest,
         len: u64,
         huge: Option<u32>,
-        obstacle: Obstacle,
+        obstacle: StorageError,
     ) -> Failure {
         let addr = request.addr;
         let Some(error) = obstacle.os_error() else {
             return obstacle.into();
         };
-        if let Obstacle::System { path, .. } = obstacle {
+        if let StorageError::System { path, .. } = obstacle {
             let namespace = &self.host.namespace;
-            let gone = error.0 == libc::ENOENT && namespace.is_reachable();
+            let gone = error.0 == libc::ENOENT && namespace.directory().is_reachable();
             let (slot, id) = (request.id.slot(), request.id.raw());
             return if gone && namespace.end_if_lost(self.me, slot, id) {
-                Obstacle::FileGone { path }.into()
+                StorageError::FileGone { path }.into()
             } else if gone {
                 sysv::removed_meanwhile(request.id).into()
             } else {
@@ -189,7 +192,7 @@ impl Session {
             sysv::must_destroy(marked, image.nattch.into(), forced)
         };
         if let Some(image) = live_locked(&held, id).filter(is_due) {
-            slots::destroy_and_claim(&held, &image);
+            slot_life::destroy_and_claim(&held, &image);
             drop(held);
             self.unlink_claimed(&image);
         }

@@ -6,11 +6,12 @@ use super::process::{Host, host, host_for_fast_path, live_locked};
 use super::rules::{segment, words_of};
 use super::session::Session;
 use crate::os::process;
-use crate::storage::directory::Scope;
-use crate::storage::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
-use crate::storage::lock::Held;
+use crate::storage::StorageError;
+use crate::storage::runtime_dir::Scope;
+use crate::storage::table::Held;
 use crate::storage::table::SlotImage;
-use crate::storage::{Obstacle, books, files, index, slots};
+use crate::storage::table::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
+use crate::storage::table::{derived, slot_life};
 use crate::sysv::flags::{SHM_DEST, SHM_LOCKED};
 use crate::sysv::{
     self, Caller, Command, LimitName, Limits, LockBudget, NewPerm, Ruling, Segment, ShmId,
@@ -44,7 +45,7 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
 pub fn stat_at_once(shmid: i32, cmd: Command) -> Option<Segment> {
     let host = host_for_fast_path()?;
     let id = ShmId::from_raw(shmid).ok()?;
-    let image = host.namespace.table().glance(id.slot())?;
+    let image = host.namespace.table().snapshot(id.slot())?;
     if !is_asked_for(&image, id, cmd) {
         return None;
     }
@@ -114,24 +115,24 @@ fn change_permissions(
         flags: image.flags | FLAG_RIGHTS,
         ..*image
     };
-    slots::set_permissions(held, &changed);
+    slot_life::set_permissions(held, &changed);
     // Crash here: the flag stays, and the next process that reads the segment and may do so gives the file its rights.
-    match session.host.namespace.set_segment_file_rights(&changed) {
-        Ok(()) => slots::clear_flags(held, image.slot, FLAG_RIGHTS),
+    match session.host.namespace.files().set_rights(&changed) {
+        Ok(()) => slot_life::clear_flags(held, image.slot, FLAG_RIGHTS),
         // An owner who is not the creator may change the segment but not its file: the table alone is changed, and the
         // creator's next call finds the flag.
         Err(obstacle) if is_not_the_callers(&obstacle) && Thread.euid() != image.cuid => {}
         // The last process that has it attached exits, and has unlinked it already: there is no file to have rights.
         Err(_) if image.flags & FLAG_UNLINKED != 0 => {}
         Err(obstacle) => {
-            slots::set_permissions(held, image);
+            slot_life::set_permissions(held, image);
             return Err(obstacle.into());
         }
     }
     Ok(())
 }
 
-fn is_not_the_callers(obstacle: &Obstacle) -> bool {
+fn is_not_the_callers(obstacle: &StorageError) -> bool {
     let error = obstacle.os_error();
     error.is_some_and(|error| matches!(error.0, libc::EPERM | libc::EACCES))
 }
@@ -143,17 +144,17 @@ pub fn remove(shmid: i32) -> Outcome<()> {
     let (session, held, image) = enter_at(id, may)?;
     let forced = session.host.namespace.is_rmid_forced();
     if sysv::must_destroy(true, image.nattch.into(), forced) {
-        slots::destroy_and_claim(&held, &image);
+        slot_life::destroy_and_claim(&held, &image);
         drop(held);
         session.unlink_claimed(&image);
     } else if image.mode & SHM_DEST == 0 {
-        slots::mark(&held, &image);
+        slot_life::mark(&held, &image);
         let image = held.table().image(image.slot);
         // When the table must be rebuilt from the files, the sticky bit says that the key is free. If it cannot be set now,
         // the flag says so.
         // Crash here: as in `change_permissions`.
-        if session.host.namespace.mark_segment_file(&image).is_ok() {
-            slots::clear_flags(&held, image.slot, FLAG_RIGHTS);
+        if session.host.namespace.files().mark(&image).is_ok() {
+            slot_life::clear_flags(&held, image.slot, FLAG_RIGHTS);
         }
     }
     Ok(())
@@ -164,7 +165,7 @@ pub fn remove(shmid: i32) -> Outcome<()> {
 /// Divergence: user space cannot keep a file's pages from being swapped out; the flag and the limits are kept.
 pub fn lock(shmid: i32) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
-    let is_huge = |image: &SlotImage| files::huge_page_log2(image).is_some();
+    let is_huge = |image: &SlotImage| image.huge_page_log2().is_some();
     let may_lock = |image: &SlotImage, locked_bytes: &dyn Fn() -> u64| {
         sysv::may_lock(&segment(image), &Thread, || {
             let rlimit_bytes = process::memlock_limit_bytes();
@@ -183,7 +184,7 @@ pub fn lock(shmid: i32) -> Outcome<()> {
     may_lock(&image, &|| locked_bytes(&held, uid, image.slot))?;
     // Huge pages are never swapped out, and the mode does not say that they are locked.
     if image.mode & SHM_LOCKED == 0 && !is_huge(&image) {
-        slots::set_locked(&held, image.slot, image.mode | SHM_LOCKED, uid);
+        slot_life::set_locked(&held, image.slot, image.mode | SHM_LOCKED, uid);
     }
     Ok(())
 }
@@ -191,7 +192,7 @@ pub fn lock(shmid: i32) -> Outcome<()> {
 fn locked_bytes(held: &Held<'_>, uid: u32, except: u32) -> u64 {
     let mut sum = 0u64;
     let mut at = 0;
-    while let Some(slot) = books::next_taken_slot(held.table(), at) {
+    while let Some(slot) = derived::next_taken_slot(held.table(), at) {
         at = slot + 1;
         let image = held.table().image(slot);
         if slot != except && image.is_live() && image.mode & SHM_LOCKED != 0 && image.locker == uid
@@ -208,7 +209,7 @@ pub fn unlock(shmid: i32) -> Outcome<()> {
     let may = |image: &SlotImage| sysv::may_unlock(&segment(image), &Thread);
     let (_session, held, image) = enter_at(id, may)?;
     if image.mode & SHM_LOCKED != 0 {
-        slots::set_locked(&held, image.slot, image.mode & !SHM_LOCKED, 0);
+        slot_life::set_locked(&held, image.slot, image.mode & !SHM_LOCKED, 0);
     }
     Ok(())
 }
@@ -221,10 +222,10 @@ pub fn limits() -> Outcome<(Limits, i32)> {
     reap_if_it_matters(host)?;
     let table = host.namespace.table();
     let answer = || {
-        let highest = books::highest_live_slot(table).unwrap_or(0);
+        let highest = derived::highest_live_slot(table).unwrap_or(0);
         (host.limits(), highest as i32)
     };
-    match index::consistently(table, answer) {
+    match table.consistently(answer) {
         Some(answer) => Ok(answer),
         None => {
             let session = host.enter()?;
@@ -239,7 +240,7 @@ fn reap_if_it_matters(host: &'static Host) -> Outcome<()> {
     // Only a marked segment can be destroyed with a process that died; and files wait to be unlinked that other processes
     // could not unlink.
     let something_is_left = || host.namespace.marked() != 0 || host.namespace.has_dying();
-    let is_left = match index::consistently(host.namespace.table(), something_is_left) {
+    let is_left = match host.namespace.table().consistently(something_is_left) {
         Some(is_left) => is_left,
         None => {
             // The process that was counting may have died over it: taking the lock repairs that.
@@ -280,9 +281,9 @@ pub fn usage() -> Outcome<Usage> {
         shm_tot: namespace.pages(),
         shm_rss: rss,
         shm_swp: 0,
-        highest: books::highest_live_slot(table).unwrap_or(0) as i32,
+        highest: derived::highest_live_slot(table).unwrap_or(0) as i32,
     };
-    match index::consistently(table, totals) {
+    match table.consistently(totals) {
         Some(usage) => Ok(usage),
         None => {
             let session = host.enter()?;
@@ -301,7 +302,7 @@ pub fn list(each: &mut dyn FnMut(&Segment, u64, u64)) -> Outcome<()> {
     let table = host.namespace.table();
     let mut image = SlotImage::EMPTY;
     let mut at = 0;
-    while let Some(slot) = books::next_taken_slot(table, at) {
+    while let Some(slot) = derived::next_taken_slot(table, at) {
         at = slot + 1;
         if host.live_at(slot, &mut image)? {
             each(&segment(&image), host.resident_bytes(&image), 0);
@@ -316,8 +317,8 @@ pub fn may_set_limits() -> bool {
     // Root's right needs no namespace to be known.
     sysv::may_set_limits(euid, None)
         || host().is_ok_and(|host| {
-            let is_own = host.namespace.scope() == Scope::User;
-            sysv::may_set_limits(euid, is_own.then(|| host.namespace.opened_by()))
+            let is_own = host.namespace.directory().scope() == Scope::User;
+            sysv::may_set_limits(euid, is_own.then(|| host.namespace.directory().opened_by()))
         })
 }
 
@@ -329,9 +330,9 @@ pub fn set_limit(name: LimitName, text: &[u8]) -> Outcome<()> {
     host.reap_all()?;
     let session = host.enter_blocked(blocked)?;
     if !may_set_limits() {
-        return Err(Obstacle::System {
+        return Err(StorageError::System {
             doing: "set a limit of",
-            path: *host.namespace.directory(),
+            path: *host.namespace.directory().path(),
             error: crate::os::OsError(libc::EACCES),
         }
         .into());

@@ -3,7 +3,7 @@
 use super::error::{Failure, Outcome};
 use super::process::host_if_open;
 use crate::os::{map, process};
-use crate::storage::slots;
+use crate::storage::table::{attach_record, slot_life};
 use crate::sysv::{Detach, Errno, Reason, Refusal};
 
 /// `shmdt(2)`: detaches what shmat gave at `addr`.
@@ -58,7 +58,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
             return Ok(());
         };
         let stamp = Some((host.local.pid(), process::now_secs()));
-        let ended = slots::detach(&held, record, gone, stamp, slots::Last::Claim);
+        let ended = attach_record::detach(&held, record, gone, stamp, slot_life::Last::Claim);
         drop(held);
         if let Some(image) = ended {
             session.unlink_claimed(&image);

@@ -6,15 +6,15 @@ use super::process::{Host, host, host_for_fast_path};
 use super::rules::{cursor_of, cursor_words, segment};
 use super::session::Session;
 use crate::os::process;
-use crate::storage::index::{self, Glance, Lookup};
-use crate::storage::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
-use crate::storage::lock::Held;
-use crate::storage::slots::{self, Cursor, NewSegment};
+use crate::storage::StorageError;
+use crate::storage::table::Held;
 use crate::storage::table::SlotImage;
-use crate::storage::{Obstacle, books, recover};
+use crate::storage::table::key_index::{self, Glance, Lookup};
+use crate::storage::table::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
+use crate::storage::table::slot_life::{self, Cursor, NewSegment};
+use crate::storage::table::{derived, grow, rebuild};
 use crate::sysv::{
-    self, Caller, Errno, HugePages, IdCursor, Key, Limits, Reason, Refusal, ShmId, flags,
-    shmget as rules,
+    self, Caller, Errno, HugePages, IdCursor, Key, Reason, Refusal, ShmId, flags, shmget as rules,
 };
 
 /// `shmget(2)`: the id of the segment with `key`, made if need be.
@@ -58,7 +58,7 @@ fn open_or_enter(
     host.enforce_forced()?;
     let mut is_new = true;
     if !key.is_private() {
-        match index::find(host.namespace.table(), key.0) {
+        match key_index::find(host.namespace.table(), key.0) {
             Lookup::Found(image) => {
                 return open_existing(&image, size, shmflg).map(Way::Existing);
             }
@@ -112,7 +112,7 @@ fn look_up(
     if rules::is_no_lookup(Key(key), shmflg) {
         return None;
     }
-    match index::find_at_once(host.namespace.table(), key, places, wanted != 0) {
+    match key_index::find_at_once(host.namespace.table(), key, places, wanted != 0) {
         Glance::Found(known) if rules::is_too_small(known.segsz, size) => None,
         Glance::Found(known) => match known.owners {
             Some(whose) if !is_granted_at_once(whose.mode, whose.uid, whose.cuid, wanted) => None,
@@ -202,7 +202,7 @@ fn attempt(
         return open_existing(&image, wish.size, wish.shmflg).map(Some);
     }
     rules::missing_key(wish.key, wish.shmflg)?;
-    let huge = admit(&held, wish, &host.limits())?;
+    let huge = admit(&held, wish, host)?;
     let (new, before, after) = plan(&held, host, wish, huge)?;
     let index = new.id as u32 % sysv::SLOTS;
     // An index that is passed over, or begins anew, may be taken by a marked segment that only the dead still have.
@@ -212,48 +212,52 @@ fn attempt(
         tries.sweep(host, session);
         return Ok(None);
     }
-    host.namespace.ensure_slot(&held, index)?;
+    grow::ensure_slot(&held, index)?;
     if held.table().image(index).state != SlotState::Free as u32 {
         // The map of free slots says that the slot is free, and it is not: the table has been damaged.
-        recover::rebuild(&held);
+        rebuild::rebuild(&held);
         tries.repairs += 1;
         if tries.repairs < 3 {
             return Ok(None);
         }
-        return Err(host.namespace.is_damaged("its books do not agree").into());
+        return Err(host
+            .namespace
+            .processes()
+            .is_damaged("what is derived in it does not agree")
+            .into());
     }
     if !wish.key.is_private() {
-        host.namespace.ensure_index(&held)?;
+        grow::ensure_index(&held)?;
     }
     // From here on the segment counts for the limits; `abandon` gives its share back.
-    slots::reserve(&held, &new, after);
+    slot_life::reserve(&held, &new, after);
     let image = held.table().image(index);
     drop(held);
     // Crash here: the cell's `work` names the slot; the process that reaps the cell unlinks what there is of the file.
     let promise = wish.shmflg & flags::SHM_NORESERVE == 0;
-    let made = host.namespace.make_segment_file(&image, promise);
+    let made = host.namespace.files().make(&image, promise);
     let held = session.lock()?;
     match (made, find(&held, wish.key)) {
         (Ok(()), None) => {
-            slots::publish(&held, index, process::now_secs());
+            slot_life::publish(&held, index, process::now_secs());
             Ok(Some(new.id))
         }
         (Ok(()), Some(rival)) => {
             drop(held);
-            let _ = host.namespace.unlink_segment_file(&image);
-            slots::abandon(&session.lock()?, index, before, after);
+            let _ = host.namespace.files().unlink(&image);
+            slot_life::abandon(&session.lock()?, index, before, after);
             open_existing(&rival, wish.size, wish.shmflg).map(Some)
         }
-        (Err(Obstacle::System { error, .. }), _)
+        (Err(StorageError::System { error, .. }), _)
             if error.0 == libc::EEXIST && tries.collisions < 100 =>
         {
             // A file that the table does not know: not ours to touch. The next id will do.
-            slots::abandon(&held, index, after, after);
+            slot_life::abandon(&held, index, after, after);
             tries.collisions += 1;
             Ok(None)
         }
         (Err(obstacle), _) => {
-            slots::abandon(&held, index, before, after);
+            slot_life::abandon(&held, index, before, after);
             Err(match huge {
                 None => obstacle.into(),
                 Some(_) => super::huge_pages::why_not_made(wish.size, obstacle),
@@ -266,15 +270,15 @@ fn find(held: &Held<'_>, key: Key) -> Option<SlotImage> {
     if key.is_private() {
         None
     } else {
-        index::find_locked(held, key.0)
+        key_index::find_locked(held, key.0)
     }
 }
 
 /// Whether a segment of `size` bytes may be made: kernel-semantics' D1 to D8, in that order. Returns the huge
 /// pages that it gets, if any.
-fn admit(held: &Held<'_>, wish: &Wish<'_>, limits: &Limits) -> Outcome<Option<HugePages>> {
+fn admit(held: &Held<'_>, wish: &Wish<'_>, host: &Host) -> Outcome<Option<HugePages>> {
     let Wish { size, shmflg, .. } = *wish;
-    let namespace = held.namespace();
+    let (namespace, limits) = (&host.namespace, &host.limits());
     rules::check_size(size, limits)?;
     let pages = namespace.pages().saturating_add(namespace.making_pages());
     rules::check_shmall(size, pages, limits)?;
@@ -282,7 +286,7 @@ fn admit(held: &Held<'_>, wish: &Wish<'_>, limits: &Limits) -> Outcome<Option<Hu
     if huge.is_none() {
         rules::check_file_size(size)?;
         if shmflg & flags::SHM_NORESERVE == 0 {
-            namespace.check_room(held, sysv::pages_of(size))?;
+            namespace.files().check_room(held, sysv::pages_of(size))?;
         }
     }
     let segments = namespace.segments().saturating_add(namespace.making());
@@ -304,7 +308,7 @@ fn is_scarcity(failure: &Failure) -> bool {
                 | Reason::ShmmniReached { .. }
                 | Reason::NoFreeId
                 | Reason::NoHugePages { .. }
-        ) | Why::Surroundings(Obstacle::NoRoom { .. })
+        ) | Why::Surroundings(StorageError::NoRoom { .. })
     )
 }
 
@@ -316,12 +320,12 @@ fn plan(
     huge: Option<HugePages>,
 ) -> Outcome<(NewSegment, Cursor, Cursor)> {
     let shmflg = wish.shmflg;
-    let before = slots::cursor(held);
+    let before = slot_life::cursor(held);
     let cursor = cursor_of(before);
     // Slots whose file is being made or unlinked at this moment are not free either; alone with itself, a process
     // finds as many as there are segments.
     let allocated = cursor.allocate(host.namespace.taken(), |from, to| {
-        books::next_free_slot(held, from, to)
+        derived::next_free_slot(held, from, to)
     });
     let (id, cursor): (ShmId, IdCursor) = allocated.ok_or(Refusal {
         errno: Errno::Enospc,

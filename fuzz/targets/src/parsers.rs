@@ -3,8 +3,8 @@
 use crate::name::{self, File, Look};
 use shmshim_core::fuzzing;
 use shmshim_core::os::path::CAPACITY;
-use shmshim_core::storage::directory::{Place, Scope};
-use shmshim_core::storage::files::parse_name;
+use shmshim_core::storage::runtime_dir::{Place, Scope};
+use shmshim_core::storage::segment_file::parse_name;
 use shmshim_core::sysv::{LimitName, Limits};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

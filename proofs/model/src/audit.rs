@@ -1,12 +1,12 @@
 //! What must be true of a table whose lock is free: everything derived is what the primary data says.
 
 use crate::scene::{PROCESSES, RECORDS, SLOTS};
-use crate::storage::files::pages_of;
-use crate::storage::index;
-use crate::storage::layout::{
+use crate::storage::table::Held;
+use crate::storage::table::key_index;
+use crate::storage::table::layout::pages_of;
+use crate::storage::table::layout::{
     self, CellState, FLAG_NORESERVE, FLAG_STUCK, MODE_MARKED, SlotState, cell, header, record, slot,
 };
-use crate::storage::lock::Held;
 use std::collections::HashSet;
 
 /// Panics with the first thing that is not so.
@@ -52,7 +52,7 @@ pub fn audit(held: &Held<'_>) {
             marked += u32::from(image.mode & MODE_MARKED != 0);
             if image.key != 0 {
                 assert!(keys.insert(image.key), "key {} has two segments", image.key);
-                let found = index::find_locked(held, image.key).map(|found| found.slot);
+                let found = key_index::find_locked(held, image.key).map(|found| found.slot);
                 assert_eq!(found, Some(index), "what key {} leads to", image.key);
             }
         } else if image.state == SlotState::Dying as u32 {

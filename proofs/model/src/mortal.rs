@@ -6,7 +6,7 @@
 
 use crate::checker::atomic::{AtomicU32, Ordering};
 use crate::checker::thread;
-use crate::storage::layout;
+use crate::storage::table::layout;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;

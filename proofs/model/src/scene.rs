@@ -2,11 +2,11 @@
 
 use crate::mortal;
 use crate::storage::Namespace;
-use crate::storage::layout::{self, CellState, cell, header, record};
-use crate::storage::live::Identity;
-use crate::storage::lock::Held;
-use crate::storage::slots::{self, Cursor, NewSegment};
+use crate::storage::table::Held;
+use crate::storage::table::Identity;
 use crate::storage::table::TableMap;
+use crate::storage::table::layout::{self, CellState, cell, header, record};
+use crate::storage::table::slot_life::{self, Cursor, NewSegment};
 use std::sync::Arc;
 
 /// Slots, processes and records of the small table.
@@ -62,7 +62,7 @@ pub fn handover(namespace: &Namespace, cell: u32) -> u32 {
 
 /// How many attaches segment 0 has.
 pub fn attaches(namespace: &Namespace) -> u32 {
-    namespace.attached_by(0).0
+    namespace.table().attached_by(0).0
 }
 
 /// Keys that all would like to stand at the same place of the index.
@@ -96,14 +96,14 @@ pub fn cursor_behind(slot: u32) -> Cursor {
 
 /// Makes a segment in one go.
 pub fn create(held: &Held<'_>, slot: u32, key: i32) {
-    slots::reserve(held, &new_segment(slot, key), cursor_behind(slot));
-    slots::publish(held, slot, 500);
+    slot_life::reserve(held, &new_segment(slot, key), cursor_behind(slot));
+    slot_life::publish(held, slot, 500);
 }
 
 /// The primary data of the whole table, to be compared.
 pub fn primary(held: &Held<'_>) -> Vec<u64> {
     let table = held.table();
-    let cursor = slots::cursor(held);
+    let cursor = slot_life::cursor(held);
     let mut words = vec![
         u64::from(cursor.next),
         cursor.last as u64,

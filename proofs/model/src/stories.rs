@@ -3,13 +3,14 @@
 use crate::audit::audit;
 use crate::scene::{self, colliding_keys, create, primary, process};
 use crate::storage::Namespace;
-use crate::storage::index::{self, Glance, Known, Lookup, Owners};
-use crate::storage::layout::{FLAG_RIGHTS, MODE_MARKED, SlotState, cell, slot};
-use crate::storage::live;
-use crate::storage::lock::Held;
-use crate::storage::recover;
-use crate::storage::slots::{self, Cursor, Last};
-use crate::storage::table::SlotImage;
+use crate::storage::process::reap;
+use crate::storage::table::Held;
+use crate::storage::table::attach_record;
+use crate::storage::table::key_index::{self, Glance, Known, Lookup, Owners};
+use crate::storage::table::layout::{FLAG_RIGHTS, MODE_MARKED, SlotState, cell, header, slot};
+use crate::storage::table::rebuild;
+use crate::storage::table::slot_life::{self, Cursor, Last};
+use crate::storage::table::{SlotImage, Table};
 
 /// One change, in one run of the journal.
 pub type Step = fn(&Held<'_>);
@@ -37,7 +38,7 @@ fn image(held: &Held<'_>) -> SlotImage {
 }
 
 fn attach_by(held: &Held<'_>, cell: u32, known: Option<u32>) {
-    slots::attach(held, 0, process(cell), known, 1, Some((70, 700))).unwrap();
+    attach_record::attach(held, 0, process(cell), known, 1, Some((70, 700))).unwrap();
 }
 
 fn one_segment(held: &Held<'_>) {
@@ -62,7 +63,7 @@ fn attached(held: &Held<'_>) {
 
 fn attached_and_marked(held: &Held<'_>) {
     attached(held);
-    slots::mark(held, &image(held));
+    slot_life::mark(held, &image(held));
 }
 
 fn attached_by_two(held: &Held<'_>) {
@@ -72,8 +73,8 @@ fn attached_by_two(held: &Held<'_>) {
 
 fn given_up(held: &Held<'_>) {
     three_segments(held);
-    slots::destroy_and_claim(held, &image(held));
-    slots::give_up(held, 0);
+    slot_life::destroy_and_claim(held, &image(held));
+    slot_life::give_up(held, 0);
 }
 
 const AT_FIRST: Cursor = Cursor {
@@ -83,7 +84,7 @@ const AT_FIRST: Cursor = Cursor {
 };
 
 fn reserve(held: &Held<'_>) {
-    slots::reserve(
+    slot_life::reserve(
         held,
         &scene::new_segment(0, key(0)),
         scene::cursor_behind(0),
@@ -95,7 +96,7 @@ fn two_others_and_reserved(held: &Held<'_>) {
     reserve(held);
 }
 
-/// Of what [`slots::reserve`] writes, all but the version, the state, the id, the mode and the size.
+/// Of what [`slot_life::reserve`] writes, all but the version, the state, the id, the mode and the size.
 const OF_A_NEW_SLOT: &[u32] = &[
     slot!(0, key),
     slot!(0, name_key),
@@ -125,13 +126,13 @@ pub const STORIES: &[Story] = &[
     Story {
         name: "publish a segment",
         before: two_others_and_reserved,
-        steps: &[|held| slots::publish(held, 0, 900)],
+        steps: &[|held| slot_life::publish(held, 0, 900)],
         plain: &[],
     },
     Story {
         name: "give up making a segment",
         before: reserve,
-        steps: &[|held| slots::abandon(held, 0, AT_FIRST, scene::cursor_behind(0))],
+        steps: &[|held| slot_life::abandon(held, 0, AT_FIRST, scene::cursor_behind(0))],
         plain: &[],
     },
     Story {
@@ -150,7 +151,7 @@ pub const STORIES: &[Story] = &[
         name: "detach",
         before: attached_by_two,
         steps: &[|held| {
-            slots::detach(held, 0, 1, Some((71, 701)), Last::List);
+            attach_record::detach(held, 0, 1, Some((71, 701)), Last::List);
         }],
         plain: &[],
     },
@@ -158,7 +159,7 @@ pub const STORIES: &[Story] = &[
         name: "detach the last of a removed one",
         before: attached_and_marked,
         steps: &[|held| {
-            slots::detach(held, 0, 1, Some((71, 701)), Last::List);
+            attach_record::detach(held, 0, 1, Some((71, 701)), Last::List);
         }],
         plain: &[],
     },
@@ -167,10 +168,10 @@ pub const STORIES: &[Story] = &[
         before: attached_and_marked,
         steps: &[
             |held| {
-                let ended = slots::detach(held, 0, 1, Some((71, 701)), Last::Claim);
+                let ended = attach_record::detach(held, 0, 1, Some((71, 701)), Last::Claim);
                 assert!(ended.is_some());
             },
-            |held| slots::bury(held, 0),
+            |held| slot_life::free_claimed(held, 0),
         ],
         plain: &[],
     },
@@ -179,32 +180,32 @@ pub const STORIES: &[Story] = &[
         before: attached_and_marked,
         steps: &[
             |held| {
-                let ended = slots::detach(held, 0, 1, Some((71, 701)), Last::Claim);
+                let ended = attach_record::detach(held, 0, 1, Some((71, 701)), Last::Claim);
                 assert!(ended.is_some());
             },
-            |held| slots::give_up(held, 0),
+            |held| slot_life::give_up(held, 0),
         ],
         plain: &[],
     },
     Story {
         name: "hand attaches to a child",
         before: attached_by_two,
-        steps: &[|held| slots::move_all(held, 0, 3)],
+        steps: &[|held| attach_record::move_all(held, 0, 3)],
         plain: &[],
     },
     Story {
         name: "remove while attached",
         before: attached_by_two,
-        steps: &[|held| slots::mark(held, &image(held))],
+        steps: &[|held| slot_life::mark(held, &image(held))],
         plain: &[],
     },
     Story {
         name: "remove and unlink",
         before: three_segments,
         steps: &[
-            |held| slots::destroy(held, 0),
-            |held| assert!(slots::claim_dying(held, |_| true).is_some()),
-            |held| slots::bury(held, 0),
+            |held| slot_life::destroy(held, 0),
+            |held| assert!(slot_life::claim_dying(held, |_| true).is_some()),
+            |held| slot_life::free_claimed(held, 0),
         ],
         plain: &[],
     },
@@ -212,9 +213,9 @@ pub const STORIES: &[Story] = &[
         name: "remove and fail to unlink",
         before: three_segments,
         steps: &[
-            |held| slots::destroy(held, 0),
-            |held| assert!(slots::claim_dying(held, |_| true).is_some()),
-            |held| slots::give_up(held, 0),
+            |held| slot_life::destroy(held, 0),
+            |held| assert!(slot_life::claim_dying(held, |_| true).is_some()),
+            |held| slot_life::give_up(held, 0),
         ],
         plain: &[],
     },
@@ -222,8 +223,8 @@ pub const STORIES: &[Story] = &[
         name: "remove, claim and unlink",
         before: three_segments,
         steps: &[
-            |held| slots::destroy_and_claim(held, &image(held)),
-            |held| slots::bury(held, 0),
+            |held| slot_life::destroy_and_claim(held, &image(held)),
+            |held| slot_life::free_claimed(held, 0),
         ],
         plain: &[],
     },
@@ -231,8 +232,8 @@ pub const STORIES: &[Story] = &[
         name: "remove, claim and fail to unlink",
         before: three_segments,
         steps: &[
-            |held| slots::destroy_and_claim(held, &image(held)),
-            |held| slots::give_up(held, 0),
+            |held| slot_life::destroy_and_claim(held, &image(held)),
+            |held| slot_life::give_up(held, 0),
         ],
         plain: &[],
     },
@@ -240,9 +241,9 @@ pub const STORIES: &[Story] = &[
         name: "try again to unlink",
         before: given_up,
         steps: &[
-            |held| slots::list_stuck_again(held, |_| true),
-            |held| assert!(slots::claim_dying(held, |_| true).is_some()),
-            |held| slots::bury(held, 0),
+            |held| slot_life::list_stuck_again(held, |_| true),
+            |held| assert!(slot_life::claim_dying(held, |_| true).is_some()),
+            |held| slot_life::free_claimed(held, 0),
         ],
         plain: &[],
     },
@@ -250,15 +251,15 @@ pub const STORIES: &[Story] = &[
         name: "set and clear a flag",
         before: one_segment,
         steps: &[
-            |held| slots::set_flags(held, 0, FLAG_RIGHTS),
-            |held| slots::clear_flags(held, 0, FLAG_RIGHTS),
+            |held| slot_life::set_flags(held, 0, FLAG_RIGHTS),
+            |held| slot_life::clear_flags(held, 0, FLAG_RIGHTS),
         ],
         plain: &[],
     },
     Story {
         name: "make the index larger",
         before: three_segments,
-        steps: &[index::grow],
+        steps: &[key_index::grow],
         plain: &[],
     },
     Story {
@@ -267,26 +268,26 @@ pub const STORIES: &[Story] = &[
         steps: &[|held| {
             let mut image = image(held);
             (image.uid, image.gid, image.mode, image.ctime) = (8, 9, 0o644, 901);
-            slots::set_permissions(held, &image);
+            slot_life::set_permissions(held, &image);
         }],
         plain: &[],
     },
     Story {
         name: "lock in memory",
         before: one_segment,
-        steps: &[|held| slots::set_locked(held, 0, 0o2600, 8)],
+        steps: &[|held| slot_life::set_locked(held, 0, 0o2600, 8)],
         plain: &[],
     },
     Story {
         name: "stamp",
         before: one_segment,
-        steps: &[|held| slots::stamp(held, 0, Some(801), Some(802), 72)],
+        steps: &[|held| slot_life::stamp(held, 0, Some(801), Some(802), 72)],
         plain: &[],
     },
     Story {
         name: "announce the end",
         before: attached_by_two,
-        steps: &[|held| slots::announce_end(held, 0, 0, 73, 803)],
+        steps: &[|held| attach_record::announce_end(held, 0, 0, 73, 803)],
         plain: &[],
     },
 ];
@@ -322,9 +323,9 @@ impl Seen {
         for look in Look::ALL {
             seen.check_as_reader(&namespace, look);
         }
-        recover::recover(&held);
+        rebuild::recover(&held);
         seen.check_primary(&held);
-        live::reap(&held, 0);
+        reap(&held, 0);
         check_reaped(&held);
         seen
     }
@@ -334,10 +335,11 @@ impl Seen {
         audit(held);
         self.primaries.push(primary(held));
         self.images.push(held.table().image(0));
-        self.totals.push(totals(held.namespace()));
-        self.attachers.push(attachers(held.namespace()).unwrap());
-        self.found.push(index::find_locked(held, key(0)).is_some());
-        self.has_third = index::find_locked(held, key(2)).is_some();
+        self.totals.push(totals(held.table()));
+        self.attachers.push(attachers(held.table()).unwrap());
+        self.found
+            .push(key_index::find_locked(held, key(0)).is_some());
+        self.has_third = key_index::find_locked(held, key(2)).is_some();
     }
 
     /// Whether the table is in one of the states that may be.
@@ -359,12 +361,7 @@ impl Seen {
                     self.check_image(&image);
                 }
             }
-            Look::SlotGlance => {
-                if let Some(image) = table.glance(0) {
-                    self.check_image(&image);
-                }
-            }
-            Look::Find => match index::find(table, key(0)) {
+            Look::Find => match key_index::find(table, key(0)) {
                 Lookup::Found(image) => {
                     assert!(
                         image.is_live() && image.key == key(0),
@@ -375,12 +372,12 @@ impl Seen {
                 Lookup::Absent => assert!(self.found.contains(&false), "it was never absent"),
                 Lookup::Busy => {}
             },
-            Look::FindAnother => match index::find(table, key(2)) {
+            Look::FindAnother => match key_index::find(table, key(2)) {
                 Lookup::Found(image) => assert_eq!((image.slot, image.key), (2, key(2))),
                 Lookup::Absent => assert!(!self.has_third, "the third one was always there"),
                 Lookup::Busy => {}
             },
-            Look::Glance => match index::find_at_once(table, key(0), u32::MAX, true) {
+            Look::Glance => match key_index::find_at_once(table, key(0), u32::MAX, true) {
                 Glance::Found(known) => {
                     let mut there = self.images.iter().filter(|image| image.key == key(0));
                     assert!(
@@ -392,18 +389,18 @@ impl Seen {
                 Glance::Absent => assert!(self.found.contains(&false), "it was never absent"),
                 Glance::Unsure => {}
             },
-            Look::GlanceAtAnother => match index::find_at_once(table, key(2), u32::MAX, true) {
+            Look::GlanceAtAnother => match key_index::find_at_once(table, key(2), u32::MAX, true) {
                 Glance::Found(known) => assert_eq!(known.id, 2),
                 Glance::Absent => assert!(!self.has_third, "the third one was always there"),
                 Glance::Unsure => {}
             },
             Look::Totals => {
-                if let Some(totals) = index::consistently(table, || totals(namespace)) {
+                if let Some(totals) = table.consistently(|| totals(table)) {
                     assert!(self.totals.contains(&totals), "never there: {totals:?}");
                 }
             }
             Look::Attachers => {
-                if let Some(attachers) = attachers(namespace) {
+                if let Some(attachers) = attachers(table) {
                     assert!(
                         self.attachers.contains(&attachers),
                         "never there: {attachers:?}"
@@ -440,8 +437,6 @@ impl Seen {
 pub enum Look {
     /// Segment 0.
     Snapshot,
-    /// Segment 0, at a single look.
-    SlotGlance,
     /// Key 0.
     Find,
     /// A key that stands, or stood, behind key 0.
@@ -458,9 +453,8 @@ pub enum Look {
 
 impl Look {
     /// All there are.
-    pub const ALL: [Look; 8] = [
+    pub const ALL: [Look; 7] = [
         Look::Snapshot,
-        Look::SlotGlance,
         Look::Find,
         Look::FindAnother,
         Look::Glance,
@@ -484,14 +478,18 @@ fn is_of(known: &Known, image: &SlotImage) -> bool {
 }
 
 /// Segments, those that are marked, pages.
-fn totals(namespace: &Namespace) -> (u32, u32, u64) {
-    (namespace.segments(), namespace.marked(), namespace.pages())
+fn totals(table: &Table) -> (u32, u32, u64) {
+    (
+        table.get32(header!(in_use)),
+        table.get32(header!(marked)),
+        table.get64(header!(pages)),
+    )
 }
 
 /// Who has segment 0 attached.
-fn attachers(namespace: &Namespace) -> Option<Vec<u32>> {
+fn attachers(table: &Table) -> Option<Vec<u32>> {
     let mut cells = [0; 8];
-    let found = namespace.attachers(0, 0, &mut cells)?;
+    let found = table.attachers(0, 0, &mut cells)?;
     let mut cells = cells[..found].to_vec();
     cells.sort_unstable();
     Some(cells)
@@ -521,9 +519,9 @@ pub fn check_reaped(held: &Held<'_>) {
     assert!(!gone, "a removed segment has outlived its last user");
 
     // Whatever was being made or unlinked is found by whoever sweeps next, and no slot is lost.
-    slots::list_stuck_again(held, |_| true);
-    while let Some(image) = slots::claim_dying(held, |_| true) {
-        slots::bury(held, image.slot);
+    slot_life::list_stuck_again(held, |_| true);
+    while let Some(image) = slot_life::claim_dying(held, |_| true) {
+        slot_life::free_claimed(held, image.slot);
     }
     audit(held);
     for slot in 0..scene::SLOTS {

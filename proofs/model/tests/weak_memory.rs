@@ -8,9 +8,10 @@ use shmshim_model::audit::audit;
 use shmshim_model::mortal;
 use shmshim_model::os::map::leave_plain;
 use shmshim_model::scene::{self, SLOTS, create, process};
-use shmshim_model::storage::layout::CellState;
-use shmshim_model::storage::live;
-use shmshim_model::storage::{Namespace, books, index, slots};
+use shmshim_model::storage::Namespace;
+use shmshim_model::storage::process::reap;
+use shmshim_model::storage::table::layout::CellState;
+use shmshim_model::storage::table::{attach_record, derived, key_index, slot_life};
 use shmshim_model::stories::{Look, STORIES, Seen, Story, check_reaped};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -111,7 +112,7 @@ fn after_a_death_at_any_store_the_segment_is_as_before_or_as_after() {
                 let held = namespace.lock(process(1)).unwrap();
                 audit(&held);
                 seen.check_primary(&held);
-                live::reap(&held, 0);
+                reap(&held, 0);
                 check_reaped(&held);
             });
             if lived.load(Ordering::Relaxed) {
@@ -200,7 +201,7 @@ fn two_takers_never_both_hold_the_lock() {
                             unsafe { *count += 1 }
                         });
                         // A switch of threads, whatever it may be good for.
-                        slots::stamp(&held, 0, None, None, cell as i32);
+                        slot_life::stamp(&held, 0, None, None, cell as i32);
                     });
                 }
             };
@@ -221,20 +222,20 @@ fn two_takers_never_both_hold_the_lock() {
 fn make(namespace: &Namespace, cell: u32, key: i32) -> Option<u32> {
     let me = process(cell);
     let held = namespace.lock(me).unwrap();
-    if index::find_locked(&held, key).is_some() {
+    if key_index::find_locked(&held, key).is_some() {
         return None;
     }
-    let before = slots::cursor(&held);
-    let slot = books::next_free_slot(&held, 0, SLOTS).unwrap();
+    let before = slot_life::cursor(&held);
+    let slot = derived::next_free_slot(&held, 0, SLOTS).unwrap();
     let after = scene::cursor_behind(slot);
-    slots::reserve(&held, &scene::new_segment(slot, key), after);
+    slot_life::reserve(&held, &scene::new_segment(slot, key), after);
     drop(held);
     let held = namespace.lock(me).unwrap();
-    if index::find_locked(&held, key).is_some() {
-        slots::abandon(&held, slot, before, after);
+    if key_index::find_locked(&held, key).is_some() {
+        slot_life::abandon(&held, slot, before, after);
         return None;
     }
-    slots::publish(&held, slot, 900);
+    slot_life::publish(&held, slot, 900);
     Some(slot)
 }
 
@@ -256,7 +257,7 @@ fn two_makers_of_a_key_leave_one_segment() {
         let held = namespace.lock(process(2)).unwrap();
         audit(&held);
         assert_eq!(
-            index::find_locked(&held, 5).map(|found| found.slot),
+            key_index::find_locked(&held, 5).map(|found| found.slot),
             made[0].or(made[1])
         );
     });
@@ -267,15 +268,15 @@ fn two_makers_of_a_key_leave_one_segment() {
 fn remove(namespace: &Namespace, cell: u32, key: i32, unlinked: &AtomicUsize) {
     let me = process(cell);
     let held = namespace.lock(me).unwrap();
-    if let Some(image) = index::find_locked(&held, key) {
-        slots::destroy_and_claim(&held, &image);
+    if let Some(image) = key_index::find_locked(&held, key) {
+        slot_life::destroy_and_claim(&held, &image);
         drop(held);
         unlinked.fetch_add(1, Ordering::Relaxed);
-        slots::bury(&namespace.lock(me).unwrap(), image.slot);
-    } else if let Some(image) = slots::claim_dying(&held, |_| true) {
+        slot_life::free_claimed(&namespace.lock(me).unwrap(), image.slot);
+    } else if let Some(image) = slot_life::claim_dying(&held, |_| true) {
         drop(held);
         unlinked.fetch_add(1, Ordering::Relaxed);
-        slots::bury(&namespace.lock(me).unwrap(), image.slot);
+        slot_life::free_claimed(&namespace.lock(me).unwrap(), image.slot);
     }
 }
 
@@ -305,7 +306,7 @@ fn nobody_else_unlinks_what_is_claimed() {
 fn nobody_is_left(namespace: &Namespace) {
     for cell in [2, 3] {
         assert_eq!(mortal::holders(cell), 0, "somebody has kept a mapping");
-        namespace.reap_if_dead(process(1), cell);
+        namespace.processes().reap_if_dead(process(1), cell);
     }
     assert_eq!(scene::attaches(namespace), 0);
     audit(&namespace.lock(process(1)).unwrap());
@@ -320,7 +321,7 @@ fn fork_beside_a_looker(parent_returns_first: bool) {
     scene::free_cell(&namespace, 3);
     let (prepared, _) = namespace.prepare_child(process(0), None, true).unwrap();
     let cell = prepared.child().cell();
-    slots::attach(
+    attach_record::attach(
         &namespace.lock(process(0)).unwrap(),
         0,
         prepared.child(),
@@ -331,14 +332,14 @@ fn fork_beside_a_looker(parent_returns_first: bool) {
     .unwrap();
     mortal::share(cell);
     if parent_returns_first {
-        namespace.parent_lets_go(&prepared);
+        namespace.processes().parent_lets_go(&prepared);
     }
     let [ends, gone] = [(); 2].map(|()| Arc::new(loom::sync::atomic::AtomicBool::new(false)));
     let child = {
         let (namespace, ends, gone) =
             (Arc::clone(&namespace), Arc::clone(&ends), Arc::clone(&gone));
         thread::spawn(move || {
-            let me = namespace.child_adopts(&prepared, 102).unwrap();
+            let me = namespace.processes().child_adopts(&prepared, 102).unwrap();
             assert_eq!(
                 mortal::holders(me.cell()),
                 1,
@@ -354,7 +355,7 @@ fn fork_beside_a_looker(parent_returns_first: bool) {
         let namespace = Arc::clone(&namespace);
         thread::spawn(move || {
             if !parent_returns_first {
-                namespace.parent_lets_go(&prepared);
+                namespace.processes().parent_lets_go(&prepared);
             }
         })
     };
@@ -362,7 +363,7 @@ fn fork_beside_a_looker(parent_returns_first: bool) {
     let is = |flag: &loom::sync::atomic::AtomicBool| flag.fetch_or(false, Ordering::AcqRel);
     let was_gone = is(&gone);
     for cell in [2, 3] {
-        namespace.reap_if_dead(process(1), cell);
+        namespace.processes().reap_if_dead(process(1), cell);
     }
     let attaches = scene::attaches(&namespace);
     if was_gone {
@@ -371,7 +372,7 @@ fn fork_beside_a_looker(parent_returns_first: bool) {
         assert_eq!(attaches, 1, "a child that lives is not counted");
     }
     // The cell that the child has moved out of, as soon as its parent does not hold it any more.
-    let moved_out = namespace.cell_state(cell).0 == CellState::Free as u32;
+    let moved_out = namespace.table().cell_state(cell).0 == CellState::Free as u32;
     let next = moved_out.then(|| namespace.prepare_child(process(1), None, true));
     child.join().unwrap();
     parent.join().unwrap();
@@ -416,17 +417,17 @@ fn two_for_one_cell(between_two: bool, parent_returns_first: bool) {
         .unwrap();
     let cell = prepared.child().cell();
     let held = namespace.lock(process(0)).unwrap();
-    slots::attach(&held, 0, prepared.child(), None, 1, None).unwrap();
+    attach_record::attach(&held, 0, prepared.child(), None, 1, None).unwrap();
     drop(held);
     mortal::share(cell);
     mortal::share(cell);
     if parent_returns_first {
-        namespace.parent_lets_go(&prepared);
+        namespace.processes().parent_lets_go(&prepared);
     }
     let children = [102, 103].map(|pid| {
         let namespace = Arc::clone(&namespace);
         thread::spawn(move || {
-            let me = namespace.child_adopts(&prepared, pid);
+            let me = namespace.processes().child_adopts(&prepared, pid);
             if me.is_none() {
                 prepared.drop_mapping();
             }
@@ -434,7 +435,7 @@ fn two_for_one_cell(between_two: bool, parent_returns_first: bool) {
         })
     });
     if !parent_returns_first {
-        namespace.parent_lets_go(&prepared);
+        namespace.processes().parent_lets_go(&prepared);
     }
     let both = children.map(|child| child.join().unwrap());
     let adopted: Vec<_> = both.into_iter().flatten().collect();

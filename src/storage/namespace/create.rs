@@ -1,0 +1,264 @@
+//! Opening a namespace; making its table, and making it again where somebody has removed it.
+
+use super::recover;
+use super::{Namespace, Rules};
+use crate::os::file::{self, Fd, Status};
+use crate::os::path::Path;
+use crate::os::{OsError, dir, helper_process, process};
+use crate::storage::error::{StorageError, Stored};
+use crate::storage::runtime_dir::{Place, RuntimeDir, check};
+use crate::storage::table::grow::{cells_bytes, records_bytes, slots_bytes};
+use crate::storage::table::layout::{self, header, record};
+use crate::storage::table::{Identity, Table, TableMap};
+
+const TABLE: &[u8] = b"registry";
+const TMPFS: u64 = 0x0102_1994;
+const RAMFS: u64 = 0x8584_58f6;
+
+impl Namespace {
+    /// Opens the namespace that the settings name, making it if there is none. Signals are blocked.
+    pub fn open(rules: &Rules) -> Stored<Namespace> {
+        helper_process::perform(
+            || Namespace::open_here(rules),
+            |answer| answer.as_ref().err().and_then(StorageError::os_error),
+        )
+    }
+
+    /// Makes the namespace of system scope, which the settings ask for, if there is none; it is not opened. Signals are
+    /// blocked.
+    #[inline(never)]
+    pub fn make_for_all(rules: &Rules) {
+        if let Some(place) = Place::missing_for_all() {
+            // What is in the way is said of the first call.
+            let _ = helper_process::perform(
+                || place.make(|hidden, built| make_table(hidden, built, rules)),
+                |answer| answer.as_ref().err().and_then(StorageError::os_error),
+            );
+        }
+    }
+
+    #[inline(never)]
+    fn open_here(rules: &Rules) -> Stored<Namespace> {
+        let mut place = Place::choose()?;
+        let magic = place.check_base()?;
+        let rounds_files = magic != TMPFS && magic != RAMFS;
+        for _ in 0..10 {
+            let Some(directory) = place.check_directory()? else {
+                place.make(|hidden, built| make_table(hidden, built, rules))?;
+                continue;
+            };
+            let restored = place.check_parts(&directory)?;
+            let path = place.inside(TABLE);
+            match file::open(&path, libc::O_RDWR, 0) {
+                Ok(fd) => {
+                    let (map, table) = map_table(&place, &path, fd, directory.uid)?;
+                    let opened = RuntimeDir::new(&place, TABLE, &table, &directory);
+                    opened.has_lost_files(restored);
+                    return Ok(Namespace::new(Table::new(map), opened, rounds_files, rules));
+                }
+                Err(OsError(libc::ENOENT)) => {
+                    restore_table(&place, rules, &directory, rounds_files)?;
+                }
+                Err(error) => return Err(why_not_opened(&place, &path, error, directory.uid)),
+            }
+        }
+        Err(StorageError::system(
+            "settle in",
+            &place.directory,
+            OsError(libc::EAGAIN),
+        ))
+    }
+}
+
+/// A link, a directory, somebody's fifo, a mode: that says more than how the opening failed.
+#[cold]
+#[inline(never)]
+fn why_not_opened(place: &Place, path: &Path, error: OsError, owner: u32) -> StorageError {
+    let refusal = StorageError::system("open", path, error);
+    match file::status_of(path) {
+        Ok(status) => check(path, &status, "a regular file", owner, place.table_mode())
+            .err()
+            .unwrap_or(refusal),
+        Err(_) => refusal,
+    }
+}
+
+#[inline(never)]
+fn map_table(place: &Place, path: &Path, fd: Fd, owner: u32) -> Stored<(TableMap, Status)> {
+    let status = place.check_table(path, &fd, owner)?;
+    let damaged = |what| StorageError::Damaged { path: *path, what };
+    let map = TableMap::new(&fd).map_err(|error| StorageError::system("map", path, error))?;
+    let table = Table::new(map);
+    if status.len_bytes != u64::from(layout::FILE_BYTES) {
+        // A table of another version may well have another length: say the better reason. No more than its first page is
+        // read, which is there.
+        if status.len_bytes >= 4096 {
+            check_header(path, &table)?;
+        }
+        return Err(damaged("its length is not that of a table"));
+    }
+    check_header(path, &table)?;
+    Ok((table.into_map(), status))
+}
+
+fn check_header(path: &Path, table: &Table) -> Stored<()> {
+    let damaged = |what| StorageError::Damaged { path: *path, what };
+    if table.get64(header!(magic)) != layout::MAGIC {
+        return Err(damaged("it does not begin as a table does"));
+    }
+    let version = table.get32(header!(version));
+    if version != layout::VERSION {
+        return Err(StorageError::OtherVersion {
+            path: *path,
+            version,
+            ours: layout::VERSION,
+        });
+    }
+    if table.get32(header!(signature)) != layout::SIGNATURE {
+        return Err(damaged("its layout has another signature"));
+    }
+    if table.get32(header!(page_bytes)) as usize != process::page_size() {
+        return Err(damaged("it was made with another page size"));
+    }
+    Ok(())
+}
+
+/// Writes a fresh table into an open directory of ours, which is that of `place`, under the name `name`.
+#[inline(never)]
+fn write_table(
+    place: &Place,
+    directory: &Fd,
+    name: &[u8],
+    rules: &Rules,
+) -> Stored<(TableMap, Status)> {
+    let path = place.inside(name);
+    // What an earlier try has left; the name is ours alone.
+    let _ = dir::unlink_in(Some(directory), &path);
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+    let made = file::open_in(Some(directory), &path, flags, 0o600).and_then(|fd| {
+        file::set_len(&fd, u64::from(layout::FILE_BYTES))?;
+        // The header, the bitmap, the smallest index; the first page of each area behind.
+        let front = layout::INDEX + layout::INDEX_WORDS_AT_FIRST * 4;
+        for (area, len_bytes) in [
+            (0, front),
+            (layout::CELL_AREA, cells_bytes(layout::CELLS_AT_FIRST)),
+            (layout::SLOT_AREA, slots_bytes(layout::SLOTS_AT_FIRST)),
+            (layout::RECORD_AREA, records_bytes(layout::RECORDS_AT_FIRST)),
+            (layout::LAST_PAGE, layout::FILE_BYTES - layout::LAST_PAGE),
+        ] {
+            file::allocate_behind(&fd, u64::from(area), 0, u64::from(len_bytes))?;
+        }
+        file::set_permissions(&fd, place.table_mode())?;
+        let status = file::status(&fd)?;
+        TableMap::new(&fd).map(|map| (map, status))
+    });
+    let (map, status) = made.map_err(|error| why_not_made(directory, &path, error))?;
+    let table = Table::new(map);
+    table.set32(header!(version), layout::VERSION);
+    table.set32(header!(signature), layout::SIGNATURE);
+    table.set32(header!(page_bytes), process::page_size() as u32);
+    table.set32(header!(index_words), layout::INDEX_WORDS_AT_FIRST);
+    let cursor = (rules.fresh_cursor)(seed_of(&status));
+    table.set32(header!(cursor_next), cursor.next);
+    table.set32(header!(cursor_last), cursor.last as u32);
+    table.set32(header!(cursor_seq), cursor.seq);
+    table.set32(header!(cells_ready), layout::CELLS_AT_FIRST);
+    table.set32(header!(slots_ready), layout::SLOTS_AT_FIRST);
+    let records = layout::RECORDS_AT_FIRST;
+    table.set32(header!(records_ready), records);
+    for index in 0..records {
+        // The list of free records, lowest first.
+        let next = if index + 1 < records { index + 2 } else { 0 };
+        table.set32(record!(index, next_of_segment), next);
+    }
+    table.set32(header!(free_record), 1);
+    let first = &rules.limits;
+    table.set64(header!(shmmax), first.shmmax);
+    table.set64(header!(shmall), first.shmall);
+    table.set32(header!(shmmni), first.shmmni);
+    table.set32(header!(rmid_forced), first.rmid_forced);
+    table.set64(layout::LAST_PAGE, !0);
+    table.set64(header!(magic), layout::MAGIC);
+    Ok((table.into_map(), status))
+}
+
+#[cold]
+#[inline(never)]
+fn why_not_made(directory: &Fd, path: &Path, error: OsError) -> StorageError {
+    match file::status_in(Some(directory), path) {
+        // Neither made by us nor to be removed as a file.
+        Ok(status) if error == OsError(libc::EEXIST) => StorageError::InTheWay {
+            path: *path,
+            found: status.kind(),
+            owner: status.uid,
+        },
+        _ => StorageError::system("make", path, error),
+    }
+}
+
+/// A number that hardly any other table has.
+fn seed_of(table: &Status) -> u64 {
+    let (device, inode) = table.identity();
+    let facts = [
+        device,
+        inode,
+        process::now_secs() as u64,
+        process::coarse_nanos(),
+    ];
+    facts.into_iter().fold(0, |seed: u64, fact| {
+        (seed ^ fact).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
+    })
+}
+
+#[inline(never)]
+fn make_table(hidden: &Place, built: &Fd, rules: &Rules) -> Stored<()> {
+    write_table(hidden, built, TABLE, rules).map(|_| ())
+}
+
+/// The directory is there and its table is not: somebody removed it. Its owner makes a new one from the segments' files.
+#[inline(never)]
+fn restore_table(place: &Place, rules: &Rules, checked: &Status, rounds_files: bool) -> Stored<()> {
+    const HIDDEN: &[u8] = b"registry.new";
+    let (hidden, path) = (place.inside(HIDDEN), place.inside(TABLE));
+    let directory = place.begin_restoring(&path, checked)?;
+    if file::status_in(Some(&directory), &path).is_ok() {
+        return Ok(());
+    }
+    // Crash here: a registry.new that the next one, holding the lock, removes.
+    let (map, status) = write_table(place, &directory, HIDDEN, rules)?;
+    let opened = RuntimeDir::new(place, HIDDEN, &status, checked);
+    let namespace = Namespace::new(Table::new(map), opened, rounds_files, rules);
+    let adopted = adopt_all(&namespace, rounds_files);
+    if let Err(error) = adopted {
+        let _ = dir::unlink_in(Some(&directory), &hidden);
+        return Err(error);
+    }
+    match dir::rename_new_in(Some(&directory), &hidden, &path) {
+        Ok(()) | Err(OsError(libc::EEXIST)) => Ok(()),
+        Err(error) => Err(StorageError::system(
+            "put a new table into",
+            &place.directory,
+            error,
+        )),
+    }
+}
+
+#[inline(never)]
+fn adopt_all(namespace: &Namespace, rounds_files: bool) -> Stored<()> {
+    // The hidden table is nobody else's yet, so any identity will do to lock it.
+    let held = namespace.lock(Identity::from_packed(0))?;
+    let rounded = if rounds_files {
+        layout::FLAG_ROUNDED
+    } else {
+        0
+    };
+    let segments = namespace.directory().segments();
+    recover::adopt(&held, segments, rounded)?;
+    namespace
+        .files()
+        .huge()
+        .for_each_home(&mut |segments, log2| {
+            let flags = layout::FLAG_NORESERVE | log2 << layout::FLAG_HUGE_SHIFT;
+            recover::adopt(&held, segments, flags)
+        })
+}

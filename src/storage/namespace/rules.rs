@@ -1,0 +1,40 @@
+//! What the rules decide, as far as storage carries it out by itself.
+
+use crate::storage::process::IsDestroyed;
+use crate::storage::table::slot_life::Cursor;
+
+/// The limits, as the header holds them. What they mean is the rules' business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of layout::Header")]
+pub struct LimitWords {
+    pub shmmax: u64,
+    pub shmall: u64,
+    pub shmmni: u32,
+    pub rmid_forced: u32,
+}
+
+/// What the rules say of what storage does by itself.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    /// The limits that a new namespace begins with.
+    pub limits: LimitWords,
+    /// Where a new namespace begins to hand out ids, for a number that no other has.
+    pub fresh_cursor: fn(seed: u64) -> Cursor,
+    /// Whether a segment is destroyed that so many attaches are left of.
+    pub is_destroyed: IsDestroyed,
+    /// Whether a process may unlink the files of a creator in a directory.
+    pub may_unlink: fn(&Unlinking) -> bool,
+}
+
+/// Who is to unlink whose file, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Unlinking {
+    /// The effective uid of the process.
+    pub euid: u32,
+    /// The file's creator.
+    pub cuid: u32,
+    /// Whose the directory is.
+    pub directory_owner: u32,
+    /// Whether others than its owner may make files in the directory, so that it is sticky.
+    pub is_shared: bool,
+}

@@ -1,0 +1,12 @@
+//! Processes: who is in the namespace, how that is seen, what becomes of the dead, and how a child comes in.
+
+mod cell;
+mod fork_cell;
+mod probe;
+mod processes;
+mod reap;
+
+pub use fork_cell::Prepared;
+pub use probe::Liveness;
+pub use processes::{IsDestroyed, Processes};
+pub use reap::reap;

@@ -1,0 +1,68 @@
+//! The probe: whether the process of a cell is there.
+//!
+//! A process owns cell N as long as it holds `live/N` locked, and it holds it without a descriptor: the file is
+//! opened, locked (LOCK_EX), mapped, and closed; the lock belongs to the open file, and the mapping keeps that
+//! open. It goes away with the address space: at exit, at exec, at SIGKILL, before `waitpid` returns. The mapping
+//! is not inherited by children (MADV_DONTFORK). What a parent prepares for a child is in `fork_cell.rs`.
+//!
+//! A probe of another process is a shared lock, asked for without waiting: two that probe at once do not disturb
+//! each other. Liveness files are never removed while the namespace exists, so a lock is always on the file that
+//! its name leads to; the next process that needs a cell takes over a dead one's, file and all.
+
+use crate::os::file::{self, Lock};
+use crate::os::path::Path;
+use crate::os::{OsError, helper_process, process};
+use crate::storage::runtime_dir::RuntimeDir;
+use crate::storage::table::Table;
+
+/// What a probe of a process found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Liveness {
+    /// Its liveness file is locked.
+    Alive,
+    /// Its liveness file is not locked.
+    Dead,
+    /// The file could not be probed, so it counts as alive.
+    Unknown,
+}
+
+impl Liveness {
+    /// Whether it is certain that the process is gone.
+    pub fn is_dead(self) -> bool {
+        self == Liveness::Dead
+    }
+}
+
+pub(super) fn live_path(directory: &RuntimeDir, cell: u32) -> Path {
+    let mut path = directory.inside(b"live/");
+    let _ = path.push_decimal(cell);
+    path
+}
+
+/// Probes whether the process of `cell` is there.
+pub fn probe(directory: &RuntimeDir, cell: u32) -> Liveness {
+    // Another namespace's liveness file says nothing.
+    if directory.check_in_place().is_err() {
+        return Liveness::Unknown;
+    }
+    let path = live_path(directory, cell);
+    let locked = helper_process::with_descriptor(|| {
+        let dir = directory.open_parent(&path)?;
+        let fd = file::open_in(dir.as_ref(), &path, libc::O_RDONLY, 0)?;
+        file::lock(&fd, Lock::TryShared)
+    });
+    match locked {
+        Ok(true) => Liveness::Dead,
+        Ok(false) => Liveness::Alive,
+        Err(_) => Liveness::Unknown,
+    }
+}
+
+/// Whether nobody can be the process of `cell`: it has no liveness file, and no process has its pid. A table that was
+/// damaged may call it somebody's, and a wait for that process would never end; but a file can be removed, too, while
+/// its process runs.
+pub(super) fn is_nobody(directory: &RuntimeDir, table: &Table, cell: u32) -> bool {
+    file::status_of(&live_path(directory, cell)) == Err(OsError(libc::ENOENT))
+        && directory.is_reachable()
+        && !table.pid_of(cell).is_some_and(process::exists)
+}

@@ -1,0 +1,54 @@
+//! Reaping: what a dead process had is dropped from the table.
+
+use crate::os::process;
+use crate::storage::table::attach_record;
+use crate::storage::table::derived;
+use crate::storage::table::layout::{CellState, SlotState, cell, pages_of, record, slot};
+use crate::storage::table::seqlock::change_slot;
+use crate::storage::table::slot_life::Last;
+use crate::storage::table::{Held, Journal};
+
+/// Drops all that the dead process of `cell` had: its attaches, its unfinished work, the cell itself. Segments
+/// that are gone thereby go on the list of dying ones; [`Namespace::sweep`](crate::storage::Namespace::sweep) unlinks their files once the lock is
+/// released. The caller has probed that the process is dead.
+pub fn reap(held: &Held<'_>, cell: u32) {
+    let table = held.table();
+    let state = table.get32(cell!(cell, state));
+    let pid = table.get32(cell!(cell, pid)) as i32;
+    // A child that never ran was not there: its attaches are undone rather than ended.
+    let ran = state != CellState::Forking as u32;
+    for record in derived::records_of_cell(table, cell) {
+        let count = table.get32(record!(record, count));
+        let ran = ran && table.get32(record!(record, ended)) == 0;
+        let stamp = ran.then_some((pid, process::now_secs()));
+        attach_record::detach(held, record, count, stamp, Last::List);
+    }
+    list_unfinished(held, cell);
+    let mut journal = Journal::begin(held);
+    journal.put32(cell!(cell, work), 0);
+    journal.put32(cell!(cell, state), CellState::Free as u32);
+    journal.commit();
+}
+
+/// Puts what the process of `cell` was making or unlinking, and does so no longer, on the list of dying segments.
+pub fn list_unfinished(held: &Held<'_>, cell: u32) {
+    let table = held.table();
+    let work = table.get32(cell!(cell, work)).checked_sub(1);
+    if let Some(slot) = work.filter(|&slot| slot < table.slots_ready()) {
+        let slot_state = table.get32(slot!(slot, state));
+        if slot_state == SlotState::Creating as u32 || slot_state == SlotState::Dying as u32 {
+            // Its file may or may not be there; unlinking finds out.
+            change_slot(held, slot, || {
+                let mut journal = Journal::begin(held);
+                journal.put32(slot!(slot, state), SlotState::Dying as u32);
+                journal.put32(cell!(cell, work), 0);
+                journal.commit();
+                if slot_state == SlotState::Creating as u32 {
+                    let pages = pages_of(table.get64(slot!(slot, segsz)));
+                    derived::count_making(held, -1, pages);
+                }
+                derived::push_dying(held, slot);
+            });
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Where the base directory is, and who could exchange what lies on the way to it.
+//!
+//! Without `SHMSHIM_DIR` it is the first of these that can be used:
+//!
+//! | base | why |
+//! |---|---|
+//! | `/run/shmshim` | made by the administrator (root's, mode 1777), so that nobody else cleans it up |
+//! | `/dev/shm` | a tmpfs on nearly every machine; systemd-logind removes a user's files there when his last session ends |
+//! | `/tmp` | where there is nothing better |
+//!
+//! Two programs must agree whenever they were started. So a namespace of one's own that lies in any of the three goes on
+//! being used as long as it is there, and only a new one is made in the first of them: programs from before and after the
+//! day on which `/run/shmshim` appears meet in the older place. An inherited TMPDIR has no say.
+//!
+//! A base, and each directory on the way to it, must belong to root or to oneself, and be writable for nobody else or
+//! sticky. Then nobody else can put another directory in the place of one that was looked at, and a path that was
+//! followed once leads to the same files as long as root and oneself leave them there.
+
+use crate::os::file::{self, Status};
+use crate::os::path::{CAPACITY, Path};
+use crate::os::userns::{self, UNMAPPED, Uid};
+use crate::os::{OsError, dir, env};
+use crate::storage::error::{StorageError, Stored};
+
+const STICKY: u32 = 0o1000;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+const LINKS: u32 = 40;
+
+/// The base that the administrator makes, and those that are there anyway.
+const DEFAULTS: [&[u8]; 3] = [b"/run/shmshim", b"/dev/shm", b"/tmp"];
+
+/// Who has chosen a base.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// Nobody: it is one of the three.
+    Default,
+    /// `SHMSHIM_DIR`.
+    Setting,
+    /// The one who has mounted a hugetlbfs there.
+    Mount,
+}
+
+/// The base for a namespace of this name when nobody says where. `is_own` says of an owner whether a directory of that
+/// name can be ours.
+#[inline(never)]
+pub(in crate::storage) fn default_base(
+    name: &[u8],
+    euid: u32,
+    is_own: impl Fn(u32) -> bool,
+) -> Stored<Path> {
+    let mut first = None;
+    for text in DEFAULTS {
+        let base = Path::from_bytes(text).unwrap_or_default();
+        let here = base.join(name).unwrap_or_default();
+        let exists = file::status_of(&here).is_ok_and(|status| is_own(status.uid));
+        if (exists || first.is_none()) && is_usable(&base, euid) {
+            if exists {
+                return Ok(base);
+            }
+            first = Some(base);
+        }
+    }
+    first.ok_or(StorageError::NoDefault)
+}
+
+/// Whether files can be made there, and nobody could exchange them.
+#[inline(never)]
+fn is_usable(base: &Path, euid: u32) -> bool {
+    // Where there is none, that is known sooner.
+    if file::status_of(base).is_err() {
+        return false;
+    }
+    let is_made_for_this = base.as_bytes() == DEFAULTS[0];
+    let Ok((base, status)) = resolve(base, euid, Choice::Default) else {
+        return false;
+    };
+    let open_to_us = if is_made_for_this {
+        // The same for all, or programs of different users would not agree.
+        status.permissions() == 0o1777 && (status.uid != euid || euid == 0)
+    } else {
+        status.uid == euid || status.permissions() & STICKY != 0
+    };
+    open_to_us && file::is_writable(&base)
+}
+
+/// What `SHMSHIM_DIR` says, as an absolute path; `None` where it says nothing.
+#[inline(never)]
+pub(in crate::storage) fn setting() -> Stored<Option<Path>> {
+    if !env::is_set(c"SHMSHIM_DIR") {
+        return Ok(None);
+    }
+    let mut text = [0u8; CAPACITY];
+    let len = env::get(c"SHMSHIM_DIR", &mut text).ok_or(too_long(&Path::new()))?;
+    let text = text.get(..len).unwrap_or(&[]);
+    let text = match text {
+        [] => return Ok(None),
+        [b'/'] => text,
+        _ => text.strip_suffix(b"/").unwrap_or(text),
+    };
+    let given = Path::from_bytes(text).ok_or(too_long(&Path::new()))?;
+    if text.first() == Some(&b'/') {
+        return Ok(Some(given));
+    }
+    // The host may change its directory later; the namespace stays where it is.
+    let here = dir::working_directory().map_err(|error| StorageError::Call {
+        doing: "find the working directory, which SHMSHIM_DIR is relative to",
+        error,
+    })?;
+    here.join(text).map(Some).ok_or(too_long(&given))
+}
+
+/// Too long a path for the names that are made below it.
+#[cold]
+pub(in crate::storage) fn too_long(path: &Path) -> StorageError {
+    StorageError::TooLong { path: *path }
+}
+
+/// Follows `given` to the directory that it leads to, and makes sure that nobody but root and oneself could lead it
+/// helper_process. Returns the path without links, and what was seen there.
+#[inline(never)]
+pub(in crate::storage) fn resolve(
+    given: &Path,
+    euid: u32,
+    choice: Choice,
+) -> Stored<(Path, Status)> {
+    let mut rest = *given;
+    let mut at = 0;
+    let mut links = 0;
+    let mut here = Path::from_bytes(b"/").unwrap_or_default();
+    let mut status = look(&here)?;
+    check(&here, &status, euid)?;
+    loop {
+        let behind = rest.as_bytes().get(at..).unwrap_or(&[]);
+        at += behind.iter().take_while(|&&byte| byte == b'/').count();
+        let behind = rest.as_bytes().get(at..).unwrap_or(&[]);
+        let name = behind.split(|&byte| byte == b'/').next().unwrap_or(&[]);
+        at += name.len();
+        match name {
+            b"" => break,
+            b"." => {}
+            b".." => {
+                here.pop();
+                status = look(&here)?;
+            }
+            _ => {
+                let parent = status;
+                let next = here.join(name).ok_or(too_long(given))?;
+                status = file::status_of(&next).map_err(|error| match error {
+                    OsError(libc::ENOENT) => StorageError::NoBase {
+                        path: next,
+                        is_setting: choice == Choice::Setting,
+                    },
+                    OsError(libc::EACCES) => StorageError::NotSearchable {
+                        path: here,
+                        owner: parent.uid,
+                        mode: parent.permissions(),
+                    },
+                    error => StorageError::system("stat", &next, error),
+                })?;
+                let behind = rest.as_bytes().get(at..).unwrap_or(&[]);
+                let is_last = behind.iter().all(|&byte| byte == b'/');
+                if !status.is_link() {
+                    check(&next, &status, euid)?;
+                    here = next;
+                } else if is_last && choice != Choice::Default {
+                    return Err(not_a_directory(&next, &status));
+                } else {
+                    links += 1;
+                    rest = follow(&next, &status, behind, euid, links)?;
+                    at = 0;
+                    if rest.as_bytes().first() == Some(&b'/') {
+                        here = Path::from_bytes(b"/").unwrap_or_default();
+                        status = look(&here)?;
+                    } else {
+                        status = parent;
+                    }
+                }
+            }
+        }
+    }
+    if status.uid == UNMAPPED && choice != Choice::Default && status.uid != euid {
+        return Err(foreign(&here, &status));
+    }
+    Ok((here, status))
+}
+
+/// What is to be followed in place of a link, with what stood behind it.
+#[inline(never)]
+fn follow(link: &Path, status: &Status, behind: &[u8], euid: u32, links: u32) -> Stored<Path> {
+    if !is_trusted(status.uid, euid) {
+        return Err(StorageError::ForeignLink {
+            path: *link,
+            owner: status.uid,
+        });
+    }
+    let cannot = |error| StorageError::system("follow", link, error);
+    if links > LINKS {
+        return Err(cannot(OsError(libc::ELOOP)));
+    }
+    let mut path = dir::read_link(link).map_err(cannot)?;
+    path.push(behind).ok_or(too_long(link))?;
+    Ok(path)
+}
+
+fn look(path: &Path) -> Stored<Status> {
+    file::status_of(path).map_err(|error| StorageError::system("stat", path, error))
+}
+
+fn not_a_directory(path: &Path, status: &Status) -> StorageError {
+    StorageError::WrongKind {
+        path: *path,
+        found: status.kind(),
+        wanted: "a directory",
+        owner: status.uid,
+    }
+}
+
+fn foreign(path: &Path, status: &Status) -> StorageError {
+    StorageError::ForeignWay {
+        path: *path,
+        owner: status.uid,
+        mode: status.permissions(),
+    }
+}
+
+/// Whether nobody but root and oneself could exchange what lies in this directory.
+fn check(path: &Path, status: &Status, euid: u32) -> Stored<()> {
+    if !status.is_dir() {
+        return Err(not_a_directory(path, status));
+    }
+    if !is_trusted(status.uid, euid) {
+        return Err(foreign(path, status));
+    }
+    let mode = status.permissions();
+    if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
+        return Err(StorageError::LooseBase {
+            path: *path,
+            owner: status.uid,
+            mode,
+        });
+    }
+    Ok(())
+}
+
+/// Whether this is root or oneself. Where the machine's root has no name, neither have many others: an owner without a
+/// name counts as root there, for else there would be no way to any directory.
+fn is_trusted(owner: u32, euid: u32) -> bool {
+    owner == 0 || owner == euid || owner == UNMAPPED && root_has_no_name(euid)
+}
+
+fn root_has_no_name(euid: u32) -> bool {
+    userns::outer(euid) != Uid::Same && !userns::shows_root()
+}

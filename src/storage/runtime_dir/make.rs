@@ -1,0 +1,251 @@
+//! The runtime directory is built whole under a name that nobody looks up, and renamed into place last, so that a half-made
+//! one is never seen; what is missing in one that is there is made again.
+//!
+//! Everything here goes by descriptors: of the base, of the directory that is built, of those in it, each opened as a real
+//! directory and seen to be our own. Until it is full the directory is closed to others, so nobody can put a link
+//! where a directory was made, and what is removed is never followed out of it. It is opened to others last, right before
+//! it gets its name.
+
+use super::place::{PARTS, Place};
+use crate::os::file::{self, At, Fd, Lock, Status};
+use crate::os::path::Path;
+use crate::os::{OsError, dir, process};
+use crate::storage::error::{StorageError, Stored};
+
+/// How often and how long a lock on a directory is waited for: three seconds.
+const TRIES: u32 = 300;
+const NAP_NANOS: u32 = 10_000_000;
+
+impl Place {
+    /// Makes the runtime directory: `fill` puts the table into it, whose descriptor it is given. Somebody else may be
+    /// faster; then theirs counts and ours goes.
+    pub fn make(&self, fill: impl FnOnce(&Place, &Fd) -> Stored<()>) -> Stored<()> {
+        match self.try_make(fill) {
+            // A faster maker may have taken our unfinished one for abandoned; what counts is that there is one.
+            Err(_) if file::status_of(&self.directory).is_ok() => Ok(()),
+            answer => answer,
+        }
+    }
+
+    #[inline(never)]
+    fn try_make(&self, fill: impl FnOnce(&Place, &Fd) -> Stored<()>) -> Stored<()> {
+        let base = file::open_dir(None, &self.base)
+            .map_err(|error| StorageError::system("open", &self.base, error))?;
+        let mut hidden = *self;
+        let built = hidden.make_hidden(&base)?;
+        let made = hidden
+            .make_parts(&built)
+            .and_then(|()| fill(&hidden, &built))
+            .and_then(|()| {
+                let system = |doing, error| StorageError::system(doing, &self.directory, error);
+                // Crash here, until it has its name: a directory that nobody looks up, unlocked; the next maker removes it.
+                file::set_permissions(&built, self.directory_mode())
+                    .map_err(|error| system("set the mode of", error))?;
+                match dir::rename_new_in(Some(&base), &hidden.directory, &self.directory) {
+                    Ok(()) => Ok(true),
+                    Err(OsError(libc::EEXIST | libc::ENOTEMPTY)) => Ok(false),
+                    Err(error) => Err(system("rename into place", error)),
+                }
+            });
+        if !matches!(made, Ok(true)) {
+            self.remove_tree(&base, &built, &hidden.directory);
+        }
+        drop(built);
+        made?;
+        self.remove_abandoned(&base);
+        Ok(())
+    }
+
+    /// Makes a directory under a hidden name, and locks it.
+    #[inline(never)]
+    fn make_hidden(&mut self, base: &Fd) -> Stored<Fd> {
+        let seed = process::coarse_nanos() as u32 ^ (process::pid() as u32).rotate_left(16);
+        let mut last = OsError(libc::EEXIST);
+        for attempt in 0..100u32 {
+            let mut hidden = self.directory;
+            let _ = hidden.push(b".").and_then(|()| {
+                hidden.push_hex8(seed.wrapping_add(attempt.wrapping_mul(0x9e37_79b1)))
+            });
+            let made = self.make_dir(Some(base), &hidden, 0o700).and_then(|fd| {
+                // Where it is locked, a faster maker takes it for abandoned and removes it.
+                file::lock(&fd, Lock::TryExclusive).map(|locked| locked.then_some(fd))
+            });
+            match made {
+                Ok(Some(fd)) => {
+                    self.directory = hidden;
+                    return Ok(fd);
+                }
+                // It has been removed already, or the name was not free.
+                Ok(None) | Err(OsError(libc::ENOENT | libc::EEXIST)) => {}
+                Err(error) => {
+                    last = error;
+                    break;
+                }
+            }
+        }
+        Err(self.closed_base(true, "make a directory in", &self.base, last))
+    }
+
+    /// Makes a directory of this mode, whatever the umask, and opens it.
+    fn make_dir(&self, at: At<'_>, path: &Path, mode: u32) -> Result<Fd, OsError> {
+        dir::make_dir_in(at, path, 0o700)?;
+        let opened = match file::open_dir_to_read(at, path) {
+            Err(OsError(libc::EACCES)) => self.open_closed(at, path),
+            answer => answer,
+        };
+        let set = opened.and_then(|fd| {
+            self.see_that_it_is_ours(&fd)?;
+            file::set_permissions(&fd, mode)?;
+            Ok(fd)
+        });
+        if set.is_err() {
+            let _ = dir::remove_dir_in(at, path);
+        }
+        set
+    }
+
+    /// Opens a directory of ours that the umask has closed to ourselves.
+    #[cold]
+    fn open_closed(&self, at: At<'_>, path: &Path) -> Result<Fd, OsError> {
+        let fd = file::open_dir(at, path)?;
+        self.see_that_it_is_ours(&fd)?;
+        file::set_permissions_of_path_fd(&fd, 0o700)?;
+        file::open_dir_to_read(at, path)
+    }
+
+    fn see_that_it_is_ours(&self, fd: &Fd) -> Result<(), OsError> {
+        match file::status(fd)?.uid == self.euid {
+            true => Ok(()),
+            false => Err(OsError(libc::ESTALE)),
+        }
+    }
+
+    #[inline(never)]
+    fn make_parts(&self, built: &Fd) -> Stored<()> {
+        for name in PARTS {
+            let path = self.inside(name);
+            self.make_dir(Some(built), &path, self.part_mode())
+                .map_err(|error| StorageError::system("make", &path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Checks the directories in the runtime directory; its owner makes again what somebody has removed. Returns whether
+    /// anything was.
+    #[inline(never)]
+    pub(in crate::storage) fn check_parts(&self, checked: &Status) -> Stored<bool> {
+        let mut restored = false;
+        for name in PARTS {
+            if !self.check_part(name, checked.uid)? {
+                self.restore_part(name, checked)?;
+                restored = true;
+            }
+        }
+        Ok(restored)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn restore_part(&self, name: &[u8], checked: &Status) -> Stored<()> {
+        let path = self.inside(name);
+        let fd = self.begin_restoring(&path, checked)?;
+        if self.check_part(name, checked.uid)? {
+            return Ok(());
+        }
+        let mut hidden = path;
+        let _ = hidden.push(b".new");
+        // Crash here: an empty directory that the next one, holding the lock, removes.
+        let _ = dir::remove_dir_in(Some(&fd), &hidden);
+        let made = self
+            .make_dir(Some(&fd), &hidden, self.part_mode())
+            .and_then(|_| dir::rename_new_in(Some(&fd), &hidden, &path));
+        match made {
+            Ok(()) | Err(OsError(libc::EEXIST)) => Ok(()),
+            Err(error) => Err(StorageError::system("make", &path, error)),
+        }
+    }
+
+    /// Opens and locks the runtime directory, in which `missing` was removed: by its owner alone, for nobody else could make
+    /// what others trust. Any process that opens the directory can lock it, so that is not waited for without an end.
+    #[inline(never)]
+    pub(in crate::storage) fn begin_restoring(
+        &self,
+        missing: &Path,
+        checked: &Status,
+    ) -> Stored<Fd> {
+        if checked.uid != self.euid {
+            return Err(StorageError::Missing {
+                path: *missing,
+                owner: checked.uid,
+            });
+        }
+        let fd = self.open_directory(checked)?;
+        for _ in 0..TRIES {
+            match file::lock(&fd, Lock::TryExclusive) {
+                Ok(true) => return Ok(fd),
+                Ok(false) => process::nap(NAP_NANOS),
+                Err(error) => return Err(StorageError::system("lock", &self.directory, error)),
+            }
+        }
+        Err(StorageError::LockedFor {
+            path: self.directory,
+            secs: TRIES / 100,
+        })
+    }
+
+    /// Removes what makers that were killed have left in the base directory: directories of our own with the hidden
+    /// kind of name whose maker's lock is gone.
+    #[inline(never)]
+    fn remove_abandoned(&self, base: &Fd) {
+        let Ok(to_read) = file::open_dir_to_read(None, &self.base) else {
+            return;
+        };
+        let own = self.directory.name();
+        let _ = dir::for_each_entry(&to_read, |name| {
+            let suffix = name
+                .strip_prefix(own)
+                .and_then(|rest| rest.strip_prefix(b"."));
+            if suffix.is_some_and(|hex| hex.len() == 8 && hex.iter().all(u8::is_ascii_hexdigit)) {
+                if let Some(path) = self.base.join(name) {
+                    self.remove_if_abandoned(base, &path);
+                }
+            }
+            true
+        });
+    }
+
+    fn remove_if_abandoned(&self, base: &Fd, path: &Path) {
+        let Ok(fd) = file::open_dir_to_read(Some(base), path) else {
+            return;
+        };
+        if self.see_that_it_is_ours(&fd).is_ok() && file::lock(&fd, Lock::TryExclusive) == Ok(true)
+        {
+            self.remove_tree(base, &fd, path);
+        }
+    }
+
+    /// Removes a runtime directory of our own under its hidden name. What is not ours in it stays, and so does it.
+    #[inline(never)]
+    fn remove_tree(&self, base: &Fd, built: &Fd, path: &Path) {
+        for name in PARTS {
+            let part = Path::from_bytes(name).unwrap_or_default();
+            if let Ok(fd) = file::open_dir_to_read(Some(built), &part) {
+                if self.see_that_it_is_ours(&fd).is_ok() {
+                    remove_files(&fd);
+                    let _ = dir::remove_dir_in(Some(built), &part);
+                }
+            }
+        }
+        remove_files(built);
+        let _ = dir::remove_dir_in(Some(base), path);
+    }
+}
+
+fn remove_files(fd: &Fd) {
+    let _ = dir::for_each_entry(fd, |name| {
+        if let Some(name) = Path::from_bytes(name) {
+            let _ = dir::unlink_in(Some(fd), &name);
+        }
+        true
+    });
+}

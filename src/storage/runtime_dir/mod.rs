@@ -1,0 +1,10 @@
+//! The runtime directory: where it is, how it is checked and made, and whether it is still there.
+
+mod base;
+mod make;
+mod opened;
+mod place;
+
+pub use base::Choice;
+pub use opened::RuntimeDir;
+pub use place::{Place, Scope, check, parse_scope};

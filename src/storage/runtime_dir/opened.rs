@@ -1,0 +1,308 @@
+//! Whether the namespace still lies where it was opened, and its directories as descriptors.
+//!
+//! In user scope files are made, opened and unlinked by their paths: every directory on the path is root's or our own and
+//! nobody else can exchange it (`base.rs`), and descriptors would have an attach take 1.7 times as long. In system
+//! scope others make files in `segments` and `live`, and what is done there goes by descriptors, each opened from the
+//! runtime directory and held against what was checked when the namespace was opened.
+
+use super::base::Choice;
+use super::place::{Place, Scope};
+use crate::os::file::{self, Fd, Status};
+use crate::os::path::Path;
+use crate::os::signal_mask::Blocked;
+use crate::os::{OsError, OsResult, credentials, helper_process, process};
+use crate::storage::error::{Away, StorageError, Stored};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// A runtime directory, opened.
+pub struct RuntimeDir {
+    path: Path,
+    /// Where the files of ordinary segments lie.
+    segments: Path,
+    scope: Scope,
+    opened_by: u32,
+    owner: u32,
+    /// Device and inode of the directory.
+    directory_file: (u64, u64),
+    /// The table's name in the directory.
+    table_name: &'static [u8],
+    /// Device and inode of the table.
+    table_file: (u64, u64),
+    /// When it was last seen at its place, in nanoseconds of the coarse clock.
+    seen_in_place: AtomicU64,
+    /// Not 0: files of segments were found to be gone; the table is to learn which.
+    lost_files: AtomicU32,
+}
+
+impl RuntimeDir {
+    /// The directory of `place`, which was checked, with the table of that name.
+    pub fn new(
+        place: &Place,
+        table_name: &'static [u8],
+        table: &Status,
+        directory: &Status,
+    ) -> RuntimeDir {
+        RuntimeDir {
+            path: place.directory,
+            segments: place.inside(b"segments"),
+            scope: place.scope,
+            opened_by: place.euid,
+            owner: table.uid,
+            directory_file: directory.identity(),
+            table_name,
+            table_file: table.identity(),
+            seen_in_place: AtomicU64::new(0),
+            lost_files: AtomicU32::new(0),
+        }
+    }
+
+    /// The model's: there is none.
+    #[cfg(shmshim_model)]
+    pub fn nowhere() -> RuntimeDir {
+        let nowhere = Path::from_bytes(b"/nowhere").unwrap_or_default();
+        RuntimeDir {
+            path: nowhere,
+            segments: nowhere,
+            scope: Scope::User,
+            opened_by: process::euid(),
+            owner: process::euid(),
+            directory_file: (0, 0),
+            table_name: b"registry",
+            table_file: (0, 0),
+            seen_in_place: AtomicU64::new(0),
+            lost_files: AtomicU32::new(0),
+        }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the files of ordinary segments lie.
+    pub fn segments(&self) -> &Path {
+        &self.segments
+    }
+
+    /// For whom it is.
+    #[inline]
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// The effective uid that opened it.
+    pub fn opened_by(&self) -> u32 {
+        self.opened_by
+    }
+
+    /// Whose it is, and so the table.
+    pub fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// The path of `name` in it.
+    pub fn inside(&self, name: &[u8]) -> Path {
+        // `Place::choose` has made sure of the room.
+        self.path.join(name).unwrap_or(self.path)
+    }
+
+    /// The path of the table.
+    pub fn table_path(&self) -> Path {
+        self.inside(self.table_name)
+    }
+
+    /// Says whether files of segments may be gone that the table still knows.
+    pub fn has_lost_files(&self, lost: bool) {
+        self.lost_files.store(u32::from(lost), Ordering::Relaxed);
+    }
+
+    /// Whether that was said, once.
+    pub fn take_lost_files(&self) -> bool {
+        self.lost_files.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// Makes the directories in the runtime directory again where they are missing. Returns whether any was. Signals are
+    /// blocked.
+    #[cold]
+    #[inline(never)]
+    pub fn restore_parts(&self) -> Stored<bool> {
+        let directory = self.path;
+        let mut base = directory;
+        base.pop();
+        let place = Place {
+            base,
+            directory,
+            scope: self.scope,
+            euid: process::euid(),
+            choice: Choice::Default,
+        };
+        let checked = match file::status_of(&directory) {
+            Ok(status) if status.identity() == self.directory_file => status,
+            _ => return Ok(false),
+        };
+        let restored = helper_process::perform(
+            || place.check_parts(&checked),
+            |answer| answer.as_ref().err().and_then(StorageError::os_error),
+        )?;
+        if restored {
+            self.has_lost_files(true);
+        }
+        Ok(restored)
+    }
+
+    /// Whether the paths still lead here: not after a chroot, nor when somebody has removed the directory.
+    pub fn is_reachable(&self) -> bool {
+        self.reaches().unwrap_or(false)
+    }
+
+    /// The same, or why that could not be found out.
+    pub fn reaches(&self) -> OsResult<bool> {
+        file::status_of(&self.table_path()).map(|status| status.identity() == self.table_file)
+    }
+
+    /// Before a file of the namespace is used by its name: whether the directory is still the one that was opened. Where
+    /// somebody has removed it and others have made it anew, or has exchanged it for another, the names lead to others'
+    /// segments; and what cannot be checked is not in its place. It costs a system call, so once in a while must do.
+    pub fn check_in_place(&self) -> Stored<()> {
+        const FRESH_NANOS: u64 = 20_000_000;
+        let now = process::coarse_nanos();
+        let age = now.wrapping_sub(self.seen_in_place.load(Ordering::Relaxed));
+        if age < FRESH_NANOS {
+            return Ok(());
+        }
+        self.look_in_place(now)
+    }
+
+    /// Asks the file system whether the table is still in its place; `now` is the coarse clock's. Fails with what has become
+    /// of the directory.
+    #[cold]
+    #[inline(never)]
+    pub fn look_in_place(&self, now: u64) -> Stored<()> {
+        match file::status_of(&self.table_path()) {
+            Ok(status) if status.identity() == self.table_file => {
+                self.seen_in_place.store(now, Ordering::Relaxed);
+                Ok(())
+            }
+            seen => Err(self.why_not_in_place(&seen)),
+        }
+    }
+
+    /// Says what has become of the directory, as far as it can be seen.
+    #[cold]
+    #[inline(never)]
+    fn why_not_in_place(&self, table: &OsResult<Status>) -> StorageError {
+        let directory = &self.path;
+        let mut base = *directory;
+        base.pop();
+        let away = match (file::status_of(directory), table) {
+            (Ok(seen), Ok(_)) if seen.identity() == self.directory_file => Away::TableExchanged,
+            (Ok(seen), Err(OsError(libc::ENOENT))) if seen.identity() == self.directory_file => {
+                Away::TableRemoved
+            }
+            (Ok(seen), Ok(_) | Err(OsError(libc::ENOENT | libc::ENOTDIR))) => {
+                if seen.device == self.directory_file.0 {
+                    Away::Exchanged
+                } else {
+                    Away::OtherFileSystem
+                }
+            }
+            (Err(OsError(libc::ENOENT | libc::ENOTDIR)), _) => match file::status_of(&base) {
+                Ok(base) if base.device == self.directory_file.0 => Away::Removed,
+                Ok(_) => Away::OtherFileSystem,
+                Err(_) => Away::WithItsBase,
+            },
+            (Err(error), _) | (_, &Err(error)) => {
+                return self.error("stat", &self.table_path(), error);
+            }
+        };
+        StorageError::NotInPlace {
+            path: *directory,
+            away,
+        }
+    }
+
+    /// A system call that failed on a path in the namespace: with the reason, where this program is not any more who it was.
+    #[cold]
+    pub fn error(&self, doing: &'static str, path: &Path, error: OsError) -> StorageError {
+        let euid = credentials::euid();
+        let denied = matches!(error, OsError(libc::EACCES | libc::EPERM));
+        if denied && self.scope == Scope::User && euid != self.opened_by {
+            return StorageError::OtherUser {
+                path: *path,
+                opened_by: self.opened_by,
+                euid,
+                error,
+            };
+        }
+        StorageError::system(doing, path, error)
+    }
+
+    /// Opens the runtime directory to look names up in it: the one that was checked, or none (`ESTALE`). Returns its owner,
+    /// too.
+    fn open_directory(&self) -> OsResult<(Fd, u32)> {
+        let fd = file::open_dir(None, &self.path)?;
+        let status = file::status(&fd)?;
+        if status.identity() == self.directory_file {
+            Ok((fd, status.uid))
+        } else {
+            Err(OsError(libc::ESTALE))
+        }
+    }
+
+    /// In system scope the directory in which the file at `path` lies; `None` in user scope, where the path will do. To be
+    /// used where the answer is: a helper with descriptors of its own may do the work.
+    #[inline]
+    pub fn open_parent(&self, path: &Path) -> OsResult<Option<Fd>> {
+        match self.scope {
+            Scope::User => Ok(None),
+            Scope::System => self.open_parent_of(path).map(Some),
+        }
+    }
+
+    #[inline(never)]
+    fn open_parent_of(&self, path: &Path) -> OsResult<Fd> {
+        let mut parent = *path;
+        parent.pop();
+        let inside = parent.as_bytes().strip_prefix(self.path.as_bytes());
+        let (directory, owner) = match inside {
+            Some([b'/', ..]) => self.open_directory()?,
+            _ => open_huge_home(&parent)?,
+        };
+        let fd = file::open_dir(Some(&directory), &parent)?;
+        match file::status(&fd)?.uid == owner {
+            true => Ok(fd),
+            false => Err(OsError(libc::ESTALE)),
+        }
+    }
+
+    /// Backs bytes of the table with memory, so that writing them cannot fail: of a table of
+    /// `whole` bytes, as it must still have. The first `used` of them were backed before.
+    #[inline(never)]
+    pub fn back_table(&self, whole: u64, offset: u64, used: u64, len_bytes: u64) -> Stored<()> {
+        let path = self.table_path();
+        // As for a segment's file: SIGXFSZ.
+        let _blocked = Blocked::all();
+        let backed = helper_process::with_descriptor(|| {
+            let fd = file::open(&path, libc::O_RDWR, 0)?;
+            let status = file::status(&fd)?;
+            let uncut = status.len_bytes == whole;
+            if status.identity() != self.table_file || !uncut {
+                return Err(OsError(libc::ENOENT));
+            }
+            file::allocate_behind(&fd, offset, used, len_bytes)
+        });
+        backed.map_err(|error| self.error("enlarge", &path, error))
+    }
+}
+
+/// Opens the directory on a hugetlbfs in which `segments` lies. Its owner, who came first, can exchange it for
+/// another of theirs, and nothing else. Returns the owner, too.
+#[cold]
+#[inline(never)]
+fn open_huge_home(segments: &Path) -> OsResult<(Fd, u32)> {
+    let mut home = *segments;
+    home.pop();
+    let fd = file::open_dir(None, &home)?;
+    let owner = file::status(&fd)?.uid;
+    Ok((fd, owner))
+}

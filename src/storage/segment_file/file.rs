@@ -1,0 +1,302 @@
+//! The file of a segment: made, opened and mapped, unlinked.
+//!
+//! Those of ordinary pages lie in the namespace's directory, those of huge pages on a hugetlbfs (`hugetlb.rs`).
+
+use super::hugetlb::{Homes, HugeFiles};
+use super::name::{parse_name, push_file_name};
+use crate::os::map::{self, Place};
+use crate::os::path::Path;
+use crate::os::{OsError, dir, file, helper_process, huge};
+use crate::storage::error::{StorageError, Stored};
+use crate::storage::runtime_dir::{RuntimeDir, Scope};
+use crate::storage::table::SlotImage;
+use crate::storage::table::layout::{FLAG_ROUNDED, page_rounded};
+
+/// The segment files of a namespace.
+#[derive(Clone, Copy)]
+pub struct Files<'n> {
+    pub(super) directory: &'n RuntimeDir,
+    huge: HugeFiles<'n>,
+}
+
+/// The length of a segment's file.
+fn file_len(image: &SlotImage) -> u64 {
+    match image.huge_page_log2() {
+        // No file is longer; where the segment is, no address space has room for it.
+        Some(log2) => image.mapped_len().min(i64::MAX as u64 >> log2 << log2),
+        None if image.flags & FLAG_ROUNDED != 0 => page_rounded(image.segsz),
+        None => image.segsz,
+    }
+}
+
+impl<'n> Files<'n> {
+    /// Those of this runtime directory; `homes` are where those of huge pages were found so far.
+    pub fn new(directory: &'n RuntimeDir, homes: &'n Homes) -> Files<'n> {
+        let huge = HugeFiles::new(directory, homes);
+        Files { directory, huge }
+    }
+
+    /// Those of huge pages.
+    pub fn huge(&self) -> HugeFiles<'n> {
+        self.huge
+    }
+
+    /// Puts the path of a segment's file into `path`, which is empty.
+    #[inline]
+    pub(super) fn path_of(&self, image: &SlotImage, path: &mut Path) -> Stored<()> {
+        match image.huge_page_log2() {
+            None => self.ordinary_path(image, path),
+            Some(log2) => *path = self.huge.segment_path(image, log2)?,
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn ordinary_path(&self, image: &SlotImage, path: &mut Path) {
+        path.begin_with(self.directory.segments());
+        let _ = push_file_name(path, image);
+    }
+
+    /// Makes the file of a reserved segment, zeroed and of its exact length and mode. With `promise` the pages of one of
+    /// huge pages are reserved, too; that they are not to be had is an [`StorageError::Call`]. Signals are blocked
+    /// ([`Namespace::block`](crate::storage::Namespace::block)).
+    #[inline(never)]
+    pub fn make(&self, image: &SlotImage, promise: bool) -> Stored<()> {
+        self.directory.check_in_place()?;
+        let log2 = image.huge_page_log2();
+        let mut path = Path::new();
+        match log2 {
+            None => self.ordinary_path(image, &mut path),
+            Some(log2) => path = self.huge.new_segment_path(image, log2)?,
+        }
+        let len = file_len(image);
+        let mode = image.mode & 0o777;
+        let mut doing = "make";
+        // In a directory that is ours alone the name leads to what was just made, and three calls on it are cheaper than
+        // four with a descriptor. It takes a file that its owner may write.
+        let by_name = self.directory.scope() == Scope::User && log2.is_none() && mode & 0o200 != 0;
+        let mut try_to_make = || {
+            doing = "make";
+            let dir = self.directory.open_parent(&path)?;
+            if by_name {
+                file::make_file(&path, mode)?;
+                doing = "set the length of";
+                let set = file::set_len_of(&path, len).and_then(|()| {
+                    doing = "set the mode of";
+                    // The umask may have taken bits, and it does not apply to segments. Looking is cheaper than setting.
+                    if file::status_of(&path)?.permissions() == mode {
+                        return Ok(());
+                    }
+                    file::set_permissions_of(&path, mode)
+                });
+                if set.is_err() {
+                    let _ = dir::unlink(&path);
+                }
+                // The umask may have taken the owner's right to write.
+                if set != Err(OsError(libc::EACCES)) {
+                    return set;
+                }
+                doing = "make";
+            }
+            let new = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+            let fd = file::open_in(dir.as_ref(), &path, new, mode)?;
+            doing = "set the length of";
+            let rest = file::set_len(&fd, len).and_then(|()| {
+                doing = "set the mode of";
+                if file::status(&fd)?.permissions() != mode {
+                    file::set_permissions(&fd, mode)?;
+                }
+                if log2.is_some() && promise {
+                    doing = RESERVE;
+                    huge::reserve(&fd, image.mapped_len())?;
+                }
+                Ok(())
+            });
+            if rest.is_err() {
+                let _ = dir::unlink_in(dir.as_ref(), &path);
+            }
+            rest
+        };
+        let mut made = helper_process::with_descriptor(&mut try_to_make);
+        if made == Err(OsError(libc::ENOENT)) && log2.is_none() && self.directory.restore_parts()? {
+            made = helper_process::with_descriptor(&mut try_to_make);
+        }
+        made.map_err(|error| match doing {
+            RESERVE => StorageError::Call { doing, error },
+            _ => self.directory.error(doing, &path, error),
+        })
+    }
+
+    /// Maps a segment into the host. The file is held against what the table says of it before it is used.
+    pub fn map(&self, image: &SlotImage, place: Place, write: bool, exec: bool) -> Stored<u64> {
+        self.directory.check_in_place()?;
+        let is_ordinary = image.huge_page_log2().is_none();
+        // In a directory that is ours alone the name says whose file it is, if it is ours; the length can be wrong.
+        let names_are_ours = self.directory.scope() == Scope::User
+            && is_ordinary
+            && image.cuid == self.directory.opened_by();
+        let mut path = Path::new();
+        self.path_of(image, &mut path)?;
+        let everybody_writes = self.directory.scope() == Scope::System && is_ordinary;
+        if everybody_writes && self.has_another_name(image)? {
+            return Err(StorageError::NotAlone { path });
+        }
+        let len = image.mapped_len();
+        let map_segment = if is_ordinary {
+            map::map_segment
+        } else {
+            huge::map_segment
+        };
+        let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
+        let mut doing = Step::Open;
+        let mut found = None;
+        let mapped = helper_process::with_descriptor(|| {
+            doing = Step::Open;
+            let dir = self.directory.open_parent(&path)?;
+            let fd = file::open_in(dir.as_ref(), &path, access, 0)?;
+            let is_plain = names_are_ours && file::len_of(&fd) == Ok(file_len(image));
+            if !is_plain {
+                doing = Step::Stat;
+                let status = file::status(&fd)?;
+                if !is_as_expected(&status, image) {
+                    doing = Step::Check;
+                    found = Some(status);
+                    return Err(OsError(libc::EACCES));
+                }
+            }
+            doing = Step::Map;
+            map_segment(&fd, len, place, write, exec)
+        });
+        mapped.map_err(|error| match (doing, found) {
+            (Step::Check, Some(status)) => what_is_wrong(&path, &status, image),
+            (Step::Map, _) => StorageError::Call {
+                doing: "map the segment",
+                error,
+            },
+            (Step::Stat, _) => self.directory.error("stat", &path, error),
+            _ => self.directory.error("open", &path, error),
+        })
+    }
+
+    /// Whether there is a file with the segment's id and another key in its name. In system scope the table is
+    /// everybody's word, and a user who scribbles in it could give a segment's id another file; the real one they
+    /// cannot remove. A file that is gone altogether is no such case: the segment was removed meanwhile.
+    fn has_another_name(&self, image: &SlotImage) -> Stored<bool> {
+        let mut another = false;
+        let directory = self.directory.segments();
+        let mut file = *directory;
+        let _ = push_file_name(&mut file, image);
+        let read = helper_process::with_descriptor(|| {
+            another = false;
+            let parent = self.directory.open_parent(&file)?;
+            let here = Path::from_bytes(b".").unwrap_or_default();
+            let fd = file::open_dir_to_read(parent.as_ref(), &here)?;
+            dir::for_each_entry(&fd, |name| {
+                another = parse_name(name)
+                    .is_some_and(|(key, id)| id == image.id && key != image.name_key);
+                !another
+            })
+        });
+        match read {
+            Ok(()) => Ok(another),
+            Err(error) => Err(self.directory.error("read", directory, error)),
+        }
+    }
+
+    /// Unlinks the file of a segment; one that is gone already is fine.
+    pub fn unlink(&self, image: &SlotImage) -> Stored<()> {
+        if image
+            .huge_page_log2()
+            .is_some_and(|log2| self.huge.unlink_known(image, log2))
+        {
+            return Ok(());
+        }
+        self.directory.check_in_place()?;
+        let mut path = Path::new();
+        self.path_of(image, &mut path)?;
+        let unlink = || {
+            let dir = self.directory.open_parent(&path)?;
+            dir::unlink_in(dir.as_ref(), &path)
+        };
+        let unlinked = match self.directory.scope() {
+            Scope::User => unlink(),
+            Scope::System => helper_process::with_descriptor(unlink),
+        };
+        match unlinked {
+            Ok(()) => Ok(()),
+            // Gone, if the directory is where it was: after a chroot nothing can be said.
+            Err(OsError(libc::ENOENT)) if self.directory.is_reachable() => Ok(()),
+            Err(error) => Err(self.directory.error("unlink", &path, error)),
+        }
+    }
+
+    /// Memory that a segment really takes, in bytes.
+    pub fn resident_bytes(&self, image: &SlotImage) -> u64 {
+        let mut path = Path::new();
+        self.path_of(image, &mut path)
+            .ok()
+            .and_then(|()| file::status_of(&path).ok())
+            .map_or(0, |status| status.allocated_bytes)
+    }
+
+    /// Whether the file of a segment is gone for certain. Where one of huge pages lies, this process may not be able to see.
+    pub fn is_lost(&self, image: &SlotImage) -> bool {
+        let mut path = Path::new();
+        image.huge_page_log2().is_none()
+            && self.path_of(image, &mut path).is_ok()
+            && file::status_of(&path) == Err(OsError(libc::ENOENT))
+            && self.directory.is_reachable()
+    }
+}
+
+/// How far the mapping of a segment has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Open,
+    Stat,
+    Check,
+    Map,
+}
+
+/// Whether a file can be that of a segment.
+#[inline]
+fn is_as_expected(status: &file::Status, image: &SlotImage) -> bool {
+    // A length in the table that is too small would have the program use what lies behind its attach, and pages behind
+    // the end of the file would raise SIGBUS.
+    status.is_file()
+        && status.uid == image.cuid
+        && status.links <= 1
+        && status.len_bytes == file_len(image)
+}
+
+/// Why it cannot.
+#[cold]
+#[inline(never)]
+fn what_is_wrong(path: &Path, status: &file::Status, image: &SlotImage) -> StorageError {
+    let (path, owner) = (*path, status.uid);
+    if !status.is_file() {
+        return StorageError::WrongKind {
+            path,
+            found: status.kind(),
+            wanted: "a regular file",
+            owner,
+        };
+    }
+    if owner != image.cuid {
+        return StorageError::OtherCreator {
+            path,
+            owner,
+            wanted: image.cuid,
+        };
+    }
+    if status.links > 1 {
+        return StorageError::HardLinked { path, owner };
+    }
+    StorageError::OtherLength {
+        path,
+        len_bytes: status.len_bytes,
+        wanted_bytes: file_len(image),
+    }
+}
+
+const RESERVE: &str = "reserve huge pages";

@@ -1,0 +1,242 @@
+//! Attach records: how many attaches of a segment a process has. Each change is one step that a SIGKILL cannot divide.
+
+use super::derived::{self, Records};
+use super::grow;
+use super::identity::Identity;
+use super::journal::Journal;
+use super::layout::{MODE_MARKED, RECORDS, SLOTS, header, record, slot};
+use super::lock_word::Held;
+use super::map::Table;
+use super::rebuild;
+use super::seqlock::{SeqLock, change_index, change_slot};
+use super::slot::SlotImage;
+use super::slot_life::{Last, enter_end, put_end};
+use crate::storage::error::{StorageError, Stored};
+
+/// Adds attaches of `owner` to segment `index`. Returns the record that counts it; `known` is the one that counted
+/// earlier attaches of the same process, if any.
+pub fn attach(
+    held: &Held<'_>,
+    index: u32,
+    owner: Identity,
+    known: Option<u32>,
+    count: u32,
+    stamp: Option<(i32, i64)>,
+) -> Stored<u32> {
+    let table = held.table();
+    let id = table.get32(slot!(index, id));
+    let known = known.filter(|&record| counts_for(held, record, owner, id as i32));
+    let record = match known {
+        Some(record) => record,
+        None => take_record(held)?,
+    };
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        if known.is_some() {
+            let before = table.get32(record!(record, count));
+            journal.put32(record!(record, count), before + count);
+            journal.put32(record!(record, ended), 0);
+        } else {
+            // Nothing that a free record holds means anything, so only the step that makes it another needs the journal.
+            table.set32(record!(record, id), id);
+            table.set32(record!(record, count), count);
+            table.set32(record!(record, ended), 0);
+            // Crash here: a free record.
+            journal.put32(record!(record, cell), owner.cell() + 1);
+        }
+        if let Some((pid, now_secs)) = stamp {
+            journal.put32(slot!(index, lpid), pid as u32);
+            journal.put64(slot!(index, atime), now_secs as u64);
+        }
+        journal.commit();
+        derived::count(held, slot!(index, nattch), count as i32);
+        if known.is_none() {
+            derived::link_record(held, record, index, owner.cell());
+        }
+    });
+    Ok(record)
+}
+
+/// Whether `record` is the one that counts the attaches of segment `id` by `owner`.
+pub fn counts_for(held: &Held<'_>, record: u32, owner: Identity, id: i32) -> bool {
+    let table = held.table();
+    record < table.records_ready()
+        && table.get32(record!(record, cell)) == owner.cell() + 1
+        && table.get32(record!(record, id)) as i32 == id
+}
+
+/// Takes `count` attaches off `record`, stamping the segment with who did it and when. When they were the last of
+/// a segment that is destroyed then, `last` says what becomes of its file. Returns the segment if it ended.
+pub fn detach(
+    held: &Held<'_>,
+    record: u32,
+    count: u32,
+    stamp: Option<(i32, i64)>,
+    last: Last,
+) -> Option<SlotImage> {
+    let table = held.table();
+    let owner = table.get32(record!(record, cell)).checked_sub(1)?;
+    let index = table.get32(record!(record, id)) % SLOTS;
+    if owner >= table.cells_ready() || index >= table.slots_ready() {
+        return None;
+    }
+    let before = table.get32(record!(record, count));
+    let count = count.min(before);
+    let left = before - count;
+    // Decided and done in one step: a segment must not outlive the death of the process that takes the last attach off.
+    let nattch = table.get32(slot!(index, nattch)).saturating_sub(count);
+    let mode = table.get32(slot!(index, mode));
+    let image = if is_destroyed(held, mode, nattch) {
+        Some(table.image(index)).filter(SlotImage::is_live)
+    } else {
+        None
+    };
+    let change = || {
+        let mut journal = Journal::begin(held);
+        if left == 0 {
+            journal.put32(record!(record, cell), 0);
+        } else {
+            journal.put32(record!(record, count), left);
+        }
+        if let Some((pid, now_secs)) = stamp {
+            journal.put32(slot!(index, lpid), pid as u32);
+            journal.put64(slot!(index, dtime), now_secs as u64);
+        }
+        if image.is_some() {
+            put_end(&mut journal, held, index, last);
+        }
+        journal.commit();
+        derived::count(held, slot!(index, nattch), -(count as i32));
+        if left == 0 {
+            derived::unlink_record(held, record, index, owner);
+        }
+        if let Some(image) = &image {
+            enter_end(held, image, last);
+        }
+    };
+    if image.is_some() {
+        change_index(held, || change_slot(held, index, change));
+    } else {
+        change_slot(held, index, change);
+    }
+    image
+}
+
+/// How many attaches of segment `id` `record` counts for `owner`.
+pub fn counted_by(held: &Held<'_>, record: u32, owner: Identity, id: i32) -> u32 {
+    if counts_for(held, record, owner, id) {
+        held.table().get32(record!(record, count))
+    } else {
+        0
+    }
+}
+
+/// The process that `record` belongs to is about to exit: stamps the segment with it now, and not when the process is
+/// reaped, which may be after others have used the segment.
+pub fn announce_end(held: &Held<'_>, index: u32, record: u32, lpid: i32, now_secs: i64) {
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        journal.put32(record!(record, ended), 1);
+        journal.put64(slot!(index, dtime), now_secs as u64);
+        journal.put32(slot!(index, lpid), lpid as u32);
+        journal.commit();
+    });
+}
+
+fn is_destroyed(held: &Held<'_>, mode: u32, nattch: u32) -> bool {
+    let rmid_forced = held.table().get32(header!(rmid_forced)) != 0;
+    held.around()
+        .is_destroyed(mode & MODE_MARKED != 0, nattch.into(), rmid_forced)
+}
+
+fn records_of<'t>(held: &Held<'t>, owner: Identity) -> Records<'t> {
+    derived::records_of_cell(held.table(), owner.cell())
+}
+
+/// Everything that is counted for cell `from` counts for cell `to` from now on.
+pub fn move_all(held: &Held<'_>, from: u32, to: u32) {
+    let table = held.table();
+    for record in derived::records_of_cell(table, from) {
+        let index = table.get32(record!(record, id)) % SLOTS;
+        change_slot(held, index, || {
+            let mut journal = Journal::begin(held);
+            journal.put32(record!(record, cell), to + 1);
+            journal.commit();
+            derived::move_record(held, record, index, from, to);
+        });
+    }
+}
+
+/// Takes off what is counted for `owner` beyond `wanted(id)` attaches of each segment, without a stamp.
+pub fn reduce(held: &Held<'_>, owner: Identity, wanted: impl Fn(i32) -> u32) {
+    let table = held.table();
+    for record in records_of(held, owner) {
+        let wanted = wanted(table.get32(record!(record, id)) as i32);
+        let surplus = table.get32(record!(record, count)).saturating_sub(wanted);
+        if surplus > 0 {
+            detach(held, record, surplus, None, Last::List);
+        }
+    }
+}
+
+/// Calls `each` with the slot and the index of every record that counts attaches of `owner`.
+pub fn for_each_record(held: &Held<'_>, owner: Identity, mut each: impl FnMut(u32, u32)) {
+    for record in records_of(held, owner) {
+        each(held.table().get32(record!(record, id)) % SLOTS, record);
+    }
+}
+
+/// Takes a free record, backing more of them if need be.
+fn take_record(held: &Held<'_>) -> Stored<u32> {
+    let table = held.table();
+    let full = StorageError::TableFull {
+        what: "attached (process, segment) pairs",
+        holds: RECORDS,
+    };
+    if let Some(free) = derived::pop_free_record(held) {
+        if table.get32(record!(free, cell)) == 0 {
+            return Ok(free);
+        }
+        // The list has been damaged: what it leads to is in use.
+        rebuild::rebuild(held);
+        if let Some(free) = derived::pop_free_record(held) {
+            return Ok(free);
+        }
+    }
+    let ready = table.records_ready();
+    grow::add_records(held)?;
+    for index in (ready..table.records_ready()).rev() {
+        derived::push_free_record(held, index);
+    }
+    derived::pop_free_record(held).ok_or(full)
+}
+
+impl Table {
+    /// Puts the cells of the processes that have segment `slot` attached into `out`, without a lock, but for the first `skip`
+    /// of them. Returns how many. `None`: the list has changed meanwhile.
+    pub fn attachers(&self, slot: u32, skip: u32, out: &mut [u32]) -> Option<usize> {
+        if slot >= self.slots_ready() {
+            return Some(0);
+        }
+        SeqLock::of_slot(self.slot(slot)).read_once(|| {
+            let records = derived::records_of_segment(self, slot).skip(skip as usize);
+            let mut found = 0;
+            for (place, record) in out.iter_mut().zip(records) {
+                *place = self.get32(record!(record, cell)).wrapping_sub(1);
+                found += 1;
+            }
+            found
+        })
+    }
+
+    /// Number of attaches of a slot, and the cell + 1 of the process that has all of them, if one has; a hint.
+    pub fn attached_by(&self, slot: u32) -> (u32, u32) {
+        if slot >= self.slots_ready() {
+            return (0, 0);
+        }
+        (
+            self.get32(slot!(slot, nattch)),
+            self.get32(slot!(slot, sole_cell)),
+        )
+    }
+}

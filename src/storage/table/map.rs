@@ -1,0 +1,122 @@
+//! The words of the table, mapped into this process.
+
+use super::layout::{self, Record, Slot, header, record, slot};
+use crate::os::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::os::map::{Block, SharedMap};
+
+/// A table file, mapped.
+pub type TableMap = SharedMap<{ layout::FILE_BYTES as usize }>;
+
+/// The table, as mapped into this process.
+pub struct Table {
+    map: TableMap,
+}
+
+impl Table {
+    /// Takes a mapping of a table file.
+    pub fn new(map: TableMap) -> Table {
+        Table { map }
+    }
+
+    /// Gives the mapping back.
+    pub fn into_map(self) -> TableMap {
+        self.map
+    }
+
+    /// All of its words, for reading several: where they are is looked up once.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> TableWords<'_> {
+        self.map.whole()
+    }
+
+    /// Loads a 32-bit word.
+    #[inline]
+    pub fn get32(&self, offset: u32) -> u32 {
+        self.words().word32_at(offset).load(Ordering::Acquire)
+    }
+
+    /// Loads a 64-bit word.
+    #[inline]
+    pub fn get64(&self, offset: u32) -> u64 {
+        self.words().word64_at(offset).load(Ordering::Acquire)
+    }
+
+    /// Stores a 32-bit word.
+    #[inline]
+    pub fn set32(&self, offset: u32, value: u32) {
+        self.words()
+            .word32_at(offset)
+            .store(value, Ordering::Release);
+    }
+
+    /// Stores a 64-bit word.
+    #[inline]
+    pub fn set64(&self, offset: u32, value: u64) {
+        self.words()
+            .word64_at(offset)
+            .store(value, Ordering::Release);
+    }
+
+    /// The word itself, for the kernel to read.
+    pub(crate) fn word64(&self, offset: u32) -> &AtomicU64 {
+        self.words().word64_at(offset)
+    }
+
+    /// The word itself, for the lock.
+    pub(crate) fn word32(&self, offset: u32) -> &AtomicU32 {
+        self.words().word32_at(offset)
+    }
+
+    /// Slots that are backed by pages; never more than there can be nor fewer than at first, whatever the table says.
+    #[inline]
+    pub fn slots_ready(&self) -> u32 {
+        self.get32(header!(slots_ready))
+            .clamp(layout::SLOTS_AT_FIRST, layout::SLOTS)
+    }
+
+    /// Cells that are backed by pages.
+    #[inline]
+    pub fn cells_ready(&self) -> u32 {
+        self.get32(header!(cells_ready))
+            .clamp(layout::CELLS_AT_FIRST, layout::CELLS)
+    }
+
+    /// Records that are backed by pages.
+    #[inline]
+    pub fn records_ready(&self) -> u32 {
+        self.get32(header!(records_ready))
+            .clamp(layout::RECORDS_AT_FIRST, layout::RECORDS)
+    }
+
+    /// The fields of slot `index`, whose place is looked up once.
+    #[inline(always)]
+    pub(crate) fn slot(&self, index: u32) -> SlotWords<'_> {
+        self.words().block_at(slot!(index, version))
+    }
+
+    /// The fields of record `index`, in the same way.
+    #[inline(always)]
+    pub(crate) fn record(&self, index: u32) -> RecordWords<'_> {
+        self.words().block_at(record!(index, cell))
+    }
+}
+
+/// The words of a table.
+pub(crate) type TableWords<'t> = Block<'t, { layout::FILE_BYTES as usize }>;
+
+/// The words of one slot.
+pub(crate) type SlotWords<'t> = Block<'t, { size_of::<Slot>() }>;
+
+/// The words of one record.
+pub(crate) type RecordWords<'t> = Block<'t, { size_of::<Record>() }>;
+
+/// The atomic word of a field: `word!(words, Slot, id)`; `word!(words, Slot, segsz, 64)` for one of 64 bits.
+macro_rules! word {
+    ($words:expr, $kind:ident, $field:ident) => {
+        $words.word32::<{ core::mem::offset_of!($crate::storage::table::layout::$kind, $field) }>()
+    };
+    ($words:expr, $kind:ident, $field:ident, 64) => {
+        $words.word64::<{ core::mem::offset_of!($crate::storage::table::layout::$kind, $field) }>()
+    };
+}
+pub(crate) use word;
