@@ -21,34 +21,28 @@ pub fn may_touch(addr: u64, len: u64) -> bool {
 
 /// munmap: `real` makes the call, the list follows if it succeeded.
 pub fn munmap(addr: u64, len: u64, real: impl FnOnce() -> i32) -> i32 {
-    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
-        return real();
-    };
-    let prepared = session.local.attaches.reserve(1);
-    let answer = real();
-    if answer == 0 && prepared.is_ok() {
-        session.forget_range(
-            addr,
-            addr.saturating_add(page_align(len)),
-            Some(session.host.local.pid()),
-        );
-    }
-    answer
+    unmapping(addr, len, real, |answer| answer == 0)
 }
 
 /// mmap with MAP_FIXED: what it covers is unmapped.
 pub fn mmap_fixed(addr: u64, len: u64, real: impl FnOnce() -> u64) -> u64 {
+    unmapping(addr, len, real, |answer| answer == addr)
+}
+
+fn unmapping<T: Copy>(
+    addr: u64,
+    len: u64,
+    real: impl FnOnce() -> T,
+    has_worked: impl FnOnce(T) -> bool,
+) -> T {
     let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
         return real();
     };
     let prepared = session.local.attaches.reserve(1);
     let answer = real();
-    if answer == addr && prepared.is_ok() {
-        session.forget_range(
-            addr,
-            addr.saturating_add(page_align(len)),
-            Some(session.host.local.pid()),
-        );
+    if has_worked(answer) && prepared.is_ok() {
+        let pid = Some(session.host.local.pid());
+        session.forget_range(addr, addr.saturating_add(page_align(len)), pid);
     }
     answer
 }
@@ -157,41 +151,38 @@ impl Session {
     pub(super) fn forget_range(&mut self, start: u64, end: u64, pid: Option<i32>) {
         let mut at = 0;
         while let Some(entry) = self.local.attaches.entries().get(at).copied() {
-            let change = match cut(&entry.piece, start, end) {
-                Cut::Untouched => {
-                    at += 1;
-                    continue;
-                }
-                Cut::Gone => {
-                    self.local.attaches.remove(at);
-                    Change {
-                        pieces: -1,
-                        attached: false,
-                        detached: true,
-                    }
-                }
-                Cut::One(left) => {
-                    self.replace(at, entry, left);
-                    at += 1;
-                    Change {
-                        pieces: 0,
-                        attached: true,
-                        detached: true,
-                    }
-                }
-                Cut::Two(low, high) => {
-                    // The higher one stands first; neither is touched by the range again.
-                    self.replace(at, entry, high);
-                    self.insert_piece(entry, low);
-                    at += 2;
-                    Change {
-                        pieces: 1,
-                        attached: true,
-                        detached: true,
-                    }
-                }
-            };
-            self.enter_change(entry.piece.id, change, pid);
+            let left = cut(&entry.piece, start, end);
+            let pieces_left = self.apply_cut(at, entry, left);
+            at += pieces_left;
+            if left != Cut::Untouched {
+                let change = Change {
+                    pieces: pieces_left as i32 - 1,
+                    attached: pieces_left > 0,
+                    detached: true,
+                };
+                self.enter_change(entry.piece.id, change, pid);
+            }
+        }
+    }
+
+    /// Puts what is left of the piece at `at` in its place. Returns how many pieces that is.
+    fn apply_cut(&mut self, at: usize, entry: Entry, left: Cut) -> usize {
+        match left {
+            Cut::Untouched => 1,
+            Cut::Gone => {
+                self.local.attaches.remove(at);
+                0
+            }
+            Cut::One(left) => {
+                self.replace(at, entry, left);
+                1
+            }
+            Cut::Two(low, high) => {
+                // The list is by falling address: the higher one stands first.
+                self.replace(at, entry, high);
+                self.insert_piece(entry, low);
+                2
+            }
         }
     }
 
@@ -230,19 +221,7 @@ impl Session {
         while let Some(entry) = self.local.attaches.entries().get(at).copied() {
             let what = moved(&entry.piece, mremap);
             let before = self.local.attaches.len();
-            match what.left {
-                Cut::Untouched => at += 1,
-                Cut::Gone => self.local.attaches.remove(at),
-                Cut::One(left) => {
-                    self.replace(at, entry, left);
-                    at += 1;
-                }
-                Cut::Two(low, high) => {
-                    self.replace(at, entry, high);
-                    self.insert_piece(entry, low);
-                    at += 2;
-                }
-            }
+            at += self.apply_cut(at, entry, what.left);
             let mut pieces = self.local.attaches.len() as i32 - before as i32;
             let arrived = what.arrived.is_some();
             pieces += i32::from(arrived);

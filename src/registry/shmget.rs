@@ -167,6 +167,21 @@ impl Tries {
         host.namespace.reap_all(session.me);
     }
 
+    /// The map of free slots says that a slot is free, and it is not: the table has been damaged.
+    #[cold]
+    fn repair(&mut self, host: &Host, held: &Held<'_>) -> Outcome<Option<i32>> {
+        rebuild::rebuild(held);
+        self.repairs += 1;
+        if self.repairs < 3 {
+            return Ok(None);
+        }
+        Err(host
+            .namespace
+            .processes()
+            .is_damaged("what is derived in it does not agree")
+            .into())
+    }
+
     /// Whether the creation that was refused may succeed now: the dead have been reaped, or a creation of another process has
     /// ended, which may have failed or may have the key. Waits for that for a second at most, because that process may be
     /// stopped.
@@ -214,17 +229,7 @@ fn attempt(
     }
     grow::ensure_slot(&held, index)?;
     if held.table().image(index).state != SlotState::Free as u32 {
-        // The map of free slots says that the slot is free, and it is not: the table has been damaged.
-        rebuild::rebuild(&held);
-        tries.repairs += 1;
-        if tries.repairs < 3 {
-            return Ok(None);
-        }
-        return Err(host
-            .namespace
-            .processes()
-            .is_damaged("what is derived in it does not agree")
-            .into());
+        return tries.repair(host, &held);
     }
     if !wish.key.is_private() {
         grow::ensure_index(&held)?;
