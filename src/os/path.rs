@@ -1,6 +1,5 @@
 //! A path that needs no heap.
 
-use core::ffi::CStr;
 use core::fmt;
 
 /// The longest path that we build, its final NUL included.
@@ -106,12 +105,6 @@ impl Path {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
 
-    /// The path for a system call.
-    pub fn as_cstr(&self) -> &CStr {
-        // A NUL stands behind the text always: the buffer starts as zeros and `push` refuses NUL and the last byte.
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
-    }
-
     /// The last name of the path: all of it where there is no `/`.
     pub fn name(&self) -> &[u8] {
         self.as_bytes().get(self.name_at()..).unwrap_or(&[])
@@ -137,7 +130,8 @@ impl Path {
         self.len = end;
     }
 
-    /// The address of the text, for a system call.
+    /// The address of the text, for a system call. A NUL stands behind it always: the buffer starts as zeros, and `push`
+    /// refuses NUL and the last byte.
     pub(super) fn addr(&self) -> usize {
         self.bytes.as_ptr() as usize
     }
@@ -197,7 +191,6 @@ mod tests {
         path.push(b".").unwrap();
         path.push_decimal(32769).unwrap();
         assert_eq!(path.as_bytes(), b"/dev/shm/SYSV0000162e.32769");
-        assert_eq!(path.as_cstr().to_bytes(), path.as_bytes());
         assert_eq!(
             Path::from_bytes(b"/")
                 .unwrap()
