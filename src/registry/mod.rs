@@ -1,7 +1,7 @@
 //! What the four calls do: ask the rules, apply the answer to storage, keep the list of what this process has attached.
 //!
 //! Lock order: the in-process lock (a `Session` holds it, with all signals blocked), then the in-table lock
-//! (`storage::lock`). Neither is held while the other process is waited for; files are opened, made and unlinked
+//! (`storage::table::lock`). Neither is held while the other process is waited for; files are opened, made and unlinked
 //! under the first alone.
 //!
 //! What can be answered from the table alone takes no lock and blocks no signal: shmget of a key that exists, stat of

@@ -5,8 +5,8 @@
 //! a panic, a word outside of the table (`os/map.rs` asserts in this build), and a call that does not come back.
 
 use shmshim_core::registry;
-use shmshim_core::storage::table::layout::{self, Cell, Header, Record, Slot};
 use shmshim_core::storage::Namespace;
+use shmshim_core::storage::table::layout::{self, Cell, Header, Record, Slot};
 use shmshim_core::sysv::{Command, LimitName, NewPerm};
 use std::cell::OnceCell;
 use std::fs::{self, File, OpenOptions};

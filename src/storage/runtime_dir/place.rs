@@ -11,7 +11,7 @@
 //!
 //! `segments` and `live` have mode 0700, or 1777 in system scope. Where the base is, and who could exchange what lies on
 //! the way to it, says `base.rs`. What is found in the base is checked and, when it is not as we would have made it,
-//! refused; nothing is changed that is not known to be ours. How it is made says `building.rs`.
+//! refused; nothing is changed that is not known to be ours. How it is made says `make.rs`.
 //!
 //! In system scope others have no right to make names in the runtime directory itself, and it must be root's or one's
 //! own: then nobody else can put another `registry`, `segments` or `live` into it.

@@ -59,7 +59,7 @@ pub struct Header {
     pub page_bytes: u32,
     _pad0: [u32; 11],
 
-    /// The in-table lock: see `lock.rs`.
+    /// The in-table lock: see `lock_word.rs`.
     pub lock: u32,
     _pad1: [u32; 15],
 
@@ -204,7 +204,7 @@ pub struct Cell {
     pub work: u32,
     /// Derived. First record + 1 of this process.
     pub first_record: u32,
-    /// How far the handing over of a prepared cell has come (`live.rs`); means nothing in any other.
+    /// How far the handing over of a prepared cell has come (`process/fork_cell.rs`); means nothing in any other.
     pub handover: u32,
     _pad: [u32; 10],
 }
