@@ -128,6 +128,7 @@ impl<'n> Files<'n> {
     }
 
     /// Maps a segment into the host. The file is held against what the table says of it before it is used.
+    #[inline(never)] // Its path is not to lie on the stack any longer than it has to.
     pub fn map(&self, image: &SlotImage, place: Place, write: bool, exec: bool) -> Stored<u64> {
         self.directory.check_in_place()?;
         let is_ordinary = image.huge_page_log2().is_none();
