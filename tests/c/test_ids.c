@@ -283,7 +283,7 @@ TEST(the_kernels_ids_and_those_of_other_namespaces_name_nothing)
 {
 	enum { NAMESPACES = 6 };
 	if (!under_shim())
-		SKIP("a matter of the shim alone");
+		NOT_ON_THIS_SIDE("a matter of the shim alone");
 	int *seen = shared_memory(sizeof *seen * NAMESPACES), different = 0;
 	for (int i = 0; i < NAMESPACES; i++)
 		IN_CHILD {
