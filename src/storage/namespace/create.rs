@@ -63,7 +63,7 @@ impl Namespace {
             }
         }
         Err(StorageError::system(
-            "settle in",
+            "open the namespace in",
             &place.directory,
             OsError(libc::EAGAIN),
         ))
