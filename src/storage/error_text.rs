@@ -89,7 +89,7 @@ impl fmt::Display for StorageError {
             }
             StorageError::NotRoots { path, owner, mode } => write!(
                 f,
-                "{path} belongs to {} (mode {mode:04o}); in system scope it must be root's: have it removed, and any program run as root under this library, for example SHMSHIM_SCOPE=system LD_PRELOAD=libshmshim.so ipcs -m; at each boot tmpfiles.d does it (d {path} 0755 root root -)",
+                "{path} belongs to {} (mode {mode:04o}); in system scope it must be root's: have it removed, and run any program as root under this library, for example SHMSHIM_SCOPE=system LD_PRELOAD=libshmshim.so ipcs -m; a tmpfiles.d line keeps the name for root from each boot on (d {path} 0755 root root -), and the first such program fills the directory",
                 Owner(*owner)
             ),
             StorageError::Unmapped { euid } => write!(
