@@ -2,7 +2,7 @@
 //!
 //! A handler may be installed at any moment, also by a system call that we do not see; so signals are always blocked.
 
-use super::{OsError, raw};
+use super::{OsError, OsResult, raw};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The kernel's signal set: one bit for each of 64 signals.
@@ -17,34 +17,20 @@ pub struct Blocked {
 impl Blocked {
     /// Blocks every signal of the calling thread.
     pub fn all() -> Blocked {
-        Blocked {
-            before: block_all(),
-        }
+        let every = AtomicU64::new(!0);
+        let before = block(&every).unwrap_or(0);
+        Blocked { before }
     }
 
     /// Blocks every signal of the calling thread; `every`, 64 ones, is the set that the kernel reads. It lies in memory that
     /// may have lost its page, because the file that is mapped there was truncated: then `None`, and nothing is
     /// blocked. Where an access of ours would raise SIGBUS the kernel answers `EFAULT`.
     pub fn all_if_there(every: &AtomicU64) -> Option<Blocked> {
-        let mut before: Mask = 0;
-        // SAFETY: the first pointer may lead nowhere by now, which the kernel finds out; the second is to a live local.
-        // Blocking more signals only delays them.
-        let called = unsafe {
-            raw::call(
-                libc::SYS_rt_sigprocmask,
-                [
-                    libc::SIG_BLOCK as usize,
-                    every.as_ptr() as usize,
-                    &raw mut before as usize,
-                    size_of::<Mask>(),
-                ],
-            )
-        };
-        match called {
+        match block(every) {
             Err(OsError(libc::EFAULT)) => return None,
-            Ok(_) if every.load(Ordering::Relaxed) == !0 => return Some(Blocked { before }),
+            Ok(before) if every.load(Ordering::Relaxed) == !0 => return Some(Blocked { before }),
             // Another process has written there: the set has to be our own.
-            Ok(_) => restore(before),
+            Ok(before) => restore(before),
             Err(_) => {}
         }
         Some(Blocked::all())
@@ -65,41 +51,33 @@ impl Drop for Blocked {
     }
 }
 
+/// Blocks the signals in `set`. Returns the mask before.
 #[inline(always)]
-fn block_all() -> Mask {
-    let all: Mask = !0;
+fn block(set: &AtomicU64) -> OsResult<Mask> {
     let mut before: Mask = 0;
-    // SAFETY: both pointers are to live locals of the size passed. Blocking everything, libc's internal signals
-    // included, only delays them for the short time that one of our calls takes.
-    let _ = unsafe {
-        raw::call(
-            libc::SYS_rt_sigprocmask,
-            [
-                libc::SIG_SETMASK as usize,
-                &raw const all as usize,
-                &raw mut before as usize,
-                size_of::<Mask>(),
-            ],
-        )
-    };
-    before
+    let (set, out) = (set.as_ptr() as usize, &raw mut before as usize);
+    // SAFETY: the set may lead nowhere by now, which the kernel finds out; the other address is that of a live local.
+    // Blocking signals, libc's internal ones included, only delays them for the short time that one of our calls takes.
+    unsafe { change(libc::SIG_BLOCK, set, out)? };
+    Ok(before)
 }
 
 /// Sets the calling thread's mask to `mask`, one that [`Blocked::into_mask`] gave.
 #[inline(always)]
 pub fn restore(mask: Mask) {
-    // SAFETY: the pointer is to a live local of the size passed.
-    let _ = unsafe {
-        raw::call(
-            libc::SYS_rt_sigprocmask,
-            [
-                libc::SIG_SETMASK as usize,
-                &raw const mask as usize,
-                0,
-                size_of::<Mask>(),
-            ],
-        )
-    };
+    // SAFETY: the pointer is to a live local.
+    let _ = unsafe { change(libc::SIG_SETMASK, &raw const mask as usize, 0) };
+}
+
+/// `rt_sigprocmask`: reads the set at `set` and writes the mask before to `before`; 0 for either of them is "do not".
+///
+/// # Safety
+/// What lies at `before` may be overwritten, and the thread can bear the new mask. The kernel checks both addresses.
+#[inline(always)]
+pub(super) unsafe fn change(how: i32, set: usize, before: usize) -> OsResult<usize> {
+    let args = [how as usize, set, before, size_of::<Mask>()];
+    // SAFETY: the caller's promise is passed on.
+    unsafe { raw::call(libc::SYS_rt_sigprocmask, args) }
 }
 
 #[cfg(test)]
@@ -107,9 +85,7 @@ mod tests {
     use super::*;
 
     fn blocked_now() -> Mask {
-        let before = block_all();
-        restore(before);
-        before
+        Blocked::all().before
     }
 
     #[test]

@@ -7,8 +7,7 @@
 //!
 //! Most buffers lie on the stack, a little above our own frame: what lies on the same page needs no probe ([`Frame`]).
 
-use super::raw;
-use super::signal_mask::{Blocked, Mask};
+use super::signal_mask::{Blocked, Mask, change};
 
 const PROBE_BYTES: usize = size_of::<Mask>();
 
@@ -143,25 +142,13 @@ fn each_page(addr: usize, len: usize, probe: fn(usize) -> bool) -> bool {
 }
 
 fn can_write(addr: usize) -> bool {
-    // SAFETY: asking for the current mask only; the kernel itself checks the address it writes to.
-    unsafe {
-        raw::call(
-            libc::SYS_rt_sigprocmask,
-            [libc::SIG_BLOCK as usize, 0, addr, PROBE_BYTES],
-        )
-    }
-    .is_ok()
+    // SAFETY: asking for the current mask only, for a place that is about to be written.
+    unsafe { change(libc::SIG_BLOCK, 0, addr) }.is_ok()
 }
 
 fn can_read(addr: usize) -> bool {
-    // SAFETY: all signals are blocked already, so blocking any set is no change; the kernel checks the address.
-    unsafe {
-        raw::call(
-            libc::SYS_rt_sigprocmask,
-            [libc::SIG_BLOCK as usize, addr, 0, PROBE_BYTES],
-        )
-    }
-    .is_ok()
+    // SAFETY: all signals are blocked already, so blocking any set is no change.
+    unsafe { change(libc::SIG_BLOCK, addr, 0) }.is_ok()
 }
 
 #[cfg(test)]
