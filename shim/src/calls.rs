@@ -295,7 +295,7 @@ fn lock(shmid: c_int, is_lock: bool, asked: &mut Asked) -> Result<u64, c_int> {
 fn set(shmid: c_int, buf: u64, asked: &mut Asked) -> Result<u64, c_int> {
     // The whole structure is read, before anything is asked of the segment.
     let mut copied = [0; size_of::<ShmidDs>()];
-    if !usermem::copy_in_near(asked.frame, buf, &mut copied) {
+    if !usermem::copy_in(buf, &mut copied) {
         return Err(asked.bad_pointer(buf, copied.len()));
     }
     let new = ShmidDs::new_perm(&copied);

@@ -5,7 +5,8 @@
 //! program confined by a seccomp filter must allow anyway. Another thread that unmaps the buffer between the
 //! probe and the copy can still crash the program, as it can crash any copy of its own.
 //!
-//! Most buffers lie on the stack, a little above our own frame: what lies on the same page needs no probe ([`Frame`]).
+//! Most buffers lie on the stack, a little above our own frame: one that is to be filled on the same page needs no probe
+//! ([`Frame`]).
 
 use super::signal_mask::{Blocked, Mask, change};
 
@@ -14,12 +15,9 @@ const PROBE_BYTES: usize = size_of::<Mask>();
 /// Copies `bytes` to the caller's address `dst`. `false` when any byte there cannot be written (`EFAULT`).
 #[must_use]
 pub fn copy_out(dst: u64, bytes: &[u8]) -> bool {
-    let Some(dst) = user_range(dst, bytes.len()) else {
+    let Some(dst) = probed(dst, bytes.len(), can_write) else {
         return false;
     };
-    if !each_page(dst, bytes.len(), can_write) {
-        return false;
-    }
     // SAFETY: every page of the range has just been written by the kernel on our behalf; source and target cannot
     // overlap, for the source is ours.
     unsafe { copy(dst, bytes.as_ptr() as usize, bytes.len()) };
@@ -29,14 +27,11 @@ pub fn copy_out(dst: u64, bytes: &[u8]) -> bool {
 /// Fills `bytes` from the caller's address `src`. `false` when any byte there cannot be read (`EFAULT`).
 #[must_use]
 pub fn copy_in(src: u64, bytes: &mut [u8]) -> bool {
-    let Some(src) = user_range(src, bytes.len()) else {
-        return false;
-    };
     // With everything blocked, blocking "what stands at that address" too changes nothing: a read probe.
     let _blocked = Blocked::all();
-    if !each_page(src, bytes.len(), can_read) {
+    let Some(src) = probed(src, bytes.len(), can_read) else {
         return false;
-    }
+    };
     // SAFETY: every page of the range has just been read by the kernel on our behalf.
     unsafe { copy(bytes.as_mut_ptr() as usize, src, bytes.len()) };
     true
@@ -101,44 +96,21 @@ pub fn copy_out_near(frame: Frame, dst: u64, bytes: &[u8]) -> bool {
     true
 }
 
-/// [`copy_in`], for a caller whose frame, or one that it was called from, is `frame`.
-#[must_use]
-#[inline]
-pub fn copy_in_near(frame: Frame, src: u64, bytes: &mut [u8]) -> bool {
-    if !frame.shares_its_page_with(src, bytes.len()) {
-        return copy_in(src, bytes);
-    }
-    // SAFETY: as above.
-    unsafe { core::ptr::copy_nonoverlapping(src as *const u8, bytes.as_mut_ptr(), bytes.len()) };
-    true
-}
-
-fn user_range(addr: u64, len: usize) -> Option<usize> {
+/// The address, once `probe` has found eight bytes of each page of the range: the first, the last, and those at the
+/// beginning of each page between.
+fn probed(addr: u64, len: usize, probe: fn(usize) -> bool) -> Option<usize> {
     let addr = usize::try_from(addr).ok()?;
     if len < PROBE_BYTES || (addr == 0 && !cfg!(target_arch = "x86_64")) {
         return None;
     }
-    addr.checked_add(len)?;
-    Some(addr)
-}
-
-/// Offers eight bytes of each page of the range to `probe`: the first, the last, and one in each page between.
-fn each_page(addr: usize, len: usize, probe: fn(usize) -> bool) -> bool {
     let page = super::process::page_size();
-    let last = addr + len - PROBE_BYTES;
+    let last = addr.checked_add(len)? - PROBE_BYTES;
+    // Within one page the first probe speaks for all of it.
+    let is_one_page = addr / page == (last + PROBE_BYTES - 1) / page;
+    let others =
+        || (addr / page + 1..=last / page).all(|number| probe(number * page)) && probe(last);
     // The kernel takes NULL for "do not", so page zero is tried a byte further on.
-    if !probe(addr.max(1)) {
-        return false;
-    }
-    let mut next = (addr & !(page - 1)) + page;
-    while next < last {
-        if !probe(next) {
-            return false;
-        }
-        next += page;
-    }
-    // Within one page the first probe has spoken for all of it.
-    (addr & !(page - 1)) == ((last + PROBE_BYTES - 1) & !(page - 1)) || probe(last)
+    (probe(addr.max(1)) && (is_one_page || others())).then_some(addr)
 }
 
 fn can_write(addr: usize) -> bool {
@@ -182,9 +154,6 @@ mod tests {
         assert!(!frame.shares_its_page_with(u64::MAX - 50, 112));
         assert!(copy_out_near(frame, at + 200, &bytes));
         assert_eq!(page.0[200..312], bytes);
-        let mut back = [0u8; 112];
-        assert!(copy_in_near(frame, at + 200, &mut back));
-        assert_eq!(back, bytes);
         assert!(!copy_out_near(frame, 4096, &bytes), "not beside it");
     }
 
