@@ -1,10 +1,9 @@
 //! Huge pages: what the machine has of them, where a hugetlbfs is mounted, and mappings of its files.
 
 use super::file::{self, Fd};
-use super::map::Place;
-use super::pages::PageVec;
+use super::pages::{self, PageVec};
 use super::path::Path;
-use super::{OsError, OsResult, dir, map, raw};
+use super::{OsError, OsResult, dir, map};
 use core::ffi::CStr;
 
 /// Where the kernel shows what is mounted.
@@ -218,34 +217,20 @@ fn for_each_line(path: &CStr, each: &mut dyn FnMut(&[u8]) -> bool) -> OsResult<(
 /// Sets huge pages aside for the whole of a file on a hugetlbfs. They stay with the file until it is gone.
 pub fn reserve(fd: &Fd, len_bytes: u64) -> OsResult<()> {
     // A shared mapping reserves, whatever may be done through it, and ending it gives nothing back.
-    map_once(len_bytes, libc::MAP_SHARED, fd.number() as usize)
+    map_once(len_bytes, libc::MAP_SHARED, fd.number())
 }
 
 /// Whether so many bytes of huge pages could be reserved at this moment.
 pub fn could_reserve(size_log2: u32, len_bytes: u64) -> bool {
     let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB;
     let size = (size_log2 << libc::MAP_HUGE_SHIFT) as i32;
-    map_once(len_bytes, flags | size, usize::MAX).is_ok()
+    map_once(len_bytes, flags | size, -1).is_ok()
 }
 
-fn map_once(len_bytes: u64, flags: i32, fd: usize) -> OsResult<()> {
+fn map_once(len_bytes: u64, flags: i32, fd: i32) -> OsResult<()> {
     let len = usize::try_from(len_bytes).map_err(|_| OsError(libc::ENOMEM))?;
-    let protection = libc::PROT_NONE as usize;
-    // SAFETY: a new mapping at an address that the kernel chooses disturbs nothing.
-    let addr = unsafe { raw::call(raw::number::MMAP, [0, len, protection, flags as usize, fd])? };
+    let addr = pages::map(0, len, libc::PROT_NONE, flags, fd)?;
     map::unmap_segment(addr as u64, len_bytes)
-}
-
-/// Maps a segment of huge pages into the host's address space: the attach itself. What is reserved for its file
-/// is used, and nothing is reserved here; a page that is not to be had raises SIGBUS when it is touched.
-pub fn map_segment(
-    fd: &Fd,
-    len_bytes: u64,
-    place: Place,
-    write: bool,
-    exec: bool,
-) -> OsResult<u64> {
-    map::map_segment_as(libc::MAP_NORESERVE, fd, len_bytes, place, write, exec)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Memory that other processes write too, and nothing but atomics on it.
 
 use super::file::Fd;
-use super::{OsError, OsResult, pages, raw};
+use super::pages::{self, PRIVATE, advise, map};
+use super::{OsError, OsResult, raw};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -22,21 +23,11 @@ unsafe impl<const BYTES: usize> Sync for SharedMap<BYTES> {}
 impl<const BYTES: usize> SharedMap<BYTES> {
     /// Maps the beginning of `fd`. The descriptor may be closed afterwards.
     pub fn new(fd: &Fd) -> OsResult<SharedMap<BYTES>> {
-        let addr = map(
-            0,
-            BYTES,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED,
-            fd,
-        )?;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let addr = map(0, BYTES, protection, libc::MAP_SHARED, fd.number())?;
         // Not worth its place in the host's core dumps; where that cannot be said, it costs nothing but that place.
         // SAFETY: a mapping of our own.
-        let _ = unsafe {
-            raw::call(
-                libc::SYS_madvise,
-                [addr, BYTES, libc::MADV_DONTDUMP as usize],
-            )
-        };
+        let _ = unsafe { advise(addr, BYTES, libc::MADV_DONTDUMP) };
         Ok(SharedMap {
             start: NonNull::new(addr as *mut u8).ok_or(OsError(libc::ENOMEM))?,
         })
@@ -129,40 +120,21 @@ impl<const BYTES: usize> Drop for SharedMap<BYTES> {
 /// of a fork pays for each part of the library that it runs through.
 #[inline(always)]
 pub fn map_page(fd: &Fd, inherit: bool) -> OsResult<usize> {
-    let addr = map(
-        0,
-        super::process::page_size(),
-        libc::PROT_NONE,
-        libc::MAP_SHARED,
-        fd,
-    )?;
+    let len = super::process::page_size();
+    let addr = map(0, len, libc::PROT_NONE, libc::MAP_SHARED, fd.number())?;
     if inherit {
         return Ok(addr);
     }
-    match not_inherited(addr) {
-        Ok(()) => Ok(addr),
-        Err(error) => {
-            unmap_page(addr);
-            Err(error)
-        }
-    }
+    not_inherited(addr)
+        .map(|()| addr)
+        .inspect_err(|_| unmap_page(addr))
 }
 
 /// Children of a fork will not have the page at `addr`, which [`map_page`] mapped.
 #[inline(always)]
 pub fn not_inherited(addr: usize) -> OsResult<()> {
     // SAFETY: a page that we mapped for this purpose alone.
-    unsafe {
-        raw::call(
-            libc::SYS_madvise,
-            [
-                addr,
-                super::process::page_size(),
-                libc::MADV_DONTFORK as usize,
-            ],
-        )
-    }
-    .map(|_| ())
+    unsafe { advise(addr, super::process::page_size(), libc::MADV_DONTFORK) }
 }
 
 /// Ends a mapping that [`map_page`] made.
@@ -184,22 +156,11 @@ pub enum Place {
     Replace(u64),
 }
 
-/// Maps a segment into the host's address space: the attach itself.
+/// Maps a segment into the host's address space: the attach itself. Nothing is reserved here: what is reserved for a file
+/// of huge pages is used, and a page of it that is not to be had raises SIGBUS when it is touched. Of an ordinary file the
+/// kernel never reserves anything for a shared mapping.
 #[inline]
 pub fn map_segment(
-    fd: &Fd,
-    len_bytes: u64,
-    place: Place,
-    write: bool,
-    exec: bool,
-) -> OsResult<u64> {
-    map_segment_as(0, fd, len_bytes, place, write, exec)
-}
-
-/// [`map_segment`] with one of mmap's flags besides.
-#[inline]
-pub(super) fn map_segment_as(
-    flag: i32,
     fd: &Fd,
     len_bytes: u64,
     place: Place,
@@ -221,7 +182,8 @@ pub(super) fn map_segment_as(
         Place::Replace(addr) => (addr, libc::MAP_FIXED),
     };
     let asked = usize::try_from(addr).map_err(no_room)?;
-    let got = map(asked, len, protection, libc::MAP_SHARED | how | flag, fd)?;
+    let flags = libc::MAP_SHARED | libc::MAP_NORESERVE | how;
+    let got = map(asked, len, protection, flags, fd.number())?;
     if matches!(place, Place::Free(_)) && got != asked {
         // Kernels before 4.17 take the address as a mere hint.
         unmap_segment(got as u64, len_bytes)?;
@@ -239,56 +201,22 @@ pub fn unmap_segment(addr: u64, len_bytes: u64) -> OsResult<()> {
 /// Whether anything is mapped at the page that begins at `addr`.
 pub fn is_mapped(addr: u64) -> bool {
     let mut resident = 0u8;
+    let args = [addr as usize, 1, &raw mut resident as usize];
     // SAFETY: asks only; the answer for one page is one byte.
-    let asked = unsafe {
-        raw::call(
-            libc::SYS_mincore,
-            [addr as usize, 1, &raw mut resident as usize],
-        )
-    };
+    let asked = unsafe { raw::call(libc::SYS_mincore, args) };
     asked != Err(OsError(libc::ENOMEM))
 }
 
 /// Whether anything is mapped in `start..end`, all of which is user space.
 pub fn is_occupied(start: u64, end: u64) -> bool {
     let len = end.saturating_sub(start) as usize;
-    let flags =
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
-    // SAFETY: replaces nothing, and what it maps is unmapped at once, before its address is known elsewhere.
-    let tried = unsafe {
-        raw::call(
-            raw::number::MMAP,
-            [
-                start as usize,
-                len,
-                libc::PROT_NONE as usize,
-                flags as usize,
-                usize::MAX,
-            ],
-        )
-    };
-    match tried {
+    let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE;
+    // It replaces nothing, and is unmapped at once, before its address is known elsewhere.
+    match map(start as usize, len, libc::PROT_NONE, flags, -1) {
         Ok(got) => {
             let _ = unmap_segment(got as u64, len as u64);
             got as u64 != start
         }
         Err(error) => error == OsError(libc::EEXIST),
-    }
-}
-
-#[inline(always)]
-fn map(addr: usize, len: usize, protection: i32, flags: i32, fd: &Fd) -> OsResult<usize> {
-    // SAFETY: either the kernel chooses the address, or the host named it and bears what it asked for.
-    unsafe {
-        raw::call(
-            raw::number::MMAP,
-            [
-                addr,
-                len,
-                protection as usize,
-                flags as usize,
-                fd.number() as usize,
-            ],
-        )
     }
 }

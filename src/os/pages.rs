@@ -5,27 +5,44 @@ use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+/// How memory is mapped that is ours alone, and no file's.
+pub(super) const PRIVATE: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+
 /// Maps `len` bytes of private, zeroed memory.
 pub(super) fn map_private(len: usize) -> OsResult<NonNull<u8>> {
-    // SAFETY: a new mapping at an address that the kernel chooses disturbs nothing.
-    let addr = unsafe {
-        raw::call(
-            raw::number::MMAP,
-            [
-                0,
-                len,
-                (libc::PROT_READ | libc::PROT_WRITE) as usize,
-                (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize,
-                usize::MAX,
-            ],
-        )?
-    };
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let addr = map(0, len, protection, PRIVATE, -1)?;
     NonNull::new(addr as *mut u8).ok_or(super::OsError(libc::ENOMEM))
 }
 
 pub(super) fn unmap(addr: NonNull<u8>, len: usize) {
     // SAFETY: only called with mappings that this module or `map` made and that are used no more.
     let _ = unsafe { raw::call(libc::SYS_munmap, [addr.as_ptr() as usize, len]) };
+}
+
+/// `madvise`.
+///
+/// # Safety
+/// The range is a mapping of our own, and nothing relies on what the advice takes away.
+#[inline(always)]
+pub(super) unsafe fn advise(addr: usize, len: usize, advice: i32) -> OsResult<()> {
+    // SAFETY: the caller's promise is passed on.
+    unsafe { raw::call(libc::SYS_madvise, [addr, len, advice as usize]) }.map(|_| ())
+}
+
+/// `mmap`; without a descriptor -1.
+#[inline(always)]
+pub(super) fn map(
+    addr: usize,
+    len: usize,
+    protection: i32,
+    flags: i32,
+    fd: i32,
+) -> OsResult<usize> {
+    let (protection, flags, fd) = (protection as usize, flags as usize, fd as usize);
+    // SAFETY: the kernel chooses the address, or replaces nothing, or the host named the address and bears what it asked
+    // for.
+    unsafe { raw::call(raw::number::MMAP, [addr, len, protection, flags, fd]) }
 }
 
 /// Moves `value` into pages that live as long as the process.

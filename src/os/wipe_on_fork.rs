@@ -3,7 +3,7 @@
 //! Beside telling a child that it is one, this is cheap: a page of ordinary memory that is written on either side of a
 //! fork is copied, which takes longer than all else that the fork handlers do. A wiped page never is.
 
-use super::{OsResult, pages, process, raw};
+use super::{OsResult, pages, process};
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;
 
@@ -36,9 +36,9 @@ pub(super) fn map<H>(words: usize) -> OsResult<(NonNull<H>, Wiped)> {
         .saturating_add(head)
         .next_multiple_of(process::page_size());
     let start = pages::map_private(len)?;
-    let args = [start.as_ptr() as usize, len, libc::MADV_WIPEONFORK as usize];
     // SAFETY: our own fresh pages.
-    if let Err(error) = unsafe { raw::call(libc::SYS_madvise, args) } {
+    let wiped = unsafe { pages::advise(start.as_ptr() as usize, len, libc::MADV_WIPEONFORK) };
+    if let Err(error) = wiped {
         // Kernels before 4.14: without it a child would take itself for its parent.
         pages::unmap(start, len);
         return Err(error);

@@ -143,11 +143,6 @@ impl<'n> Files<'n> {
             return Err(StorageError::NotAlone { path });
         }
         let len = image.mapped_len();
-        let map_segment = if is_ordinary {
-            map::map_segment
-        } else {
-            huge::map_segment
-        };
         let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
         let mut doing = Step::Open;
         let mut found = None;
@@ -166,7 +161,7 @@ impl<'n> Files<'n> {
                 }
             }
             doing = Step::Map;
-            map_segment(&fd, len, place, write, exec)
+            map::map_segment(&fd, len, place, write, exec)
         });
         mapped.map_err(|error| match (doing, found) {
             (Step::Check, Some(status)) => what_is_wrong(&path, &status, image),
