@@ -1,56 +1,43 @@
 //! Directories: their names are made, removed, exchanged and read. Who makes or removes names where others can, too, opens
 //! the directory first, and says so by [`At`].
 
-use super::file::{At, Fd, place, retry};
+use super::file::{At, Fd, done, place, retry};
 use super::path::{CAPACITY, Path};
-use super::{OsError, OsResult, raw};
+use super::{OsError, OsResult};
 
-/// `unlink`.
-pub fn unlink(path: &Path) -> OsResult<()> {
-    unlink_in(None, path)
-}
-
-/// [`unlink`], in a directory.
+/// `unlink`, in a directory.
 pub fn unlink_in(dir: At<'_>, path: &Path) -> OsResult<()> {
     let (dir, name) = place(dir, path);
-    retry(libc::SYS_unlinkat, [dir as usize, name])
+    done(libc::SYS_unlinkat, [dir as usize, name])
 }
 
 /// `rmdir`, in a directory.
 pub fn remove_dir_in(dir: At<'_>, path: &Path) -> OsResult<()> {
     let (dir, name) = place(dir, path);
     let flags = libc::AT_REMOVEDIR as usize;
-    retry(libc::SYS_unlinkat, [dir as usize, name, flags])
+    done(libc::SYS_unlinkat, [dir as usize, name, flags])
 }
 
 /// `mkdir`, in a directory; the umask takes its bits.
 pub fn make_dir_in(dir: At<'_>, path: &Path, mode: u32) -> OsResult<()> {
     let (dir, name) = place(dir, path);
-    retry(libc::SYS_mkdirat, [dir as usize, name, mode as usize])
+    done(libc::SYS_mkdirat, [dir as usize, name, mode as usize])
 }
 
 /// `rename` in one directory that never replaces: `EEXIST` when `to` is there. File systems without that ability answer
 /// `EINVAL`.
 pub fn rename_new_in(dir: At<'_>, from: &Path, to: &Path) -> OsResult<()> {
     let ((dir, from), (_, to)) = (place(dir, from), place(dir, to));
-    let flags = libc::RENAME_NOREPLACE as usize;
-    retry(
-        libc::SYS_renameat2,
-        [dir as usize, from, dir as usize, to, flags],
-    )
+    let (dir, flags) = (dir as usize, libc::RENAME_NOREPLACE as usize);
+    done(libc::SYS_renameat2, [dir, from, dir, to, flags])
 }
 
 /// What the symbolic link at `path` says.
 pub fn read_link(path: &Path) -> OsResult<Path> {
     let mut text = [0u8; CAPACITY];
-    let dir = libc::AT_FDCWD as usize;
-    // SAFETY: the path is NUL-terminated and live, the buffer as long as said.
-    let len = unsafe {
-        raw::call(
-            libc::SYS_readlinkat,
-            [dir, path.addr(), text.as_mut_ptr() as usize, text.len()],
-        )?
-    };
+    let out = text.as_mut_ptr() as usize;
+    let args = [libc::AT_FDCWD as usize, path.addr(), out, text.len()];
+    let len = retry(libc::SYS_readlinkat, args)?;
     // What fills the buffer may be longer.
     let text = text.get(..len).filter(|text| text.len() < CAPACITY);
     text.and_then(Path::from_bytes)
@@ -63,21 +50,10 @@ pub fn for_each_entry(dir: &Fd, mut each: impl FnMut(&[u8]) -> bool) -> OsResult
     struct Buffer([u8; 1024]);
     let mut buffer = Buffer([0; 1024]);
     loop {
-        // SAFETY: the buffer is live and as long as said.
-        let filled = unsafe {
-            raw::call(
-                libc::SYS_getdents64,
-                [
-                    dir.number() as usize,
-                    buffer.0.as_mut_ptr() as usize,
-                    buffer.0.len(),
-                ],
-            )?
-        };
-        if filled == 0 {
-            return Ok(());
-        }
-        if !each_in(buffer.0.get(..filled).unwrap_or(&[]), &mut each) {
+        let out = buffer.0.as_mut_ptr() as usize;
+        let args = [dir.number() as usize, out, buffer.0.len()];
+        let filled = retry(libc::SYS_getdents64, args)?;
+        if filled == 0 || !each_in(buffer.0.get(..filled).unwrap_or(&[]), &mut each) {
             return Ok(());
         }
     }
@@ -104,13 +80,8 @@ pub(crate) fn each_in(filled: &[u8], each: &mut impl FnMut(&[u8]) -> bool) -> bo
 /// The current working directory, absolute.
 pub fn working_directory() -> OsResult<Path> {
     let mut buffer = [0u8; CAPACITY];
-    // SAFETY: the buffer is live and as long as said.
-    unsafe {
-        raw::call(
-            libc::SYS_getcwd,
-            [buffer.as_mut_ptr() as usize, buffer.len()],
-        )?
-    };
+    let args = [buffer.as_mut_ptr() as usize, buffer.len()];
+    done(libc::SYS_getcwd, args)?;
     let text = buffer.split(|&byte| byte == 0).next().unwrap_or(&[]);
     // A directory out of our reach is told as "(unreachable)/…".
     if text.first() != Some(&b'/') {

@@ -82,20 +82,8 @@ pub fn open_following(path: &CStr, flags: i32) -> OsResult<Fd> {
 }
 
 pub(super) fn open_at(dir: i32, path: usize, flags: i32, mode: u32) -> OsResult<Fd> {
-    loop {
-        // SAFETY: the kernel only reads the path, and finds out itself how far it can.
-        let answer = unsafe {
-            raw::call(
-                libc::SYS_openat,
-                [dir as usize, path, flags as usize, mode as usize],
-            )
-        };
-        match answer {
-            Err(OsError(libc::EINTR)) => {}
-            Err(error) => return Err(error),
-            Ok(number) => return Ok(Fd(number as i32)),
-        }
-    }
+    let args = [dir as usize, path, flags as usize, mode as usize];
+    retry(libc::SYS_openat, args).map(|number| Fd(number as i32))
 }
 
 /// The length of an open file, in bytes. Takes half as long as `fstat`; of a file that has none (a pipe) it fails.
@@ -127,14 +115,9 @@ pub fn lock(fd: &Fd, how: Lock) -> OsResult<bool> {
         Lock::TryShared => libc::LOCK_SH | libc::LOCK_NB,
         Lock::TryExclusive => libc::LOCK_EX | libc::LOCK_NB,
     };
-    loop {
-        // SAFETY: no memory is involved.
-        match unsafe { raw::call(libc::SYS_flock, [fd.0 as usize, operation as usize]) } {
-            Ok(_) => return Ok(true),
-            Err(OsError(libc::EWOULDBLOCK)) => return Ok(false),
-            Err(OsError(libc::EINTR)) => {}
-            Err(error) => return Err(error),
-        }
+    match retry(libc::SYS_flock, [fd.0 as usize, operation as usize]) {
+        Err(OsError(libc::EWOULDBLOCK)) => Ok(false),
+        answer => answer.map(|_| true),
     }
 }
 
@@ -142,55 +125,45 @@ pub fn lock(fd: &Fd, how: Lock) -> OsResult<bool> {
 pub fn set_len(fd: &Fd, len_bytes: u64) -> OsResult<()> {
     let fd = fd.0 as usize;
     #[cfg(target_pointer_width = "64")]
-    return retry(libc::SYS_ftruncate, [fd, len_bytes as usize]);
+    return done(libc::SYS_ftruncate, [fd, len_bytes as usize]);
     #[cfg(target_pointer_width = "32")]
     {
         let [low, high] = raw::halves(len_bytes);
         // On ARM a pair of registers begins at an even one.
         #[cfg(target_arch = "arm")]
-        return retry(libc::SYS_ftruncate64, [fd, 0, low, high]);
+        return done(libc::SYS_ftruncate64, [fd, 0, low, high]);
         #[cfg(not(target_arch = "arm"))]
-        return retry(libc::SYS_ftruncate64, [fd, low, high]);
+        return done(libc::SYS_ftruncate64, [fd, low, high]);
     }
 }
 
 /// `mknod` of an empty regular file; the umask takes its bits. `EEXIST`: something is there.
 pub fn make_file(path: &Path, mode: u32) -> OsResult<()> {
-    retry(
-        libc::SYS_mknodat,
-        [
-            libc::AT_FDCWD as usize,
-            path.addr(),
-            (libc::S_IFREG | mode) as usize,
-        ],
-    )
+    let kind_and_mode = (libc::S_IFREG | mode) as usize;
+    let args = [libc::AT_FDCWD as usize, path.addr(), kind_and_mode];
+    done(libc::SYS_mknodat, args)
 }
 
 /// `truncate`: only for a path in a directory that only its owner can write to, for it follows links.
 pub fn set_len_of(path: &Path, len_bytes: u64) -> OsResult<()> {
     #[cfg(target_pointer_width = "64")]
-    return retry(libc::SYS_truncate, [path.addr(), len_bytes as usize]);
+    return done(libc::SYS_truncate, [path.addr(), len_bytes as usize]);
     #[cfg(target_pointer_width = "32")]
     return set_len(&open(path, libc::O_RDWR, 0)?, len_bytes);
 }
 
-/// `fallocate`: afterwards the range can be written without the file system running out of room.
-pub fn allocate(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
-    let fd = fd.0 as usize;
+/// `fallocate`: afterwards the range can be written without the file system running out of room. On a file system that
+/// cannot do that zeros are written, but not over the first `used` bytes, which were written before.
+pub fn allocate_behind(fd: &Fd, offset: u64, used: u64, len_bytes: u64) -> OsResult<()> {
+    let number = fd.0 as usize;
     #[cfg(target_pointer_width = "64")]
-    let args = [fd, 0, offset as usize, len_bytes as usize];
+    let args = [number, 0, offset as usize, len_bytes as usize];
     #[cfg(target_pointer_width = "32")]
     let args = {
         let ([from, from_high], [len, len_high]) = (raw::halves(offset), raw::halves(len_bytes));
-        [fd, 0, from, from_high, len, len_high]
+        [number, 0, from, from_high, len, len_high]
     };
-    retry(libc::SYS_fallocate, args)
-}
-
-/// [`allocate`], also on a file system that cannot do that: there zeros are written, but not over the first `used` bytes,
-/// which were written before.
-pub fn allocate_behind(fd: &Fd, offset: u64, used: u64, len_bytes: u64) -> OsResult<()> {
-    match allocate(fd, offset, len_bytes) {
+    match done(libc::SYS_fallocate, args) {
         Err(OsError(libc::EOPNOTSUPP)) => {
             write_zeros(fd, offset + used, len_bytes.saturating_sub(used))
         }
@@ -202,31 +175,25 @@ pub fn allocate_behind(fd: &Fd, offset: u64, used: u64, len_bytes: u64) -> OsRes
 fn write_zeros(fd: &Fd, offset: u64, len_bytes: u64) -> OsResult<()> {
     static ZEROS: [u8; 4096] = [0; 4096];
     let start = [fd.0 as usize, offset as usize, libc::SEEK_SET as usize];
-    // SAFETY: takes numbers; the position that it moves is that of a descriptor of ours.
-    unsafe { raw::call(libc::SYS_lseek, start)? };
+    done(libc::SYS_lseek, start)?;
     let mut left = len_bytes;
     while left > 0 {
         let count = left.min(ZEROS.len() as u64) as usize;
         let args = [fd.0 as usize, ZEROS.as_ptr() as usize, count];
-        // SAFETY: the bytes are a constant, and as many as said.
-        match unsafe { raw::call(libc::SYS_write, args) } {
-            Ok(written) => left = left.saturating_sub(written as u64),
-            Err(OsError(libc::EINTR)) => {}
-            Err(error) => return Err(error),
-        }
+        left = left.saturating_sub(retry(libc::SYS_write, args)? as u64);
     }
     Ok(())
 }
 
 /// `fchmod`.
 pub fn set_permissions(fd: &Fd, mode: u32) -> OsResult<()> {
-    retry(libc::SYS_fchmod, [fd.0 as usize, mode as usize])
+    done(libc::SYS_fchmod, [fd.0 as usize, mode as usize])
 }
 
 /// `chmod`: only for a path in a directory that only its owner can write to, for it follows links.
 pub fn set_permissions_of(path: &Path, mode: u32) -> OsResult<()> {
     let args = [libc::AT_FDCWD as usize, path.addr(), mode as usize];
-    retry(libc::SYS_fchmodat, args)
+    done(libc::SYS_fchmodat, args)
 }
 
 /// Changes the permissions of whatever a descriptor opened with `O_PATH` stands for.
@@ -243,74 +210,55 @@ pub fn proc_self_fd(fd: &Fd) -> Path {
 
 /// Sets one extended attribute of whatever an `O_PATH` descriptor stands for.
 pub fn set_attribute_of_path_fd(fd: &Fd, name: &CStr, value: &[u8]) -> OsResult<()> {
-    let link = proc_self_fd(fd);
-    retry(
-        libc::SYS_setxattr,
-        [
-            link.addr(),
-            name.as_ptr() as usize,
-            value.as_ptr() as usize,
-            value.len(),
-        ],
-    )
+    let (link, name) = (proc_self_fd(fd), name.as_ptr() as usize);
+    let args = [link.addr(), name, value.as_ptr() as usize, value.len()];
+    done(libc::SYS_setxattr, args)
 }
 
 /// Removes one extended attribute of whatever an `O_PATH` descriptor stands for.
 pub fn remove_attribute_of_path_fd(fd: &Fd, name: &CStr) -> OsResult<()> {
     let link = proc_self_fd(fd);
-    retry(libc::SYS_removexattr, [link.addr(), name.as_ptr() as usize])
+    done(libc::SYS_removexattr, [link.addr(), name.as_ptr() as usize])
 }
 
 /// Whether something could be made in the directory `path`: not on a read-only file system.
 pub fn is_writable(path: &Path) -> bool {
-    retry(
-        libc::SYS_faccessat,
-        [libc::AT_FDCWD as usize, path.addr(), libc::W_OK as usize],
-    )
-    .is_ok()
+    let args = [libc::AT_FDCWD as usize, path.addr(), libc::W_OK as usize];
+    done(libc::SYS_faccessat, args).is_ok()
 }
 
 /// Reads up to `out.len()` bytes at the descriptor's position. Returns how many came.
 pub fn read(fd: &Fd, out: &mut [u8]) -> OsResult<usize> {
-    loop {
-        // SAFETY: the buffer is live and as long as said.
-        match unsafe {
-            raw::call(
-                libc::SYS_read,
-                [fd.0 as usize, out.as_mut_ptr() as usize, out.len()],
-            )
-        } {
-            Err(OsError(libc::EINTR)) => {}
-            answer => return answer,
-        }
-    }
+    let args = [fd.0 as usize, out.as_mut_ptr() as usize, out.len()];
+    retry(libc::SYS_read, args)
 }
 
 /// Writes `bytes` to the host's descriptor `number`, once; an error is ignored.
 pub fn write_fd(number: i32, bytes: &[u8]) {
+    let args = [number as usize, bytes.as_ptr() as usize, bytes.len()];
     // SAFETY: the buffer is live and as long as said.
-    let _ = unsafe {
-        raw::call(
-            libc::SYS_write,
-            [number as usize, bytes.as_ptr() as usize, bytes.len()],
-        )
-    };
+    let _ = unsafe { raw::call(libc::SYS_write, args) };
+}
+
+/// [`retry`] for a call whose answer says nothing more.
+#[inline(always)]
+pub(super) fn done<const N: usize>(number: libc::c_long, args: [usize; N]) -> OsResult<()> {
+    retry(number, args).map(|_| ())
 }
 
 /// Makes a call until no signal interrupts it.
 #[inline(always)]
-pub(super) fn retry<const N: usize>(number: libc::c_long, args: [usize; N]) -> OsResult<()> {
+pub(super) fn retry<const N: usize>(number: libc::c_long, args: [usize; N]) -> OsResult<usize> {
     retry_six(number, raw::six(args))
 }
 
-fn retry_six(number: libc::c_long, args: [usize; 6]) -> OsResult<()> {
+fn retry_six(number: libc::c_long, args: [usize; 6]) -> OsResult<usize> {
     loop {
-        // SAFETY: all callers, here, in `status.rs` and in `dir.rs`, pass live, NUL-terminated paths and live buffers of the
-        // right size.
+        // SAFETY: all callers, here, in `status.rs` and in `dir.rs`, pass live, NUL-terminated paths and live buffers as long
+        // as said; the descriptors whose position is moved are ours.
         match unsafe { raw::call(number, args) } {
-            Ok(_) => return Ok(()),
             Err(OsError(libc::EINTR)) => {}
-            Err(error) => return Err(error),
+            answer => return answer,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the kernel says of a file (`stat`) and of the file system that it lies on (`statfs`).
 
-use super::file::{At, Fd, place, retry};
+use super::file::{At, Fd, done, place};
 use super::path::Path;
 use super::{OsResult, raw};
 use core::ffi::CStr;
@@ -183,14 +183,14 @@ pub fn file_system_of(path: &Path) -> OsResult<FileSystem> {
     #[cfg(target_pointer_width = "64")]
     let mut answer = core::mem::MaybeUninit::<libc::statfs>::zeroed();
     #[cfg(target_pointer_width = "64")]
-    retry(
+    done(
         libc::SYS_statfs,
         [path.addr(), answer.as_mut_ptr() as usize],
     )?;
     #[cfg(target_pointer_width = "32")]
     let mut answer = core::mem::MaybeUninit::<libc::statfs64>::zeroed();
     #[cfg(target_pointer_width = "32")]
-    retry(
+    done(
         libc::SYS_statfs64,
         [
             path.addr(),

@@ -90,7 +90,7 @@ impl<'n> Files<'n> {
                     file::set_permissions_of(&path, mode)
                 });
                 if set.is_err() {
-                    let _ = dir::unlink(&path);
+                    let _ = dir::unlink_in(None, &path);
                 }
                 // The umask may have taken the owner's right to write.
                 if set != Err(OsError(libc::EACCES)) {
