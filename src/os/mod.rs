@@ -63,43 +63,25 @@ pub mod wipe_on_fork;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OsError(pub i32);
 
-impl OsError {
-    /// The symbolic name where it is one that our calls can meet, for messages.
-    pub const fn name(self) -> &'static str {
-        match self.0 {
-            libc::EPERM => "EPERM",
-            libc::ENOENT => "ENOENT",
-            libc::EINTR => "EINTR",
-            libc::EIO => "EIO",
-            libc::EBADF => "EBADF",
-            libc::EAGAIN => "EAGAIN",
-            libc::ENOMEM => "ENOMEM",
-            libc::EACCES => "EACCES",
-            libc::EFAULT => "EFAULT",
-            libc::EBUSY => "EBUSY",
-            libc::EEXIST => "EEXIST",
-            libc::ENODEV => "ENODEV",
-            libc::ENOTDIR => "ENOTDIR",
-            libc::EISDIR => "EISDIR",
-            libc::EINVAL => "EINVAL",
-            libc::ENFILE => "ENFILE",
-            libc::EMFILE => "EMFILE",
-            libc::ETXTBSY => "ETXTBSY",
-            libc::EFBIG => "EFBIG",
-            libc::ENOSPC => "ENOSPC",
-            libc::EROFS => "EROFS",
-            libc::ENAMETOOLONG => "ENAMETOOLONG",
-            libc::ENOLCK => "ENOLCK",
-            libc::ENOSYS => "ENOSYS",
-            libc::ENOTEMPTY => "ENOTEMPTY",
-            libc::ELOOP => "ELOOP",
-            libc::EOVERFLOW => "EOVERFLOW",
-            libc::EDQUOT => "EDQUOT",
-            libc::ESTALE => "ESTALE",
-            libc::ENXIO => "ENXIO",
-            libc::EOPNOTSUPP => "EOPNOTSUPP",
+/// The names of those errnos, each where its number is met.
+macro_rules! name {
+    ($number:expr, $($errno:ident)*) => {
+        match $number {
+            $(libc::$errno => stringify!($errno),)*
             _ => "an error",
         }
+    };
+}
+
+impl OsError {
+    /// The symbolic name where it is one that our calls can meet, for messages.
+    const fn name(self) -> &'static str {
+        name!(
+            self.0,
+            EPERM ENOENT EINTR EIO EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY EEXIST ENODEV
+            ENOTDIR EISDIR EINVAL ENFILE EMFILE ETXTBSY EFBIG ENOSPC EROFS ENAMETOOLONG ENOLCK
+            ENOSYS ENOTEMPTY ELOOP EOVERFLOW EDQUOT ESTALE ENXIO EOPNOTSUPP
+        )
     }
 }
 
