@@ -181,9 +181,7 @@ fn unescape(text: &[u8], path: &mut Path) -> Option<()> {
 /// Calls `each` with every line of a file of the kernel's, until it answers `false`. A line that is longer than
 /// the buffer is left out.
 fn for_each_line(path: &CStr, each: &mut dyn FnMut(&[u8]) -> bool) -> OsResult<()> {
-    let mut text = PageVec::new();
-    text.reserve(TEXT_BYTES)?;
-    while text.len() < TEXT_BYTES && text.insert(text.len(), 0u8) {}
+    let mut text = PageVec::filled(0u8, TEXT_BYTES)?;
     let fd = file::open_following(path, libc::O_RDONLY)?;
     // Bytes in the buffer that belong to a line whose end has not come yet.
     let mut held = 0;

@@ -127,6 +127,14 @@ impl<T: Copy> PageVec<T> {
         }
     }
 
+    /// An array of `len` times `value`.
+    pub fn filled(value: T, len: usize) -> OsResult<PageVec<T>> {
+        let mut array = PageVec::new();
+        array.reserve(len)?;
+        while array.len < len && array.insert(array.len, value) {}
+        Ok(array)
+    }
+
     /// Makes sure that `more` further values fit without another system call.
     pub fn reserve(&mut self, more: usize) -> OsResult<()> {
         let needed = self.len.saturating_add(more);

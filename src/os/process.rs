@@ -46,32 +46,18 @@ pub fn fsgid() -> u32 {
 
 /// Whether `gid` is among the supplementary groups.
 pub fn has_supplementary_group(gid: u32) -> bool {
-    let mut few = [0u32; 64];
-    match groups(&mut few) {
-        Ok(count) => few.get(..count).unwrap_or(&[]).contains(&gid),
-        Err(_) => {
-            // More than fit: 65536 at most. The pages are given back at the end.
-            let mut many = pages::PageVec::new();
-            if many.reserve(65536).is_err() {
-                return false;
-            }
-            while many.len() < 65536 && many.insert(many.len(), 0u32) {}
-            match groups(&mut many) {
-                Ok(count) => many.get(..count).unwrap_or(&[]).contains(&gid),
-                Err(_) => false,
-            }
-        }
-    }
+    let held = groups(&mut []).and_then(|count| {
+        let mut held = pages::PageVec::filled(0, count)?;
+        let count = groups(&mut held)?;
+        Ok(held.get(..count).unwrap_or(&[]).contains(&gid))
+    });
+    held.unwrap_or(false)
 }
 
 fn groups(out: &mut [u32]) -> OsResult<usize> {
-    // SAFETY: the buffer is live and holds as many ids as said.
-    unsafe {
-        raw::call(
-            raw::number::GETGROUPS,
-            [out.len(), out.as_mut_ptr() as usize],
-        )
-    }
+    let args = [out.len(), out.as_mut_ptr() as usize];
+    // SAFETY: the buffer is live and holds as many ids as said; of one without room only their count is asked for.
+    unsafe { raw::call(raw::number::GETGROUPS, args) }
 }
 
 /// Whether the capability with this number (`linux/capability.h`) is effective.

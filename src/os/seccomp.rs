@@ -9,93 +9,69 @@
 
 use super::pages::{self, PageVec};
 use super::usermem;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
-/// Whether anything here needs asking. The only thing that an unconfined program pays for.
-static CONFINED: AtomicBool = AtomicBool::new(false);
-static STRICT: AtomicBool = AtomicBool::new(false);
-/// The newest filter; each names the one before it.
+/// The newest filter, which names the one before it. All that an unconfined program pays for is to see that there is none.
 static NEWEST: AtomicPtr<Filter> = AtomicPtr::new(core::ptr::null_mut());
 
-/// One instruction of classic BPF (`struct sock_filter`).
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Instruction {
-    code: u16,
-    jump_true: u8,
-    jump_false: u8,
-    k: u32,
-}
+/// Strict mode (read, write, exit and sigreturn alone), as a filter: a program that ends without an answer is deadly.
+static STRICT: Filter = Filter::new(PageVec::new());
 
 /// `struct sock_fprog`, as the host hands it to the kernel.
 #[repr(C)]
 struct Program {
     len: u16,
-    instructions: *const Instruction,
+    instructions: *const u8,
 }
 
+/// How long an instruction of classic BPF (`struct sock_filter`) is.
+const INSTRUCTION_BYTES: usize = 8;
+
 struct Filter {
-    program: PageVec<Instruction>,
+    program: PageVec<u8>,
     before: AtomicPtr<Filter>,
 }
 
 // SAFETY: the instructions are never changed once the filter is made.
 unsafe impl Sync for Filter {}
 
+impl Filter {
+    const fn new(program: PageVec<u8>) -> Filter {
+        let before = AtomicPtr::new(core::ptr::null_mut());
+        Filter { program, before }
+    }
+}
+
 /// A copy of a filter that is about to be installed: once it is, copying may be forbidden.
 pub struct Prepared(Option<&'static Filter>);
 
 /// Copies the filter whose `struct sock_fprog` is at `addr`. What cannot be read the kernel will refuse.
 pub fn prepare_filter(addr: u64) -> Prepared {
+    let copy = copy_program(addr).and_then(|program| pages::leak(Filter::new(program)).ok());
+    Prepared(copy)
+}
+
+fn copy_program(addr: u64) -> Option<PageVec<u8>> {
     let mut head = [0u8; size_of::<Program>()];
     if !usermem::copy_in(addr, &mut head) {
-        return Prepared(None);
+        return None;
     }
     // SAFETY: any bytes are a valid `Program`; its pointer is only used as a number.
     let Program { len, instructions } = unsafe { head.as_ptr().cast::<Program>().read_unaligned() };
-    let mut program = PageVec::new();
-    if program.reserve(usize::from(len)).is_err() {
-        return Prepared(None);
-    }
-    for index in 0..u64::from(len) {
-        let mut bytes = [0u8; size_of::<Instruction>()];
-        if !usermem::copy_in(instructions as u64 + index * bytes.len() as u64, &mut bytes) {
-            return Prepared(None);
-        }
-        let [c0, c1, jump_true, jump_false, k0, k1, k2, k3] = bytes;
-        let code = u16::from_ne_bytes([c0, c1]);
-        let k = u32::from_ne_bytes([k0, k1, k2, k3]);
-        program.insert(
-            program.len(),
-            Instruction {
-                code,
-                jump_true,
-                jump_false,
-                k,
-            },
-        );
-    }
-    let before = AtomicPtr::new(core::ptr::null_mut());
-    Prepared(pages::leak(Filter { program, before }).ok())
+    let mut program = PageVec::filled(0, usize::from(len) * INSTRUCTION_BYTES).ok()?;
+    usermem::copy_in(instructions as u64, &mut program).then_some(program)
 }
 
 impl Prepared {
     /// The kernel has taken the filter: it is in force.
     pub fn commit(self) {
-        let Some(filter) = self.0 else {
-            // Without a copy nothing can be known of it: take it for one that allows nothing.
-            return note_strict();
-        };
-        let new = core::ptr::from_ref(filter).cast_mut();
-        let mut before = NEWEST.load(Ordering::Acquire);
-        loop {
+        // Without a copy nothing can be known of it: take it for one that allows nothing.
+        let filter = self.0.unwrap_or(&STRICT);
+        let _ = NEWEST.fetch_update(Ordering::AcqRel, Ordering::Acquire, |before| {
+            // What stands before the strict one is never asked, so it may as well be itself.
             filter.before.store(before, Ordering::Relaxed);
-            match NEWEST.compare_exchange(before, new, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => break,
-                Err(other) => before = other,
-            }
-        }
-        CONFINED.store(true, Ordering::Release);
+            Some(core::ptr::from_ref(filter).cast_mut())
+        });
     }
 
     /// The kernel has refused it.
@@ -106,23 +82,19 @@ impl Prepared {
     }
 }
 
-/// Remembers that the process is in strict mode: read, write, exit and sigreturn.
+/// Remembers that the process is in strict mode.
 pub fn note_strict() {
-    STRICT.store(true, Ordering::Release);
-    CONFINED.store(true, Ordering::Release);
+    Prepared(None).commit();
 }
 
 /// Whether making this call would end the process or raise SIGSYS.
 #[inline]
 pub(super) fn forbids(number: libc::c_long, args: &[usize; 6]) -> bool {
-    CONFINED.load(Ordering::Relaxed) && ask(number, args)
+    !NEWEST.load(Ordering::Relaxed).is_null() && ask(number, args)
 }
 
 #[cold]
 fn ask(number: libc::c_long, args: &[usize; 6]) -> bool {
-    if STRICT.load(Ordering::Acquire) {
-        return true;
-    }
     let data = Data::new(number, args);
     let mut filter: *const Filter = NEWEST.load(Ordering::Acquire);
     // SAFETY: filters are published whole and never freed.
@@ -135,34 +107,24 @@ fn ask(number: libc::c_long, args: &[usize; 6]) -> bool {
     false
 }
 
-/// `struct seccomp_data`, as 32-bit words.
-struct Data([u32; 16]);
+/// `struct seccomp_data`: the call's number, the architecture, where it is made (not said), the six arguments.
+struct Data([u8; 64]);
 
 impl Data {
     fn new(number: libc::c_long, args: &[usize; 6]) -> Data {
-        let mut words = [0u32; 16];
-        let [nr, arch, _, _, rest @ ..] = &mut words;
-        *nr = number as u32;
-        *arch = ARCHITECTURE;
-        for (pair, arg) in rest.chunks_exact_mut(2).zip(args) {
-            if let [first, second] = pair {
-                let (low, high) = (*arg as u32, (*arg as u64 >> 32) as u32);
-                (*first, *second) = if cfg!(target_endian = "little") {
-                    (low, high)
-                } else {
-                    (high, low)
-                };
-            }
+        let head = [number as u32, ARCHITECTURE, 0, 0].map(u32::to_ne_bytes);
+        let args = args.map(|arg| (arg as u64).to_ne_bytes());
+        let filled = head.iter().flatten().chain(args.iter().flatten());
+        let mut data = Data([0; 64]);
+        for (place, byte) in data.0.iter_mut().zip(filled) {
+            *place = *byte;
         }
-        Data(words)
+        data
     }
 
     fn word(&self, offset: u32) -> Option<u32> {
-        if offset % 4 == 0 {
-            self.0.get((offset / 4) as usize).copied()
-        } else {
-            None
-        }
+        let bytes = self.0.get(offset as usize..)?.first_chunk()?;
+        (offset % 4 == 0).then(|| u32::from_ne_bytes(*bytes))
     }
 }
 
@@ -190,19 +152,18 @@ fn is_deadly(answer: u32) -> bool {
 }
 
 /// Runs a filter as the kernel does. What cannot be understood is deadly (0, SECCOMP_RET_KILL_THREAD).
-fn run(program: &[Instruction], data: &Data) -> u32 {
+fn run(program: &[u8], data: &Data) -> u32 {
     const DEADLY: u32 = 0;
     let (mut a, mut x) = (0u32, 0u32);
     let mut memory = [0u32; 16];
     let mut at = 0usize;
     // Jumps go forward only, so there are no more steps than instructions.
-    while let Some(&Instruction {
-        code,
-        jump_true,
-        jump_false,
-        k,
-    }) = program.get(at)
+    while let Some(&[c0, c1, jump_true, jump_false, k0, k1, k2, k3]) = program
+        .get(at.saturating_mul(INSTRUCTION_BYTES)..)
+        .and_then(|rest| rest.first_chunk::<INSTRUCTION_BYTES>())
     {
+        let code = u16::from_ne_bytes([c0, c1]);
+        let k = u32::from_ne_bytes([k0, k1, k2, k3]);
         at += 1;
         let operand = if code & 0x08 != 0 { x } else { k };
         match code & 0x07 {
@@ -278,22 +239,10 @@ fn compute(code: u16, a: u32, operand: u32) -> Option<u32> {
     }
 }
 
-/// What a filter of these bytes (instructions of 8) answers to a call.
+/// What a filter of these bytes answers to a call.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn answer(program: &[u8], number: libc::c_long, args: &[usize; 6]) -> u32 {
-    let instructions: Vec<Instruction> = program
-        .chunks_exact(8)
-        .filter_map(|bytes| <[u8; 8]>::try_from(bytes).ok())
-        .map(
-            |[c0, c1, jump_true, jump_false, k0, k1, k2, k3]| Instruction {
-                code: u16::from_ne_bytes([c0, c1]),
-                jump_true,
-                jump_false,
-                k: u32::from_ne_bytes([k0, k1, k2, k3]),
-            },
-        )
-        .collect();
-    run(&instructions, &Data::new(number, args))
+    run(program, &Data::new(number, args))
 }
 
 #[cfg(test)]
@@ -303,13 +252,9 @@ mod tests {
     const ALLOW: u32 = 0x7fff_0000;
     const KILL_PROCESS: u32 = 0x8000_0000;
 
-    fn ins(code: u16, jump_true: u8, jump_false: u8, k: u32) -> Instruction {
-        Instruction {
-            code,
-            jump_true,
-            jump_false,
-            k,
-        }
+    fn ins(code: u16, jump_true: u8, jump_false: u8, k: u32) -> [u8; INSTRUCTION_BYTES] {
+        let ([c0, c1], [k0, k1, k2, k3]) = (code.to_ne_bytes(), k.to_ne_bytes());
+        [c0, c1, jump_true, jump_false, k0, k1, k2, k3]
     }
 
     #[test]
@@ -325,11 +270,11 @@ mod tests {
         ];
         let none = [0; 6];
         assert!(!is_deadly(run(
-            &program,
+            program.as_flattened(),
             &Data::new(libc::SYS_munmap, &none)
         )));
         assert!(is_deadly(run(
-            &program,
+            program.as_flattened(),
             &Data::new(libc::SYS_openat, &none)
         )));
     }
@@ -345,17 +290,17 @@ mod tests {
             ins(0x06, 0, 0, 0x0005_0000 | libc::EACCES as u32),
         ];
         let call = |arg| Data::new(libc::SYS_mmap, &[0, arg, 0, 0, 0, 0]);
-        assert!(is_deadly(run(&program, &call(2))));
-        assert!(!is_deadly(run(&program, &call(4))));
+        assert!(is_deadly(run(program.as_flattened(), &call(2))));
+        assert!(!is_deadly(run(program.as_flattened(), &call(4))));
     }
 
     #[test]
     fn what_runs_off_its_end_or_is_unknown_is_deadly() {
         let data = Data::new(0, &[0; 6]);
         assert!(is_deadly(run(&[], &data)));
-        assert!(is_deadly(run(&[ins(0x05, 0, 0, 9)], &data)));
-        assert!(is_deadly(run(&[ins(0x20, 0, 0, 64)], &data)));
-        assert!(is_deadly(run(&[ins(0x30, 0, 0, 0)], &data)));
+        assert!(is_deadly(run(&ins(0x05, 0, 0, 9), &data)));
+        assert!(is_deadly(run(&ins(0x20, 0, 0, 64), &data)));
+        assert!(is_deadly(run(&ins(0x30, 0, 0, 0), &data)));
     }
 
     #[test]
