@@ -1,8 +1,10 @@
 //! Files and their locks.
 
+use super::pages::PageVec;
 use super::path::Path;
 use super::{OsError, OsResult, raw};
 use core::ffi::CStr;
+use core::str::FromStr;
 
 pub use super::status::{
     FileSystem, Status, file_system_of, status, status_following, status_in, status_of,
@@ -69,16 +71,6 @@ pub fn open_dir(dir: At<'_>, path: &Path) -> OsResult<Fd> {
 /// Opens the directory `path` to read it, lock it, or change its mode.
 pub fn open_dir_to_read(dir: At<'_>, path: &Path) -> OsResult<Fd> {
     open_in(dir, path, libc::O_RDONLY | libc::O_DIRECTORY, 0)
-}
-
-/// Opens `path` and follows links, for files of the system such as `/proc`.
-pub fn open_following(path: &CStr, flags: i32) -> OsResult<Fd> {
-    open_at(
-        libc::AT_FDCWD,
-        path.as_ptr() as usize,
-        (flags | ALWAYS) & !libc::O_NOFOLLOW,
-        0,
-    )
 }
 
 pub(super) fn open_at(dir: i32, path: usize, flags: i32, mode: u32) -> OsResult<Fd> {
@@ -233,6 +225,27 @@ pub fn read(fd: &Fd, out: &mut [u8]) -> OsResult<usize> {
     retry(libc::SYS_read, args)
 }
 
+/// All that a file of the kernel's says, such as those in `/proc`.
+pub fn read_whole(path: &CStr) -> OsResult<PageVec<u8>> {
+    const AT_ONCE: usize = 4096;
+    let fd = open_at(libc::AT_FDCWD, path.as_ptr() as usize, ALWAYS, 0)?;
+    let (mut text, mut len) = (PageVec::new(), 0);
+    loop {
+        text.resize(len + AT_ONCE, 0)?;
+        let more = read(&fd, text.get_mut(len..).unwrap_or(&mut []))?;
+        if more == 0 {
+            text.resize(len, 0)?;
+            return Ok(text);
+        }
+        len += more;
+    }
+}
+
+/// The number that the digits, with blanks around them, stand for.
+pub(super) fn parse<T: FromStr>(digits: &[u8]) -> Option<T> {
+    core::str::from_utf8(digits.trim_ascii()).ok()?.parse().ok()
+}
+
 /// Writes `bytes` to the host's descriptor `number`, once; an error is ignored.
 pub fn write_fd(number: i32, bytes: &[u8]) {
     let args = [number as usize, bytes.as_ptr() as usize, bytes.len()];
@@ -260,5 +273,25 @@ fn retry_six(number: libc::c_long, args: [usize; 6]) -> OsResult<usize> {
             Err(OsError(libc::EINTR)) => {}
             answer => return answer,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_however_long_it_is() {
+        let mut path = std::env::temp_dir();
+        path.push(format!("shmshim-whole-{}", std::process::id()));
+        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        for len in [0, 1, 4095, 4096, 4097, 30_000] {
+            let text: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            std::fs::write(&path, &text).unwrap();
+            let read = read_whole(&name);
+            std::fs::remove_file(&path).unwrap();
+            assert_eq!(read.as_deref(), Ok(&text[..]));
+        }
+        assert_eq!(read_whole(&name).err(), Some(OsError(libc::ENOENT)));
     }
 }

@@ -1,17 +1,14 @@
 //! Huge pages: what the machine has of them, where a hugetlbfs is mounted, and mappings of its files.
 
-use super::file::{self, Fd};
-use super::pages::{self, PageVec};
+use super::file::{self, Fd, parse};
 use super::path::Path;
-use super::{OsError, OsResult, dir, map};
+use super::{OsError, OsResult, dir, map, pages};
 use core::ffi::CStr;
 
 /// Where the kernel shows what is mounted.
 pub const MOUNTS: &CStr = c"/proc/self/mountinfo";
 /// What `statfs` says of a hugetlbfs.
 const HUGETLBFS: u64 = 0x9584_58f6;
-/// Too much for a small stack; every line that matters is far shorter.
-const TEXT_BYTES: usize = 8192;
 
 /// Writes the log2 of each huge page size that the machine has into `out`, the default one first. Returns how many.
 pub fn page_sizes_log2(out: &mut [u32]) -> OsResult<usize> {
@@ -46,34 +43,23 @@ pub fn page_sizes_log2(out: &mut [u32]) -> OsResult<usize> {
 
 /// `None`: the kernel has no huge pages.
 fn default_size_log2() -> OsResult<Option<u32>> {
-    let mut found = None;
-    for_each_line(c"/proc/meminfo", &mut |line| {
-        let size = line
-            .strip_prefix(b"Hugepagesize:")
-            .and_then(|rest| rest.trim_ascii().strip_suffix(b"kB"));
-        found = size.and_then(|digits| kib_log2(digits.trim_ascii()));
-        size.is_none()
-    })?;
-    Ok(found)
+    let text = file::read_whole(c"/proc/meminfo")?;
+    let mut lines = text.split(|&byte| byte == b'\n');
+    let size = lines.find_map(|line| line.strip_prefix(b"Hugepagesize:"));
+    Ok(size
+        .and_then(|size| size.strip_suffix(b"kB"))
+        .and_then(kib_log2))
 }
 
 fn kib_log2(digits: &[u8]) -> Option<u32> {
-    let kib: u64 = core::str::from_utf8(digits).ok()?.parse().ok()?;
-    kib.checked_mul(1024)
-        .filter(|bytes| bytes.is_power_of_two())
-        .map(u64::trailing_zeros)
+    let bytes = parse::<u64>(digits)?.checked_mul(1024)?;
+    bytes.is_power_of_two().then(|| bytes.trailing_zeros())
 }
 
 /// The group whose members may use huge pages without a capability (`vm.hugetlb_shm_group`).
 pub fn allowed_group() -> OsResult<Option<u32>> {
-    let mut group = None;
-    for_each_line(c"/proc/sys/vm/hugetlb_shm_group", &mut |line| {
-        group = core::str::from_utf8(line.trim_ascii())
-            .ok()
-            .and_then(|digits| digits.parse().ok());
-        false
-    })?;
-    Ok(group)
+    let text = file::read_whole(c"/proc/sys/vm/hugetlb_shm_group")?;
+    Ok(parse(&text))
 }
 
 /// Whether an error says that something is not there for this process, now or later.
@@ -104,25 +90,18 @@ pub fn nth_hugetlbfs(
     unseen: &mut Option<OsError>,
 ) -> OsResult<bool> {
     let mut before = 0;
-    let mut found = false;
-    for_each_line(MOUNTS, &mut |line| {
-        let system = match parse_mount(line, mount) {
-            Some(log2) if log2 == size_log2 => file::file_system_of(&mount.point),
-            _ => return true,
-        };
-        match system {
-            Ok(system) if system.magic == HUGETLBFS => {
-                found = before == nth;
-                before += 1;
-            }
-            Err(error) if !is_out_of_reach(error) => {
-                unseen.get_or_insert(error);
-            }
-            _ => {}
+    for line in file::read_whole(MOUNTS)?.split(|&byte| byte == b'\n') {
+        if parse_mount(line, mount) != Some(size_log2) {
+            continue;
         }
-        !found
-    })?;
-    Ok(found)
+        match file::file_system_of(&mount.point) {
+            Ok(system) if system.magic == HUGETLBFS && before == nth => return Ok(true),
+            Ok(system) => before += usize::from(system.magic == HUGETLBFS),
+            Err(error) if is_out_of_reach(error) => {}
+            Err(error) => _ = unseen.get_or_insert(error),
+        }
+    }
+    Ok(false)
 }
 
 /// Reads a line of mountinfo. Returns the log2 of the page size if it is about a hugetlbfs.
@@ -140,14 +119,13 @@ pub(crate) fn parse_mount(line: &[u8], mount: &mut Mount) -> Option<u32> {
     let size = of_system
         .split(|&byte| byte == b',')
         .find_map(|option| option.strip_prefix(b"pagesize="))?;
-    let (digits, kib_each) = match size.split_last()? {
-        (b'K', digits) => (digits, 1u64),
-        (b'M', digits) => (digits, 1 << 10),
-        (b'G', digits) => (digits, 1 << 20),
+    let (digits, unit_log2) = match size.split_last()? {
+        (b'K', digits) => (digits, 10),
+        (b'M', digits) => (digits, 20),
+        (b'G', digits) => (digits, 30),
         _ => return None,
     };
-    let number: u64 = core::str::from_utf8(digits).ok()?.parse().ok()?;
-    let bytes = number.checked_mul(kib_each)?.checked_mul(1024)?;
+    let bytes = parse::<u64>(digits)?.checked_mul(1 << unit_log2)?;
     unescape(point, &mut mount.point)?;
     mount.read_only = is_read_only(of_mount) || is_read_only(of_system);
     bytes.is_power_of_two().then(|| bytes.trailing_zeros())
@@ -176,40 +154,6 @@ fn unescape(text: &[u8], path: &mut Path) -> Option<()> {
         path.push(&[byte])?;
     }
     Some(())
-}
-
-/// Calls `each` with every line of a file of the kernel's, until it answers `false`. A line that is longer than
-/// the buffer is left out.
-fn for_each_line(path: &CStr, each: &mut dyn FnMut(&[u8]) -> bool) -> OsResult<()> {
-    let mut text = PageVec::filled(0u8, TEXT_BYTES)?;
-    let fd = file::open_following(path, libc::O_RDONLY)?;
-    // Bytes in the buffer that belong to a line whose end has not come yet.
-    let mut held = 0;
-    let mut too_long = false;
-    loop {
-        let more = match text.get_mut(held..) {
-            Some(room) if !room.is_empty() => file::read(&fd, room)?,
-            _ => {
-                (held, too_long) = (0, true);
-                continue;
-            }
-        };
-        let mut rest = text.get(..held + more).unwrap_or(&[]);
-        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
-            let (line, behind) = rest.split_at(end);
-            if !too_long && !each(line) {
-                return Ok(());
-            }
-            too_long = false;
-            rest = behind.get(1..).unwrap_or(&[]);
-        }
-        if more == 0 {
-            return Ok(());
-        }
-        let (filled, left) = (held + more, rest.len());
-        text.copy_within(filled - left..filled, 0);
-        held = left;
-    }
 }
 
 /// Sets huge pages aside for the whole of a file on a hugetlbfs. They stay with the file until it is gone.
@@ -274,28 +218,5 @@ mod tests {
             let expected = expected.map(|(point, log2, ro)| (point.to_string(), log2, ro));
             assert_eq!(found, expected, "{}", line.escape_ascii());
         }
-    }
-
-    #[test]
-    fn lines_come_whole_whatever_lies_before_them() {
-        use std::io::Write;
-        let mut path = std::env::temp_dir();
-        path.push(format!("shmshim-lines-{}", std::process::id()));
-        let mut file = std::fs::File::create(&path).unwrap();
-        let long = vec![b'x'; TEXT_BYTES + 100];
-        let just_fits = vec![b'y'; TEXT_BYTES - 1];
-        for line in [&b"first"[..], &long, b"", &just_fits, b"last"] {
-            file.write_all(line).unwrap();
-            file.write_all(b"\n").unwrap();
-        }
-        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
-        let mut lines = Vec::new();
-        let read = for_each_line(&name, &mut |line| {
-            lines.push(line.to_vec());
-            true
-        });
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(read, Ok(()));
-        assert_eq!(lines, [&b"first"[..], b"", &just_fits, b"last"]);
     }
 }

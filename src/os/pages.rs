@@ -127,12 +127,12 @@ impl<T: Copy> PageVec<T> {
         }
     }
 
-    /// An array of `len` times `value`.
-    pub fn filled(value: T, len: usize) -> OsResult<PageVec<T>> {
-        let mut array = PageVec::new();
-        array.reserve(len)?;
-        while array.len < len && array.insert(array.len, value) {}
-        Ok(array)
+    /// Makes it `len` values long, the new ones `value`.
+    pub fn resize(&mut self, len: usize, value: T) -> OsResult<()> {
+        self.reserve(len.saturating_sub(self.len))?;
+        while self.len < len && self.insert(self.len, value) {}
+        self.len = len;
+        Ok(())
     }
 
     /// Makes sure that `more` further values fit without another system call.

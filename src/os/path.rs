@@ -1,5 +1,6 @@
 //! A path that needs no heap.
 
+use core::ffi::CStr;
 use core::fmt;
 
 /// The longest path that we build, its final NUL included.
@@ -103,6 +104,11 @@ impl Path {
     /// The path without its NUL.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&[])
+    }
+
+    /// The path with its NUL.
+    pub(super) fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
     }
 
     /// The last name of the path: all of it where there is no `/`.

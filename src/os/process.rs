@@ -1,8 +1,8 @@
 //! Who we are and what time it is.
 
+use super::pages::PageVec;
 use super::path::Path;
-use super::{OsResult, raw};
-use super::{file, pages};
+use super::{OsResult, file, raw};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 #[inline(always)]
@@ -47,7 +47,8 @@ pub fn fsgid() -> u32 {
 /// Whether `gid` is among the supplementary groups.
 pub fn has_supplementary_group(gid: u32) -> bool {
     let held = groups(&mut []).and_then(|count| {
-        let mut held = pages::PageVec::filled(0, count)?;
+        let mut held = PageVec::new();
+        held.resize(count, 0)?;
         let count = groups(&mut held)?;
         Ok(held.get(..count).unwrap_or(&[]).contains(&gid))
     });
@@ -62,35 +63,16 @@ fn groups(out: &mut [u32]) -> OsResult<usize> {
 
 /// Whether the capability with this number (`linux/capability.h`) is effective.
 pub fn capable(number: u32) -> bool {
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
-    }
-    const VERSION_3: u32 = 0x2008_0522;
-    let header = Header {
-        version: VERSION_3,
-        pid: 0,
-    };
+    // `struct __user_cap_header_struct`: version 3, and this thread.
+    let header = [0x2008_0522u32, 0];
     // Two triples of effective, permitted, inheritable: the low and the high 32 capabilities.
     let mut data = [0u32; 6];
+    let args = [header.as_ptr() as usize, data.as_mut_ptr() as usize];
     // SAFETY: header and data are live and laid out as version 3 wants them.
-    let asked = unsafe {
-        raw::call(
-            libc::SYS_capget,
-            [&raw const header as usize, data.as_mut_ptr() as usize],
-        )
-    };
-    let effective = data
-        .get(if number < 32 { 0 } else { 3 })
-        .copied()
-        .unwrap_or(0);
+    let asked = unsafe { raw::call(libc::SYS_capget, args) };
+    let [low, _, _, high, ..] = data;
+    let effective = if number < 32 { low } else { high };
     asked.is_ok() && effective & (1 << (number % 32)) != 0
-}
-
-/// The soft limit of memory that may be locked, in bytes; `u64::MAX` for none.
-pub fn memlock_limit_bytes() -> u64 {
-    limit(libc::RLIMIT_MEMLOCK as usize)
 }
 
 /// The soft limit of one of the `RLIMIT_` numbers; `u64::MAX` for none.
@@ -170,24 +152,15 @@ pub fn is_running(pid: i32) -> bool {
     if !exists(pid) {
         return false;
     }
-    let Some(mut path) = Path::from_bytes(b"/proc/") else {
-        return true;
-    };
-    if path
-        .push_decimal(pid as u32)
-        .and_then(|()| path.push(b"/stat"))
-        .is_none()
-    {
-        return true;
-    }
-    let mut text = [0u8; 256];
-    let read = file::open(&path, libc::O_RDONLY, 0).and_then(|fd| file::read(&fd, &mut text));
-    let Ok(len) = read else { return true };
+    let path = Path::from_bytes(b"/proc/").and_then(|mut path| {
+        path.push_decimal(pid as u32)?;
+        path.push(b"/stat")?;
+        Some(path)
+    });
+    let text = path.and_then(|path| file::read_whole(path.as_c_str()).ok());
     // "pid (name) state …", and the name may hold anything.
-    let text = text.get(..len).unwrap_or(&[]);
     let behind_name = text
-        .iter()
-        .rposition(|&byte| byte == b')')
-        .and_then(|at| text.get(at + 2..));
-    !matches!(behind_name, Some([b'Z' | b'X' | b'x', ..]))
+        .as_deref()
+        .and_then(|text| text.rsplit(|&byte| byte == b')').next());
+    !matches!(behind_name, Some([b' ', b'Z' | b'X' | b'x', ..]))
 }

@@ -58,7 +58,10 @@ fn copy_program(addr: u64) -> Option<PageVec<u8>> {
     }
     // SAFETY: any bytes are a valid `Program`; its pointer is only used as a number.
     let Program { len, instructions } = unsafe { head.as_ptr().cast::<Program>().read_unaligned() };
-    let mut program = PageVec::filled(0, usize::from(len) * INSTRUCTION_BYTES).ok()?;
+    let mut program = PageVec::new();
+    program
+        .resize(usize::from(len) * INSTRUCTION_BYTES, 0)
+        .ok()?;
     usermem::copy_in(instructions as u64, &mut program).then_some(program)
 }
 

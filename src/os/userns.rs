@@ -1,6 +1,6 @@
 //! User namespaces: in one, uids have other names than outside of it, and root's rights end at its border.
 
-use super::file;
+use super::file::{self, parse};
 use super::path::Path;
 
 /// What the kernel calls a uid that has no name in the user namespace.
@@ -20,73 +20,27 @@ pub enum Uid {
 /// What `uid` is called outside. Where `/proc` cannot be read nothing is known, and it counts as the same.
 #[inline(never)]
 pub fn outer(uid: u32) -> Uid {
-    let Some(path) = Path::from_bytes(b"/proc/self/uid_map") else {
-        return Uid::Same;
-    };
-    let Ok(fd) = file::open(&path, libc::O_RDONLY, 0) else {
-        return Uid::Same;
-    };
-    let mut lines = Lines::new(uid);
-    let mut text = [0u8; 256];
-    loop {
-        match file::read(&fd, &mut text) {
-            Ok(0) => return lines.answer(),
-            Ok(len) => text
-                .get(..len)
-                .unwrap_or(&[])
-                .iter()
-                .for_each(|&byte| lines.take(byte)),
-            Err(_) => return Uid::Same,
-        }
-    }
+    file::read_whole(c"/proc/self/uid_map").map_or(Uid::Same, |map| look_up(&map, uid))
 }
 
-/// The lines of a map, read byte by byte: first uid inside, first uid outside, how many.
-struct Lines {
-    uid: u32,
-    numbers: [u32; 3],
-    /// Which of the numbers it is.
-    at: usize,
-    /// It has begun.
-    inside: bool,
-    found: Uid,
-}
-
-impl Lines {
-    fn new(uid: u32) -> Lines {
-        Lines {
-            uid,
-            numbers: [0; 3],
-            at: 0,
-            inside: false,
-            found: Uid::None,
+/// Each line of a map has three numbers: first uid inside, first uid outside, how many.
+fn look_up(map: &[u8], uid: u32) -> Uid {
+    for line in map.split(|&byte| byte == b'\n') {
+        let mut words = line
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty());
+        let mut next = || words.next().and_then(parse::<u32>);
+        let (Some(first), Some(outside), Some(count)) = (next(), next(), next()) else {
+            continue;
+        };
+        let nth = uid.wrapping_sub(first);
+        if (first, outside, count) == (0, 0, u32::MAX) {
+            return Uid::Same;
+        } else if nth < count {
+            return Uid::Outer(outside.wrapping_add(nth));
         }
     }
-
-    fn take(&mut self, byte: u8) {
-        if byte.is_ascii_digit() {
-            if let Some(number) = self.numbers.get_mut(self.at) {
-                *number = number.wrapping_mul(10).wrapping_add(u32::from(byte - b'0'));
-            }
-            self.inside = true;
-            return;
-        }
-        self.at += usize::from(self.inside);
-        self.inside = false;
-        if byte == b'\n' {
-            let [first, outside, count] = self.numbers;
-            if self.numbers == [0, 0, u32::MAX] {
-                self.found = Uid::Same;
-            } else if self.uid.wrapping_sub(first) < count {
-                self.found = Uid::Outer(outside.wrapping_add(self.uid.wrapping_sub(first)));
-            }
-            (self.numbers, self.at) = ([0; 3], 0);
-        }
-    }
-
-    fn answer(&self) -> Uid {
-        self.found
-    }
+    Uid::None
 }
 
 /// Whether the machine's root has a name here: `/proc` is root's. Where it is not mounted, the root directory is asked.
@@ -109,9 +63,7 @@ mod tests {
     use super::*;
 
     fn read(map: &str, uid: u32) -> Uid {
-        let mut lines = Lines::new(uid);
-        map.bytes().for_each(|byte| lines.take(byte));
-        lines.answer()
+        look_up(map.as_bytes(), uid)
     }
 
     #[test]

@@ -168,7 +168,7 @@ pub fn lock(shmid: i32) -> Outcome<()> {
     let is_huge = |image: &SlotImage| image.huge_page_log2().is_some();
     let may_lock = |image: &SlotImage, locked_bytes: &dyn Fn() -> u64| {
         sysv::may_lock(&segment(image), &Thread, || {
-            let rlimit_bytes = process::memlock_limit_bytes();
+            let rlimit_bytes = process::limit(libc::RLIMIT_MEMLOCK as usize);
             if is_huge(image) {
                 return LockBudget::of_huge_pages(rlimit_bytes);
             }
