@@ -49,7 +49,8 @@ mod trace;
 use core::ffi::{c_char, c_int};
 use core::ptr::null_mut;
 
-use shmshim_core::os::env;
+use shmshim_core::os::{atfork, env};
+use shmshim_core::registry::{self, after_fork_in_child, after_fork_in_parent};
 
 /// Runs before every other library's constructors (`-z initfirst`), so that our fork handlers are the innermost.
 #[used]
@@ -57,7 +58,8 @@ use shmshim_core::os::env;
 static AT_LOAD: extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char) = at_load;
 
 extern "C" fn at_load(_count: c_int, _arguments: *mut *mut c_char, given: *mut *mut c_char) {
-    shmshim_core::registry::install_handlers();
+    // Without them a child is counted at its first call.
+    let _ = atfork::install(before_fork, after_fork_in_parent, after_fork_in_child);
     if env::is_secure() {
         // Only glibc passes anything to a constructor.
         let environment = if cfg!(target_env = "gnu") {
@@ -70,6 +72,12 @@ extern "C" fn at_load(_count: c_int, _arguments: *mut *mut c_char, given: *mut *
     }
 }
 
+extern "C" fn before_fork() {
+    // While nothing is locked.
+    procfs::pending::apply();
+    registry::before_fork();
+}
+
 /// Runs once when the process exits normally, or when the library is closed.
 #[used]
 #[unsafe(link_section = ".fini_array")]
@@ -78,6 +86,6 @@ static AT_EXIT: extern "C" fn() = at_exit;
 extern "C" fn at_exit() {
     // Most programs never come here for anything: they pay one load.
     if panic_guard::was_reached() {
-        panic_guard::catch(|| shmshim_core::registry::at_exit(procfs::pending::apply));
+        panic_guard::catch(|| registry::at_exit(procfs::pending::apply));
     }
 }

@@ -32,48 +32,15 @@
 use super::attach_list;
 use super::process::{Host, Local, OPENING, host_if_open, live_locked};
 use super::session::Entered;
-use crate::os::atfork::Handlers;
 use crate::os::signal_mask;
 use crate::os::timed_lock::WithinASecond;
-use crate::os::{atfork, errno, process, threads};
+use crate::os::{errno, process, threads};
 use crate::storage::process::Prepared;
 use crate::storage::table::Identity;
 use crate::storage::table::{attach_record, slot_life};
 
-/// For `pthread_atfork`.
-pub struct Forks;
-
-impl Handlers for Forks {
-    fn prepare() {
-        prepare();
-    }
-
-    fn parent() {
-        parent();
-    }
-
-    #[inline(always)]
-    fn child() {
-        child();
-    }
-}
-
-/// Installs the fork handlers. To be called once, before other libraries install theirs.
-pub fn install_handlers() {
-    // Without them a child is counted at its first call.
-    let _ = atfork::install::<Forks>();
-}
-
-static BEFORE_FORK: atfork::Work = atfork::Work::none();
-
-/// Has `work` called in the parent before each fork, while nothing is locked. For one function; a second one
-/// replaces the first.
-pub fn on_fork_prepare(work: fn()) {
-    BEFORE_FORK.set(work);
-}
-
-fn prepare() {
-    BEFORE_FORK.run();
+/// The fork handler for the parent, before.
+pub extern "C" fn before_fork() {
     if host_if_open().is_none() && !threads::is_alone() {
         OPENING.take();
     }
@@ -90,17 +57,17 @@ fn prepare() {
     }
 }
 
-fn parent() {
+/// The fork handler for the parent, after, whether it worked or not.
+pub extern "C" fn after_fork_in_parent() {
     OPENING.release();
     if let Some(host) = host_if_open() {
         host.end_fork();
     }
 }
 
-/// Writes only to the page that the child finds wiped, as long as the prepared cell is adopted. Inlined, because each page of
-/// the library's code that a child runs through is a page fault.
-#[inline(always)]
-fn child() {
+/// The fork handler for the child. Writes only to the page that the child finds wiped, as long as the prepared cell is
+/// adopted.
+pub extern "C" fn after_fork_in_child() {
     let Some(open) = host_if_open() else {
         OPENING.release();
         return;

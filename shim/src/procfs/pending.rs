@@ -10,7 +10,7 @@
 
 use core::ffi::c_int;
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicUsize,
+    AtomicPtr, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 
@@ -95,9 +95,6 @@ fn make_table() -> Result<(), c_int> {
 
 /// How many stand in the table. Only grows.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-/// Whether the core calls us before a fork.
-static BEFORE_FORK: AtomicBool = AtomicBool::new(false);
 
 /// Does `with` to the table. `None` when there is none, or it is in use: by another thread for longer than a few lines of code take,
 /// or by the very code that a signal handler has interrupted.
@@ -197,9 +194,6 @@ fn written_over<'a>(before: &[u8], now: &'a [u8]) -> &'a [u8] {
 pub fn remember(name: LimitName, fd: c_int, readable: bool, text: &[u8]) -> Result<(), c_int> {
     apply();
     make_table()?;
-    if !BEFORE_FORK.swap(true, Relaxed) {
-        registry::on_fork_prepare(apply);
-    }
     let opened = Opened {
         name,
         page: sys::map(fd).map_err(|error| error.0)?,
