@@ -6,19 +6,18 @@ unsafe extern "C" {
     static mut environ: *mut *mut c_char;
 }
 
-/// The entry that begins with `name` and `=`: its value.
-fn find(name: &CStr) -> Option<&'static CStr> {
-    let name = name.to_bytes();
+/// The value of the entry that begins with `name` and `=`.
+fn find(name: &CStr) -> Option<&'static [u8]> {
     // SAFETY: null, or an array of texts that ends with a null. What is found is copied at once; a host that changes
     // its environment from another thread at this moment breaks every getenv.
     unsafe {
         let mut at = environ;
         while let Some(entry) = at.as_ref().filter(|entry| !entry.is_null()) {
-            let begins = (0..)
-                .zip(name)
-                .all(|(index, byte)| *entry.add(index) as u8 == *byte);
-            if begins && *entry.add(name.len()) as u8 == b'=' {
-                return Some(CStr::from_ptr(entry.add(name.len() + 1)));
+            let behind_name = CStr::from_ptr(*entry)
+                .to_bytes()
+                .strip_prefix(name.to_bytes());
+            if let Some([b'=', value @ ..]) = behind_name {
+                return Some(value);
             }
             at = at.add(1);
         }
@@ -28,7 +27,7 @@ fn find(name: &CStr) -> Option<&'static CStr> {
 
 /// Copies the value of the environment variable `name` into `out`. `None`: not set, or it does not fit.
 pub fn get(name: &CStr, out: &mut [u8]) -> Option<usize> {
-    let value = find(name)?.to_bytes();
+    let value = find(name)?;
     out.get_mut(..value.len())?.copy_from_slice(value);
     Some(value.len())
 }
@@ -45,7 +44,6 @@ pub fn is_set(name: &CStr) -> bool {
 /// # Safety
 /// `given` is null, or an array of texts that ends with a null, and no other thread exists that reads it.
 pub unsafe fn remove_all(given: *mut *mut c_char, prefix: &CStr) {
-    let prefix = prefix.to_bytes();
     // SAFETY: as the caller promises; `environ` is such an array, too.
     unsafe {
         let mut from = if given.is_null() { environ } else { given };
@@ -56,10 +54,10 @@ pub unsafe fn remove_all(given: *mut *mut c_char, prefix: &CStr) {
             if entry.is_null() {
                 break;
             }
-            let begins = (0..)
-                .zip(prefix)
-                .all(|(index, byte)| *entry.add(index) as u8 == *byte);
-            if !begins {
+            if !CStr::from_ptr(entry)
+                .to_bytes()
+                .starts_with(prefix.to_bytes())
+            {
                 to = to.add(1);
             }
             from = from.add(1);
