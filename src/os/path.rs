@@ -1,14 +1,15 @@
 //! A path that needs no heap.
 
 use core::ffi::CStr;
-use core::fmt;
+use core::fmt::{self, Write};
 
 /// The longest path that we build, its final NUL included.
 pub const CAPACITY: usize = 256;
 
 /// A NUL-terminated path in a fixed buffer.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct Path {
+    /// Invariant: zeros from `len` on.
     bytes: [u8; CAPACITY],
     len: usize,
 }
@@ -34,24 +35,6 @@ impl Path {
         if text.contains(&0) {
             return None;
         }
-        self.push_checked(text)
-    }
-
-    /// Copies what `other` holds, and no more of its room than that, roughly. For a path that is empty.
-    #[inline]
-    pub fn begin_with(&mut self, other: &Path) {
-        const MOST: usize = 128;
-        match (self.bytes.first_chunk_mut(), other.bytes.first_chunk()) {
-            // A piece of fixed length takes no call.
-            (Some(to), Some(from)) if other.len < MOST => *to = *from as [u8; MOST],
-            _ => self.bytes = other.bytes,
-        }
-        self.len = other.len;
-    }
-
-    /// [`Path::push`] of text without a NUL.
-    #[inline]
-    fn push_checked(&mut self, text: &[u8]) -> Option<()> {
         let end = self.len.checked_add(text.len())?;
         if end >= CAPACITY {
             return None;
@@ -91,14 +74,12 @@ impl Path {
     /// Appends `number` as eight lower-case hexadecimal digits.
     #[inline]
     pub fn push_hex8(&mut self, number: u32) -> Option<()> {
-        // All eight at once: a nibble in each byte, then what makes a digit of it.
-        let mut nibbles = u64::from(number);
-        nibbles = (nibbles | nibbles << 16) & 0x0000_ffff_0000_ffff;
-        nibbles = (nibbles | nibbles << 8) & 0x00ff_00ff_00ff_00ff;
-        nibbles = (nibbles | nibbles << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-        let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
-        let digits = nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10);
-        self.push_checked(&digits.to_be_bytes())
+        let mut digits = [0u8; 8];
+        for (place, shift) in digits.iter_mut().rev().zip((0..).step_by(4)) {
+            let digit = (number >> shift & 15) as u8;
+            *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
+        }
+        self.push(&digits)
     }
 
     /// The path without its NUL.
@@ -152,15 +133,11 @@ impl Default for Path {
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.as_bytes().utf8_chunks() {
-            for part in chunk.valid().split_inclusive(char::is_control) {
-                let mut chars = part.chars();
-                match chars.next_back() {
+            for char in chunk.valid().chars() {
+                match char.is_control() {
                     // As the kernel shows it in its own lists: a line of the trace stays one.
-                    Some(last) if last.is_control() => {
-                        f.write_str(chars.as_str())?;
-                        write!(f, "\\{:03o}", u32::from(last))?;
-                    }
-                    _ => f.write_str(part)?,
+                    true => write!(f, "\\{:03o}", u32::from(char))?,
+                    false => f.write_char(char)?,
                 }
             }
             if !chunk.invalid().is_empty() {
@@ -174,12 +151,6 @@ impl fmt::Display for Path {
 impl fmt::Debug for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
-    }
-}
-
-impl PartialEq for Path {
-    fn eq(&self, other: &Path) -> bool {
-        self.as_bytes() == other.as_bytes()
     }
 }
 

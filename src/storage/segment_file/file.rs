@@ -53,7 +53,7 @@ impl<'n> Files<'n> {
 
     #[inline]
     fn ordinary_path(&self, image: &SlotImage, path: &mut Path) {
-        path.begin_with(self.directory.segments());
+        *path = *self.directory.segments();
         let _ = push_file_name(path, image);
     }
 
