@@ -7,20 +7,18 @@
 //! Divergence: a change by a system call instruction of the program's own is not seen. In system scope the segment
 //! files' own rights still hold then.
 
-use super::{process, userns};
+use super::process;
+use super::userns::{self, UNMAPPED};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that the kernel was asked for, and how often it was forgotten since.
-///
-/// Bit 63: the low half is the number. Bit 62: never again. Bits 32..62: how often it was forgotten.
+/// A number that the kernel was asked for, in the low half, and above it whether it is [known](KNOWN), whether it may
+/// [never](NEVER) be again, and how often it was forgotten.
 struct Remembered(AtomicU64);
 
-const KNOWN: u64 = 1 << 63;
-const NEVER: u64 = 1 << 62;
-const ONCE: u64 = 1 << 32;
-const COUNT: u64 = (NEVER - 1) & !(ONCE - 1);
-/// What the kernel calls a uid that has no name in its user namespace.
-const NOBODY: u32 = 65534;
+const NUMBER: u64 = u32::MAX as u64;
+const KNOWN: u64 = 1 << 32;
+const NEVER: u64 = 1 << 33;
+const ONCE: u64 = 1 << 34;
 /// No uid or gid at all.
 const NO_ONE: u32 = u32::MAX;
 
@@ -33,17 +31,6 @@ impl Remembered {
         (word & KNOWN != 0).then_some(word as u32)
     }
 
-    /// Remembers `number`, which was found out after the word was `before`: only if it was not forgotten since, for the
-    /// answer may be from before a change.
-    fn learn(&self, before: u64, number: u32) {
-        if before & NEVER == 0 {
-            let known = KNOWN | (before & COUNT) | u64::from(number);
-            let _ = self
-                .0
-                .compare_exchange(before, known, Ordering::AcqRel, Ordering::Relaxed);
-        }
-    }
-
     #[inline]
     fn known_or_ask(&self, ask: fn() -> u32) -> u32 {
         let word = self.0.load(Ordering::Acquire);
@@ -54,29 +41,27 @@ impl Remembered {
         }
     }
 
+    /// Asks, and remembers the answer if the word is still `before`: one from before a change is not to be kept.
     #[cold]
     fn ask(&self, before: u64, ask: fn() -> u32) -> u32 {
         let number = ask();
         // Of one that its user namespace has no name for yet the kernel says "nobody"; writing the namespace's map
         // changes that without a call of ours. And `NO_ONE` comes home perhaps.
-        if number != NOBODY && number != NO_ONE {
-            self.learn(before, number);
+        if number != UNMAPPED && number != NO_ONE && before & NEVER == 0 {
+            let known = before | KNOWN | u64::from(number);
+            let _ = self
+                .0
+                .compare_exchange(before, known, Ordering::AcqRel, Ordering::Relaxed);
         }
         number
     }
 
-    fn forget(&self) {
-        self.change(|word| (word & NEVER) | ((word & COUNT).wrapping_add(ONCE) & COUNT));
-    }
-
-    fn never_remember(&self) {
-        self.change(|word| NEVER | ((word & COUNT).wrapping_add(ONCE) & COUNT));
-    }
-
-    fn change(&self, to: impl Fn(u64) -> u64) {
+    /// Forgets the number, and with [`NEVER`] all that will be asked for.
+    fn forget(&self, also: u64) {
+        let forgotten = |word: u64| Some((word & !(KNOWN | NUMBER) | also).wrapping_add(ONCE));
         let _ = self
             .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| Some(to(word)));
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, forgotten);
     }
 }
 
@@ -108,12 +93,12 @@ pub fn is_elsewhere() -> bool {
 
 /// A map names the uids of the next namespace outside, which need not be the one that is meant, and there anybody can
 /// choose them. So who has become another user in another user namespace is nobody's owner.
-fn unless_elsewhere(ask: fn() -> u32) -> u32 {
-    if is_elsewhere() { NO_ONE } else { ask() }
-}
-
 fn ask_euid() -> u32 {
-    unless_elsewhere(process::euid)
+    if is_elsewhere() {
+        NO_ONE
+    } else {
+        process::euid()
+    }
 }
 
 /// The effective uid of the calling thread.
@@ -130,12 +115,12 @@ pub fn known_euid() -> Option<u32> {
 
 /// The process is about to change its uid, or its user namespace, or has just done so.
 pub fn forget() {
-    EUID.forget();
+    EUID.forget(0);
 }
 
 /// The threads of this process may have different uids from now on.
 pub fn never_remember() {
-    EUID.never_remember();
+    EUID.forget(NEVER);
 }
 
 #[cfg(test)]
@@ -152,15 +137,15 @@ mod tests {
         assert_eq!(number.known(), None);
         assert_eq!(number.known_or_ask(answer), 7);
         assert_eq!(number.known(), Some(7));
-        number.forget();
+        number.forget(0);
         assert_eq!(number.known(), None);
         let before = number.0.load(Ordering::Relaxed);
-        number.forget();
+        number.forget(0);
         assert_eq!(number.ask(before, answer), 7);
         assert_eq!(number.known(), None, "asked before the second change");
         assert_eq!(number.known_or_ask(answer), 7);
         assert_eq!(number.known(), Some(7));
-        number.never_remember();
+        number.forget(NEVER);
         assert_eq!(number.known_or_ask(answer), 7);
         assert_eq!(number.known(), None);
     }
@@ -168,7 +153,7 @@ mod tests {
     #[test]
     fn a_uid_without_a_name_is_not_kept() {
         let number = Remembered(AtomicU64::new(0));
-        assert_eq!(number.known_or_ask(|| NOBODY), NOBODY);
+        assert_eq!(number.known_or_ask(|| UNMAPPED), UNMAPPED);
         assert_eq!(number.known(), None);
         assert_eq!(number.known_or_ask(|| NO_ONE), NO_ONE);
         assert_eq!(number.known(), None);
