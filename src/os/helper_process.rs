@@ -5,8 +5,9 @@
 //! address space) and ends. The host's table, limits and record locks never change; the helper sends no signal
 //! when it ends and no `wait` of the host's returns it.
 
+use super::pages::PageVec;
 use super::signal_mask::Blocked;
-use super::{OsError, OsResult, futex, pages, raw};
+use super::{OsError, OsResult, futex, raw};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
@@ -44,28 +45,19 @@ pub fn perform<R: Send>(
 /// The kernel sends SIGXFSZ along with EFBIG. It is blocked, so it is pending still: the host shall not see it.
 fn take_back_sigxfsz() {
     let set: u64 = 1 << (libc::SIGXFSZ - 1);
-    let at_once = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: set and timeout are live locals; no information about the signal is asked for.
-    let _ = unsafe {
-        raw::call(
-            libc::SYS_rt_sigtimedwait,
-            [
-                &raw const set as usize,
-                0,
-                &raw const at_once as usize,
-                size_of::<u64>(),
-            ],
-        )
-    };
+    let at_once = [0u64; 2];
+    let (set_at, timeout) = (&raw const set as usize, at_once.as_ptr() as usize);
+    let args = [set_at, 0, timeout, size_of::<u64>()];
+    // SAFETY: set and timeout are live locals, the latter as long as the longest timespec; no information about the signal
+    // is asked for.
+    let _ = unsafe { raw::call(libc::SYS_rt_sigtimedwait, args) };
 }
 
 fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
     // The helper inherits it: what is meant for the host does not end its work.
     let _blocked = Blocked::all();
-    let stack = pages::map_private(STACK_BYTES)?;
+    let mut stack = PageVec::<u8>::new();
+    stack.reserve(STACK_BYTES)?;
     let mut job = Job {
         work,
         running: AtomicU32::new(1),
@@ -73,7 +65,6 @@ fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
     // Not CLONE_FILES and not CLONE_THREAD: table and limits are copies. No exit signal.
     let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_SYSVSEM | libc::CLONE_CHILD_CLEARTID;
     if raw::is_forbidden(libc::SYS_clone, [flags as usize]) {
-        pages::unmap(stack, STACK_BYTES);
         return Err(OsError(libc::EPERM));
     }
     let kept = super::errno::get();
@@ -83,7 +74,7 @@ fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
     let started = unsafe {
         libc::clone(
             run,
-            stack.as_ptr().add(STACK_BYTES).cast::<c_void>(),
+            stack.end().cast::<c_void>(),
             flags,
             (&raw mut job).cast::<c_void>(),
             core::ptr::null_mut::<c_void>(),
@@ -94,21 +85,15 @@ fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
     if started < 0 {
         let error = OsError(super::errno::get());
         super::errno::set(kept);
-        pages::unmap(stack, STACK_BYTES);
         return Err(error);
     }
     while job.running.load(Ordering::Acquire) != 0 {
         futex::wait(&job.running, 1, Duration::from_millis(100));
     }
+    let args = [started as usize, 0, libc::__WALL as usize];
     // SAFETY: waits for the helper alone, and only a wait for "clone" children finds it.
-    let _ = unsafe {
-        raw::call(
-            libc::SYS_wait4,
-            [started as usize, 0, libc::__WALL as usize],
-        )
-    };
+    let _ = unsafe { raw::call(libc::SYS_wait4, args) };
     super::errno::set(kept);
-    pages::unmap(stack, STACK_BYTES);
     Ok(())
 }
 

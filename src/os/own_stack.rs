@@ -3,19 +3,13 @@
 //! A signal handler may have a stack of 8 KiB, of which the kernel takes up to 3.5 for itself, and a coroutine no more.
 //! Opening a namespace takes some 9 KiB, with all the paths that it looks at.
 
-use super::pages;
+use super::pages::PageVec;
 use super::signal_mask::Blocked;
-use core::mem::{ManuallyDrop, MaybeUninit};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Several times what the deepest call takes. What is not touched costs nothing.
 const BYTES: usize = 128 * 1024;
-
-struct Job<F, T> {
-    body: ManuallyDrop<F>,
-    answer: MaybeUninit<Result<T, Box<dyn Any + Send>>>,
-}
 
 /// Calls `body` on a stack of its own; where none can be had, on the one that is there.
 ///
@@ -23,37 +17,29 @@ struct Job<F, T> {
 /// second handler would begin at its top, over the first.
 #[cold]
 #[inline(never)]
-pub fn call<T, F: FnOnce() -> T>(body: F) -> T {
+pub fn call<T>(body: impl FnOnce() -> T) -> T {
     let _blocked = Blocked::all();
-    let Ok(stack) = pages::map_private(BYTES) else {
+    let mut stack = PageVec::<u8>::new();
+    if stack.reserve(BYTES).is_err() {
         return body();
-    };
-    let mut job = Job {
-        body: ManuallyDrop::new(body),
-        answer: MaybeUninit::uninit(),
-    };
-    // SAFETY: the top of fresh pages, used by nothing else and aligned; `run` takes this job, and no panic
-    // leaves it.
-    unsafe {
-        let top = stack.as_ptr().add(BYTES);
-        switch(top, run::<F, T>, (&raw mut job).cast());
     }
-    pages::unmap(stack, BYTES);
-    // SAFETY: `run` has come to its end, at which it writes the answer.
-    match unsafe { job.answer.assume_init() } {
-        Ok(answer) => answer,
-        Err(panic) => resume_unwind(panic),
-    }
+    let mut body = Some(body);
+    let mut answer: Result<T, Box<dyn Any + Send>> = Err(Box::new(()));
+    let mut work = || {
+        if let Some(body) = body.take() {
+            // Nothing could be unwound past the change of stacks.
+            answer = catch_unwind(AssertUnwindSafe(body));
+        }
+    };
+    let mut job: &mut dyn FnMut() = &mut work;
+    // SAFETY: the end of fresh pages, used by nothing else and aligned; `run` takes this job, and no panic leaves it.
+    unsafe { switch(stack.end(), run, (&raw mut job).cast()) };
+    answer.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-unsafe extern "C" fn run<F: FnOnce() -> T, T>(job: *mut u8) {
+unsafe extern "C" fn run(job: *mut u8) {
     // SAFETY: what `call` has passed, and does not touch before this is over.
-    let job = unsafe { &mut *job.cast::<Job<F, T>>() };
-    // SAFETY: taken once, here.
-    let body = unsafe { ManuallyDrop::take(&mut job.body) };
-    // Nothing could be unwound past the change of stacks.
-    let answer = catch_unwind(AssertUnwindSafe(body));
-    job.answer.write(answer);
+    unsafe { (*job.cast::<&mut dyn FnMut()>())() };
 }
 
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]

@@ -70,26 +70,27 @@ static ROOM: Room = Room(UnsafeCell::new([0; ROOM_BYTES]));
 static ROOM_IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Moves `value` into memory that lives as long as the process, and hands out what is left of that as an empty array:
-/// two things that are written together share pages. The first value that is not too large gets the library's own.
+/// two things that are written together share pages. The first value gets the library's own, another one none to share.
 pub fn leak_with_room<T: Send + Sync, U: Copy>(value: T) -> OsResult<(&'static T, PageVec<U>)> {
-    let used = size_of::<T>().next_multiple_of(align_of::<U>().max(64));
-    let small = used <= ROOM_BYTES / 2 && align_of::<T>() <= 4096 && align_of::<U>() <= 4096;
-    let (start, len) = if small && !ROOM_IS_TAKEN.swap(true, Ordering::Relaxed) {
-        (NonNull::from(&ROOM).cast::<u8>(), ROOM_BYTES)
-    } else {
-        let page = super::process::page_size();
-        let len = used.next_multiple_of(page) + page;
-        (map_private(len)?, len)
+    const {
+        assert!(
+            size_of::<T>() <= ROOM_BYTES / 2 && align_of::<T>() <= 4096 && align_of::<U>() <= 64
+        )
     };
+    if ROOM_IS_TAKEN.swap(true, Ordering::Relaxed) {
+        return Ok((leak(value)?, PageVec::new()));
+    }
+    let used = size_of::<T>().next_multiple_of(64);
+    let start = NonNull::from(&ROOM).cast::<u8>();
     let room = PageVec {
-        // SAFETY: within the memory, and aligned: that is, and `used` is a multiple of the alignment.
+        // SAFETY: within the memory, and aligned.
         start: Some(unsafe { start.add(used) }.cast()),
         len: 0,
-        capacity: (len - used) / size_of::<U>().max(1),
+        capacity: (ROOM_BYTES - used) / size_of::<U>().max(1),
         is_part: true,
     };
     let place = start.cast::<T>();
-    // SAFETY: this value's alone, large enough and aligned; never unmapped, so the reference holds for ever.
+    // SAFETY: this value's alone, large enough and aligned; it stays, so the reference holds for ever.
     unsafe {
         place.write(value);
         Ok((place.as_ref(), room))
@@ -166,6 +167,12 @@ impl<T: Copy> PageVec<T> {
                 bytes.next_multiple_of(super::process::page_size()),
             );
         }
+    }
+
+    /// Where its room ends; null without any.
+    pub(super) fn end(&self) -> *mut T {
+        let end = |start: NonNull<T>| start.as_ptr().wrapping_add(self.capacity);
+        self.start.map_or(core::ptr::null_mut(), end)
     }
 
     /// Puts `value` at `index`. What stands there and behind moves up. The room must have been
@@ -265,21 +272,20 @@ mod tests {
 
     #[test]
     fn an_array_in_the_room_behind_a_value_leaves_the_value_alone() {
-        // The first may lie in the library's own data, the second does not.
-        for _ in 0..2 {
-            let (value, mut array) = leak_with_room::<_, u64>([7u8; 100]).unwrap();
-            let start = array.start.unwrap();
-            assert!(array.insert(0, 1), "there is room from the start");
-            while array.start == Some(start) {
-                array.reserve(1).unwrap();
-                assert!(array.insert(array.len(), 5));
-            }
-            assert!(array.len() > 256);
-            assert_eq!((array[0], array[array.len() - 1]), (1, 5));
-            drop(array);
-            assert_eq!(value, &[7u8; 100]);
-            // SAFETY: memory that is a part stays, and held integers.
-            assert_eq!(unsafe { start.read() }, 1);
+        let (value, mut array) = leak_with_room::<_, u64>([7u8; 100]).unwrap();
+        let start = array.start.unwrap();
+        assert!(array.insert(0, 1), "there is room from the start");
+        while array.start == Some(start) {
+            array.reserve(1).unwrap();
+            assert!(array.insert(array.len(), 5));
         }
+        assert!(array.len() > 256);
+        assert_eq!((array[0], array[array.len() - 1]), (1, 5));
+        drop(array);
+        assert_eq!(value, &[7u8; 100]);
+        // SAFETY: memory that is a part stays, and held integers.
+        assert_eq!(unsafe { start.read() }, 1);
+        let (value, array) = leak_with_room::<_, u64>([8u8; 100]).unwrap();
+        assert_eq!((value, array.start), (&[8u8; 100], None));
     }
 }
