@@ -7,7 +7,7 @@
 
 use super::pages::PageVec;
 use super::signal_mask::Blocked;
-use super::{OsError, OsResult, futex, raw};
+use super::{OsError, OsResult, errno, futex, raw};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
@@ -15,11 +15,6 @@ use core::time::Duration;
 const STACK_BYTES: usize = 128 * 1024;
 /// As many as any work of ours has open at once, and some.
 const DESCRIPTORS: usize = 16;
-
-struct Job<'a> {
-    work: &'a mut (dyn FnMut() + Send),
-    running: AtomicU32,
-}
 
 /// Runs `work`; when the host's limits are in its way, once more where they do not apply. Signals are blocked.
 pub fn with_descriptor<R: Send>(work: impl FnMut() -> OsResult<R> + Send) -> OsResult<R> {
@@ -37,7 +32,7 @@ pub fn perform<R: Send>(
         take_back_sigxfsz();
     }
     if matches!(refused, Some(OsError(libc::EMFILE | libc::EFBIG))) {
-        let _ = run_helper(&mut || answer = work());
+        run_helper(&mut || answer = work());
     }
     answer
 }
@@ -53,22 +48,18 @@ fn take_back_sigxfsz() {
     let _ = unsafe { raw::call(libc::SYS_rt_sigtimedwait, args) };
 }
 
-fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
+fn run_helper(mut work: &mut (dyn FnMut() + Send)) {
     // The helper inherits it: what is meant for the host does not end its work.
     let _blocked = Blocked::all();
-    let mut stack = PageVec::<u8>::new();
-    stack.reserve(STACK_BYTES)?;
-    let mut job = Job {
-        work,
-        running: AtomicU32::new(1),
-    };
     // Not CLONE_FILES and not CLONE_THREAD: table and limits are copies. No exit signal.
     let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_SYSVSEM | libc::CLONE_CHILD_CLEARTID;
-    if raw::is_forbidden(libc::SYS_clone, [flags as usize]) {
-        return Err(OsError(libc::EPERM));
+    let mut stack = PageVec::<u8>::new();
+    if raw::is_forbidden(libc::SYS_clone, [flags as usize]) || stack.reserve(STACK_BYTES).is_err() {
+        return;
     }
-    let kept = super::errno::get();
-    // SAFETY: the stack is our own and large enough; the job outlives the helper, for we wait below until the
+    let kept = errno::get();
+    let running = AtomicU32::new(1);
+    // SAFETY: the stack is our own and large enough; work and word outlive the helper, for we wait below until the
     // kernel has cleared `running`. The helper shares our thread-local storage while we do nothing but wait, and
     // enters the kernel directly, so nothing of libc's is used by two.
     let started = unsafe {
@@ -76,37 +67,32 @@ fn run_helper(work: &mut (dyn FnMut() + Send)) -> OsResult<()> {
             run,
             stack.end().cast::<c_void>(),
             flags,
-            (&raw mut job).cast::<c_void>(),
+            (&raw mut work).cast::<c_void>(),
             core::ptr::null_mut::<c_void>(),
             core::ptr::null_mut::<c_void>(),
-            job.running.as_ptr(),
+            running.as_ptr(),
         )
     };
-    if started < 0 {
-        let error = OsError(super::errno::get());
-        super::errno::set(kept);
-        return Err(error);
+    if started > 0 {
+        while running.load(Ordering::Acquire) != 0 {
+            futex::wait(&running, 1, Duration::from_millis(100));
+        }
+        let args = [started as usize, 0, libc::__WALL as usize];
+        // SAFETY: waits for the helper alone, and only a wait for "clone" children finds it.
+        let _ = unsafe { raw::call(libc::SYS_wait4, args) };
     }
-    while job.running.load(Ordering::Acquire) != 0 {
-        futex::wait(&job.running, 1, Duration::from_millis(100));
-    }
-    let args = [started as usize, 0, libc::__WALL as usize];
-    // SAFETY: waits for the helper alone, and only a wait for "clone" children finds it.
-    let _ = unsafe { raw::call(libc::SYS_wait4, args) };
-    super::errno::set(kept);
-    Ok(())
+    errno::set(kept);
 }
 
-extern "C" fn run(argument: *mut c_void) -> libc::c_int {
-    // SAFETY: the argument is the job, which outlives this helper; all else acts on the helper's own copies.
+extern "C" fn run(work: *mut c_void) -> libc::c_int {
+    // SAFETY: the work outlives this helper; all else acts on the helper's own copies.
     unsafe {
-        let job = &mut *argument.cast::<Job<'_>>();
         for number in 0..DESCRIPTORS {
             let _ = raw::call(libc::SYS_close, [number]);
         }
         raise(libc::RLIMIT_NOFILE as usize, 4 * DESCRIPTORS as u64);
         raise(libc::RLIMIT_FSIZE as usize, u64::MAX);
-        (job.work)();
+        (*work.cast::<&mut (dyn FnMut() + Send)>())();
         let _ = raw::call(libc::SYS_exit_group, []);
     }
     0
@@ -120,11 +106,7 @@ unsafe fn raise(which: usize, wanted: u64) {
         let place = limits.as_mut_ptr() as usize;
         let _ = raw::call(libc::SYS_prlimit64, [0, which, 0, place]);
         let [soft, hard] = limits;
-        for (soft, hard) in [
-            (wanted.max(soft), wanted.max(hard)),
-            (wanted.min(hard).max(soft), hard),
-        ] {
-            let new = [soft, hard];
+        for new in [[wanted.max(soft), wanted.max(hard)], [hard, hard]] {
             if raw::call(libc::SYS_prlimit64, [0, which, new.as_ptr() as usize]).is_ok() {
                 break;
             }
