@@ -2,7 +2,7 @@
 
 use super::file::{self, Fd, parse};
 use super::path::Path;
-use super::{OsError, OsResult, dir, map, pages};
+use super::{OsError, OsResult, dir, pages};
 use core::ffi::CStr;
 
 /// Where the kernel shows what is mounted.
@@ -135,25 +135,21 @@ pub(crate) fn parse_mount(line: &[u8], mount: &mut Mount) -> Option<u32> {
 fn unescape(text: &[u8], path: &mut Path) -> Option<()> {
     *path = Path::new();
     let mut rest = text;
-    while let Some((&first, behind)) = rest.split_first() {
-        rest = behind;
-        let mut byte = first;
-        if let (
-            b'\\',
-            &[
-                high @ b'0'..=b'3',
-                middle @ b'0'..=b'7',
-                low @ b'0'..=b'7',
-                ..,
-            ],
-        ) = (first, behind)
-        {
-            byte = (high - b'0') << 6 | (middle - b'0') << 3 | (low - b'0');
-            rest = behind.get(3..)?;
-        }
+    loop {
+        let (byte, behind) = match rest {
+            [] => return Some(()),
+            [
+                b'\\',
+                a @ b'0'..=b'3',
+                b @ b'0'..=b'7',
+                c @ b'0'..=b'7',
+                behind @ ..,
+            ] => ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), behind),
+            [byte, behind @ ..] => (*byte, behind),
+        };
         path.push(&[byte])?;
+        rest = behind;
     }
-    Some(())
 }
 
 /// Sets huge pages aside for the whole of a file on a hugetlbfs. They stay with the file until it is gone.
@@ -172,7 +168,7 @@ pub fn could_reserve(size_log2: u32, len_bytes: u64) -> bool {
 fn map_once(len_bytes: u64, flags: i32, fd: i32) -> OsResult<()> {
     let len = usize::try_from(len_bytes).map_err(|_| OsError(libc::ENOMEM))?;
     let addr = pages::map(0, len, libc::PROT_NONE, flags, fd)?;
-    map::unmap_segment(addr as u64, len_bytes)
+    pages::unmap(addr, len)
 }
 
 #[cfg(test)]

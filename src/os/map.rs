@@ -1,7 +1,7 @@
 //! Memory that other processes write too, and nothing but atomics on it.
 
 use super::file::Fd;
-use super::pages::{self, PRIVATE, advise, map};
+use super::pages::{PRIVATE, advise, map, unmap};
 use super::{OsError, OsResult, raw};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -111,7 +111,7 @@ impl<'m, const LEN: usize> Block<'m, LEN> {
 
 impl<const BYTES: usize> Drop for SharedMap<BYTES> {
     fn drop(&mut self) {
-        pages::unmap(self.start, BYTES);
+        let _ = unmap(self.start.as_ptr() as usize, BYTES);
     }
 }
 
@@ -139,9 +139,7 @@ pub fn not_inherited(addr: usize) -> OsResult<()> {
 
 /// Ends a mapping that [`map_page`] made.
 pub fn unmap_page(addr: usize) {
-    if let Some(start) = NonNull::new(addr as *mut u8) {
-        pages::unmap(start, super::process::page_size());
-    }
+    let _ = unmap(addr, super::process::page_size());
 }
 
 /// Where a segment is to be mapped.
@@ -194,8 +192,7 @@ pub fn map_segment(
 
 /// Unmaps a piece of the host's address space that one of our attaches holds.
 pub fn unmap_segment(addr: u64, len_bytes: u64) -> OsResult<()> {
-    // SAFETY: the caller detaches what the host attached; the host asked for it.
-    unsafe { raw::call(libc::SYS_munmap, [addr as usize, len_bytes as usize]) }.map(|_| ())
+    unmap(addr as usize, len_bytes as usize)
 }
 
 /// Whether anything is mapped at the page that begins at `addr`.

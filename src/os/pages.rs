@@ -15,9 +15,10 @@ pub(super) fn map_private(len: usize) -> OsResult<NonNull<u8>> {
     NonNull::new(addr as *mut u8).ok_or(super::OsError(libc::ENOMEM))
 }
 
-pub(super) fn unmap(addr: NonNull<u8>, len: usize) {
-    // SAFETY: only called with mappings that this module or `map` made and that are used no more.
-    let _ = unsafe { raw::call(libc::SYS_munmap, [addr.as_ptr() as usize, len]) };
+/// `munmap`, of mappings that are used no more: ours, and what the host has attached and wants to be detached.
+pub(super) fn unmap(addr: usize, len: usize) -> OsResult<()> {
+    // SAFETY: as said.
+    unsafe { raw::call(libc::SYS_munmap, [addr, len]) }.map(|_| ())
 }
 
 /// `madvise`.
@@ -84,10 +85,10 @@ pub fn leak_with_room<T: Send + Sync, U: Copy>(value: T) -> OsResult<(&'static T
     let start = NonNull::from(&ROOM).cast::<u8>();
     let room = PageVec {
         // SAFETY: within the memory, and aligned.
-        start: Some(unsafe { start.add(used) }.cast()),
+        start: unsafe { start.add(used) }.cast(),
         len: 0,
         capacity: (ROOM_BYTES - used) / size_of::<U>().max(1),
-        is_part: true,
+        mapped_bytes: 0,
     };
     let place = start.cast::<T>();
     // SAFETY: this value's alone, large enough and aligned; it stays, so the reference holds for ever.
@@ -102,16 +103,16 @@ pub fn unleak<T>(value: &'static T) {
     let place = NonNull::from(value);
     // SAFETY: no other reference to the value exists.
     unsafe { core::ptr::drop_in_place(place.as_ptr()) };
-    unmap(place.cast(), size_of::<T>().max(1));
+    let _ = unmap(place.as_ptr() as usize, size_of::<T>().max(1));
 }
 
 /// A growable, contiguous array of plain values in pages of its own.
 pub struct PageVec<T: Copy> {
-    start: Option<NonNull<T>>,
+    start: NonNull<T>,
     len: usize,
     capacity: usize,
-    /// The memory is part of something larger, which stays.
-    is_part: bool,
+    /// 0: none yet, or the memory is part of something larger, which stays.
+    mapped_bytes: usize,
 }
 
 // SAFETY: the array owns its pages as `Vec` owns its heap block.
@@ -121,10 +122,10 @@ impl<T: Copy> PageVec<T> {
     /// The empty array; takes no memory.
     pub const fn new() -> PageVec<T> {
         PageVec {
-            start: None,
+            start: NonNull::dangling(),
             len: 0,
             capacity: 0,
-            is_part: false,
+            mapped_bytes: 0,
         }
     }
 
@@ -142,51 +143,38 @@ impl<T: Copy> PageVec<T> {
         if needed <= self.capacity {
             return Ok(());
         }
-        let page = super::process::page_size();
-        let bytes = needed
+        let mapped_bytes = needed
             .max(self.capacity * 2)
             .saturating_mul(size_of::<T>())
-            .next_multiple_of(page);
-        let new = map_private(bytes)?.cast::<T>();
-        if let Some(old) = self.start {
-            // SAFETY: both blocks are live and distinct; the new one is larger.
-            unsafe { core::ptr::copy_nonoverlapping(old.as_ptr(), new.as_ptr(), self.len) };
-            self.unmap(old);
-        }
-        self.start = Some(new);
-        self.capacity = bytes / size_of::<T>();
-        self.is_part = false;
+            .next_multiple_of(super::process::page_size());
+        let larger = PageVec {
+            start: map_private(mapped_bytes)?.cast::<T>(),
+            len: self.len,
+            capacity: mapped_bytes / size_of::<T>(),
+            mapped_bytes,
+        };
+        // SAFETY: both blocks are live and distinct; the new one is larger.
+        unsafe {
+            core::ptr::copy_nonoverlapping(self.start.as_ptr(), larger.start.as_ptr(), self.len)
+        };
+        *self = larger;
         Ok(())
     }
 
-    fn unmap(&self, start: NonNull<T>) {
-        let bytes = self.capacity * size_of::<T>();
-        if !self.is_part {
-            unmap(
-                start.cast(),
-                bytes.next_multiple_of(super::process::page_size()),
-            );
-        }
-    }
-
-    /// Where its room ends; null without any.
+    /// Where its room ends.
     pub(super) fn end(&self) -> *mut T {
-        let end = |start: NonNull<T>| start.as_ptr().wrapping_add(self.capacity);
-        self.start.map_or(core::ptr::null_mut(), end)
+        self.start.as_ptr().wrapping_add(self.capacity)
     }
 
     /// Puts `value` at `index`. What stands there and behind moves up. The room must have been
     /// [reserved](PageVec::reserve); without it nothing happens and `false` is returned.
     pub fn insert(&mut self, index: usize, value: T) -> bool {
-        let Some(start) = self.start else {
-            return false;
-        };
         if self.len == self.capacity || index > self.len {
             return false;
         }
         // SAFETY: index ≤ len < capacity, so both the block moved and its target lie within the pages.
         unsafe {
-            let at = start.as_ptr().add(index);
+            let at = self.start.as_ptr().add(index);
             core::ptr::copy(at, at.add(1), self.len - index);
             at.write(value);
         }
@@ -196,21 +184,10 @@ impl<T: Copy> PageVec<T> {
 
     /// Takes out the value at `index`; what stands behind moves down.
     pub fn remove(&mut self, index: usize) {
-        let Some(start) = self.start else { return };
-        if index >= self.len {
-            return;
+        if index < self.len {
+            self.copy_within(index + 1.., index);
+            self.len -= 1;
         }
-        self.len -= 1;
-        // SAFETY: index < old len, so the block moved lies within the values.
-        unsafe {
-            let at = start.as_ptr().add(index);
-            core::ptr::copy(at.add(1), at, self.len - index);
-        }
-    }
-
-    /// Drops all values, keeps the memory.
-    pub fn clear(&mut self) {
-        self.len = 0;
     }
 }
 
@@ -224,28 +201,22 @@ impl<T: Copy> core::ops::Deref for PageVec<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        match self.start {
-            // SAFETY: `len` values have been written there.
-            Some(start) => unsafe { core::slice::from_raw_parts(start.as_ptr(), self.len) },
-            None => &[],
-        }
+        // SAFETY: `len` values have been written there.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 
 impl<T: Copy> core::ops::DerefMut for PageVec<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        match self.start {
-            // SAFETY: `len` values have been written there, and `self` is borrowed exclusively.
-            Some(start) => unsafe { core::slice::from_raw_parts_mut(start.as_ptr(), self.len) },
-            None => &mut [],
-        }
+        // SAFETY: `len` values have been written there, and `self` is borrowed exclusively.
+        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 
 impl<T: Copy> Drop for PageVec<T> {
     fn drop(&mut self) {
-        if let Some(start) = self.start {
-            self.unmap(start);
+        if self.mapped_bytes > 0 {
+            let _ = unmap(self.start.as_ptr() as usize, self.mapped_bytes);
         }
     }
 }
@@ -273,9 +244,9 @@ mod tests {
     #[test]
     fn an_array_in_the_room_behind_a_value_leaves_the_value_alone() {
         let (value, mut array) = leak_with_room::<_, u64>([7u8; 100]).unwrap();
-        let start = array.start.unwrap();
+        let start = array.start;
         assert!(array.insert(0, 1), "there is room from the start");
-        while array.start == Some(start) {
+        while array.start == start {
             array.reserve(1).unwrap();
             assert!(array.insert(array.len(), 5));
         }
@@ -286,6 +257,6 @@ mod tests {
         // SAFETY: memory that is a part stays, and held integers.
         assert_eq!(unsafe { start.read() }, 1);
         let (value, array) = leak_with_room::<_, u64>([8u8; 100]).unwrap();
-        assert_eq!((value, array.start), (&[8u8; 100], None));
+        assert_eq!((value, array.capacity), (&[8u8; 100], 0));
     }
 }

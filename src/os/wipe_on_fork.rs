@@ -36,11 +36,12 @@ pub(super) fn map<H>(words: usize) -> OsResult<(NonNull<H>, Wiped)> {
         .saturating_add(head)
         .next_multiple_of(process::page_size());
     let start = pages::map_private(len)?;
+    let addr = start.as_ptr() as usize;
     // SAFETY: our own fresh pages.
-    let wiped = unsafe { pages::advise(start.as_ptr() as usize, len, libc::MADV_WIPEONFORK) };
+    let wiped = unsafe { pages::advise(addr, len, libc::MADV_WIPEONFORK) };
     if let Err(error) = wiped {
         // Kernels before 4.14: without it a child would take itself for its parent.
-        pages::unmap(start, len);
+        let _ = pages::unmap(addr, len);
         return Err(error);
     }
     let wiped = Wiped {
