@@ -1,7 +1,7 @@
 //! Appending to a file whose path the user chose, perhaps in a directory that others write to.
 
 use super::file::{ALWAYS, open_at, status, write_fd};
-use super::{OsError, OsResult, process};
+use super::{OsError, process};
 use core::ffi::CStr;
 use core::fmt;
 
@@ -42,13 +42,12 @@ impl fmt::Display for Refused {
 pub fn append_line(path: &CStr, bytes: &[u8]) -> Result<(), Refused> {
     let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
     let _blocked = super::signal_mask::Blocked::all();
-    let mut refused = None;
     // A host that has no descriptor left wants to be told so, most of all.
-    let done: OsResult<()> = super::helper_process::with_descriptor(|| {
+    let refused = super::helper_process::with_descriptor(|| {
         let path = path.as_ptr() as usize;
         let fd = open_at(libc::AT_FDCWD, path, flags | ALWAYS, 0o600)?;
         let status = status(&fd)?;
-        refused = if !status.is_file() {
+        Ok(if !status.is_file() {
             Some(Refused::Kind(status.kind()))
         } else if status.uid != 0 && status.uid != process::euid() {
             Some(Refused::Owner(status.uid))
@@ -57,12 +56,7 @@ pub fn append_line(path: &CStr, bytes: &[u8]) -> Result<(), Refused> {
         } else {
             write_fd(fd.number(), bytes);
             None
-        };
-        Ok(())
+        })
     });
-    match (done, refused) {
-        (Err(error), _) => Err(Refused::Os(error)),
-        (Ok(()), Some(refused)) => Err(refused),
-        (Ok(()), None) => Ok(()),
-    }
+    refused.map_err(Refused::Os)?.map_or(Ok(()), Err)
 }
