@@ -10,27 +10,15 @@ pub fn wait(word: &AtomicU32, seen: u32, limit: Duration) {
         tv_sec: limit.as_secs() as libc::time_t,
         tv_nsec: limit.subsec_nanos() as libc::c_long,
     };
+    let (at, timeout) = (word.as_ptr() as usize, &raw const timeout as usize);
+    let args = [at, libc::FUTEX_WAIT as usize, seen as usize, timeout];
     // SAFETY: the word is live for the call, the timeout a live local.
-    let _ = unsafe {
-        raw::call(
-            libc::SYS_futex,
-            [
-                word.as_ptr() as usize,
-                libc::FUTEX_WAIT as usize,
-                seen as usize,
-                &raw const timeout as usize,
-            ],
-        )
-    };
+    let _ = unsafe { raw::call(libc::SYS_futex, args) };
 }
 
 /// Wakes one sleeper on `word`.
 pub fn wake_one(word: &AtomicU32) {
+    let args = [word.as_ptr() as usize, libc::FUTEX_WAKE as usize, 1];
     // SAFETY: the word is live for the call.
-    let _ = unsafe {
-        raw::call(
-            libc::SYS_futex,
-            [word.as_ptr() as usize, libc::FUTEX_WAKE as usize, 1],
-        )
-    };
+    let _ = unsafe { raw::call(libc::SYS_futex, args) };
 }
