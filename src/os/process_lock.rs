@@ -5,7 +5,6 @@ use super::wipe_on_fork::{self, Wiped};
 use super::{OsResult, process, threads};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// The lock's own wiped words: a child that shares the address space (`vfork`, threads) shares them, as it shares the
@@ -24,15 +23,13 @@ struct Words {
 ///
 /// Invariant: signals are blocked while the lock is held, so a handler never meets it locked by its own thread.
 pub struct ProcessLock<T> {
-    words: NonNull<Words>,
+    words: &'static Words,
     value: UnsafeCell<T>,
     /// The thread that keeps the lock over a fork. Not wiped: the child's handler must know it.
     forking: AtomicUsize,
 }
 
-// SAFETY: the value is reached through the lock only; the words are atomics.
-unsafe impl<T: Send> Send for ProcessLock<T> {}
-// SAFETY: as above.
+// SAFETY: the value is reached through the lock only.
 unsafe impl<T: Send> Sync for ProcessLock<T> {}
 
 /// Which thread holds the lock that could not be taken.
@@ -54,7 +51,8 @@ const NAPS: u32 = 200;
 impl<T> ProcessLock<T> {
     /// Maps `words` words that children find wiped, and puts the value that is made with them under a lock.
     pub fn new(words: usize, value: impl FnOnce(Wiped) -> T) -> OsResult<ProcessLock<T>> {
-        let (own, wiped) = wipe_on_fork::map(words)?;
+        // SAFETY: atomic integers, of which all zeros are a value.
+        let (own, wiped) = unsafe { wipe_on_fork::map(words)? };
         Ok(ProcessLock {
             words: own,
             value: UnsafeCell::new(value(wiped)),
@@ -62,42 +60,37 @@ impl<T> ProcessLock<T> {
         })
     }
 
-    fn words(&self) -> &Words {
-        // SAFETY: page-aligned, mapped for ever; integers, of which all zeros are a value.
-        unsafe { self.words.as_ref() }
-    }
-
     /// The process's identity; 0: none yet, or a child that has none of its own.
     #[inline]
     pub fn identity(&self) -> u32 {
-        self.words().identity.load(Ordering::Relaxed)
+        self.words.identity.load(Ordering::Relaxed)
     }
 
     /// Sets the process's identity.
     #[inline]
     pub fn set_identity(&self, identity: u32) {
-        self.words().identity.store(identity, Ordering::Relaxed);
+        self.words.identity.store(identity, Ordering::Relaxed);
     }
 
     /// Whether [`ProcessLock::set_words_valid`] was called in this very process.
     #[inline]
     pub fn are_words_valid(&self) -> bool {
-        self.words().valid.load(Ordering::Relaxed) != 0
+        self.words.valid.load(Ordering::Relaxed) != 0
     }
 
     /// Says that what is kept in wiped memory is right from now on. A child finds it unsaid.
     pub fn set_words_valid(&self) {
-        self.words().valid.store(1, Ordering::Relaxed);
+        self.words.valid.store(1, Ordering::Relaxed);
     }
 
     /// The process id, as far as it can be known without a system call after the first time: a child that shares the
     /// address space but is no thread is taken for its parent.
     #[inline(always)]
     pub fn pid(&self) -> i32 {
-        match self.words().pid.load(Ordering::Relaxed) {
+        match self.words.pid.load(Ordering::Relaxed) {
             0 => {
                 let pid = process::pid();
-                self.words().pid.store(pid as u32, Ordering::Relaxed);
+                self.words.pid.store(pid as u32, Ordering::Relaxed);
                 pid
             }
             pid => pid as i32,
@@ -139,7 +132,7 @@ impl<T> ProcessLock<T> {
 
     #[inline(always)]
     fn try_acquire(&self) -> Result<(), usize> {
-        let owner = &self.words().owner;
+        let owner = &self.words.owner;
         // Pairs with: the store in `Guard::drop`.
         owner
             .compare_exchange(0, threads::id(), Ordering::Acquire, Ordering::Relaxed)
@@ -150,7 +143,7 @@ impl<T> ProcessLock<T> {
     /// costs one fault where reading before writing costs two.
     #[inline(always)]
     pub fn lock_as_child(&self) -> Guard<'_, T> {
-        self.words().owner.store(threads::id(), Ordering::Relaxed);
+        self.words.owner.store(threads::id(), Ordering::Relaxed);
         Guard { lock: self }
     }
 
@@ -170,7 +163,7 @@ impl<T> ProcessLock<T> {
 
     /// In the parent, behind the fork: the lock that the calling thread has kept over it. `None`: it has not.
     pub fn lock_kept_over_fork(&self) -> Option<Guard<'_, T>> {
-        let owner = self.words().owner.load(Ordering::Relaxed);
+        let owner = self.words.owner.load(Ordering::Relaxed);
         let is_kept = self.is_forking_thread() && owner == threads::id();
         is_kept.then(|| {
             self.forget_fork();
@@ -212,7 +205,7 @@ impl<T> DerefMut for Guard<'_, T> {
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
         // Pairs with: the exchange in `try_acquire`.
-        self.lock.words().owner.store(0, Ordering::Release);
+        self.lock.words.owner.store(0, Ordering::Release);
     }
 }
 

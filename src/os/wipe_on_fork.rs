@@ -4,32 +4,25 @@
 //! fork is copied, which takes longer than all else that the fork handlers do. A wiped page never is.
 
 use super::{OsResult, pages, process};
-use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;
 
 /// Words in wiped memory.
 #[derive(Clone, Copy)]
-pub struct Wiped {
-    start: NonNull<AtomicU32>,
-    len: usize,
-}
-
-// SAFETY: only atomics are handed out, of memory that is never unmapped.
-unsafe impl Send for Wiped {}
-// SAFETY: as above.
-unsafe impl Sync for Wiped {}
+pub struct Wiped(&'static [AtomicU32]);
 
 impl Wiped {
     /// The word at `index`, if there are that many.
     #[inline]
     pub fn word(&self, index: usize) -> Option<&AtomicU32> {
-        // SAFETY: in bounds of the mapping that `map` made, which is never unmapped; any integer is a valid value.
-        (index < self.len).then(|| unsafe { self.start.add(index).as_ref() })
+        self.0.get(index)
     }
 }
 
-/// Maps wiped memory, for ever: an `H`, of which it holds the zeros, and `words` words behind it.
-pub(super) fn map<H>(words: usize) -> OsResult<(NonNull<H>, Wiped)> {
+/// Maps wiped memory, for ever: an `H`, and `words` words behind it.
+///
+/// # Safety
+/// Zeros are a valid `H`, and it is changed through atomics alone.
+pub(super) unsafe fn map<H>(words: usize) -> OsResult<(&'static H, Wiped)> {
     let head = size_of::<H>().next_multiple_of(64);
     let len = words
         .saturating_mul(size_of::<AtomicU32>())
@@ -44,10 +37,11 @@ pub(super) fn map<H>(words: usize) -> OsResult<(NonNull<H>, Wiped)> {
         let _ = pages::unmap(addr, len);
         return Err(error);
     }
-    let wiped = Wiped {
-        // SAFETY: there are at least as many bytes.
-        start: unsafe { start.add(head) }.cast(),
-        len: words,
-    };
-    Ok((start.cast(), wiped))
+    // SAFETY: aligned, large enough and mapped for ever; integers, of which zeros are a value, and the caller promises the
+    // rest.
+    unsafe {
+        let behind = start.add(head).cast().as_ptr();
+        let wiped = Wiped(core::slice::from_raw_parts(behind, words));
+        Ok((start.cast().as_ref(), wiped))
+    }
 }
