@@ -34,10 +34,9 @@ impl Remembered {
     #[inline]
     fn known_or_ask(&self, ask: fn() -> u32) -> u32 {
         let word = self.0.load(Ordering::Acquire);
-        if word & KNOWN != 0 {
-            word as u32
-        } else {
-            self.ask(word, ask)
+        match word & KNOWN {
+            0 => self.ask(word, ask),
+            _ => word as u32,
         }
     }
 

@@ -94,20 +94,17 @@ pub fn len_of(fd: &Fd) -> OsResult<u64> {
 
 /// How a lock is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i32)]
 pub enum Lock {
     /// `LOCK_SH`, at once or not at all.
-    TryShared,
+    TryShared = libc::LOCK_SH | libc::LOCK_NB,
     /// `LOCK_EX`, at once or not at all.
-    TryExclusive,
+    TryExclusive = libc::LOCK_EX | libc::LOCK_NB,
 }
 
 /// `flock`. `Ok(false)`: it is held by another.
 pub fn lock(fd: &Fd, how: Lock) -> OsResult<bool> {
-    let operation = match how {
-        Lock::TryShared => libc::LOCK_SH | libc::LOCK_NB,
-        Lock::TryExclusive => libc::LOCK_EX | libc::LOCK_NB,
-    };
-    match retry(libc::SYS_flock, [fd.0 as usize, operation as usize]) {
+    match retry(libc::SYS_flock, [fd.0 as usize, how as usize]) {
         Err(OsError(libc::EWOULDBLOCK)) => Ok(false),
         answer => answer.map(|_| true),
     }

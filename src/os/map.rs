@@ -167,13 +167,8 @@ pub fn map_segment(
 ) -> OsResult<u64> {
     let no_room = |_| OsError(libc::ENOMEM);
     let len = usize::try_from(len_bytes).map_err(no_room)?;
-    let mut protection = libc::PROT_READ;
-    if write {
-        protection |= libc::PROT_WRITE;
-    }
-    if exec {
-        protection |= libc::PROT_EXEC;
-    }
+    let write = if write { libc::PROT_WRITE } else { 0 };
+    let exec = if exec { libc::PROT_EXEC } else { 0 };
     let (addr, how) = match place {
         Place::Anywhere(hint) => (hint, 0),
         Place::Free(addr) => (addr, libc::MAP_FIXED_NOREPLACE),
@@ -181,6 +176,7 @@ pub fn map_segment(
     };
     let asked = usize::try_from(addr).map_err(no_room)?;
     let flags = libc::MAP_SHARED | libc::MAP_NORESERVE | how;
+    let protection = libc::PROT_READ | write | exec;
     let got = map(asked, len, protection, flags, fd.number())?;
     if matches!(place, Place::Free(_)) && got != asked {
         // Kernels before 4.17 take the address as a mere hint.

@@ -58,17 +58,14 @@ impl Path {
     #[inline]
     pub fn push_decimal(&mut self, number: u32) -> Option<()> {
         let count = number.checked_ilog10().unwrap_or(0) as usize + 1;
-        let end = self.len + count;
-        if end >= CAPACITY {
-            return None;
-        }
+        let mut digits = [0u8; 10];
+        let digits = digits.get_mut(..count)?;
         let mut rest = number;
-        for place in self.bytes.get_mut(self.len..end)?.iter_mut().rev() {
+        for place in digits.iter_mut().rev() {
             *place = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
-        self.len = end;
-        Some(())
+        self.push(digits)
     }
 
     /// Appends `number` as eight lower-case hexadecimal digits.

@@ -1,8 +1,8 @@
 //! What the kernel says of a file (`stat`) and of the file system that it lies on (`statfs`).
 
+use super::OsResult;
 use super::file::{At, Fd, done, place};
 use super::path::Path;
-use super::{OsResult, raw};
 use core::ffi::CStr;
 
 /// What `fstat` says of a file, as far as we ask.
@@ -96,25 +96,12 @@ pub fn status_following(path: &CStr) -> OsResult<Status> {
 #[cfg(target_pointer_width = "64")]
 fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
     let mut raw_stat = core::mem::MaybeUninit::<libc::stat>::zeroed();
-    // SAFETY: the path is NUL-terminated and live, the buffer of the size that the call writes.
-    unsafe {
-        if flags == libc::AT_EMPTY_PATH {
-            // fstat proper is a little cheaper than newfstatat with an empty path.
-            raw::call(
-                libc::SYS_fstat,
-                [dir as usize, raw_stat.as_mut_ptr() as usize],
-            )?;
-        } else {
-            raw::call(
-                libc::SYS_newfstatat,
-                [
-                    dir as usize,
-                    path,
-                    raw_stat.as_mut_ptr() as usize,
-                    flags as usize,
-                ],
-            )?;
-        }
+    let (dir, out) = (dir as usize, raw_stat.as_mut_ptr() as usize);
+    if flags == libc::AT_EMPTY_PATH {
+        // fstat proper is a little cheaper than newfstatat with an empty path.
+        done(libc::SYS_fstat, [dir, out])?;
+    } else {
+        done(libc::SYS_newfstatat, [dir, path, out, flags as usize])?;
     }
     // SAFETY: zeroed at first and filled by the kernel.
     let raw_stat = unsafe { raw_stat.assume_init() };
@@ -133,19 +120,9 @@ fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
 #[cfg(not(target_pointer_width = "64"))]
 fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
     let mut raw_stat = core::mem::MaybeUninit::<libc::statx>::zeroed();
-    // SAFETY: the path is NUL-terminated and live, the buffer of the size that the call writes.
-    unsafe {
-        raw::call(
-            libc::SYS_statx,
-            [
-                dir as usize,
-                path,
-                flags as usize,
-                libc::STATX_BASIC_STATS as usize,
-                raw_stat.as_mut_ptr() as usize,
-            ],
-        )?;
-    }
+    let (dir, out) = (dir as usize, raw_stat.as_mut_ptr() as usize);
+    let (flags, wanted) = (flags as usize, libc::STATX_BASIC_STATS as usize);
+    done(libc::SYS_statx, [dir, path, flags, wanted, out])?;
     // SAFETY: zeroed at first and filled by the kernel.
     let raw_stat = unsafe { raw_stat.assume_init() };
     Ok(Status {
