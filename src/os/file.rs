@@ -84,9 +84,7 @@ pub fn len_of(fd: &Fd) -> OsResult<u64> {
     #[cfg(target_pointer_width = "64")]
     {
         let args = [fd.0 as usize, 0, libc::SEEK_END as usize];
-        // SAFETY: takes numbers; the position that it moves is that of a descriptor of ours.
-        let end = unsafe { raw::call(libc::SYS_lseek, args) };
-        end.map(|end| end as u64)
+        retry(libc::SYS_lseek, args).map(|end| end as u64)
     }
     #[cfg(not(target_pointer_width = "64"))]
     status(fd).map(|status| status.len_bytes)

@@ -63,32 +63,27 @@ pub mod wipe_on_fork;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OsError(pub i32);
 
-/// The names of those errnos, each where its number is met.
+/// That of these names whose number it is, or an empty one.
 macro_rules! name {
     ($number:expr, $($errno:ident)*) => {
         match $number {
             $(libc::$errno => stringify!($errno),)*
-            _ => "an error",
+            _ => "",
         }
     };
 }
 
-impl OsError {
-    /// The symbolic name where it is one that our calls can meet, for messages.
-    const fn name(self) -> &'static str {
-        name!(
+impl core::fmt::Display for OsError {
+    /// The symbolic name where it is one that our calls can meet.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let name = name!(
             self.0,
             EPERM ENOENT EINTR EIO EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY EEXIST ENODEV
             ENOTDIR EISDIR EINVAL ENFILE EMFILE ETXTBSY EFBIG ENOSPC EROFS ENAMETOOLONG ENOLCK
             ENOSYS ENOTEMPTY ELOOP EOVERFLOW EDQUOT ESTALE ENXIO EOPNOTSUPP
-        )
-    }
-}
-
-impl core::fmt::Display for OsError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            "an error" => write!(f, "error {}", self.0),
+        );
+        match name {
+            "" => write!(f, "error {}", self.0),
             name => f.write_str(name),
         }
     }

@@ -33,17 +33,11 @@ pub(super) unsafe fn advise(addr: usize, len: usize, advice: i32) -> OsResult<()
 
 /// `mmap`; without a descriptor -1.
 #[inline(always)]
-pub(super) fn map(
-    addr: usize,
-    len: usize,
-    protection: i32,
-    flags: i32,
-    fd: i32,
-) -> OsResult<usize> {
-    let (protection, flags, fd) = (protection as usize, flags as usize, fd as usize);
+pub(super) fn map(addr: usize, len: usize, access: i32, flags: i32, fd: i32) -> OsResult<usize> {
+    let (access, flags, fd) = (access as usize, flags as usize, fd as usize);
     // SAFETY: the kernel chooses the address, or replaces nothing, or the host named the address and bears what it asked
     // for.
-    unsafe { raw::call(raw::number::MMAP, [addr, len, protection, flags, fd]) }
+    unsafe { raw::call(raw::number::MMAP, [addr, len, access, flags, fd]) }
 }
 
 /// Moves `value` into pages that live as long as the process.
@@ -73,11 +67,8 @@ static ROOM_IS_TAKEN: AtomicBool = AtomicBool::new(false);
 /// Moves `value` into memory that lives as long as the process, and hands out what is left of that as an empty array:
 /// two things that are written together share pages. The first value gets the library's own, another one none to share.
 pub fn leak_with_room<T: Send + Sync, U: Copy>(value: T) -> OsResult<(&'static T, PageVec<U>)> {
-    const {
-        assert!(
-            size_of::<T>() <= ROOM_BYTES / 2 && align_of::<T>() <= 4096 && align_of::<U>() <= 64
-        )
-    };
+    const { assert!(size_of::<T>() <= ROOM_BYTES / 2) };
+    const { assert!(align_of::<T>() <= 4096 && align_of::<U>() <= 64) };
     if ROOM_IS_TAKEN.swap(true, Ordering::Relaxed) {
         return Ok((leak(value)?, PageVec::new()));
     }

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 #[inline(always)]
 fn simple(number: libc::c_long) -> u32 {
-    // SAFETY: these calls take no arguments and cannot fail.
+    // SAFETY: these calls take no arguments, or 0 for oneself, and cannot fail.
     unsafe { raw::call(number, []) }.unwrap_or(0) as u32
 }
 
@@ -24,8 +24,7 @@ pub fn parent_pid() -> i32 {
 
 /// The session's id.
 pub fn session() -> i32 {
-    // SAFETY: takes a number only.
-    unsafe { raw::call(libc::SYS_getsid, []) }.unwrap_or(0) as i32
+    simple(libc::SYS_getsid) as i32
 }
 
 /// The effective user id.

@@ -100,10 +100,7 @@ impl<T> ProcessLock<T> {
     /// Takes the lock if it is free, or will be in a moment. Signals are blocked.
     #[inline]
     pub fn lock_soon(&self) -> Result<Guard<'_, T>, HeldBy> {
-        if self.try_acquire().is_ok() {
-            return Ok(Guard { lock: self });
-        }
-        self.wait()
+        self.try_lock().or_else(|_| self.wait())
     }
 
     #[cold]
@@ -111,8 +108,8 @@ impl<T> ProcessLock<T> {
     fn wait(&self) -> Result<Guard<'_, T>, HeldBy> {
         let mut owner = 0;
         for tries in 0..SPINS + YIELDS + NAPS {
-            match self.try_acquire() {
-                Ok(()) => return Ok(Guard { lock: self }),
+            match self.try_lock() {
+                Ok(guard) => return Ok(guard),
                 Err(other) => owner = other,
             }
             if tries < SPINS {
@@ -131,12 +128,12 @@ impl<T> ProcessLock<T> {
     }
 
     #[inline(always)]
-    fn try_acquire(&self) -> Result<(), usize> {
+    fn try_lock(&self) -> Result<Guard<'_, T>, usize> {
         let owner = &self.words.owner;
         // Pairs with: the store in `Guard::drop`.
         owner
             .compare_exchange(0, threads::id(), Ordering::Acquire, Ordering::Relaxed)
-            .map(|_| ())
+            .map(|_| Guard { lock: self })
     }
 
     /// Takes the lock in a child, at once: it is free, and there is no other thread. Writes to the wiped page first, which
@@ -204,7 +201,7 @@ impl<T> DerefMut for Guard<'_, T> {
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        // Pairs with: the exchange in `try_acquire`.
+        // Pairs with: the exchange in `try_lock`.
         self.lock.words.owner.store(0, Ordering::Release);
     }
 }

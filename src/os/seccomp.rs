@@ -17,13 +17,6 @@ static NEWEST: AtomicPtr<Filter> = AtomicPtr::new(core::ptr::null_mut());
 /// Strict mode (read, write, exit and sigreturn alone), as a filter: a program that ends without an answer is deadly.
 static STRICT: Filter = Filter::new(PageVec::new());
 
-/// `struct sock_fprog`, as the host hands it to the kernel.
-#[repr(C)]
-struct Program {
-    len: u16,
-    instructions: *const u8,
-}
-
 /// How long an instruction of classic BPF (`struct sock_filter`) is.
 const INSTRUCTION_BYTES: usize = 8;
 
@@ -52,17 +45,17 @@ pub fn prepare_filter(addr: u64) -> Prepared {
 }
 
 fn copy_program(addr: u64) -> Option<PageVec<u8>> {
-    let mut head = [0u8; size_of::<Program>()];
-    if !usermem::copy_in(addr, &mut head) {
+    // `struct sock_fprog`: how many instructions in 16 bits, and behind the gap where they are.
+    let mut head = [[0u8; size_of::<usize>()]; 2];
+    if !usermem::copy_in(addr, head.as_flattened_mut()) {
         return None;
     }
-    // SAFETY: any bytes are a valid `Program`; its pointer is only used as a number.
-    let Program { len, instructions } = unsafe { head.as_ptr().cast::<Program>().read_unaligned() };
+    let [[low, high, ..], instructions] = head;
+    let len = usize::from(u16::from_ne_bytes([low, high])) * INSTRUCTION_BYTES;
+    let instructions = usize::from_ne_bytes(instructions) as u64;
     let mut program = PageVec::new();
-    program
-        .resize(usize::from(len) * INSTRUCTION_BYTES, 0)
-        .ok()?;
-    usermem::copy_in(instructions as u64, &mut program).then_some(program)
+    program.resize(len, 0).ok()?;
+    usermem::copy_in(instructions, &mut program).then_some(program)
 }
 
 impl Prepared {

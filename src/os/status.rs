@@ -94,6 +94,7 @@ pub fn status_following(path: &CStr) -> OsResult<Status> {
 }
 
 #[cfg(target_pointer_width = "64")]
+#[allow(clippy::useless_conversion, reason = "32 bits wide on AArch64")]
 fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
     let mut raw_stat = core::mem::MaybeUninit::<libc::stat>::zeroed();
     let (dir, out) = (dir as usize, raw_stat.as_mut_ptr() as usize);
@@ -109,7 +110,7 @@ fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
         device: raw_stat.st_dev,
         inode: raw_stat.st_ino,
         mode: raw_stat.st_mode,
-        links: links(&raw_stat),
+        links: u64::from(raw_stat.st_nlink),
         uid: raw_stat.st_uid,
         gid: raw_stat.st_gid,
         len_bytes: raw_stat.st_size as u64,
@@ -135,13 +136,6 @@ fn stat_with(dir: i32, path: usize, flags: i32) -> OsResult<Status> {
         len_bytes: raw_stat.stx_size,
         allocated_bytes: raw_stat.stx_blocks.saturating_mul(512),
     })
-}
-
-/// The count of hard links, whose width differs between machines.
-#[cfg(target_pointer_width = "64")]
-#[allow(clippy::useless_conversion, reason = "32 bits wide on AArch64")]
-fn links(raw_stat: &libc::stat) -> u64 {
-    u64::from(raw_stat.st_nlink)
 }
 
 /// A file system, as far as `statfs` tells.

@@ -37,11 +37,12 @@ pub fn copy_in(src: u64, bytes: &mut [u8]) -> bool {
     true
 }
 
-/// Copies between two places, of which one may be page zero: a program may have mapped that, and then NULL leads to a
-/// buffer like any other. To Rust it never does.
-#[cfg(target_arch = "x86_64")]
+/// Copies between two places, of which on x86-64 one may be page zero: a program may have mapped that, and then NULL leads
+/// to a buffer like any other. To Rust it never does.
 unsafe fn copy(to: usize, from: usize, len: usize) {
-    // SAFETY: the caller has made sure of both places. The direction flag is clear, as the ABI wants it.
+    // SAFETY: the caller has made sure of both places, which do not overlap. The direction flag is clear, as the ABI wants
+    // it.
+    #[cfg(target_arch = "x86_64")]
     unsafe {
         core::arch::asm!(
             "rep movsb",
@@ -51,13 +52,11 @@ unsafe fn copy(to: usize, from: usize, len: usize) {
             options(nostack, preserves_flags),
         );
     }
-}
-
-/// Copies between two places, neither of which is page zero.
-#[cfg(not(target_arch = "x86_64"))]
-unsafe fn copy(to: usize, from: usize, len: usize) {
-    // SAFETY: the caller has made sure of both places, and they do not overlap.
-    unsafe { core::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, len) };
+    // SAFETY: as above, and neither place is page zero.
+    #[cfg(not(target_arch = "x86_64"))]
+    unsafe {
+        core::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, len);
+    }
 }
 
 /// A place on the stack of the running thread. The page that it lies on can be read and written: we stand on it.
