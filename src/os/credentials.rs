@@ -15,7 +15,6 @@ use core::sync::atomic::{AtomicU64, Ordering};
 /// [never](NEVER) be again, and how often it was forgotten.
 struct Remembered(AtomicU64);
 
-const NUMBER: u64 = u32::MAX as u64;
 const KNOWN: u64 = 1 << 32;
 const NEVER: u64 = 1 << 33;
 const ONCE: u64 = 1 << 34;
@@ -57,7 +56,8 @@ impl Remembered {
 
     /// Forgets the number, and with [`NEVER`] all that will be asked for.
     fn forget(&self, also: u64) {
-        let forgotten = |word: u64| Some((word & !(KNOWN | NUMBER) | also).wrapping_add(ONCE));
+        let forgotten =
+            |word: u64| Some((word & !(KNOWN | u64::from(u32::MAX)) | also).wrapping_add(ONCE));
         let _ = self
             .0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, forgotten);

@@ -13,10 +13,6 @@ pub fn set(value: i32) {
 }
 
 /// Where the calling thread's `errno` is.
-#[cfg(not(any(
-    all(target_arch = "x86_64", target_pointer_width = "64"),
-    target_arch = "aarch64"
-)))]
 pub fn address() -> usize {
     // SAFETY: only the address is used.
     unsafe { libc::__errno_location() as usize }

@@ -28,9 +28,8 @@ impl<const BYTES: usize> SharedMap<BYTES> {
         // Not worth its place in the host's core dumps; where that cannot be said, it costs nothing but that place.
         // SAFETY: a mapping of our own.
         let _ = unsafe { advise(addr, BYTES, libc::MADV_DONTDUMP) };
-        Ok(SharedMap {
-            start: NonNull::new(addr as *mut u8).ok_or(OsError(libc::ENOMEM))?,
-        })
+        let start = NonNull::new(addr as *mut u8).ok_or(OsError(libc::ENOMEM))?;
+        Ok(SharedMap { start })
     }
 
     /// All of it.

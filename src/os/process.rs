@@ -151,15 +151,14 @@ pub fn is_running(pid: i32) -> bool {
     if !exists(pid) {
         return false;
     }
-    let path = Path::from_bytes(b"/proc/").and_then(|mut path| {
-        path.push_decimal(pid as u32)?;
-        path.push(b"/stat")?;
-        Some(path)
-    });
-    let text = path.and_then(|path| file::read_whole(path.as_c_str()).ok());
+    let mut path = Path::from_bytes(b"/proc/").unwrap_or_default();
+    let _ = path.push_decimal(pid as u32);
+    let _ = path.push(b"/stat");
+    let text = file::read_whole(path.as_c_str());
     // "pid (name) state …", and the name may hold anything.
     let behind_name = text
-        .as_deref()
+        .as_ref()
+        .ok()
         .and_then(|text| text.rsplit(|&byte| byte == b')').next());
     !matches!(behind_name, Some([b' ', b'Z' | b'X' | b'x', ..]))
 }

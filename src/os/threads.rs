@@ -2,10 +2,7 @@
 
 use super::errno;
 use core::ffi::c_char;
-use core::sync::atomic::{
-    AtomicPtr,
-    Ordering::{Acquire, Release},
-};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 /// What is read where libc does not say: there may be other threads.
 static NOT_ALONE: c_char = 0;
@@ -44,7 +41,7 @@ pub fn id() -> usize {
 /// Whether it is certain that the process has no thread but this one. Costs two loads.
 #[inline(always)]
 pub fn is_alone() -> bool {
-    let mut alone: *const c_char = ALONE.load(Acquire);
+    let mut alone: *const c_char = ALONE.load(Ordering::Acquire);
     if alone.is_null() {
         alone = ask_libc();
     }
@@ -64,6 +61,6 @@ extern "C" fn ask_libc() -> *const c_char {
     } else {
         found.cast()
     };
-    ALONE.store(alone, Release);
+    ALONE.store(alone, Ordering::Release);
     alone
 }

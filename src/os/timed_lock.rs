@@ -12,8 +12,8 @@ const SECOND: u64 = 1_000_000_000;
 /// How long a call waits for a lock that another holds.
 const PATIENCE_NANOS: u64 = 5 * SECOND;
 
-/// On the clock of [`process::coarse_nanos`], until when everything of this process may wait; 0: there is no such end.
-static UNTIL: AtomicU64 = AtomicU64::new(0);
+/// On the clock of [`process::coarse_nanos`], until when everything of this process may wait.
+static UNTIL: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// A moment at which a wait ends.
 #[derive(Clone, Copy)]
@@ -23,10 +23,7 @@ impl Deadline {
     /// That of a wait that begins now.
     pub fn of_a_call() -> Deadline {
         let own = process::coarse_nanos().saturating_add(PATIENCE_NANOS);
-        match UNTIL.load(Ordering::Relaxed) {
-            0 => Deadline(own),
-            until => Deadline(own.min(until)),
-        }
+        Deadline(own.min(UNTIL.load(Ordering::Relaxed)))
     }
 
     /// A second from now.
@@ -53,7 +50,7 @@ impl WithinASecond {
 
 impl Drop for WithinASecond {
     fn drop(&mut self) {
-        UNTIL.store(0, Ordering::Relaxed);
+        UNTIL.store(u64::MAX, Ordering::Relaxed);
     }
 }
 

@@ -32,11 +32,8 @@ pub(super) unsafe fn map<H>(words: usize) -> OsResult<(&'static H, Wiped)> {
     let addr = start.as_ptr() as usize;
     // SAFETY: our own fresh pages.
     let wiped = unsafe { pages::advise(addr, len, libc::MADV_WIPEONFORK) };
-    if let Err(error) = wiped {
-        // Kernels before 4.14: without it a child would take itself for its parent.
-        let _ = pages::unmap(addr, len);
-        return Err(error);
-    }
+    // Kernels before 4.14 cannot: without it a child would take itself for its parent.
+    wiped.inspect_err(|_| _ = pages::unmap(addr, len))?;
     // SAFETY: aligned, large enough and mapped for ever; integers, of which zeros are a value, and the caller promises the
     // rest.
     unsafe {
