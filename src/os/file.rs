@@ -5,7 +5,7 @@ use super::{OsError, OsResult, raw};
 use core::ffi::CStr;
 
 pub use super::status::{
-    FileSystem, Status, file_system_of, status, status_following, status_in, status_of,
+    FileSystem, Status, file_system_of, kind_of, status, status_following, status_in, status_of,
     status_of_number,
 };
 

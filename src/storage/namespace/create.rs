@@ -7,6 +7,7 @@ use crate::os::path::Path;
 use crate::os::{OsError, dir, helper_process, process};
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::runtime_dir::{Place, RuntimeDir, check};
+use crate::storage::sentence;
 use crate::storage::table::grow::{cells_bytes, records_bytes, slots_bytes};
 use crate::storage::table::layout::{self, header, record};
 use crate::storage::table::{Identity, Table, TableMap};
@@ -108,11 +109,12 @@ fn check_header(path: &Path, table: &Table) -> Stored<()> {
     }
     let version = table.get32(header!(version));
     if version != layout::VERSION {
-        return Err(StorageError::OtherVersion {
-            path: *path,
-            version,
-            ours: layout::VERSION,
-        });
+        return Err(StorageError::numbers(
+            sentence::OTHER_VERSION,
+            path,
+            version.into(),
+            layout::VERSION.into(),
+        ));
     }
     if table.get32(header!(signature)) != layout::SIGNATURE {
         return Err(damaged("its layout has another signature"));
@@ -187,11 +189,9 @@ fn write_table(
 fn why_not_made(directory: &Fd, path: &Path, error: OsError) -> StorageError {
     match file::status_in(Some(directory), path) {
         // Neither made by us nor to be removed as a file.
-        Ok(status) if error == OsError(libc::EEXIST) => StorageError::InTheWay {
-            path: *path,
-            found: status.kind(),
-            owner: status.uid,
-        },
+        Ok(status) if error == OsError(libc::EEXIST) => {
+            StorageError::of(sentence::IN_THE_WAY, path, &status)
+        }
         _ => StorageError::system("make", path, error),
     }
 }

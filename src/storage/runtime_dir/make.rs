@@ -11,6 +11,7 @@ use crate::os::file::{self, At, Fd, Lock, Status};
 use crate::os::path::Path;
 use crate::os::{OsError, dir, process};
 use crate::storage::error::{StorageError, Stored};
+use crate::storage::sentence;
 
 /// How often and how long a lock on a directory is waited for: three seconds.
 const TRIES: u32 = 300;
@@ -174,10 +175,7 @@ impl Place {
         checked: &Status,
     ) -> Stored<Fd> {
         if checked.uid != self.euid {
-            return Err(StorageError::Missing {
-                path: *missing,
-                owner: checked.uid,
-            });
+            return Err(StorageError::of(sentence::MISSING, missing, checked));
         }
         let fd = self.open_directory(checked)?;
         for _ in 0..TRIES {
@@ -187,10 +185,12 @@ impl Place {
                 Err(error) => return Err(StorageError::system("lock", &self.directory, error)),
             }
         }
-        Err(StorageError::LockedFor {
-            path: self.directory,
-            secs: TRIES / 100,
-        })
+        Err(StorageError::numbers(
+            sentence::LOCKED_FOR,
+            &self.directory,
+            (TRIES / 100).into(),
+            0,
+        ))
     }
 
     /// Removes what makers that were killed have left in the base directory: directories of our own with the hidden

@@ -11,7 +11,8 @@ use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
 use crate::os::signal_mask::Blocked;
 use crate::os::{OsError, OsResult, credentials, helper_process, process};
-use crate::storage::error::{Away, StorageError, Stored};
+use crate::storage::error::{Refused, StorageError, Stored};
+use crate::storage::sentence;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A runtime directory, opened.
@@ -195,30 +196,29 @@ impl RuntimeDir {
         let mut base = *directory;
         base.pop();
         let away = match (file::status_of(directory), table) {
-            (Ok(seen), Ok(_)) if seen.identity() == self.directory_file => Away::TableExchanged,
+            (Ok(seen), Ok(_)) if seen.identity() == self.directory_file => {
+                sentence::TABLE_EXCHANGED
+            }
             (Ok(seen), Err(OsError(libc::ENOENT))) if seen.identity() == self.directory_file => {
-                Away::TableRemoved
+                sentence::TABLE_REMOVED
             }
             (Ok(seen), Ok(_) | Err(OsError(libc::ENOENT | libc::ENOTDIR))) => {
                 if seen.device == self.directory_file.0 {
-                    Away::Exchanged
+                    sentence::EXCHANGED
                 } else {
-                    Away::OtherFileSystem
+                    sentence::OTHER_FILE_SYSTEM
                 }
             }
             (Err(OsError(libc::ENOENT | libc::ENOTDIR)), _) => match file::status_of(&base) {
-                Ok(base) if base.device == self.directory_file.0 => Away::Removed,
-                Ok(_) => Away::OtherFileSystem,
-                Err(_) => Away::WithItsBase,
+                Ok(base) if base.device == self.directory_file.0 => sentence::REMOVED,
+                Ok(_) => sentence::OTHER_FILE_SYSTEM,
+                Err(_) => sentence::REMOVED_WITH_BASE,
             },
             (Err(error), _) | (_, &Err(error)) => {
                 return self.error("stat", &self.table_path(), error);
             }
         };
-        StorageError::NotInPlace {
-            path: *directory,
-            away,
-        }
+        StorageError::at(away, directory)
     }
 
     /// A system call that failed on a path in the namespace: with the reason, where this program is not any more who it was.
@@ -227,12 +227,14 @@ impl RuntimeDir {
         let euid = credentials::euid();
         let denied = matches!(error, OsError(libc::EACCES | libc::EPERM));
         if denied && self.scope == Scope::User && euid != self.opened_by {
-            return StorageError::OtherUser {
+            return StorageError::Refused(Refused {
+                sentence: sentence::OTHER_USER,
                 path: *path,
-                opened_by: self.opened_by,
-                euid,
-                error,
-            };
+                owner: self.opened_by,
+                mode: 0,
+                number: euid.into(),
+                other: error.0 as u64,
+            });
         }
         StorageError::system(doing, path, error)
     }

@@ -25,6 +25,7 @@ use crate::os::path::{CAPACITY, Path};
 use crate::os::userns::{self, UNMAPPED, Uid};
 use crate::os::{OsError, env, process};
 use crate::storage::error::{StorageError, Stored};
+use crate::storage::sentence;
 
 /// For whom a namespace is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,7 +116,9 @@ impl Place {
     fn set_directory(&mut self, base: Path, name: &[u8]) -> Stored<()> {
         let directory = base.join(name);
         let fits = |path: &Path| path.as_bytes().len() + BELOW < CAPACITY;
-        self.directory = directory.filter(fits).ok_or(base::too_long(&base))?;
+        self.directory = directory
+            .filter(fits)
+            .ok_or_else(|| base::too_long(&base))?;
         self.base = base;
         Ok(())
     }
@@ -156,13 +159,15 @@ impl Place {
         let system = file::file_system_of(&self.base)
             .map_err(|error| StorageError::system("statfs", &self.base, error))?;
         if INCOHERENT.contains(&system.magic) {
-            return Err(StorageError::Incoherent {
-                path: self.base,
-                magic: system.magic,
-            });
+            return Err(StorageError::numbers(
+                sentence::INCOHERENT,
+                &self.base,
+                system.magic,
+                0,
+            ));
         }
         if NO_PLACE.contains(&system.magic) {
-            return Err(StorageError::NoPlace { path: self.base });
+            return Err(StorageError::at(sentence::NO_PLACE, &self.base));
         }
         Ok(system.magic)
     }
@@ -178,11 +183,7 @@ impl Place {
         };
         let mode = self.directory_mode();
         if self.scope == Scope::System && status.is_dir() && !self.is_own(status.uid) {
-            return Err(StorageError::NotRoots {
-                path: *path,
-                owner: status.uid,
-                mode: status.permissions(),
-            });
+            return Err(StorageError::of(sentence::NOT_ROOTS, path, &status));
         }
         let owner = match self.scope {
             Scope::User => self.euid,
@@ -204,12 +205,11 @@ impl Place {
     ) -> StorageError {
         match file::status_of(&self.base) {
             Ok(base) if error.0 == libc::EACCES => {
-                let (path, owner, mode) = (self.base, base.uid, base.permissions());
-                if writes {
-                    StorageError::NotWritable { path, owner, mode }
-                } else {
-                    StorageError::NotSearchable { path, owner, mode }
-                }
+                let closed = match writes {
+                    true => sentence::NOT_WRITABLE,
+                    false => sentence::NOT_SEARCHABLE,
+                };
+                StorageError::of(closed, &self.base, &base)
             }
             _ => StorageError::system(doing, what, error),
         }
@@ -252,10 +252,7 @@ impl Place {
         let status = file::status(fd).map_err(|error| StorageError::system("stat", path, error))?;
         check(path, &status, "a regular file", owner, self.table_mode())?;
         if status.links != 1 {
-            return Err(StorageError::HardLinked {
-                path: *path,
-                owner: status.uid,
-            });
+            return Err(StorageError::of(sentence::HARD_LINKED, path, &status));
         }
         Ok(status)
     }
@@ -277,7 +274,12 @@ fn is_owner(scope: Scope, euid: u32, owner: u32) -> bool {
 fn directory_name(name: &mut Path, scope: Scope, session: bool, euid: u32) -> Stored<()> {
     let uid = userns::outer(euid);
     if uid == Uid::None || uid != Uid::Same && euid == UNMAPPED {
-        return Err(StorageError::Unmapped { euid });
+        return Err(StorageError::numbers(
+            sentence::UNMAPPED,
+            name,
+            euid.into(),
+            0,
+        ));
     }
     let mut push = || {
         if scope == Scope::System {
@@ -292,7 +294,7 @@ fn directory_name(name: &mut Path, scope: Scope, session: bool, euid: u32) -> St
         }
         Some(())
     };
-    push().ok_or(base::too_long(name))
+    push().ok_or_else(|| base::too_long(name))
 }
 
 #[inline(never)]
@@ -321,33 +323,27 @@ pub fn check(
     owner: u32,
     mode: u32,
 ) -> Stored<()> {
-    let right_kind = if wanted == "a directory" {
-        status.is_dir()
-    } else {
-        status.is_file()
-    };
-    if !right_kind {
-        return Err(StorageError::WrongKind {
-            path: *path,
-            found: status.kind(),
-            wanted,
-            owner: status.uid,
-        });
+    if wanted == "a directory" && !status.is_dir() {
+        return Err(StorageError::of(sentence::NOT_A_DIRECTORY, path, status));
+    }
+    if wanted != "a directory" && !status.is_file() {
+        return Err(StorageError::of(sentence::NOT_A_FILE, path, status));
     }
     if status.uid != owner {
-        return Err(StorageError::WrongOwner {
-            path: *path,
-            owner: status.uid,
-            wanted: owner,
-        });
+        return Err(StorageError::of_other(
+            sentence::WRONG_OWNER,
+            path,
+            status,
+            owner,
+        ));
     }
     if status.permissions() != mode {
-        return Err(StorageError::WrongMode {
-            path: *path,
-            owner: status.uid,
-            mode: status.permissions(),
-            wanted: mode,
-        });
+        return Err(StorageError::of_other(
+            sentence::WRONG_MODE,
+            path,
+            status,
+            mode,
+        ));
     }
     Ok(())
 }
@@ -358,10 +354,8 @@ fn scope_setting() -> Stored<(Scope, bool)> {
         return Ok((Scope::User, false));
     }
     let len = env::get(c"SHMSHIM_SCOPE", &mut text).unwrap_or(text.len());
-    parse_scope(text.get(..len).unwrap_or(&[])).ok_or(StorageError::BadSetting {
-        name: "SHMSHIM_SCOPE",
-        what: "must be \"user\" or \"system\", with \",session\" behind it for one login session",
-    })
+    parse_scope(text.get(..len).unwrap_or(&[]))
+        .ok_or_else(|| StorageError::at(sentence::NO_SUCH_SCOPE, &Path::new()))
 }
 
 /// What the setting of the scope says; and whether the namespace is for one session.

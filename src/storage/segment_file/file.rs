@@ -9,6 +9,7 @@ use crate::os::path::Path;
 use crate::os::{OsError, dir, file, helper_process, huge};
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::runtime_dir::{RuntimeDir, Scope};
+use crate::storage::sentence;
 use crate::storage::table::SlotImage;
 use crate::storage::table::layout::{FLAG_ROUNDED, page_rounded};
 
@@ -140,7 +141,7 @@ impl<'n> Files<'n> {
         self.path_of(image, &mut path)?;
         let everybody_writes = self.directory.scope() == Scope::System && is_ordinary;
         if everybody_writes && self.has_another_name(image)? {
-            return Err(StorageError::NotAlone { path });
+            return Err(StorageError::at(sentence::NOT_ALONE, &path));
         }
         let len = image.mapped_len();
         let map_segment = if is_ordinary {
@@ -274,29 +275,20 @@ fn is_as_expected(status: &file::Status, image: &SlotImage) -> bool {
 #[cold]
 #[inline(never)]
 fn what_is_wrong(path: &Path, status: &file::Status, image: &SlotImage) -> StorageError {
-    let (path, owner) = (*path, status.uid);
+    let wrong = |sentence| StorageError::of(sentence, path, status);
     if !status.is_file() {
-        return StorageError::WrongKind {
+        wrong(sentence::NOT_A_FILE)
+    } else if status.uid != image.cuid {
+        StorageError::of_other(sentence::OTHER_CREATOR, path, status, image.cuid)
+    } else if status.links > 1 {
+        wrong(sentence::HARD_LINKED)
+    } else {
+        StorageError::numbers(
+            sentence::OTHER_LENGTH,
             path,
-            found: status.kind(),
-            wanted: "a regular file",
-            owner,
-        };
-    }
-    if owner != image.cuid {
-        return StorageError::OtherCreator {
-            path,
-            owner,
-            wanted: image.cuid,
-        };
-    }
-    if status.links > 1 {
-        return StorageError::HardLinked { path, owner };
-    }
-    StorageError::OtherLength {
-        path,
-        len_bytes: status.len_bytes,
-        wanted_bytes: file_len(image),
+            status.len_bytes,
+            file_len(image),
+        )
     }
 }
 
