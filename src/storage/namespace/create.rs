@@ -6,7 +6,7 @@ use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
 use crate::os::{OsError, dir, helper_process, process};
 use crate::storage::error::{StorageError, Stored};
-use crate::storage::runtime_dir::{Place, RuntimeDir, check};
+use crate::storage::runtime_dir::{Place, RuntimeDir, TABLE_MODES, check};
 use crate::storage::sentence;
 use crate::storage::table::grow::{cells_bytes, records_bytes, slots_bytes};
 use crate::storage::table::layout::{self, header, record};
@@ -77,9 +77,15 @@ impl Namespace {
 fn why_not_opened(place: &Place, path: &Path, error: OsError, owner: u32) -> StorageError {
     let refusal = StorageError::system("open", path, error);
     match file::status_of(path) {
-        Ok(status) => check(path, &status, "a regular file", owner, place.table_mode())
-            .err()
-            .unwrap_or(refusal),
+        Ok(status) => check(
+            path,
+            &status,
+            sentence::NOT_A_FILE,
+            owner,
+            place.scope.mode(TABLE_MODES),
+        )
+        .err()
+        .unwrap_or(refusal),
         Err(_) => refusal,
     }
 }
@@ -125,19 +131,18 @@ fn check_header(path: &Path, table: &Table) -> Stored<()> {
     Ok(())
 }
 
-/// Writes a fresh table into an open directory of ours, which is that of `place`, under the name `name`.
+/// Writes a fresh table into an open directory of ours, which is that of `place`, as `path`.
 #[inline(never)]
 fn write_table(
     place: &Place,
     directory: &Fd,
-    name: &[u8],
+    path: &Path,
     rules: &Rules,
 ) -> Stored<(TableMap, Status)> {
-    let path = place.inside(name);
     // What an earlier try has left; the name is ours alone.
-    let _ = dir::unlink_in(Some(directory), &path);
+    let _ = dir::unlink_in(Some(directory), path);
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
-    let made = file::open_in(Some(directory), &path, flags, 0o600).and_then(|fd| {
+    let made = file::open_in(Some(directory), path, flags, 0o600).and_then(|fd| {
         file::set_len(&fd, u64::from(layout::FILE_BYTES))?;
         // The header, the bitmap, the smallest index; the first page of each area behind.
         let front = layout::INDEX + layout::INDEX_WORDS_AT_FIRST * 4;
@@ -150,11 +155,11 @@ fn write_table(
         ] {
             file::allocate_behind(&fd, u64::from(area), 0, u64::from(len_bytes))?;
         }
-        file::set_permissions(&fd, place.table_mode())?;
+        file::set_permissions(&fd, place.scope.mode(TABLE_MODES))?;
         let status = file::status(&fd)?;
         TableMap::new(&fd).map(|map| (map, status))
     });
-    let (map, status) = made.map_err(|error| why_not_made(directory, &path, error))?;
+    let (map, status) = made.map_err(|error| why_not_made(directory, path, error))?;
     let table = Table::new(map);
     table.set32(header!(version), layout::VERSION);
     table.set32(header!(signature), layout::SIGNATURE);
@@ -212,35 +217,20 @@ fn seed_of(table: &Status) -> u64 {
 
 #[inline(never)]
 fn make_table(hidden: &Place, built: &Fd, rules: &Rules) -> Stored<()> {
-    write_table(hidden, built, TABLE, rules).map(|_| ())
+    write_table(hidden, built, &hidden.inside(TABLE), rules).map(|_| ())
 }
 
 /// The directory is there and its table is not: somebody removed it. Its owner makes a new one from the segments' files.
 #[inline(never)]
 fn restore_table(place: &Place, rules: &Rules, checked: &Status, rounds_files: bool) -> Stored<()> {
-    const HIDDEN: &[u8] = b"registry.new";
-    let (hidden, path) = (place.inside(HIDDEN), place.inside(TABLE));
-    let directory = place.begin_restoring(&path, checked)?;
-    if file::status_in(Some(&directory), &path).is_ok() {
-        return Ok(());
-    }
-    // Crash here: a registry.new that the next one, holding the lock, removes.
-    let (map, status) = write_table(place, &directory, HIDDEN, rules)?;
-    let opened = RuntimeDir::new(place, HIDDEN, &status, checked);
-    let namespace = Namespace::new(Table::new(map), opened, rounds_files, rules);
-    let adopted = adopt_all(&namespace, rounds_files);
-    if let Err(error) = adopted {
-        let _ = dir::unlink_in(Some(&directory), &hidden);
-        return Err(error);
-    }
-    match dir::rename_new_in(Some(&directory), &hidden, &path) {
-        Ok(()) | Err(OsError(libc::EEXIST)) => Ok(()),
-        Err(error) => Err(StorageError::system(
-            "put a new table into",
-            &place.directory,
-            error,
-        )),
-    }
+    place.restore(TABLE, checked, |directory, hidden| {
+        let (map, status) = write_table(place, directory, hidden, rules)?;
+        let opened = RuntimeDir::new(place, b"registry.new", &status, checked);
+        let namespace = Namespace::new(Table::new(map), opened, rounds_files, rules);
+        adopt_all(&namespace, rounds_files).inspect_err(|_| {
+            let _ = dir::unlink_in(Some(directory), hidden);
+        })
+    })
 }
 
 #[inline(never)]
