@@ -1,9 +1,9 @@
 //! Why the surroundings refuse: which path, whose it is, and what to do.
 
 use super::sentence;
-use crate::os::OsError;
 use crate::os::file::Status;
 use crate::os::path::Path;
+use crate::os::{OsError, helper_process};
 
 /// A refusal by the file system or by what lies in it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -122,3 +122,10 @@ impl StorageError {
 
 /// What storage answers.
 pub type Stored<T> = Result<T, StorageError>;
+
+/// Does `work`; when the host's limits are in its way, once more where they do not apply. Signals are blocked.
+pub(super) fn beyond_limits<T: Send>(work: impl FnMut() -> Stored<T> + Send) -> Stored<T> {
+    helper_process::perform(work, |answer| {
+        answer.as_ref().err().and_then(StorageError::os_error)
+    })
+}

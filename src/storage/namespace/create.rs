@@ -4,8 +4,8 @@ use super::recover;
 use super::{Namespace, Rules};
 use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
-use crate::os::{OsError, dir, helper_process, process};
-use crate::storage::error::{StorageError, Stored};
+use crate::os::{OsError, dir, process};
+use crate::storage::error::{StorageError, Stored, beyond_limits};
 use crate::storage::runtime_dir::{Place, RuntimeDir, TABLE_MODES, check};
 use crate::storage::sentence;
 use crate::storage::table::grow::{cells_bytes, records_bytes, slots_bytes};
@@ -19,10 +19,7 @@ const RAMFS: u64 = 0x8584_58f6;
 impl Namespace {
     /// Opens the namespace that the settings name, making it if there is none. Signals are blocked.
     pub fn open(rules: &Rules) -> Stored<Namespace> {
-        helper_process::perform(
-            || Namespace::open_here(rules),
-            |answer| answer.as_ref().err().and_then(StorageError::os_error),
-        )
+        beyond_limits(|| Namespace::open_here(rules))
     }
 
     /// Makes the namespace of system scope, which the settings ask for, if there is none; it is not opened. Signals are
@@ -31,10 +28,7 @@ impl Namespace {
     pub fn make_for_all(rules: &Rules) {
         if let Some(place) = Place::missing_for_all() {
             // What is in the way is said of the first call.
-            let _ = helper_process::perform(
-                || place.make(|hidden, built| make_table(hidden, built, rules)),
-                |answer| answer.as_ref().err().and_then(StorageError::os_error),
-            );
+            let _ = beyond_limits(|| place.make(|hidden, built| make_table(hidden, built, rules)));
         }
     }
 

@@ -93,11 +93,9 @@ pub(in crate::storage) fn setting() -> Stored<Option<Path>> {
     let mut text = [0u8; CAPACITY];
     let len = env::get(c"SHMSHIM_DIR", &mut text).ok_or_else(far_too_long)?;
     let text = text.get(..len).unwrap_or(&[]);
-    let text = match text {
-        [] => return Ok(None),
-        [b'/'] => text,
-        _ => text.strip_suffix(b"/").unwrap_or(text),
-    };
+    if text.is_empty() {
+        return Ok(None);
+    }
     let given = Path::from_bytes(text).ok_or_else(far_too_long)?;
     if text.first() == Some(&b'/') {
         return Ok(Some(given));

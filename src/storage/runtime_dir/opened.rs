@@ -10,7 +10,7 @@ use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
 use crate::os::signal_mask::Blocked;
 use crate::os::{OsError, OsResult, credentials, helper_process, process};
-use crate::storage::error::{Refused, StorageError, Stored};
+use crate::storage::error::{Refused, StorageError, Stored, beyond_limits};
 use crate::storage::sentence;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -133,10 +133,7 @@ impl RuntimeDir {
             Ok(status) if status.identity() == self.directory_file => status,
             _ => return Ok(false),
         };
-        let restored = helper_process::perform(
-            || place.check_parts(&checked),
-            |answer| answer.as_ref().err().and_then(StorageError::os_error),
-        )?;
+        let restored = beyond_limits(|| place.check_parts(&checked))?;
         if restored {
             self.has_lost_files(true);
         }

@@ -122,10 +122,16 @@ impl<'n> Files<'n> {
         if made == Err(OsError(libc::ENOENT)) && log2.is_none() && self.directory.restore_parts()? {
             made = helper_process::with_descriptor(&mut try_to_make);
         }
-        made.map_err(|error| match doing {
-            RESERVE => StorageError::Call { doing, error },
-            _ => self.directory.error(doing, &path, error),
-        })
+        made.map_err(|error| self.failed(doing, &path, error))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn failed(&self, doing: &'static str, path: &Path, error: OsError) -> StorageError {
+        match doing {
+            RESERVE | MAP => StorageError::Call { doing, error },
+            _ => self.directory.error(doing, path, error),
+        }
     }
 
     /// Maps a segment into the host. The file is held against what the table says of it before it is used.
@@ -150,33 +156,27 @@ impl<'n> Files<'n> {
             huge::map_segment
         };
         let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
-        let mut doing = Step::Open;
-        let mut found = None;
+        let mut doing = "open";
+        let mut unexpected = None;
         let mapped = helper_process::with_descriptor(|| {
-            doing = Step::Open;
+            doing = "open";
             let dir = self.directory.open_parent(&path)?;
             let fd = file::open_in(dir.as_ref(), &path, access, 0)?;
             let is_plain = names_are_ours && file::len_of(&fd) == Ok(file_len(image));
             if !is_plain {
-                doing = Step::Stat;
+                doing = "stat";
                 let status = file::status(&fd)?;
                 if !is_as_expected(&status, image) {
-                    doing = Step::Check;
-                    found = Some(status);
+                    unexpected = Some(status);
                     return Err(OsError(libc::EACCES));
                 }
             }
-            doing = Step::Map;
+            doing = MAP;
             map_segment(&fd, len, place, write, exec)
         });
-        mapped.map_err(|error| match (doing, found) {
-            (Step::Check, Some(status)) => what_is_wrong(&path, &status, image),
-            (Step::Map, _) => StorageError::Call {
-                doing: "map the segment",
-                error,
-            },
-            (Step::Stat, _) => self.directory.error("stat", &path, error),
-            _ => self.directory.error("open", &path, error),
+        mapped.map_err(|error| match unexpected {
+            Some(status) => what_is_wrong(&path, &status, image),
+            None => self.failed(doing, &path, error),
         })
     }
 
@@ -251,15 +251,6 @@ impl<'n> Files<'n> {
     }
 }
 
-/// How far the mapping of a segment has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Open,
-    Stat,
-    Check,
-    Map,
-}
-
 /// Whether a file can be that of a segment.
 #[inline]
 fn is_as_expected(status: &file::Status, image: &SlotImage) -> bool {
@@ -292,4 +283,6 @@ fn what_is_wrong(path: &Path, status: &file::Status, image: &SlotImage) -> Stora
     }
 }
 
+/// What fails for want of memory or addresses, and not by the file's path.
 const RESERVE: &str = "reserve huge pages";
+const MAP: &str = "map the segment";

@@ -20,8 +20,8 @@ use crate::os::file::Status;
 use crate::os::huge::Mount;
 use crate::os::path::{CAPACITY, Path};
 use crate::os::signal_mask::Blocked;
-use crate::os::{OsError, dir, file, helper_process, huge, pages, process};
-use crate::storage::error::{StorageError, Stored};
+use crate::os::{OsError, dir, file, huge, pages, process};
+use crate::storage::error::{StorageError, Stored, beyond_limits};
 use crate::storage::runtime_dir::{Choice, Place, RuntimeDir, Scope};
 use crate::storage::table::SlotImage;
 use core::fmt::Write;
@@ -193,29 +193,26 @@ impl<'n> HugeFiles<'n> {
         segments: &mut Path,
     ) -> Stored<bool> {
         let _blocked = Blocked::all();
-        helper_process::perform(
-            || {
-                let (mut met, mut found) = (None, false);
-                self.visit(size_log2, image.is_none(), &mut |home| {
-                    match home {
-                        Ok(home) => {
-                            found = true;
-                            *segments = *home;
-                        }
-                        Err(error) => {
-                            met.get_or_insert(*error);
-                            return Ok(false);
-                        }
+        beyond_limits(|| {
+            let (mut met, mut found) = (None, false);
+            self.visit(size_log2, image.is_none(), &mut |home| {
+                match home {
+                    Ok(home) => {
+                        found = true;
+                        *segments = *home;
                     }
-                    let Some(image) = image else { return Ok(true) };
-                    let is_there = has_file(segments, image);
-                    segments.pop();
-                    Ok(is_there)
-                })?;
-                met.filter(|_| !found).map_or(Ok(found), Err)
-            },
-            |answer| answer.as_ref().err().and_then(StorageError::os_error),
-        )
+                    Err(error) => {
+                        met.get_or_insert(*error);
+                        return Ok(false);
+                    }
+                }
+                let Some(image) = image else { return Ok(true) };
+                let is_there = has_file(segments, image);
+                segments.pop();
+                Ok(is_there)
+            })?;
+            met.filter(|_| !found).map_or(Ok(found), Err)
+        })
     }
 
     /// Calls `each` with the `segments` directory on each mount with pages of that size, or with what is in the way, until
