@@ -69,60 +69,38 @@ impl Namespace {
 #[cold]
 #[inline(never)]
 fn why_not_opened(place: &Place, path: &Path, error: OsError, owner: u32) -> StorageError {
-    let refusal = StorageError::system("open", path, error);
-    match file::status_of(path) {
-        Ok(status) => check(
-            path,
-            &status,
-            sentence::NOT_A_FILE,
-            owner,
-            place.scope.mode(TABLE_MODES),
-        )
-        .err()
-        .unwrap_or(refusal),
-        Err(_) => refusal,
-    }
+    let mode = place.scope.mode(TABLE_MODES);
+    file::status_of(path)
+        .ok()
+        .and_then(|status| check(path, &status, sentence::NOT_A_FILE, owner, mode).err())
+        .unwrap_or_else(|| StorageError::system("open", path, error))
 }
 
 #[inline(never)]
 fn map_table(place: &Place, path: &Path, fd: Fd, owner: u32) -> Stored<(TableMap, Status)> {
     let status = place.check_table(path, &fd, owner)?;
-    let damaged = |what| StorageError::Damaged { path: *path, what };
     let map = TableMap::new(&fd).map_err(|error| StorageError::system("map", path, error))?;
     let table = Table::new(map);
-    if status.len_bytes != u64::from(layout::FILE_BYTES) {
-        // A table of another version may well have another length: say the better reason. No more than its first page is
-        // read, which is there.
-        if status.len_bytes >= 4096 {
-            check_header(path, &table)?;
-        }
-        return Err(damaged("its length is not that of a table"));
-    }
-    check_header(path, &table)?;
-    Ok((table.into_map(), status))
-}
-
-fn check_header(path: &Path, table: &Table) -> Stored<()> {
-    let damaged = |what| StorageError::Damaged { path: *path, what };
-    if table.get64(header!(magic)) != layout::MAGIC {
-        return Err(damaged("it does not begin as a table does"));
-    }
-    let version = table.get32(header!(version));
-    if version != layout::VERSION {
-        return Err(StorageError::numbers(
-            sentence::OTHER_VERSION,
-            path,
-            version.into(),
-            layout::VERSION.into(),
-        ));
-    }
-    if table.get32(header!(signature)) != layout::SIGNATURE {
-        return Err(damaged("its layout has another signature"));
-    }
-    if table.get32(header!(page_bytes)) as usize != process::page_size() {
-        return Err(damaged("it was made with another page size"));
-    }
-    Ok(())
+    // A table of another version may well have another length: say the better reason. No more than its first page is read,
+    // which is there.
+    let what = if status.len_bytes < 4096 {
+        "its length is not that of a table"
+    } else if table.get64(header!(magic)) != layout::MAGIC {
+        "it does not begin as a table does"
+    } else if table.get32(header!(version)) != layout::VERSION {
+        let version = table.get32(header!(version)).into();
+        let (sentence, ours) = (sentence::OTHER_VERSION, layout::VERSION.into());
+        return Err(StorageError::numbers(sentence, path, version, ours));
+    } else if table.get32(header!(signature)) != layout::SIGNATURE {
+        "its layout has another signature"
+    } else if table.get32(header!(page_bytes)) as usize != process::page_size() {
+        "it was made with another page size"
+    } else if status.len_bytes != layout::FILE_BYTES.into() {
+        "its length is not that of a table"
+    } else {
+        return Ok((table.into_map(), status));
+    };
+    Err(StorageError::Damaged { path: *path, what })
 }
 
 /// Writes a fresh table into an open directory of ours, which is that of `place`, as `path`.
