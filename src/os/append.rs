@@ -1,6 +1,6 @@
 //! Appending to a file whose path the user chose, perhaps in a directory that others write to.
 
-use super::file::{ALWAYS, open_at, status, write_fd};
+use super::file::{ALWAYS, kind_of, open_at, status, write_fd};
 use super::{OsError, process};
 use core::ffi::CStr;
 use core::fmt;
@@ -48,7 +48,7 @@ pub fn append_line(path: &CStr, bytes: &[u8]) -> Result<(), Refused> {
         let fd = open_at(libc::AT_FDCWD, path, flags | ALWAYS, 0o600)?;
         let status = status(&fd)?;
         Ok(if !status.is_file() {
-            Some(Refused::Kind(status.kind()))
+            Some(Refused::Kind(kind_of(status.mode)))
         } else if status.uid != 0 && status.uid != process::euid() {
             Some(Refused::Owner(status.uid))
         } else if status.links != 1 {

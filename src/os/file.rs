@@ -7,7 +7,7 @@ use core::ffi::CStr;
 use core::str::FromStr;
 
 pub use super::status::{
-    FileSystem, Status, file_system_of, status, status_following, status_in, status_of,
+    FileSystem, Status, file_system_of, kind_of, status, status_following, status_in, status_of,
     status_of_number,
 };
 

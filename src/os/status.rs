@@ -51,19 +51,19 @@ impl Status {
     pub fn permissions(&self) -> u32 {
         self.mode & 0o7777
     }
+}
 
-    /// What kind of file it is, in words.
-    pub fn kind(&self) -> &'static str {
-        match self.mode & libc::S_IFMT {
-            libc::S_IFREG => "a regular file",
-            libc::S_IFDIR => "a directory",
-            libc::S_IFLNK => "a symbolic link",
-            libc::S_IFIFO => "a fifo",
-            libc::S_IFSOCK => "a socket",
-            libc::S_IFBLK => "a block device",
-            libc::S_IFCHR => "a character device",
-            _ => "something unknown",
-        }
+/// What kind of file has this mode, in words.
+pub fn kind_of(mode: u32) -> &'static str {
+    match mode & libc::S_IFMT {
+        libc::S_IFREG => "a regular file",
+        libc::S_IFDIR => "a directory",
+        libc::S_IFLNK => "a symbolic link",
+        libc::S_IFIFO => "a fifo",
+        libc::S_IFSOCK => "a socket",
+        libc::S_IFBLK => "a block device",
+        libc::S_IFCHR => "a character device",
+        _ => "something unknown",
     }
 }
 

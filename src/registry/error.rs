@@ -9,7 +9,7 @@
 //! | anything, in shmdt | `EINVAL` |
 
 use crate::os::{OsError, map};
-use crate::storage::StorageError;
+use crate::storage::{StorageError, sentence};
 use crate::sysv::{AttachRequest, Errno, Reason, Refusal};
 use core::fmt;
 
@@ -136,39 +136,15 @@ const USER_SPACE_END: u64 = 0x7fff_ffff_f000;
 /// shmctl may return.
 fn errno_of(obstacle: &StorageError) -> i32 {
     match obstacle {
-        StorageError::WrongKind { .. }
-        | StorageError::WrongOwner { .. }
-        | StorageError::WrongMode { .. }
-        | StorageError::LooseBase { .. }
-        | StorageError::ForeignWay { .. }
-        | StorageError::ForeignLink { .. }
-        | StorageError::NotSearchable { .. }
-        | StorageError::NotWritable { .. }
-        | StorageError::NoBase { .. }
-        | StorageError::NoDefault
-        | StorageError::NoPlace { .. }
-        | StorageError::TooLong { .. }
-        | StorageError::NotRoots { .. }
-        | StorageError::Unmapped { .. }
-        | StorageError::OtherUser { .. }
-        | StorageError::LockedFor { .. }
-        | StorageError::InTheWay { .. }
-        | StorageError::HardLinked { .. }
-        | StorageError::Incoherent { .. }
-        | StorageError::Missing { .. }
-        | StorageError::NotInPlace { .. }
-        | StorageError::OtherVersion { .. }
-        | StorageError::Damaged { .. }
-        | StorageError::OtherLength { .. }
-        | StorageError::OtherCreator { .. }
-        | StorageError::NotAlone { .. }
-        | StorageError::BadSetting { .. } => Errno::Eacces.raw(),
-        // As of a segment that was removed: shmat alone finds out.
-        StorageError::FileGone { .. } => Errno::Eidrm.raw(),
-        // For the moment: the same call may succeed later.
-        StorageError::NoRoom { .. }
-        | StorageError::TableFull { .. }
-        | StorageError::Kept { .. } => Errno::Enomem.raw(),
+        StorageError::Refused(refused) => match refused.sentence {
+            // As of a segment that was removed: shmat alone finds out.
+            sentence::FILE_GONE => Errno::Eidrm.raw(),
+            // For the moment: the same call may succeed later.
+            sentence::NO_ROOM | sentence::KEPT => Errno::Enomem.raw(),
+            _ => Errno::Eacces.raw(),
+        },
+        StorageError::Damaged { .. } => Errno::Eacces.raw(),
+        StorageError::TableFull { .. } => Errno::Enomem.raw(),
         StorageError::System { error, .. } | StorageError::Call { error, .. } => {
             errno_of_os(*error)
         }

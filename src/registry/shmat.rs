@@ -8,10 +8,10 @@ use super::rules::segment;
 use super::session::Session;
 use crate::os::map::{self, Place};
 use crate::os::process;
-use crate::storage::StorageError;
 use crate::storage::table::SlotImage;
 use crate::storage::table::layout::FLAG_RIGHTS;
 use crate::storage::table::{attach_record, slot_life};
+use crate::storage::{StorageError, sentence};
 use crate::sysv::{self, AttachRequest, Errno, Piece, Reason, Refusal, ShmId};
 
 /// `shmat(2)`: attaches a segment and returns its address.
@@ -173,7 +173,7 @@ impl Session {
             let gone = error.0 == libc::ENOENT && namespace.directory().is_reachable();
             let (slot, id) = (request.id.slot(), request.id.raw());
             return if gone && namespace.end_if_lost(self.me, slot, id) {
-                StorageError::FileGone { path }.into()
+                StorageError::at(sentence::FILE_GONE, &path).into()
             } else if gone {
                 sysv::removed_meanwhile(request.id).into()
             } else {

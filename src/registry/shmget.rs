@@ -6,13 +6,13 @@ use super::process::{Host, host, host_for_fast_path};
 use super::rules::{cursor_of, cursor_words, segment};
 use super::session::Session;
 use crate::os::process;
-use crate::storage::StorageError;
 use crate::storage::table::Held;
 use crate::storage::table::SlotImage;
 use crate::storage::table::key_index::{self, Glance, Lookup};
 use crate::storage::table::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
 use crate::storage::table::slot_life::{self, Cursor, NewSegment};
 use crate::storage::table::{derived, grow, rebuild};
+use crate::storage::{Refused, StorageError, sentence};
 use crate::sysv::{
     self, Caller, Errno, HugePages, IdCursor, Key, Reason, Refusal, ShmId, flags, shmget as rules,
 };
@@ -313,7 +313,10 @@ fn is_scarcity(failure: &Failure) -> bool {
                 | Reason::ShmmniReached { .. }
                 | Reason::NoFreeId
                 | Reason::NoHugePages { .. }
-        ) | Why::Surroundings(StorageError::NoRoom { .. })
+        ) | Why::Surroundings(StorageError::Refused(Refused {
+            sentence: sentence::NO_ROOM,
+            ..
+        }))
     )
 }
 

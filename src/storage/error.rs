@@ -1,7 +1,9 @@
 //! Why the surroundings refuse: which path, whose it is, and what to do.
 
-use crate::os::OsError;
+use super::sentence;
+use crate::os::file::Status;
 use crate::os::path::Path;
+use crate::os::{OsError, helper_process};
 
 /// A refusal by the file system or by what lies in it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,236 +24,12 @@ pub enum StorageError {
         /// How it failed.
         error: OsError,
     },
-    /// Something else stands where a file or directory of ours should be.
-    WrongKind {
-        /// Where.
-        path: Path,
-        /// What stands there.
-        found: &'static str,
-        /// What should.
-        wanted: &'static str,
-        /// Its owner.
-        owner: u32,
-    },
-    /// It belongs to somebody else.
-    WrongOwner {
-        /// What.
-        path: Path,
-        /// Whose it is.
-        owner: u32,
-        /// Whose it should be.
-        wanted: u32,
-    },
-    /// Its permissions let too many or too few in.
-    WrongMode {
-        /// What.
-        path: Path,
-        /// Its owner.
-        owner: u32,
-        /// The mode it has.
-        mode: u32,
-        /// The mode it should have.
-        wanted: u32,
-    },
-    /// Others could exchange what we make in the base directory.
-    LooseBase {
-        /// The base directory.
-        path: Path,
-        /// Its owner.
-        owner: u32,
-        /// Its mode.
-        mode: u32,
-    },
-    /// The owner of a directory on the way to the namespace could exchange what lies in it.
-    ForeignWay {
-        /// The directory.
-        path: Path,
-        /// Its owner.
-        owner: u32,
-        /// Its mode.
-        mode: u32,
-    },
-    /// The owner of a link on the way to the namespace could lead it helper_process.
-    ForeignLink {
-        /// The link.
-        path: Path,
-        /// Its owner.
-        owner: u32,
-    },
-    /// A directory on the way to the namespace may not be searched.
-    NotSearchable {
-        /// The directory.
-        path: Path,
-        /// Its owner.
-        owner: u32,
-        /// Its mode.
-        mode: u32,
-    },
-    /// The base directory may not be written to.
-    NotWritable {
-        /// The base directory.
-        path: Path,
-        /// Its owner.
-        owner: u32,
-        /// Its mode.
-        mode: u32,
-    },
-    /// The base directory, or one on the way to it, does not exist.
-    NoBase {
-        /// The directory.
-        path: Path,
-        /// SHMSHIM_DIR names it.
-        is_setting: bool,
-    },
-    /// None of the default bases can be used.
-    NoDefault,
-    /// No files can be made on the file system of the base directory.
-    NoPlace {
-        /// The base directory.
-        path: Path,
-    },
-    /// The path of the base leaves no room for the names below it.
-    TooLong {
-        /// As much of it as is known.
-        path: Path,
-    },
-    /// The runtime directory of system scope is neither root's nor one's own.
-    NotRoots {
-        /// The directory.
-        path: Path,
-        /// Its owner.
-        owner: u32,
-        /// Its mode.
-        mode: u32,
-    },
-    /// The effective uid has no number in this user namespace.
-    Unmapped {
-        /// What the kernel says instead.
-        euid: u32,
-    },
-    /// The namespace is that of one uid, and the program has become another.
-    OtherUser {
-        /// What was refused.
-        path: Path,
-        /// Whose the namespace is.
-        opened_by: u32,
-        /// Who the program is.
-        euid: u32,
-        /// How it was refused.
-        error: OsError,
-    },
-    /// The directory is locked by somebody who does not come back.
-    LockedFor {
-        /// The directory.
-        path: Path,
-        /// How long it was waited for.
-        secs: u32,
-    },
-    /// Something that was not made by this library has the name of what was to be made.
-    InTheWay {
-        /// The name.
-        path: Path,
-        /// What is there.
-        found: &'static str,
-        /// Its owner.
-        owner: u32,
-    },
-    /// The file of a segment was removed.
-    FileGone {
-        /// The file.
-        path: Path,
-    },
-    /// A file has more than one name.
-    HardLinked {
-        /// One of them.
-        path: Path,
-        /// Its owner.
-        owner: u32,
-    },
-    /// A part of the runtime directory is gone, and another user's to make again.
-    Missing {
-        /// The directory or file.
-        path: Path,
-        /// Whose the runtime directory is.
-        owner: u32,
-    },
-    /// The runtime directory, or the table in it, is not where this process has opened it.
-    NotInPlace {
-        /// The runtime directory.
-        path: Path,
-        /// What has become of it.
-        away: Away,
-    },
-    /// Locks or mappings of this file system are not seen by everybody.
-    Incoherent {
-        /// The base directory.
-        path: Path,
-        /// The file system's magic number.
-        magic: u64,
-    },
-    /// The table was made by another version.
-    OtherVersion {
-        /// The table.
-        path: Path,
-        /// Its layout version.
-        version: u32,
-        /// Ours.
-        ours: u32,
-    },
     /// The table is not one, or is damaged beyond use.
     Damaged {
         /// The table.
         path: Path,
         /// What is wrong with it.
         what: &'static str,
-    },
-    /// A segment's file has another length than the table says: one of them has been damaged.
-    OtherLength {
-        /// The file.
-        path: Path,
-        /// Its length in bytes.
-        len_bytes: u64,
-        /// What the table says.
-        wanted_bytes: u64,
-    },
-    /// A segment's file has another owner than the table says: one of them has been changed.
-    OtherCreator {
-        /// The file.
-        path: Path,
-        /// Its owner.
-        owner: u32,
-        /// Who has made the segment, as the table says.
-        wanted: u32,
-    },
-    /// There are several files with the id of one segment.
-    NotAlone {
-        /// The one that the table names.
-        path: Path,
-    },
-    /// SHMSHIM_DIR or SHMSHIM_SCOPE say something that cannot be.
-    BadSetting {
-        /// The variable.
-        name: &'static str,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// The file system could not hold what was already promised and this too.
-    NoRoom {
-        /// The runtime directory.
-        path: Path,
-        /// Bytes asked for.
-        asked_bytes: u64,
-        /// Bytes that could still be promised.
-        left_bytes: u64,
-    },
-    /// A living process keeps the table's lock.
-    Kept {
-        /// The table.
-        path: Path,
-        /// The process's cell.
-        cell: u32,
-        /// Its id, as the table says.
-        pid: i32,
     },
     /// A part of the table is full.
     TableFull {
@@ -260,23 +38,25 @@ pub enum StorageError {
         /// How many it holds.
         holds: u32,
     },
+    /// What lies there is not as it must be, or not to be reached.
+    Refused(Refused),
 }
 
-/// What has become of a runtime directory in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Away {
-    /// It is gone from its base.
-    Removed,
-    /// Its base is gone, or out of reach.
-    WithItsBase,
-    /// Its file system was unmounted, or another one mounted over it.
-    OtherFileSystem,
-    /// Another directory has its name.
-    Exchanged,
-    /// It has no table any more.
-    TableRemoved,
-    /// It has another table.
-    TableExchanged,
+/// A sentence, and the facts that it names.
+#[derive(Clone, Copy, Default, Debug, PartialEq)]
+pub struct Refused {
+    /// One of those in `sentence.rs`.
+    pub sentence: &'static str,
+    /// What it is about; empty where that is no file.
+    pub path: Path,
+    /// Whose the file is.
+    pub owner: u32,
+    /// Its type and permissions.
+    pub mode: u32,
+    /// What `{number}` stands for.
+    pub number: u64,
+    /// What `{other}` stands for.
+    pub other: u64,
 }
 
 impl StorageError {
@@ -289,12 +69,52 @@ impl StorageError {
         }
     }
 
+    /// A refusal of what lies at `path`.
+    pub fn at(sentence: &'static str, path: &Path) -> StorageError {
+        StorageError::numbers(sentence, path, 0, 0)
+    }
+
+    /// A refusal of what lies at `path`, with the numbers of its sentence.
+    pub fn numbers(sentence: &'static str, path: &Path, number: u64, other: u64) -> StorageError {
+        StorageError::Refused(Refused {
+            sentence,
+            path: *path,
+            owner: 0,
+            mode: 0,
+            number,
+            other,
+        })
+    }
+
+    /// A refusal of the file at `path`.
+    pub fn of(sentence: &'static str, path: &Path, status: &Status) -> StorageError {
+        StorageError::of_other(sentence, path, status, 0)
+    }
+
+    /// A refusal of the file at `path`, which should be other than it is: the number of the sentence.
+    pub fn of_other(
+        sentence: &'static str,
+        path: &Path,
+        status: &Status,
+        wanted: u32,
+    ) -> StorageError {
+        StorageError::Refused(Refused {
+            sentence,
+            path: *path,
+            owner: status.uid,
+            mode: status.mode,
+            number: wanted.into(),
+            other: 0,
+        })
+    }
+
     /// The kernel's error, where it is one.
     pub fn os_error(&self) -> Option<OsError> {
         match self {
-            StorageError::System { error, .. }
-            | StorageError::Call { error, .. }
-            | StorageError::OtherUser { error, .. } => Some(*error),
+            StorageError::System { error, .. } | StorageError::Call { error, .. } => Some(*error),
+            StorageError::Refused(refused) if refused.sentence == sentence::OTHER_USER => {
+                Some(OsError(refused.other as i32))
+            }
             _ => None,
         }
     }
@@ -302,3 +122,10 @@ impl StorageError {
 
 /// What storage answers.
 pub type Stored<T> = Result<T, StorageError>;
+
+/// Does `work`; when the host's limits are in its way, once more where they do not apply. Signals are blocked.
+pub(super) fn beyond_limits<T: Send>(work: impl FnMut() -> Stored<T> + Send) -> Stored<T> {
+    helper_process::perform(work, |answer| {
+        answer.as_ref().err().and_then(StorageError::os_error)
+    })
+}

@@ -28,7 +28,8 @@ pub mod namespace;
 pub mod process;
 pub mod runtime_dir;
 pub mod segment_file;
+pub(crate) mod sentence;
 pub mod table;
 
-pub use error::{StorageError, Stored};
+pub use error::{Refused, StorageError, Stored};
 pub use namespace::{LimitWords, Namespace, Rules, Unlinking};

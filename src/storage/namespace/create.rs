@@ -4,9 +4,10 @@ use super::recover;
 use super::{Namespace, Rules};
 use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
-use crate::os::{OsError, dir, helper_process, process};
-use crate::storage::error::{StorageError, Stored};
-use crate::storage::runtime_dir::{Place, RuntimeDir, check};
+use crate::os::{OsError, dir, process};
+use crate::storage::error::{StorageError, Stored, beyond_limits};
+use crate::storage::runtime_dir::{Place, RuntimeDir, TABLE_MODES, check};
+use crate::storage::sentence;
 use crate::storage::table::grow::{cells_bytes, records_bytes, slots_bytes};
 use crate::storage::table::layout::{self, header, record};
 use crate::storage::table::{Identity, Table, TableMap};
@@ -18,10 +19,7 @@ const RAMFS: u64 = 0x8584_58f6;
 impl Namespace {
     /// Opens the namespace that the settings name, making it if there is none. Signals are blocked.
     pub fn open(rules: &Rules) -> Stored<Namespace> {
-        helper_process::perform(
-            || Namespace::open_here(rules),
-            |answer| answer.as_ref().err().and_then(StorageError::os_error),
-        )
+        beyond_limits(|| Namespace::open_here(rules))
     }
 
     /// Makes the namespace of system scope, which the settings ask for, if there is none; it is not opened. Signals are
@@ -30,10 +28,7 @@ impl Namespace {
     pub fn make_for_all(rules: &Rules) {
         if let Some(place) = Place::missing_for_all() {
             // What is in the way is said of the first call.
-            let _ = helper_process::perform(
-                || place.make(|hidden, built| make_table(hidden, built, rules)),
-                |answer| answer.as_ref().err().and_then(StorageError::os_error),
-            );
+            let _ = beyond_limits(|| place.make(|hidden, built| make_table(hidden, built, rules)));
         }
     }
 
@@ -74,68 +69,52 @@ impl Namespace {
 #[cold]
 #[inline(never)]
 fn why_not_opened(place: &Place, path: &Path, error: OsError, owner: u32) -> StorageError {
-    let refusal = StorageError::system("open", path, error);
-    match file::status_of(path) {
-        Ok(status) => check(path, &status, "a regular file", owner, place.table_mode())
-            .err()
-            .unwrap_or(refusal),
-        Err(_) => refusal,
-    }
+    let mode = place.scope.mode(TABLE_MODES);
+    file::status_of(path)
+        .ok()
+        .and_then(|status| check(path, &status, sentence::NOT_A_FILE, owner, mode).err())
+        .unwrap_or_else(|| StorageError::system("open", path, error))
 }
 
 #[inline(never)]
 fn map_table(place: &Place, path: &Path, fd: Fd, owner: u32) -> Stored<(TableMap, Status)> {
     let status = place.check_table(path, &fd, owner)?;
-    let damaged = |what| StorageError::Damaged { path: *path, what };
     let map = TableMap::new(&fd).map_err(|error| StorageError::system("map", path, error))?;
     let table = Table::new(map);
-    if status.len_bytes != u64::from(layout::FILE_BYTES) {
-        // A table of another version may well have another length: say the better reason. No more than its first page is
-        // read, which is there.
-        if status.len_bytes >= 4096 {
-            check_header(path, &table)?;
-        }
-        return Err(damaged("its length is not that of a table"));
-    }
-    check_header(path, &table)?;
-    Ok((table.into_map(), status))
+    // A table of another version may well have another length: say the better reason. No more than its first page is read,
+    // which is there.
+    let what = if status.len_bytes < 4096 {
+        "its length is not that of a table"
+    } else if table.get64(header!(magic)) != layout::MAGIC {
+        "it does not begin as a table does"
+    } else if table.get32(header!(version)) != layout::VERSION {
+        let version = table.get32(header!(version)).into();
+        let (sentence, ours) = (sentence::OTHER_VERSION, layout::VERSION.into());
+        return Err(StorageError::numbers(sentence, path, version, ours));
+    } else if table.get32(header!(signature)) != layout::SIGNATURE {
+        "its layout has another signature"
+    } else if table.get32(header!(page_bytes)) as usize != process::page_size() {
+        "it was made with another page size"
+    } else if status.len_bytes != layout::FILE_BYTES.into() {
+        "its length is not that of a table"
+    } else {
+        return Ok((table.into_map(), status));
+    };
+    Err(StorageError::Damaged { path: *path, what })
 }
 
-fn check_header(path: &Path, table: &Table) -> Stored<()> {
-    let damaged = |what| StorageError::Damaged { path: *path, what };
-    if table.get64(header!(magic)) != layout::MAGIC {
-        return Err(damaged("it does not begin as a table does"));
-    }
-    let version = table.get32(header!(version));
-    if version != layout::VERSION {
-        return Err(StorageError::OtherVersion {
-            path: *path,
-            version,
-            ours: layout::VERSION,
-        });
-    }
-    if table.get32(header!(signature)) != layout::SIGNATURE {
-        return Err(damaged("its layout has another signature"));
-    }
-    if table.get32(header!(page_bytes)) as usize != process::page_size() {
-        return Err(damaged("it was made with another page size"));
-    }
-    Ok(())
-}
-
-/// Writes a fresh table into an open directory of ours, which is that of `place`, under the name `name`.
+/// Writes a fresh table into an open directory of ours, which is that of `place`, as `path`.
 #[inline(never)]
 fn write_table(
     place: &Place,
     directory: &Fd,
-    name: &[u8],
+    path: &Path,
     rules: &Rules,
 ) -> Stored<(TableMap, Status)> {
-    let path = place.inside(name);
     // What an earlier try has left; the name is ours alone.
-    let _ = dir::unlink_in(Some(directory), &path);
+    let _ = dir::unlink_in(Some(directory), path);
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
-    let made = file::open_in(Some(directory), &path, flags, 0o600).and_then(|fd| {
+    let made = file::open_in(Some(directory), path, flags, 0o600).and_then(|fd| {
         file::set_len(&fd, u64::from(layout::FILE_BYTES))?;
         // The header, the bitmap, the smallest index; the first page of each area behind.
         let front = layout::INDEX + layout::INDEX_WORDS_AT_FIRST * 4;
@@ -148,11 +127,11 @@ fn write_table(
         ] {
             file::allocate_behind(&fd, u64::from(area), 0, u64::from(len_bytes))?;
         }
-        file::set_permissions(&fd, place.table_mode())?;
+        file::set_permissions(&fd, place.scope.mode(TABLE_MODES))?;
         let status = file::status(&fd)?;
         TableMap::new(&fd).map(|map| (map, status))
     });
-    let (map, status) = made.map_err(|error| why_not_made(directory, &path, error))?;
+    let (map, status) = made.map_err(|error| why_not_made(directory, path, error))?;
     let table = Table::new(map);
     table.set32(header!(version), layout::VERSION);
     table.set32(header!(signature), layout::SIGNATURE);
@@ -187,11 +166,9 @@ fn write_table(
 fn why_not_made(directory: &Fd, path: &Path, error: OsError) -> StorageError {
     match file::status_in(Some(directory), path) {
         // Neither made by us nor to be removed as a file.
-        Ok(status) if error == OsError(libc::EEXIST) => StorageError::InTheWay {
-            path: *path,
-            found: status.kind(),
-            owner: status.uid,
-        },
+        Ok(status) if error == OsError(libc::EEXIST) => {
+            StorageError::of(sentence::IN_THE_WAY, path, &status)
+        }
         _ => StorageError::system("make", path, error),
     }
 }
@@ -212,35 +189,20 @@ fn seed_of(table: &Status) -> u64 {
 
 #[inline(never)]
 fn make_table(hidden: &Place, built: &Fd, rules: &Rules) -> Stored<()> {
-    write_table(hidden, built, TABLE, rules).map(|_| ())
+    write_table(hidden, built, &hidden.inside(TABLE), rules).map(|_| ())
 }
 
 /// The directory is there and its table is not: somebody removed it. Its owner makes a new one from the segments' files.
 #[inline(never)]
 fn restore_table(place: &Place, rules: &Rules, checked: &Status, rounds_files: bool) -> Stored<()> {
-    const HIDDEN: &[u8] = b"registry.new";
-    let (hidden, path) = (place.inside(HIDDEN), place.inside(TABLE));
-    let directory = place.begin_restoring(&path, checked)?;
-    if file::status_in(Some(&directory), &path).is_ok() {
-        return Ok(());
-    }
-    // Crash here: a registry.new that the next one, holding the lock, removes.
-    let (map, status) = write_table(place, &directory, HIDDEN, rules)?;
-    let opened = RuntimeDir::new(place, HIDDEN, &status, checked);
-    let namespace = Namespace::new(Table::new(map), opened, rounds_files, rules);
-    let adopted = adopt_all(&namespace, rounds_files);
-    if let Err(error) = adopted {
-        let _ = dir::unlink_in(Some(&directory), &hidden);
-        return Err(error);
-    }
-    match dir::rename_new_in(Some(&directory), &hidden, &path) {
-        Ok(()) | Err(OsError(libc::EEXIST)) => Ok(()),
-        Err(error) => Err(StorageError::system(
-            "put a new table into",
-            &place.directory,
-            error,
-        )),
-    }
+    place.restore(TABLE, checked, |directory, hidden| {
+        let (map, status) = write_table(place, directory, hidden, rules)?;
+        let opened = RuntimeDir::new(place, b"registry.new", &status, checked);
+        let namespace = Namespace::new(Table::new(map), opened, rounds_files, rules);
+        adopt_all(&namespace, rounds_files).inspect_err(|_| {
+            let _ = dir::unlink_in(Some(directory), hidden);
+        })
+    })
 }
 
 #[inline(never)]

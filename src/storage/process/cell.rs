@@ -8,6 +8,7 @@ use crate::os::path::Path;
 use crate::os::{OsError, helper_process, map, process};
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::runtime_dir::RuntimeDir;
+use crate::storage::sentence;
 use crate::storage::table::grow;
 use crate::storage::table::layout::{self, CellState, cell};
 use crate::storage::table::{Identity, Journal};
@@ -216,24 +217,13 @@ fn why_not_taken(
     path: &Path,
     error: OsError,
 ) -> StorageError {
-    let (path, wanted) = (*path, "a regular file");
-    match file::status_of(&path) {
-        Ok(status) if !status.is_file() => StorageError::WrongKind {
-            path,
-            found: status.kind(),
-            wanted,
-            owner: status.uid,
-        },
-        Ok(status) if status.links != 1 => StorageError::HardLinked {
-            path,
-            owner: status.uid,
-        },
-        Ok(status) if error == OsError(libc::EACCES) => StorageError::WrongMode {
-            path,
-            owner: status.uid,
-            mode: status.permissions(),
-            wanted: directory.scope().live_mode(),
-        },
-        _ => directory.error(doing, &path, error),
+    match file::status_of(path) {
+        Ok(status) if !status.is_file() => StorageError::of(sentence::NOT_A_FILE, path, &status),
+        Ok(status) if status.links != 1 => StorageError::of(sentence::HARD_LINKED, path, &status),
+        Ok(status) if error == OsError(libc::EACCES) => {
+            let mode = directory.scope().live_mode();
+            StorageError::of_other(sentence::WRONG_MODE, path, &status, mode)
+        }
+        _ => directory.error(doing, path, error),
     }
 }

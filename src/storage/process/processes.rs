@@ -6,6 +6,7 @@ use crate::os::atomic::{AtomicU32, Ordering};
 use crate::os::signal_mask::Blocked;
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::runtime_dir::RuntimeDir;
+use crate::storage::sentence;
 use crate::storage::table::layout::{self, CellState, cell};
 use crate::storage::table::{Held, Identity, Surroundings, Table, lock};
 
@@ -88,11 +89,9 @@ impl Processes {
 
     #[cold]
     fn is_kept_by(&self, owner: Identity) -> StorageError {
-        StorageError::Kept {
-            path: self.directory.table_path(),
-            cell: owner.cell(),
-            pid: self.table.pid_of(owner.cell()).unwrap_or(0),
-        }
+        let pid = self.table.pid_of(owner.cell()).unwrap_or(0) as u64;
+        let table = self.directory.table_path();
+        StorageError::numbers(sentence::KEPT, &table, pid, owner.cell().into())
     }
 
     /// Whether this process could not enter into the table what it has done: to be made up for.

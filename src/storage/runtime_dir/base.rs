@@ -21,6 +21,7 @@ use crate::os::path::{CAPACITY, Path};
 use crate::os::userns::{self, UNMAPPED, Uid};
 use crate::os::{OsError, dir, env};
 use crate::storage::error::{StorageError, Stored};
+use crate::storage::sentence;
 
 const STICKY: u32 = 0o1000;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -60,7 +61,7 @@ pub(in crate::storage) fn default_base(
             first = Some(base);
         }
     }
-    first.ok_or(StorageError::NoDefault)
+    first.ok_or_else(|| StorageError::at(sentence::NO_DEFAULT, &Path::new()))
 }
 
 /// Whether files can be made there, and nobody could exchange them.
@@ -90,14 +91,12 @@ pub(in crate::storage) fn setting() -> Stored<Option<Path>> {
         return Ok(None);
     }
     let mut text = [0u8; CAPACITY];
-    let len = env::get(c"SHMSHIM_DIR", &mut text).ok_or(too_long(&Path::new()))?;
+    let len = env::get(c"SHMSHIM_DIR", &mut text).ok_or_else(far_too_long)?;
     let text = text.get(..len).unwrap_or(&[]);
-    let text = match text {
-        [] => return Ok(None),
-        [b'/'] => text,
-        _ => text.strip_suffix(b"/").unwrap_or(text),
-    };
-    let given = Path::from_bytes(text).ok_or(too_long(&Path::new()))?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let given = Path::from_bytes(text).ok_or_else(far_too_long)?;
     if text.first() == Some(&b'/') {
         return Ok(Some(given));
     }
@@ -106,17 +105,21 @@ pub(in crate::storage) fn setting() -> Stored<Option<Path>> {
         doing: "find the working directory, which SHMSHIM_DIR is relative to",
         error,
     })?;
-    here.join(text).map(Some).ok_or(too_long(&given))
+    here.join(text).map(Some).ok_or_else(|| too_long(&given))
 }
 
 /// Too long a path for the names that are made below it.
 #[cold]
 pub(in crate::storage) fn too_long(path: &Path) -> StorageError {
-    StorageError::TooLong { path: *path }
+    StorageError::at(sentence::TOO_LONG, path)
+}
+
+fn far_too_long() -> StorageError {
+    StorageError::at(sentence::FAR_TOO_LONG, &Path::new())
 }
 
 /// Follows `given` to the directory that it leads to, and makes sure that nobody but root and oneself could lead it
-/// helper_process. Returns the path without links, and what was seen there.
+/// elsewhere. Returns the path without links, and what was seen there.
 #[inline(never)]
 pub(in crate::storage) fn resolve(
     given: &Path,
@@ -144,17 +147,18 @@ pub(in crate::storage) fn resolve(
             }
             _ => {
                 let parent = status;
-                let next = here.join(name).ok_or(too_long(given))?;
+                let next = here.join(name).ok_or_else(|| too_long(given))?;
                 status = file::status_of(&next).map_err(|error| match error {
-                    OsError(libc::ENOENT) => StorageError::NoBase {
-                        path: next,
-                        is_setting: choice == Choice::Setting,
-                    },
-                    OsError(libc::EACCES) => StorageError::NotSearchable {
-                        path: here,
-                        owner: parent.uid,
-                        mode: parent.permissions(),
-                    },
+                    OsError(libc::ENOENT) => StorageError::at(
+                        match choice {
+                            Choice::Setting => sentence::NO_SUCH_SETTING,
+                            _ => sentence::NO_BASE,
+                        },
+                        &next,
+                    ),
+                    OsError(libc::EACCES) => {
+                        StorageError::of(sentence::NOT_SEARCHABLE, &here, &parent)
+                    }
                     error => StorageError::system("stat", &next, error),
                 })?;
                 let behind = rest.as_bytes().get(at..).unwrap_or(&[]);
@@ -163,7 +167,7 @@ pub(in crate::storage) fn resolve(
                     check(&next, &status, euid)?;
                     here = next;
                 } else if is_last && choice != Choice::Default {
-                    return Err(not_a_directory(&next, &status));
+                    return Err(StorageError::of(sentence::NOT_A_DIRECTORY, &next, &status));
                 } else {
                     links += 1;
                     rest = follow(&next, &status, behind, euid, links)?;
@@ -179,7 +183,7 @@ pub(in crate::storage) fn resolve(
         }
     }
     if status.uid == UNMAPPED && choice != Choice::Default && status.uid != euid {
-        return Err(foreign(&here, &status));
+        return Err(StorageError::of(sentence::FOREIGN_WAY, &here, &status));
     }
     Ok((here, status))
 }
@@ -188,17 +192,14 @@ pub(in crate::storage) fn resolve(
 #[inline(never)]
 fn follow(link: &Path, status: &Status, behind: &[u8], euid: u32, links: u32) -> Stored<Path> {
     if !is_trusted(status.uid, euid) {
-        return Err(StorageError::ForeignLink {
-            path: *link,
-            owner: status.uid,
-        });
+        return Err(StorageError::of(sentence::FOREIGN_LINK, link, status));
     }
     let cannot = |error| StorageError::system("follow", link, error);
     if links > LINKS {
         return Err(cannot(OsError(libc::ELOOP)));
     }
     let mut path = dir::read_link(link).map_err(cannot)?;
-    path.push(behind).ok_or(too_long(link))?;
+    path.push(behind).ok_or_else(|| too_long(link))?;
     Ok(path)
 }
 
@@ -206,40 +207,19 @@ fn look(path: &Path) -> Stored<Status> {
     file::status_of(path).map_err(|error| StorageError::system("stat", path, error))
 }
 
-fn not_a_directory(path: &Path, status: &Status) -> StorageError {
-    StorageError::WrongKind {
-        path: *path,
-        found: status.kind(),
-        wanted: "a directory",
-        owner: status.uid,
-    }
-}
-
-fn foreign(path: &Path, status: &Status) -> StorageError {
-    StorageError::ForeignWay {
-        path: *path,
-        owner: status.uid,
-        mode: status.permissions(),
-    }
-}
-
 /// Whether nobody but root and oneself could exchange what lies in this directory.
 fn check(path: &Path, status: &Status, euid: u32) -> Stored<()> {
-    if !status.is_dir() {
-        return Err(not_a_directory(path, status));
-    }
-    if !is_trusted(status.uid, euid) {
-        return Err(foreign(path, status));
-    }
     let mode = status.permissions();
-    if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
-        return Err(StorageError::LooseBase {
-            path: *path,
-            owner: status.uid,
-            mode,
-        });
-    }
-    Ok(())
+    let wrong = if !status.is_dir() {
+        sentence::NOT_A_DIRECTORY
+    } else if !is_trusted(status.uid, euid) {
+        sentence::FOREIGN_WAY
+    } else if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
+        sentence::LOOSE_BASE
+    } else {
+        return Ok(());
+    };
+    Err(StorageError::of(wrong, path, status))
 }
 
 /// Whether this is root or oneself. Where the machine's root has no name, neither have many others: an owner without a

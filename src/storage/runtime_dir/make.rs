@@ -6,11 +6,12 @@
 //! where a directory was made, and what is removed is never followed out of it. It is opened to others last, right before
 //! it gets its name.
 
-use super::place::{PARTS, Place};
+use super::place::{DIRECTORY_MODES, PART_MODES, PARTS, Place, check_owner, open_seen};
 use crate::os::file::{self, At, Fd, Lock, Status};
 use crate::os::path::Path;
-use crate::os::{OsError, dir, process};
+use crate::os::{OsError, OsResult, dir, process};
 use crate::storage::error::{StorageError, Stored};
+use crate::storage::sentence;
 
 /// How often and how long a lock on a directory is waited for: three seconds.
 const TRIES: u32 = 300;
@@ -39,7 +40,7 @@ impl Place {
             .and_then(|()| {
                 let system = |doing, error| StorageError::system(doing, &self.directory, error);
                 // Crash here, until it has its name: a directory that nobody looks up, unlocked; the next maker removes it.
-                file::set_permissions(&built, self.directory_mode())
+                file::set_permissions(&built, self.scope.mode(DIRECTORY_MODES))
                     .map_err(|error| system("set the mode of", error))?;
                 match dir::rename_new_in(Some(&base), &hidden.directory, &self.directory) {
                     Ok(()) => Ok(true),
@@ -87,44 +88,35 @@ impl Place {
     }
 
     /// Makes a directory of this mode, whatever the umask, and opens it.
-    fn make_dir(&self, at: At<'_>, path: &Path, mode: u32) -> Result<Fd, OsError> {
+    fn make_dir(&self, at: At<'_>, path: &Path, mode: u32) -> OsResult<Fd> {
         dir::make_dir_in(at, path, 0o700)?;
-        let opened = match file::open_dir_to_read(at, path) {
-            Err(OsError(libc::EACCES)) => self.open_closed(at, path),
-            answer => answer,
-        };
-        let set = opened.and_then(|fd| {
-            self.see_that_it_is_ours(&fd)?;
+        let open = || {
+            let fd = match file::open_dir_to_read(at, path) {
+                // The umask has closed it to ourselves.
+                Err(OsError(libc::EACCES)) => {
+                    let closed = file::open_dir(at, path)?;
+                    check_owner(&closed, self.euid)?;
+                    file::set_permissions_of_path_fd(&closed, 0o700)?;
+                    file::open_dir_to_read(at, path)?
+                }
+                opened => opened?,
+            };
+            check_owner(&fd, self.euid)?;
             file::set_permissions(&fd, mode)?;
             Ok(fd)
-        });
-        if set.is_err() {
+        };
+        let made = open();
+        if made.is_err() {
             let _ = dir::remove_dir_in(at, path);
         }
-        set
-    }
-
-    /// Opens a directory of ours that the umask has closed to ourselves.
-    #[cold]
-    fn open_closed(&self, at: At<'_>, path: &Path) -> Result<Fd, OsError> {
-        let fd = file::open_dir(at, path)?;
-        self.see_that_it_is_ours(&fd)?;
-        file::set_permissions_of_path_fd(&fd, 0o700)?;
-        file::open_dir_to_read(at, path)
-    }
-
-    fn see_that_it_is_ours(&self, fd: &Fd) -> Result<(), OsError> {
-        match file::status(fd)?.uid == self.euid {
-            true => Ok(()),
-            false => Err(OsError(libc::ESTALE)),
-        }
+        made
     }
 
     #[inline(never)]
     fn make_parts(&self, built: &Fd) -> Stored<()> {
         for name in PARTS {
             let path = self.inside(name);
-            self.make_dir(Some(built), &path, self.part_mode())
+            self.make_dir(Some(built), &path, self.scope.mode(PART_MODES))
                 .map_err(|error| StorageError::system("make", &path, error))?;
         }
         Ok(())
@@ -137,60 +129,63 @@ impl Place {
         let mut restored = false;
         for name in PARTS {
             if !self.check_part(name, checked.uid)? {
-                self.restore_part(name, checked)?;
+                self.restore(name, checked, |directory, hidden| {
+                    let _ = dir::remove_dir_in(Some(directory), hidden);
+                    self.make_dir(Some(directory), hidden, self.scope.mode(PART_MODES))
+                        .map_err(|error| StorageError::system("make", hidden, error))?;
+                    Ok(())
+                })?;
+                self.check_part(name, checked.uid)?;
                 restored = true;
             }
         }
         Ok(restored)
     }
 
+    /// Makes `name` anew, which was removed from the runtime directory: by its owner alone, for nobody else could make what
+    /// others trust. `make` is given the directory and the hidden path to make it at, under a lock. Any process that opens the
+    /// directory can lock it, so that is not waited for without an end.
     #[cold]
     #[inline(never)]
-    fn restore_part(&self, name: &[u8], checked: &Status) -> Stored<()> {
+    pub(in crate::storage) fn restore(
+        &self,
+        name: &[u8],
+        checked: &Status,
+        make: impl FnOnce(&Fd, &Path) -> Stored<()>,
+    ) -> Stored<()> {
         let path = self.inside(name);
-        let fd = self.begin_restoring(&path, checked)?;
-        if self.check_part(name, checked.uid)? {
+        if checked.uid != self.euid {
+            return Err(StorageError::of(sentence::MISSING, &path, checked));
+        }
+        let system = |doing, error| StorageError::system(doing, &self.directory, error);
+        let seen = Some(checked.identity());
+        let (directory, _) = open_seen(&self.directory, file::open_dir_to_read, seen)
+            .map_err(|error| system("open", error))?;
+        let mut tries = 0;
+        while !file::lock(&directory, Lock::TryExclusive).map_err(|error| system("lock", error))? {
+            if tries == TRIES {
+                let secs = (TRIES / 100).into();
+                return Err(StorageError::numbers(
+                    sentence::LOCKED_FOR,
+                    &self.directory,
+                    secs,
+                    0,
+                ));
+            }
+            tries += 1;
+            process::nap(NAP_NANOS);
+        }
+        if file::status_in(Some(&directory), &path).is_ok() {
             return Ok(());
         }
         let mut hidden = path;
         let _ = hidden.push(b".new");
-        // Crash here: an empty directory that the next one, holding the lock, removes.
-        let _ = dir::remove_dir_in(Some(&fd), &hidden);
-        let made = self
-            .make_dir(Some(&fd), &hidden, self.part_mode())
-            .and_then(|_| dir::rename_new_in(Some(&fd), &hidden, &path));
-        match made {
+        // Crash here: an empty directory, or a table, under a hidden name; the next one, holding the lock, removes it.
+        make(&directory, &hidden)?;
+        match dir::rename_new_in(Some(&directory), &hidden, &path) {
             Ok(()) | Err(OsError(libc::EEXIST)) => Ok(()),
-            Err(error) => Err(StorageError::system("make", &path, error)),
+            Err(error) => Err(StorageError::system("rename into place", &path, error)),
         }
-    }
-
-    /// Opens and locks the runtime directory, in which `missing` was removed: by its owner alone, for nobody else could make
-    /// what others trust. Any process that opens the directory can lock it, so that is not waited for without an end.
-    #[inline(never)]
-    pub(in crate::storage) fn begin_restoring(
-        &self,
-        missing: &Path,
-        checked: &Status,
-    ) -> Stored<Fd> {
-        if checked.uid != self.euid {
-            return Err(StorageError::Missing {
-                path: *missing,
-                owner: checked.uid,
-            });
-        }
-        let fd = self.open_directory(checked)?;
-        for _ in 0..TRIES {
-            match file::lock(&fd, Lock::TryExclusive) {
-                Ok(true) => return Ok(fd),
-                Ok(false) => process::nap(NAP_NANOS),
-                Err(error) => return Err(StorageError::system("lock", &self.directory, error)),
-            }
-        }
-        Err(StorageError::LockedFor {
-            path: self.directory,
-            secs: TRIES / 100,
-        })
     }
 
     /// Removes what makers that were killed have left in the base directory: directories of our own with the hidden
@@ -218,8 +213,7 @@ impl Place {
         let Ok(fd) = file::open_dir_to_read(Some(base), path) else {
             return;
         };
-        if self.see_that_it_is_ours(&fd).is_ok() && file::lock(&fd, Lock::TryExclusive) == Ok(true)
-        {
+        if check_owner(&fd, self.euid).is_ok() && file::lock(&fd, Lock::TryExclusive) == Ok(true) {
             self.remove_tree(base, &fd, path);
         }
     }
@@ -230,7 +224,7 @@ impl Place {
         for name in PARTS {
             let part = Path::from_bytes(name).unwrap_or_default();
             if let Ok(fd) = file::open_dir_to_read(Some(built), &part) {
-                if self.see_that_it_is_ours(&fd).is_ok() {
+                if check_owner(&fd, self.euid).is_ok() {
                     remove_files(&fd);
                     let _ = dir::remove_dir_in(Some(built), &part);
                 }

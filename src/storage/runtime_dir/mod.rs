@@ -7,4 +7,5 @@ mod place;
 
 pub use base::Choice;
 pub use opened::RuntimeDir;
+pub(in crate::storage) use place::TABLE_MODES;
 pub use place::{Place, Scope, check, parse_scope};

@@ -5,22 +5,20 @@
 //! scope others make files in `segments` and `live`, and what is done there goes by descriptors, each opened from the
 //! runtime directory and held against what was checked when the namespace was opened.
 
-use super::base::Choice;
-use super::place::{Place, Scope};
+use super::place::{Place, Scope, check_owner, open_seen};
 use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
 use crate::os::signal_mask::Blocked;
 use crate::os::{OsError, OsResult, credentials, helper_process, process};
-use crate::storage::error::{Away, StorageError, Stored};
+use crate::storage::error::{Refused, StorageError, Stored, beyond_limits};
+use crate::storage::sentence;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A runtime directory, opened.
 pub struct RuntimeDir {
-    path: Path,
+    place: Place,
     /// Where the files of ordinary segments lie.
     segments: Path,
-    scope: Scope,
-    opened_by: u32,
     owner: u32,
     /// Device and inode of the directory.
     directory_file: (u64, u64),
@@ -43,10 +41,8 @@ impl RuntimeDir {
         directory: &Status,
     ) -> RuntimeDir {
         RuntimeDir {
-            path: place.directory,
+            place: *place,
             segments: place.inside(b"segments"),
-            scope: place.scope,
-            opened_by: place.euid,
             owner: table.uid,
             directory_file: directory.identity(),
             table_name,
@@ -61,10 +57,14 @@ impl RuntimeDir {
     pub fn nowhere() -> RuntimeDir {
         let nowhere = Path::from_bytes(b"/nowhere").unwrap_or_default();
         RuntimeDir {
-            path: nowhere,
+            place: Place {
+                base: nowhere,
+                directory: nowhere,
+                scope: Scope::User,
+                euid: process::euid(),
+                choice: super::base::Choice::Default,
+            },
             segments: nowhere,
-            scope: Scope::User,
-            opened_by: process::euid(),
             owner: process::euid(),
             directory_file: (0, 0),
             table_name: b"registry",
@@ -76,7 +76,7 @@ impl RuntimeDir {
 
     /// Its path.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.place.directory
     }
 
     /// Where the files of ordinary segments lie.
@@ -87,12 +87,12 @@ impl RuntimeDir {
     /// For whom it is.
     #[inline]
     pub fn scope(&self) -> Scope {
-        self.scope
+        self.place.scope
     }
 
     /// The effective uid that opened it.
     pub fn opened_by(&self) -> u32 {
-        self.opened_by
+        self.place.euid
     }
 
     /// Whose it is, and so the table.
@@ -102,8 +102,7 @@ impl RuntimeDir {
 
     /// The path of `name` in it.
     pub fn inside(&self, name: &[u8]) -> Path {
-        // `Place::choose` has made sure of the room.
-        self.path.join(name).unwrap_or(self.path)
+        self.place.inside(name)
     }
 
     /// The path of the table.
@@ -126,24 +125,15 @@ impl RuntimeDir {
     #[cold]
     #[inline(never)]
     pub fn restore_parts(&self) -> Stored<bool> {
-        let directory = self.path;
-        let mut base = directory;
-        base.pop();
         let place = Place {
-            base,
-            directory,
-            scope: self.scope,
             euid: process::euid(),
-            choice: Choice::Default,
+            ..self.place
         };
-        let checked = match file::status_of(&directory) {
+        let checked = match file::status_of(&place.directory) {
             Ok(status) if status.identity() == self.directory_file => status,
             _ => return Ok(false),
         };
-        let restored = helper_process::perform(
-            || place.check_parts(&checked),
-            |answer| answer.as_ref().err().and_then(StorageError::os_error),
-        )?;
+        let restored = beyond_limits(|| place.check_parts(&checked))?;
         if restored {
             self.has_lost_files(true);
         }
@@ -191,34 +181,33 @@ impl RuntimeDir {
     #[cold]
     #[inline(never)]
     fn why_not_in_place(&self, table: &OsResult<Status>) -> StorageError {
-        let directory = &self.path;
-        let mut base = *directory;
-        base.pop();
+        let Place {
+            directory, base, ..
+        } = &self.place;
         let away = match (file::status_of(directory), table) {
-            (Ok(seen), Ok(_)) if seen.identity() == self.directory_file => Away::TableExchanged,
+            (Ok(seen), Ok(_)) if seen.identity() == self.directory_file => {
+                sentence::TABLE_EXCHANGED
+            }
             (Ok(seen), Err(OsError(libc::ENOENT))) if seen.identity() == self.directory_file => {
-                Away::TableRemoved
+                sentence::TABLE_REMOVED
             }
             (Ok(seen), Ok(_) | Err(OsError(libc::ENOENT | libc::ENOTDIR))) => {
                 if seen.device == self.directory_file.0 {
-                    Away::Exchanged
+                    sentence::EXCHANGED
                 } else {
-                    Away::OtherFileSystem
+                    sentence::OTHER_FILE_SYSTEM
                 }
             }
-            (Err(OsError(libc::ENOENT | libc::ENOTDIR)), _) => match file::status_of(&base) {
-                Ok(base) if base.device == self.directory_file.0 => Away::Removed,
-                Ok(_) => Away::OtherFileSystem,
-                Err(_) => Away::WithItsBase,
+            (Err(OsError(libc::ENOENT | libc::ENOTDIR)), _) => match file::status_of(base) {
+                Ok(base) if base.device == self.directory_file.0 => sentence::REMOVED,
+                Ok(_) => sentence::OTHER_FILE_SYSTEM,
+                Err(_) => sentence::REMOVED_WITH_BASE,
             },
             (Err(error), _) | (_, &Err(error)) => {
                 return self.error("stat", &self.table_path(), error);
             }
         };
-        StorageError::NotInPlace {
-            path: *directory,
-            away,
-        }
+        StorageError::at(away, directory)
     }
 
     /// A system call that failed on a path in the namespace: with the reason, where this program is not any more who it was.
@@ -226,34 +215,24 @@ impl RuntimeDir {
     pub fn error(&self, doing: &'static str, path: &Path, error: OsError) -> StorageError {
         let euid = credentials::euid();
         let denied = matches!(error, OsError(libc::EACCES | libc::EPERM));
-        if denied && self.scope == Scope::User && euid != self.opened_by {
-            return StorageError::OtherUser {
+        if denied && self.place.scope == Scope::User && euid != self.place.euid {
+            return StorageError::Refused(Refused {
+                sentence: sentence::OTHER_USER,
                 path: *path,
-                opened_by: self.opened_by,
-                euid,
-                error,
-            };
+                owner: self.place.euid,
+                mode: 0,
+                number: euid.into(),
+                other: error.0 as u64,
+            });
         }
         StorageError::system(doing, path, error)
-    }
-
-    /// Opens the runtime directory to look names up in it: the one that was checked, or none (`ESTALE`). Returns its owner,
-    /// too.
-    fn open_directory(&self) -> OsResult<(Fd, u32)> {
-        let fd = file::open_dir(None, &self.path)?;
-        let status = file::status(&fd)?;
-        if status.identity() == self.directory_file {
-            Ok((fd, status.uid))
-        } else {
-            Err(OsError(libc::ESTALE))
-        }
     }
 
     /// In system scope the directory in which the file at `path` lies; `None` in user scope, where the path will do. To be
     /// used where the answer is: a helper with descriptors of its own may do the work.
     #[inline]
     pub fn open_parent(&self, path: &Path) -> OsResult<Option<Fd>> {
-        match self.scope {
+        match self.place.scope {
             Scope::User => Ok(None),
             Scope::System => self.open_parent_of(path).map(Some),
         }
@@ -263,16 +242,15 @@ impl RuntimeDir {
     fn open_parent_of(&self, path: &Path) -> OsResult<Fd> {
         let mut parent = *path;
         parent.pop();
-        let inside = parent.as_bytes().strip_prefix(self.path.as_bytes());
-        let (directory, owner) = match inside {
-            Some([b'/', ..]) => self.open_directory()?,
-            _ => open_huge_home(&parent)?,
-        };
+        let mut directory = parent;
+        directory.pop();
+        // A directory on a hugetlbfs can be exchanged by its owner, who came first, for another of theirs.
+        let is_ours = directory.as_bytes() == self.place.directory.as_bytes();
+        let seen = is_ours.then_some(self.directory_file);
+        let (directory, owner) = open_seen(&directory, file::open_dir, seen)?;
         let fd = file::open_dir(Some(&directory), &parent)?;
-        match file::status(&fd)?.uid == owner {
-            true => Ok(fd),
-            false => Err(OsError(libc::ESTALE)),
-        }
+        check_owner(&fd, owner)?;
+        Ok(fd)
     }
 
     /// Backs bytes of the table with memory, so that writing them cannot fail: of a table of
@@ -293,16 +271,4 @@ impl RuntimeDir {
         });
         backed.map_err(|error| self.error("enlarge", &path, error))
     }
-}
-
-/// Opens the directory on a hugetlbfs in which `segments` lies. Its owner, who came first, can exchange it for
-/// another of theirs, and nothing else. Returns the owner, too.
-#[cold]
-#[inline(never)]
-fn open_huge_home(segments: &Path) -> OsResult<(Fd, u32)> {
-    let mut home = *segments;
-    home.pop();
-    let fd = file::open_dir(None, &home)?;
-    let owner = file::status(&fd)?.uid;
-    Ok((fd, owner))
 }

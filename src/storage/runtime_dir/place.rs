@@ -20,11 +20,12 @@
 //! different numbers never share a table of uids, and nobody can make what is another's by his number.
 
 use super::base::{self, Choice};
-use crate::os::file::{self, Fd, Status};
+use crate::os::file::{self, At, Fd, Status};
 use crate::os::path::{CAPACITY, Path};
 use crate::os::userns::{self, UNMAPPED, Uid};
-use crate::os::{OsError, env, process};
+use crate::os::{OsError, OsResult, env, process};
 use crate::storage::error::{StorageError, Stored};
+use crate::storage::sentence;
 
 /// For whom a namespace is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,14 +37,24 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The mode of a liveness file: to probe a lock takes the right to open the file.
-    pub fn live_mode(self) -> u32 {
+    /// Which of the two modes it is here.
+    pub fn mode(self, (user, system): (u32, u32)) -> u32 {
         match self {
-            Scope::User => 0o600,
-            Scope::System => 0o444,
+            Scope::User => user,
+            Scope::System => system,
         }
     }
+
+    /// The mode of a liveness file: to probe a lock takes the right to open the file.
+    pub fn live_mode(self) -> u32 {
+        self.mode((0o600, 0o444))
+    }
 }
+
+/// The modes of the runtime directory, of those in it, and of the table: in user scope, and in system scope.
+pub(super) const DIRECTORY_MODES: (u32, u32) = (0o700, 0o755);
+pub(super) const PART_MODES: (u32, u32) = (0o700, 0o1777);
+pub(in crate::storage) const TABLE_MODES: (u32, u32) = (0o600, 0o666);
 
 /// A namespace's place and the rules that hold there.
 #[derive(Clone, Copy, Debug)]
@@ -115,33 +126,11 @@ impl Place {
     fn set_directory(&mut self, base: Path, name: &[u8]) -> Stored<()> {
         let directory = base.join(name);
         let fits = |path: &Path| path.as_bytes().len() + BELOW < CAPACITY;
-        self.directory = directory.filter(fits).ok_or(base::too_long(&base))?;
+        self.directory = directory
+            .filter(fits)
+            .ok_or_else(|| base::too_long(&base))?;
         self.base = base;
         Ok(())
-    }
-
-    /// The mode of the runtime directory.
-    pub fn directory_mode(&self) -> u32 {
-        match self.scope {
-            Scope::User => 0o700,
-            Scope::System => 0o755,
-        }
-    }
-
-    /// The mode of those in it.
-    pub fn part_mode(&self) -> u32 {
-        match self.scope {
-            Scope::User => 0o700,
-            Scope::System => 0o1777,
-        }
-    }
-
-    /// The mode of the table.
-    pub fn table_mode(&self) -> u32 {
-        match self.scope {
-            Scope::User => 0o600,
-            Scope::System => 0o666,
-        }
     }
 
     /// Checks the base directory and the way to it, and has both paths be those without links: a real directory, root's or
@@ -156,13 +145,15 @@ impl Place {
         let system = file::file_system_of(&self.base)
             .map_err(|error| StorageError::system("statfs", &self.base, error))?;
         if INCOHERENT.contains(&system.magic) {
-            return Err(StorageError::Incoherent {
-                path: self.base,
-                magic: system.magic,
-            });
+            return Err(StorageError::numbers(
+                sentence::INCOHERENT,
+                &self.base,
+                system.magic,
+                0,
+            ));
         }
         if NO_PLACE.contains(&system.magic) {
-            return Err(StorageError::NoPlace { path: self.base });
+            return Err(StorageError::at(sentence::NO_PLACE, &self.base));
         }
         Ok(system.magic)
     }
@@ -171,24 +162,20 @@ impl Place {
     #[inline(never)]
     pub fn check_directory(&self) -> Stored<Option<Status>> {
         let path = &self.directory;
-        let status = match file::status_of(path) {
-            Ok(status) => status,
-            Err(OsError(libc::ENOENT)) => return Ok(None),
-            Err(error) => return Err(self.closed_base(false, "stat", path, error)),
+        let seen = status_if_there(path);
+        let Some(status) = seen.map_err(|error| self.closed_base(false, "stat", path, error))?
+        else {
+            return Ok(None);
         };
-        let mode = self.directory_mode();
-        if self.scope == Scope::System && status.is_dir() && !self.is_own(status.uid) {
-            return Err(StorageError::NotRoots {
-                path: *path,
-                owner: status.uid,
-                mode: status.permissions(),
-            });
-        }
         let owner = match self.scope {
             Scope::User => self.euid,
+            Scope::System if status.is_dir() && !self.is_own(status.uid) => {
+                return Err(StorageError::of(sentence::NOT_ROOTS, path, &status));
+            }
             Scope::System => status.uid,
         };
-        check(path, &status, "a directory", owner, mode)?;
+        let mode = self.scope.mode(DIRECTORY_MODES);
+        check(path, &status, sentence::NOT_A_DIRECTORY, owner, mode)?;
         Ok(Some(status))
     }
 
@@ -204,12 +191,11 @@ impl Place {
     ) -> StorageError {
         match file::status_of(&self.base) {
             Ok(base) if error.0 == libc::EACCES => {
-                let (path, owner, mode) = (self.base, base.uid, base.permissions());
-                if writes {
-                    StorageError::NotWritable { path, owner, mode }
-                } else {
-                    StorageError::NotSearchable { path, owner, mode }
-                }
+                let closed = match writes {
+                    true => sentence::NOT_WRITABLE,
+                    false => sentence::NOT_SEARCHABLE,
+                };
+                StorageError::of(closed, &self.base, &base)
             }
             _ => StorageError::system(doing, what, error),
         }
@@ -221,28 +207,16 @@ impl Place {
         is_owner(self.scope, self.euid, owner) || self.choice == Choice::Mount
     }
 
-    /// Opens the runtime directory that was checked, to change what lies in it.
-    pub(in crate::storage) fn open_directory(&self, checked: &Status) -> Stored<Fd> {
-        let path = &self.directory;
-        let opened = file::open_dir_to_read(None, path)
-            .and_then(|fd| file::status(&fd).map(|status| (fd, status)));
-        match opened {
-            Ok((fd, status)) if status.identity() == checked.identity() => Ok(fd),
-            Ok(_) => Err(StorageError::system("open", path, OsError(libc::ESTALE))),
-            Err(error) => Err(StorageError::system("open", path, error)),
-        }
-    }
-
     /// Checks the directory `name` in the runtime directory, whose owner is known. `Ok(false)`: it is missing.
     #[inline(never)]
-    pub(in crate::storage) fn check_part(&self, name: &[u8], owner: u32) -> Stored<bool> {
+    pub(super) fn check_part(&self, name: &[u8], owner: u32) -> Stored<bool> {
         let path = self.inside(name);
-        let status = match file::status_of(&path) {
-            Ok(status) => status,
-            Err(OsError(libc::ENOENT)) => return Ok(false),
-            Err(error) => return Err(StorageError::system("stat", &path, error)),
+        let seen = status_if_there(&path);
+        let Some(status) = seen.map_err(|error| StorageError::system("stat", &path, error))? else {
+            return Ok(false);
         };
-        check(&path, &status, "a directory", owner, self.part_mode())?;
+        let mode = self.scope.mode(PART_MODES);
+        check(&path, &status, sentence::NOT_A_DIRECTORY, owner, mode)?;
         Ok(true)
     }
 
@@ -250,12 +224,15 @@ impl Place {
     #[inline(never)]
     pub fn check_table(&self, path: &Path, fd: &Fd, owner: u32) -> Stored<Status> {
         let status = file::status(fd).map_err(|error| StorageError::system("stat", path, error))?;
-        check(path, &status, "a regular file", owner, self.table_mode())?;
+        check(
+            path,
+            &status,
+            sentence::NOT_A_FILE,
+            owner,
+            self.scope.mode(TABLE_MODES),
+        )?;
         if status.links != 1 {
-            return Err(StorageError::HardLinked {
-                path: *path,
-                owner: status.uid,
-            });
+            return Err(StorageError::of(sentence::HARD_LINKED, path, &status));
         }
         Ok(status)
     }
@@ -277,7 +254,12 @@ fn is_owner(scope: Scope, euid: u32, owner: u32) -> bool {
 fn directory_name(name: &mut Path, scope: Scope, session: bool, euid: u32) -> Stored<()> {
     let uid = userns::outer(euid);
     if uid == Uid::None || uid != Uid::Same && euid == UNMAPPED {
-        return Err(StorageError::Unmapped { euid });
+        return Err(StorageError::numbers(
+            sentence::UNMAPPED,
+            name,
+            euid.into(),
+            0,
+        ));
     }
     let mut push = || {
         if scope == Scope::System {
@@ -292,7 +274,7 @@ fn directory_name(name: &mut Path, scope: Scope, session: bool, euid: u32) -> St
         }
         Some(())
     };
-    push().ok_or(base::too_long(name))
+    push().ok_or_else(|| base::too_long(name))
 }
 
 #[inline(never)]
@@ -313,7 +295,7 @@ fn push_uid(name: &mut Path, euid: u32, uid: Uid) -> Option<()> {
     }
 }
 
-/// Whether a file of the namespace is what it should be, whose, and of which mode.
+/// Whether a file of the namespace is what it should be, else `wanted` is said; whose, and of which mode.
 pub fn check(
     path: &Path,
     status: &Status,
@@ -321,35 +303,58 @@ pub fn check(
     owner: u32,
     mode: u32,
 ) -> Stored<()> {
-    let right_kind = if wanted == "a directory" {
-        status.is_dir()
-    } else {
-        status.is_file()
+    let is_wanted = match wanted {
+        sentence::NOT_A_DIRECTORY => status.is_dir(),
+        _ => status.is_file(),
     };
-    if !right_kind {
-        return Err(StorageError::WrongKind {
-            path: *path,
-            found: status.kind(),
-            wanted,
-            owner: status.uid,
-        });
+    if !is_wanted {
+        Err(StorageError::of(wanted, path, status))
+    } else if status.uid != owner {
+        Err(StorageError::of_other(
+            sentence::WRONG_OWNER,
+            path,
+            status,
+            owner,
+        ))
+    } else if status.permissions() != mode {
+        Err(StorageError::of_other(
+            sentence::WRONG_MODE,
+            path,
+            status,
+            mode,
+        ))
+    } else {
+        Ok(())
     }
-    if status.uid != owner {
-        return Err(StorageError::WrongOwner {
-            path: *path,
-            owner: status.uid,
-            wanted: owner,
-        });
+}
+
+fn status_if_there(path: &Path) -> OsResult<Option<Status>> {
+    match file::status_of(path) {
+        Err(OsError(libc::ENOENT)) => Ok(None),
+        seen => seen.map(Some),
     }
-    if status.permissions() != mode {
-        return Err(StorageError::WrongMode {
-            path: *path,
-            owner: status.uid,
-            mode: status.permissions(),
-            wanted: mode,
-        });
+}
+
+/// Opens the directory `path`, if it is the one that was seen (else `ESTALE`). Returns its owner, too.
+pub(super) fn open_seen(
+    path: &Path,
+    open: fn(At<'_>, &Path) -> OsResult<Fd>,
+    seen: Option<(u64, u64)>,
+) -> OsResult<(Fd, u32)> {
+    let fd = open(None, path)?;
+    let status = file::status(&fd)?;
+    match seen {
+        Some(seen) if seen != status.identity() => Err(OsError(libc::ESTALE)),
+        _ => Ok((fd, status.uid)),
     }
-    Ok(())
+}
+
+/// Whether what was opened is of this owner; else something has taken its place (`ESTALE`).
+pub(super) fn check_owner(fd: &Fd, owner: u32) -> OsResult<()> {
+    match file::status(fd)?.uid == owner {
+        true => Ok(()),
+        false => Err(OsError(libc::ESTALE)),
+    }
 }
 
 fn scope_setting() -> Stored<(Scope, bool)> {
@@ -358,10 +363,8 @@ fn scope_setting() -> Stored<(Scope, bool)> {
         return Ok((Scope::User, false));
     }
     let len = env::get(c"SHMSHIM_SCOPE", &mut text).unwrap_or(text.len());
-    parse_scope(text.get(..len).unwrap_or(&[])).ok_or(StorageError::BadSetting {
-        name: "SHMSHIM_SCOPE",
-        what: "must be \"user\" or \"system\", with \",session\" behind it for one login session",
-    })
+    parse_scope(text.get(..len).unwrap_or(&[]))
+        .ok_or_else(|| StorageError::at(sentence::NO_SUCH_SCOPE, &Path::new()))
 }
 
 /// What the setting of the scope says; and whether the namespace is for one session.

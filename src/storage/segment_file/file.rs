@@ -9,6 +9,7 @@ use crate::os::path::Path;
 use crate::os::{OsError, dir, file, helper_process, huge};
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::runtime_dir::{RuntimeDir, Scope};
+use crate::storage::sentence;
 use crate::storage::table::SlotImage;
 use crate::storage::table::layout::{FLAG_ROUNDED, page_rounded};
 
@@ -121,10 +122,16 @@ impl<'n> Files<'n> {
         if made == Err(OsError(libc::ENOENT)) && log2.is_none() && self.directory.restore_parts()? {
             made = helper_process::with_descriptor(&mut try_to_make);
         }
-        made.map_err(|error| match doing {
-            RESERVE => StorageError::Call { doing, error },
-            _ => self.directory.error(doing, &path, error),
-        })
+        made.map_err(|error| self.failed(doing, &path, error))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn failed(&self, doing: &'static str, path: &Path, error: OsError) -> StorageError {
+        match doing {
+            RESERVE | MAP => StorageError::Call { doing, error },
+            _ => self.directory.error(doing, path, error),
+        }
     }
 
     /// Maps a segment into the host. The file is held against what the table says of it before it is used.
@@ -140,37 +147,31 @@ impl<'n> Files<'n> {
         self.path_of(image, &mut path)?;
         let everybody_writes = self.directory.scope() == Scope::System && is_ordinary;
         if everybody_writes && self.has_another_name(image)? {
-            return Err(StorageError::NotAlone { path });
+            return Err(StorageError::at(sentence::NOT_ALONE, &path));
         }
         let len = image.mapped_len();
         let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
-        let mut doing = Step::Open;
-        let mut found = None;
+        let mut doing = "open";
+        let mut unexpected = None;
         let mapped = helper_process::with_descriptor(|| {
-            doing = Step::Open;
+            doing = "open";
             let dir = self.directory.open_parent(&path)?;
             let fd = file::open_in(dir.as_ref(), &path, access, 0)?;
             let is_plain = names_are_ours && file::len_of(&fd) == Ok(file_len(image));
             if !is_plain {
-                doing = Step::Stat;
+                doing = "stat";
                 let status = file::status(&fd)?;
                 if !is_as_expected(&status, image) {
-                    doing = Step::Check;
-                    found = Some(status);
+                    unexpected = Some(status);
                     return Err(OsError(libc::EACCES));
                 }
             }
-            doing = Step::Map;
+            doing = MAP;
             map::map_segment(&fd, len, place, write, exec)
         });
-        mapped.map_err(|error| match (doing, found) {
-            (Step::Check, Some(status)) => what_is_wrong(&path, &status, image),
-            (Step::Map, _) => StorageError::Call {
-                doing: "map the segment",
-                error,
-            },
-            (Step::Stat, _) => self.directory.error("stat", &path, error),
-            _ => self.directory.error("open", &path, error),
+        mapped.map_err(|error| match unexpected {
+            Some(status) => what_is_wrong(&path, &status, image),
+            None => self.failed(doing, &path, error),
         })
     }
 
@@ -245,15 +246,6 @@ impl<'n> Files<'n> {
     }
 }
 
-/// How far the mapping of a segment has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Open,
-    Stat,
-    Check,
-    Map,
-}
-
 /// Whether a file can be that of a segment.
 #[inline]
 fn is_as_expected(status: &file::Status, image: &SlotImage) -> bool {
@@ -269,30 +261,23 @@ fn is_as_expected(status: &file::Status, image: &SlotImage) -> bool {
 #[cold]
 #[inline(never)]
 fn what_is_wrong(path: &Path, status: &file::Status, image: &SlotImage) -> StorageError {
-    let (path, owner) = (*path, status.uid);
+    let wrong = |sentence| StorageError::of(sentence, path, status);
     if !status.is_file() {
-        return StorageError::WrongKind {
+        wrong(sentence::NOT_A_FILE)
+    } else if status.uid != image.cuid {
+        StorageError::of_other(sentence::OTHER_CREATOR, path, status, image.cuid)
+    } else if status.links > 1 {
+        wrong(sentence::HARD_LINKED)
+    } else {
+        StorageError::numbers(
+            sentence::OTHER_LENGTH,
             path,
-            found: status.kind(),
-            wanted: "a regular file",
-            owner,
-        };
-    }
-    if owner != image.cuid {
-        return StorageError::OtherCreator {
-            path,
-            owner,
-            wanted: image.cuid,
-        };
-    }
-    if status.links > 1 {
-        return StorageError::HardLinked { path, owner };
-    }
-    StorageError::OtherLength {
-        path,
-        len_bytes: status.len_bytes,
-        wanted_bytes: file_len(image),
+            status.len_bytes,
+            file_len(image),
+        )
     }
 }
 
+/// What fails for want of memory or addresses, and not by the file's path.
 const RESERVE: &str = "reserve huge pages";
+const MAP: &str = "map the segment";

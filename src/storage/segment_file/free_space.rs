@@ -3,6 +3,7 @@
 use super::file::Files;
 use crate::os::{file, process};
 use crate::storage::error::{StorageError, Stored};
+use crate::storage::sentence;
 use crate::storage::table::Held;
 use crate::storage::table::layout::{
     FLAG_NORESERVE, FLAG_UNLINKED, PAGE_BYTES, SlotState, header, pages_of, slot,
@@ -39,11 +40,12 @@ impl Files<'_> {
             spoken_for = self.promised_and_not_resident(held);
         }
         if spoken_for.saturating_add(pages) > left {
-            return Err(StorageError::NoRoom {
-                path: *self.directory.path(),
-                asked_bytes: pages.saturating_mul(PAGE_BYTES),
-                left_bytes: left.saturating_sub(spoken_for).saturating_mul(PAGE_BYTES),
-            });
+            return Err(StorageError::numbers(
+                sentence::NO_ROOM,
+                self.directory.path(),
+                left.saturating_sub(spoken_for).saturating_mul(PAGE_BYTES),
+                pages.saturating_mul(PAGE_BYTES),
+            ));
         }
         table.set64(header!(budget_pages), left - spoken_for - pages);
         table.set64(header!(budget_at), now);

@@ -20,10 +20,11 @@ use crate::os::file::Status;
 use crate::os::huge::Mount;
 use crate::os::path::{CAPACITY, Path};
 use crate::os::signal_mask::Blocked;
-use crate::os::{OsError, dir, file, helper_process, huge, pages, process};
-use crate::storage::error::{StorageError, Stored};
+use crate::os::{OsError, dir, file, huge, pages, process};
+use crate::storage::error::{StorageError, Stored, beyond_limits};
 use crate::storage::runtime_dir::{Choice, Place, RuntimeDir, Scope};
 use crate::storage::table::SlotImage;
+use core::fmt::Write;
 use once_cell::race::OnceRef;
 
 /// A `segments` directory of this process's namespace on a hugetlbfs.
@@ -87,30 +88,6 @@ fn is_dir(path: &Path) -> bool {
     file::status_of(path).is_ok_and(|status| status.is_dir())
 }
 
-/// Which home is wanted.
-#[derive(Clone, Copy)]
-enum Wanted<'a> {
-    /// One for new segments, made if need be.
-    New,
-    /// The one that has this segment's file, else any that there is.
-    With(&'a SlotImage),
-    /// Any that there is.
-    Any,
-}
-
-/// What was found on one mount.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// There is no such mount.
-    NoMount,
-    /// The mount is not for us.
-    Nothing,
-    /// What was wanted.
-    Home,
-    /// A home, without the file that was wanted.
-    OtherHome,
-}
-
 impl<'n> HugeFiles<'n> {
     /// Those of this runtime directory.
     pub(super) fn new(directory: &'n RuntimeDir, homes: &'n Homes) -> HugeFiles<'n> {
@@ -129,7 +106,7 @@ impl<'n> HugeFiles<'n> {
             *segments = known.segments;
             return Ok(true);
         }
-        self.search(size_log2, Wanted::New, segments)
+        self.search(size_log2, None, segments)
     }
 
     /// The path of the file of a segment of huge pages that is about to be made.
@@ -155,8 +132,7 @@ impl<'n> HugeFiles<'n> {
                 return Ok(path);
             }
         }
-        if self.search(log2, Wanted::With(image), &mut path)?
-            && push_file_name(&mut path, image).is_some()
+        if self.search(log2, Some(image), &mut path)? && push_file_name(&mut path, image).is_some()
         {
             return Ok(path);
         }
@@ -192,123 +168,111 @@ impl<'n> HugeFiles<'n> {
                 return Err(StorageError::Call { doing, error });
             }
         };
-        let mut segments = Path::new();
         for &log2 in sizes.get(..count).unwrap_or(&[]) {
-            for nth in 0.. {
-                let mut met = None;
-                let found = self.look_at(log2, nth, Wanted::Any, &mut segments, &mut met);
-                // A mount that is not for us is passed over. One that could not be checked must not be: without a slot
-                // its segments would be lost for good.
-                let failed = met.as_ref().and_then(StorageError::os_error);
-                if let Some(error) =
-                    met.filter(|_| failed.is_some_and(|error| !huge::is_out_of_reach(error)))
-                {
-                    return Err(error);
+            self.visit(log2, false, &mut |home| match home {
+                Ok(segments) => each(segments, log2).map(|()| false),
+                // A mount that could not be checked must not be passed over: without a slot its segments would be lost for
+                // good. One that is not for us is.
+                Err(error) => match error.os_error() {
+                    Some(failed) if !huge::is_out_of_reach(failed) => Err(*error),
+                    _ => Ok(false),
+                },
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Puts the path of a `segments` directory with pages of that size into `segments`: of the one that has the file of
+    /// `image`, else of any; without an image one is made if need be. A mount that cannot be used is passed over, and is the
+    /// answer if no other can.
+    #[inline(never)]
+    fn search(
+        &self,
+        size_log2: u32,
+        image: Option<&SlotImage>,
+        segments: &mut Path,
+    ) -> Stored<bool> {
+        let _blocked = Blocked::all();
+        beyond_limits(|| {
+            let (mut met, mut found) = (None, false);
+            self.visit(size_log2, image.is_none(), &mut |home| {
+                match home {
+                    Ok(home) => {
+                        found = true;
+                        *segments = *home;
+                    }
+                    Err(error) => {
+                        met.get_or_insert(*error);
+                        return Ok(false);
+                    }
                 }
-                match found {
-                    Found::NoMount => break,
-                    Found::Nothing => {}
-                    Found::Home | Found::OtherHome => each(&segments, log2)?,
+                let Some(image) = image else { return Ok(true) };
+                let is_there = has_file(segments, image);
+                segments.pop();
+                Ok(is_there)
+            })?;
+            met.filter(|_| !found).map_or(Ok(found), Err)
+        })
+    }
+
+    /// Calls `each` with the `segments` directory on each mount with pages of that size, or with what is in the way, until
+    /// it answers `Ok(true)`. With `make` a directory is made where there is none.
+    ///
+    /// It is a long way down from here to the last system call, and the stack may be small: nothing large is kept.
+    #[inline(never)]
+    fn visit(
+        &self,
+        size_log2: u32,
+        make: bool,
+        each: &mut dyn FnMut(Result<&Path, &StorageError>) -> Stored<bool>,
+    ) -> Stored<()> {
+        let mut mount = Mount::default();
+        for nth in 0.. {
+            let mut unseen = None;
+            let there = huge::nth_hugetlbfs(size_log2, nth, &mut mount, &mut unseen);
+            if let Some(error) = unseen {
+                let doing = "look at a mounted hugetlbfs";
+                each(Err(&StorageError::Call { doing, error }))?;
+            }
+            match there {
+                Ok(true) if make && mount.read_only => continue,
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    each(Err(&cannot_read_mounts(error)))?;
+                    break;
                 }
+            }
+            let home = self.check_home(&mut mount.point, make);
+            if matches!(home, Ok(false)) {
+                continue;
+            }
+            if home.is_ok() {
+                self.homes.remember(size_log2, &mount);
+            }
+            if each(home.as_ref().map(|_| &mount.point))? {
+                break;
             }
         }
         Ok(())
     }
 
-    /// Goes through the mounts with pages of that size until one has what is wanted, and puts the path of its
-    /// `segments` directory into `segments`. A mount that cannot be used is passed over, and is the answer if no
-    /// other can.
-    ///
-    /// It is a long way down from here to the last system call, and the stack may be small: nothing large is kept.
-    #[inline(never)]
-    fn search(&self, size_log2: u32, wanted: Wanted<'_>, segments: &mut Path) -> Stored<bool> {
-        let _blocked = Blocked::all();
-        helper_process::perform(
-            || {
-                let mut met = None;
-                let mut other = None;
-                for nth in 0.. {
-                    match self.look_at(size_log2, nth, wanted, segments, &mut met) {
-                        Found::NoMount => break,
-                        Found::Nothing => {}
-                        Found::Home => return Ok(true),
-                        Found::OtherHome => other = Some(nth),
-                    }
-                }
-                if let Some(nth) = other {
-                    // The mounts may have changed meanwhile; then there is nothing.
-                    let found = self.look_at(size_log2, nth, wanted, segments, &mut met);
-                    if matches!(found, Found::Home | Found::OtherHome) {
-                        return Ok(true);
-                    }
-                }
-                met.map_or(Ok(false), Err)
-            },
-            |answer| answer.as_ref().err().and_then(StorageError::os_error),
-        )
-    }
-
-    /// Looks at the `nth` mount with pages of that size. The first error is put into `met`.
-    #[inline(never)]
-    fn look_at(
-        &self,
-        size_log2: u32,
-        nth: usize,
-        wanted: Wanted<'_>,
-        segments: &mut Path,
-        met: &mut Option<StorageError>,
-    ) -> Found {
-        let mut mount = Mount::default();
-        let mut unseen = None;
-        let there = huge::nth_hugetlbfs(size_log2, nth, &mut mount, &mut unseen);
-        if let Some(error) = unseen {
-            let doing = "look at a mounted hugetlbfs";
-            note(met, StorageError::Call { doing, error });
-        }
-        match there {
-            Ok(true) => {}
-            Ok(false) => return Found::NoMount,
-            Err(error) => {
-                note(met, cannot_read_mounts(error));
-                return Found::NoMount;
-            }
-        }
-        let make = matches!(wanted, Wanted::New);
-        if make && mount.read_only {
-            return Found::Nothing;
-        }
-        *segments = mount.point;
-        match self.check_home(&mount.point, segments, make) {
-            Ok(true) => {}
-            Ok(false) => return Found::Nothing,
-            Err(error) => {
-                note(met, error);
-                return Found::Nothing;
-            }
-        }
-        mount.point = *segments;
-        self.homes.remember(size_log2, &mount);
-        match wanted {
-            Wanted::With(image) if !has_file(&mut mount.point, image) => Found::OtherHome,
-            _ => Found::Home,
-        }
-    }
-
-    /// Checks this namespace's directory on a mount, and puts what lies in it behind the path of the mount point.
+    /// Checks this namespace's directory on the mount at `path`, and has that lead to the segments in it.
     /// `Ok(false)`: there is none, and none was to be made.
     #[inline(never)]
-    fn check_home(&self, mount: &Path, segments: &mut Path, make: bool) -> Stored<bool> {
-        self.push_directory_name(segments)?;
+    fn check_home(&self, path: &mut Path, make: bool) -> Stored<bool> {
+        let scope = self.directory.scope();
         let mut place = Place {
-            base: *mount,
-            directory: *segments,
-            scope: self.directory.scope(),
-            euid: match self.directory.scope() {
+            base: *path,
+            directory: *path,
+            scope,
+            euid: match scope {
                 Scope::User => self.directory.opened_by(),
                 Scope::System => process::euid(),
             },
             choice: Choice::Mount,
         };
+        self.push_directory_name(&mut place.directory)?;
         place.check_base()?;
         let found = match place.check_directory()? {
             None if make => make_home(&place)?,
@@ -318,7 +282,7 @@ impl<'n> HugeFiles<'n> {
             return Ok(false);
         };
         place.check_parts(&found)?;
-        *segments = place.inside(b"segments");
+        *path = place.inside(b"segments");
         Ok(true)
     }
 
@@ -332,23 +296,18 @@ impl<'n> HugeFiles<'n> {
             // Somebody else's namespace may lie there now.
             return Err(failed(OsError(libc::ENOENT)));
         }
-        let full = directory.as_bytes();
-        let own = full.rsplit(|&byte| byte == b'/').next().unwrap_or(full);
         let (major, minor) = device_numbers(status.device);
-        let pushed = path
-            .push(b"/")
-            .and_then(|()| path.push(own))
-            .and_then(|()| path.push(b"-dev"))
-            .and_then(|()| path.push_decimal(major))
-            .and_then(|()| path.push(b"."))
-            .and_then(|()| path.push_decimal(minor))
-            .and_then(|()| path.push(b"-ino"))
-            .and_then(|()| push_decimal64(path, status.inode));
+        let _ = path.push(b"/").and_then(|()| path.push(directory.name()));
+        let pushed = write!(path, "-dev{major}.{minor}-ino{}", status.inode);
         // Room for the longest name that is made below it.
-        match pushed {
-            Some(()) if path.as_bytes().len() + 64 < CAPACITY => Ok(()),
-            _ => Err(too_long(path)),
+        if pushed.is_err() || path.as_bytes().len() + 64 >= CAPACITY {
+            return Err(StorageError::system(
+                "use",
+                path,
+                OsError(libc::ENAMETOOLONG),
+            ));
         }
+        Ok(())
     }
 }
 
@@ -357,10 +316,6 @@ fn make_home(place: &Place) -> Stored<Option<Status>> {
     // Crash here: as for the namespace's own directory, what is left has a name that nobody looks up.
     place.make(|_, _| Ok(()))?;
     place.check_directory()
-}
-
-fn note(met: &mut Option<StorageError>, error: StorageError) {
-    met.get_or_insert(error);
 }
 
 #[cold]
@@ -388,12 +343,6 @@ fn nowhere(image: &SlotImage) -> StorageError {
     )
 }
 
-#[cold]
-#[inline(never)]
-fn too_long(path: &Path) -> StorageError {
-    StorageError::system("use", path, OsError(libc::ENAMETOOLONG))
-}
-
 /// Major and minor number of a device, the same for programs of any word size.
 fn device_numbers(device: u64) -> (u32, u32) {
     if cfg!(target_pointer_width = "64") {
@@ -401,18 +350,6 @@ fn device_numbers(device: u64) -> (u32, u32) {
     } else {
         ((device >> 32) as u32, device as u32)
     }
-}
-
-fn push_decimal64(path: &mut Path, number: u64) -> Option<()> {
-    const BILLION: u64 = 1_000_000_000;
-    if number < BILLION {
-        return path.push_decimal(number as u32);
-    }
-    push_decimal64(path, number / BILLION)?;
-    // The rest has nine digits, zeros in front included: without the 1 that is put before them.
-    let mut rest = Path::new();
-    rest.push_decimal((BILLION + number % BILLION) as u32)?;
-    path.push(rest.as_bytes().get(1..)?)
 }
 
 #[cfg(test)]
@@ -431,7 +368,7 @@ mod tests {
             u64::MAX,
         ] {
             let mut path = Path::new();
-            assert_eq!(push_decimal64(&mut path, number), Some(()));
+            assert_eq!(write!(path, "{number}"), Ok(()));
             assert_eq!(path.as_bytes(), number.to_string().as_bytes());
         }
     }

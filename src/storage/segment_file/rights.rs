@@ -2,7 +2,7 @@
 
 use super::file::Files;
 use crate::os::path::Path;
-use crate::os::{OsError, file, helper_process};
+use crate::os::{OsError, OsResult, file, helper_process};
 use crate::storage::error::Stored;
 use crate::storage::runtime_dir::Scope;
 use crate::storage::table::SlotImage;
@@ -15,42 +15,44 @@ impl Files<'_> {
     /// does not ask the table, an owner or group other than the creator's gets its own entry in an access list.
     #[inline(never)]
     pub fn set_rights(&self, image: &SlotImage) -> Stored<()> {
-        self.directory.check_in_place()?;
-        let mut path = Path::new();
-        self.path_of(image, &mut path)?;
         let listed = self.directory.scope() == Scope::System
             && (image.uid != image.cuid || image.gid != image.cgid);
         let mode = image.mode & 0o777 | image.mode & MODE_MARKED;
-        let set = helper_process::with_descriptor(|| {
-            let fd = self.open_to_change(&path, image)?;
+        self.change_rights(image, |fd| {
             if !listed {
-                let _ = file::remove_attribute_of_path_fd(&fd, ACCESS_LIST);
+                let _ = file::remove_attribute_of_path_fd(fd, ACCESS_LIST);
             }
-            file::set_permissions_of_path_fd(&fd, mode)?;
+            file::set_permissions_of_path_fd(fd, mode)?;
             if listed {
-                file::set_attribute_of_path_fd(&fd, ACCESS_LIST, &access_list(image))?;
+                file::set_attribute_of_path_fd(fd, ACCESS_LIST, &access_list(image))?;
             }
             Ok(())
-        });
-        set.map_err(|error| self.directory.error("set the rights of", &path, error))
+        })
     }
 
     /// Sets the sticky bit of the file of a segment that is marked, and leaves the rest of its mode as it is.
     pub fn mark(&self, image: &SlotImage) -> Stored<()> {
+        self.change_rights(image, |fd| {
+            let mode = file::status(fd)?.permissions() | MODE_MARKED;
+            file::set_permissions_of_path_fd(fd, mode)
+        })
+    }
+
+    fn change_rights(
+        &self,
+        image: &SlotImage,
+        change: impl Fn(&file::Fd) -> OsResult<()> + Sync,
+    ) -> Stored<()> {
         self.directory.check_in_place()?;
         let mut path = Path::new();
         self.path_of(image, &mut path)?;
-        let set = helper_process::with_descriptor(|| {
-            let fd = self.open_to_change(&path, image)?;
-            let mode = file::status(&fd)?.permissions() | MODE_MARKED;
-            file::set_permissions_of_path_fd(&fd, mode)
-        });
-        set.map_err(|error| self.directory.error("set the rights of", &path, error))
+        helper_process::with_descriptor(|| change(&self.open_to_change(&path, image)?))
+            .map_err(|error| self.directory.error("set the rights of", &path, error))
     }
 
     /// Opens the file of a segment to change its rights: never one that has another name somewhere, which may be
     /// anything.
-    fn open_to_change(&self, path: &Path, image: &SlotImage) -> Result<file::Fd, OsError> {
+    fn open_to_change(&self, path: &Path, image: &SlotImage) -> OsResult<file::Fd> {
         let dir = self.directory.open_parent(path)?;
         let fd = file::open_in(dir.as_ref(), path, libc::O_PATH, 0)?;
         let status = file::status(&fd)?;
