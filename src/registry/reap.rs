@@ -56,7 +56,7 @@ impl Host {
         let held = session.lock()?;
         let now = held.table().image(image.slot);
         if now.id == image.id && now.is_live() && self.namespace.files().set_rights(&now).is_ok() {
-            slot_life::clear_flags(&held, image.slot, FLAG_RIGHTS);
+            slot_life::update(&held, image.slot, |image| image.flags &= !FLAG_RIGHTS);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::storage::table::Held;
 use crate::storage::table::SlotImage;
 use crate::storage::table::key_index::{self, Glance, Lookup};
 use crate::storage::table::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
-use crate::storage::table::slot_life::{self, Cursor, NewSegment};
+use crate::storage::table::slot_life::{self, Cursor};
 use crate::storage::table::{derived, grow, rebuild};
 use crate::sysv::{
     self, Caller, Errno, HugePages, IdCursor, Key, Reason, Refusal, ShmId, flags, shmget as rules,
@@ -235,8 +235,7 @@ fn attempt(
         grow::ensure_index(&held)?;
     }
     // From here on the segment counts for the limits; `abandon` gives its share back.
-    slot_life::reserve(&held, &new, after);
-    let image = held.table().image(index);
+    let image = slot_life::reserve(&held, &new, after);
     drop(held);
     // Crash here: the cell's `work` names the slot; the process that reaps the cell unlinks what there is of the file.
     let promise = wish.shmflg & flags::SHM_NORESERVE == 0;
@@ -323,7 +322,7 @@ fn plan(
     host: &Host,
     wish: &Wish<'_>,
     huge: Option<HugePages>,
-) -> Outcome<(NewSegment, Cursor, Cursor)> {
+) -> Outcome<(SlotImage, Cursor, Cursor)> {
     let shmflg = wish.shmflg;
     let before = slot_life::cursor(held);
     let cursor = cursor_of(before);
@@ -348,15 +347,20 @@ fn plan(
     if host.namespace.rounds_files() {
         bits |= FLAG_ROUNDED;
     }
-    let new = NewSegment {
+    let (uid, gid) = (Thread.euid(), process::egid());
+    let new = SlotImage {
         id: id.raw(),
         key: wish.key.0,
-        uid: Thread.euid(),
-        gid: process::egid(),
+        name_key: wish.key.0,
+        uid,
+        gid,
+        cuid: uid,
+        cgid: gid,
         mode: rules::new_mode(shmflg),
         segsz: wish.size,
         flags: bits,
-        pid: process::pid(),
+        cpid: process::pid(),
+        ..SlotImage::default()
     };
     Ok((new, before, after))
 }

@@ -113,6 +113,8 @@ const OF_A_NEW_SLOT: &[u32] = &[
     slot!(0, creator_cell),
     slot!(0, creator_gen),
     slot!(0, locker),
+    slot!(0, nattch),
+    slot!(0, sole_cell),
 ];
 
 /// All changes there are.
@@ -251,8 +253,8 @@ pub const STORIES: &[Story] = &[
         name: "set and clear a flag",
         before: one_segment,
         steps: &[
-            |held| slot_life::set_flags(held, 0, FLAG_RIGHTS),
-            |held| slot_life::clear_flags(held, 0, FLAG_RIGHTS),
+            |held| slot_life::update(held, 0, |image| image.flags |= FLAG_RIGHTS),
+            |held| slot_life::update(held, 0, |image| image.flags &= !FLAG_RIGHTS),
         ],
         plain: &[],
     },
@@ -266,22 +268,30 @@ pub const STORIES: &[Story] = &[
         name: "set owner and mode",
         before: one_segment,
         steps: &[|held| {
-            let mut image = image(held);
-            (image.uid, image.gid, image.mode, image.ctime) = (8, 9, 0o644, 901);
-            slot_life::set_permissions(held, &image);
+            slot_life::update(held, 0, |image| {
+                (image.uid, image.gid, image.mode, image.ctime) = (8, 9, 0o644, 901);
+            });
         }],
         plain: &[],
     },
     Story {
         name: "lock in memory",
         before: one_segment,
-        steps: &[|held| slot_life::set_locked(held, 0, 0o2600, 8)],
+        steps: &[|held| {
+            slot_life::update(held, 0, |image| {
+                (image.mode, image.locker) = (0o2600, 8);
+            });
+        }],
         plain: &[],
     },
     Story {
         name: "stamp",
         before: one_segment,
-        steps: &[|held| slot_life::stamp(held, 0, Some(801), Some(802), 72)],
+        steps: &[|held| {
+            slot_life::update(held, 0, |image| {
+                (image.atime, image.dtime, image.lpid) = (801, 802, 72);
+            });
+        }],
         plain: &[],
     },
     Story {
@@ -420,7 +430,7 @@ impl Seen {
                 id: image.id,
                 mode: image.mode,
                 segsz: image.segsz,
-                ..SlotImage::EMPTY
+                ..SlotImage::default()
             },
         };
         let seen = compared(image);

@@ -201,7 +201,7 @@ fn two_takers_never_both_hold_the_lock() {
                             unsafe { *count += 1 }
                         });
                         // A switch of threads, whatever it may be good for.
-                        slot_life::stamp(&held, 0, None, None, cell as i32);
+                        slot_life::update(&held, 0, |image| image.lpid = cell as i32);
                     });
                 }
             };

@@ -292,12 +292,13 @@ impl Namespace {
             self.unlink_claimed(me, &image);
             return true;
         }
-        // Crash here, between any two of these: the next attach does what is left to do.
+        // Crash here, between the two: the next attach does what is left to do.
         if image.mode & MODE_MARKED == 0 {
             slot_life::mark(&held, &image);
         }
-        slot_life::clear_flags(&held, slot, FLAG_RIGHTS);
-        slot_life::set_flags(&held, slot, FLAG_UNLINKED);
+        slot_life::update(&held, slot, |image| {
+            image.flags = image.flags & !FLAG_RIGHTS | FLAG_UNLINKED;
+        });
         true
     }
 

@@ -14,28 +14,12 @@ use super::derived;
 use super::journal::Journal;
 use super::key_index;
 use super::layout::{
-    FLAG_NORESERVE, FLAG_RIGHTS, FLAG_STUCK, FLAG_UNLINKED, MODE_MARKED, SLOTS, SlotState, cell,
-    header, pages_of, slot,
+    FLAG_NORESERVE, FLAG_RIGHTS, FLAG_STUCK, MODE_MARKED, SLOTS, SlotState, cell, header, pages_of,
+    slot,
 };
 use super::lock_word::Held;
-use super::map::word;
 use super::seqlock::{change_index, change_slot};
 use super::slot::SlotImage;
-use crate::os::atomic::Ordering;
-
-/// What a new segment is to be.
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs, reason = "the fields are those of layout::Slot")]
-pub struct NewSegment {
-    pub id: i32,
-    pub key: i32,
-    pub uid: u32,
-    pub gid: u32,
-    pub mode: u32,
-    pub segsz: u64,
-    pub flags: u32,
-    pub pid: i32,
-}
 
 /// Where the next id is looked for; see `sysv::IdCursor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,39 +47,19 @@ fn put_cursor(journal: &mut Journal<'_>, cursor: Cursor) {
 }
 
 /// Reserves the slot of `new.id` for a segment that this process is about to make, and moves the cursor.
-/// The slot is free and backed ([`ensure_slot`](super::grow::ensure_slot)).
-pub fn reserve(held: &Held<'_>, new: &NewSegment, cursor: Cursor) {
+/// The slot is free and backed ([`ensure_slot`](super::grow::ensure_slot)). Returns what it holds then.
+pub fn reserve(held: &Held<'_>, new: &SlotImage, cursor: Cursor) -> SlotImage {
     let me = held.me();
     let index = new.id as u32 % SLOTS;
-    let words = held.table().slot(index);
+    let new = SlotImage {
+        slot: index,
+        creator_cell: me.cell() + 1,
+        creator_gen: me.generation(),
+        ..*new
+    };
     change_slot(held, index, || {
-        macro_rules! set {
-            ($field:ident, $value:expr) => {
-                word!(words, Slot, $field).store($value, Ordering::Relaxed)
-            };
-            ($field:ident, $value:expr, 64) => {
-                word!(words, Slot, $field, 64).store($value, Ordering::Relaxed)
-            };
-        }
         // Nothing that a free slot holds means anything, so only the step that makes it another needs the journal.
-        set!(id, new.id as u32);
-        set!(key, new.key as u32);
-        set!(name_key, new.key as u32);
-        set!(uid, new.uid);
-        set!(gid, new.gid);
-        set!(cuid, new.uid);
-        set!(cgid, new.gid);
-        set!(mode, new.mode);
-        set!(segsz, new.segsz, 64);
-        set!(atime, 0, 64);
-        set!(dtime, 0, 64);
-        set!(ctime, 0, 64);
-        set!(cpid, new.pid as u32);
-        set!(lpid, 0);
-        set!(flags, new.flags);
-        set!(creator_cell, me.cell() + 1);
-        set!(creator_gen, me.generation());
-        set!(locker, 0);
+        new.store(held.table());
         // Crash here: a free slot.
         let mut journal = Journal::begin(held);
         journal.put32(slot!(index, state), SlotState::Creating as u32);
@@ -109,6 +73,7 @@ pub fn reserve(held: &Held<'_>, new: &NewSegment, cursor: Cursor) {
             derived::count64(held, header!(promised_pages), pages as i64);
         }
     });
+    new
 }
 
 /// The file is there: from now on it is a segment.
@@ -163,15 +128,6 @@ fn free(held: &Held<'_>, index: u32, rewind: Option<Cursor>) {
     });
 }
 
-/// Whether slot `index` holds the live segment `id`, and its file is still to be there for others.
-#[inline]
-pub fn has_file(held: &Held<'_>, index: u32, id: i32) -> bool {
-    let table = held.table();
-    index < table.slots_ready()
-        && table.is_live_as(index, id)
-        && table.get32(slot!(index, flags)) & FLAG_UNLINKED == 0
-}
-
 /// What becomes of the file of a segment that ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Last {
@@ -205,70 +161,40 @@ pub(super) fn enter_end(held: &Held<'_>, image: &SlotImage, last: Last) {
     }
 }
 
-/// Sets atime, dtime and lpid, as far as given.
-pub fn stamp(
-    held: &Held<'_>,
-    index: u32,
-    atime_secs: Option<i64>,
-    dtime_secs: Option<i64>,
-    lpid: i32,
-) {
-    change_slot(held, index, || {
+/// Changes what slot `index` holds as `change` does its image, in one step. What is derived, and what has a step of its own
+/// here, stays as it is.
+#[inline]
+pub fn update(held: &Held<'_>, index: u32, change: impl FnOnce(&mut SlotImage)) {
+    let before = held.table().image(index);
+    let mut after = before;
+    change(&mut after);
+    set(held, &before, &after);
+}
+
+#[inline(never)]
+fn set(held: &Held<'_>, before: &SlotImage, after: &SlotImage) {
+    change_slot(held, before.slot, || {
         let mut journal = Journal::begin(held);
-        if let Some(now) = atime_secs {
-            journal.put64(slot!(index, atime), now as u64);
-        }
-        if let Some(now) = dtime_secs {
-            journal.put64(slot!(index, dtime), now as u64);
-        }
-        journal.put32(slot!(index, lpid), lpid as u32);
+        after.put_changes(before, &mut journal);
         journal.commit();
     });
 }
 
-/// Sets owner, group, permission bits and ctime to those of `image`, and the flags: with [`FLAG_RIGHTS`] until the file
-/// has the rights as well.
-pub fn set_permissions(held: &Held<'_>, image: &SlotImage) {
-    let (index, uid, gid, mode) = (image.slot, image.uid, image.gid, image.mode);
-    let (ctime_secs, flags) = (image.ctime, image.flags);
-    change_slot(held, index, || {
-        let mut journal = Journal::begin(held);
-        journal.put32(slot!(index, uid), uid);
-        journal.put32(slot!(index, gid), gid);
-        journal.put32(slot!(index, mode), mode);
-        journal.put64(slot!(index, ctime), ctime_secs as u64);
-        journal.put32(slot!(index, flags), flags);
-        journal.commit();
-    });
-}
-
-/// Sets the mode word and the user whose locked memory the segment counts as.
-pub fn set_locked(held: &Held<'_>, index: u32, mode: u32, locker: u32) {
-    change_slot(held, index, || {
-        let mut journal = Journal::begin(held);
-        journal.put32(slot!(index, mode), mode);
-        journal.put32(slot!(index, locker), locker);
-        journal.commit();
-    });
-}
-
-/// Marks a segment that is still attached: the key is free at once, the segment goes with its last attach.
+/// Marks a segment that is still attached: the key is free at once, the segment goes with its last attach. [`FLAG_RIGHTS`]
+/// stays until its file says so, too.
 pub fn mark(held: &Held<'_>, image: &SlotImage) {
-    let index = image.slot;
     change_index(held, || {
-        change_slot(held, index, || {
-            let mut journal = Journal::begin(held);
-            journal.put32(slot!(index, key), 0);
-            journal.put32(slot!(index, mode), image.mode | MODE_MARKED);
-            journal.put32(slot!(index, flags), image.flags | FLAG_RIGHTS);
-            journal.commit();
-            if image.key != 0 {
-                key_index::remove(held, image.key, index);
-            }
-            if image.mode & MODE_MARKED == 0 {
-                derived::count(held, header!(marked), 1);
-            }
+        update(held, image.slot, |marked| {
+            marked.key = 0;
+            marked.mode |= MODE_MARKED;
+            marked.flags |= FLAG_RIGHTS;
         });
+        if image.key != 0 {
+            key_index::remove(held, image.key, image.slot);
+        }
+        if image.mode & MODE_MARKED == 0 {
+            derived::count(held, header!(marked), 1);
+        }
     });
 }
 
@@ -345,22 +271,4 @@ pub fn list_stuck_again(held: &Held<'_>, may_unlink: impl Fn(u32) -> bool) {
             });
         }
     }
-}
-
-/// Takes flag bits off a slot.
-pub fn clear_flags(held: &Held<'_>, index: u32, flags: u32) {
-    let table = held.table();
-    change_slot(held, index, || {
-        let before = table.get32(slot!(index, flags));
-        table.set32(slot!(index, flags), before & !flags);
-    });
-}
-
-/// Sets flag bits of a slot.
-pub fn set_flags(held: &Held<'_>, index: u32, flags: u32) {
-    let table = held.table();
-    change_slot(held, index, || {
-        let before = table.get32(slot!(index, flags));
-        table.set32(slot!(index, flags), before | flags);
-    });
 }
