@@ -1,6 +1,6 @@
 //! The words of the table, mapped into this process.
 
-use super::layout::{self, Record, Slot, header, record, slot};
+use super::layout::{self, Slot, header, slot};
 use crate::os::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::os::map::{Block, SharedMap};
 
@@ -93,12 +93,6 @@ impl Table {
     pub(crate) fn slot(&self, index: u32) -> SlotWords<'_> {
         self.words().block_at(slot!(index, version))
     }
-
-    /// The fields of record `index`, in the same way.
-    #[inline(always)]
-    pub(crate) fn record(&self, index: u32) -> RecordWords<'_> {
-        self.words().block_at(record!(index, cell))
-    }
 }
 
 /// The words of a table.
@@ -106,9 +100,6 @@ pub(crate) type TableWords<'t> = Block<'t, { layout::FILE_BYTES as usize }>;
 
 /// The words of one slot.
 pub(crate) type SlotWords<'t> = Block<'t, { size_of::<Slot>() }>;
-
-/// The words of one record.
-pub(crate) type RecordWords<'t> = Block<'t, { size_of::<Record>() }>;
 
 /// The atomic word of a field: `word!(words, Slot, id)`; `word!(words, Slot, segsz, 64)` for one of 64 bits.
 macro_rules! word {
