@@ -9,7 +9,7 @@ use crate::os::process;
 use crate::storage::StorageError;
 use crate::storage::table::Held;
 use crate::storage::table::SlotImage;
-use crate::storage::table::key_index::{self, Glance, Lookup};
+use crate::storage::table::key_index::{self, Lookup};
 use crate::storage::table::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
 use crate::storage::table::slot_life::{self, Cursor};
 use crate::storage::table::{derived, grow, rebuild};
@@ -59,11 +59,16 @@ fn open_or_enter(
     let mut is_new = true;
     if !key.is_private() {
         match key_index::find(host.namespace.table(), key.0) {
-            Lookup::Found(image) => {
-                return open_existing(&image, size, shmflg).map(Way::Existing);
+            Lookup::Found(known) => {
+                let mut image = SlotImage::default();
+                if host.live(ShmId::from_raw(known.id)?, &mut image)? && image.key == key.0 {
+                    return open_existing(&image, size, shmflg).map(Way::Existing);
+                }
+                // It was removed at this moment.
+                is_new = false;
             }
             Lookup::Absent => rules::missing_key(key, shmflg)?,
-            Lookup::Busy => is_new = false,
+            Lookup::Unsure => is_new = false,
         }
     }
     *asked = super::huge_pages::ask(host, shmflg);
@@ -113,16 +118,16 @@ fn look_up(
         return None;
     }
     match key_index::find_at_once(host.namespace.table(), key, places, wanted != 0) {
-        Glance::Found(known) if rules::is_too_small(known.segsz, size) => None,
-        Glance::Found(known) => match known.owners {
+        Lookup::Found(known) if rules::is_too_small(known.segsz, size) => None,
+        Lookup::Found(known) => match known.owners {
             Some(whose) if !is_granted_at_once(whose.mode, whose.uid, whose.cuid, wanted) => None,
             _ => Some(Ok(known.id)),
         },
-        Glance::Absent => {
+        Lookup::Absent => {
             let refusal = rules::missing_key(Key(key), shmflg).err()?;
             Some(Err(refusal.errno))
         }
-        Glance::Unsure => None,
+        Lookup::Unsure => None,
     }
 }
 
@@ -232,7 +237,7 @@ fn attempt(
         return tries.repair(host, &held);
     }
     if !wish.key.is_private() {
-        grow::ensure_index(&held)?;
+        key_index::make_room(&held)?;
     }
     // From here on the segment counts for the limits; `abandon` gives its share back.
     let image = slot_life::reserve(&held, &new, after);

@@ -1,6 +1,5 @@
 //! Growing the table: a part of it is written only once the file system has made sure of its pages.
 
-use super::key_index;
 use super::layout::{self, Cell, Record, Slot, cell, header, record, slot};
 use super::lock_word::Held;
 use crate::storage::error::Stored;
@@ -93,19 +92,4 @@ pub(super) fn back_all(held: &Held<'_>) {
     ] {
         let _ = held.around().back(area, len_bytes, len_bytes);
     }
-}
-
-/// Backs the key index for so many words.
-pub(in crate::storage) fn back_index(held: &Held<'_>, words: u32) -> Stored<()> {
-    let used = key_index::words(held.table()) * 4;
-    held.around().back(layout::INDEX, words * 4, used)
-}
-
-/// Makes the key index large enough for one more key.
-pub fn ensure_index(held: &Held<'_>) -> Stored<()> {
-    if key_index::is_crowded(held) {
-        back_index(held, key_index::bytes_when_grown(held) / 4)?;
-        key_index::grow(held);
-    }
-    Ok(())
 }

@@ -69,11 +69,8 @@ fn rebuild_all(held: &Held<'_>) {
     }
     // A table made anew from many files begins with a small index. Where a larger one is not to be had, some keys will
     // not be found by readers.
-    let mut words = key_index::words_wanted(held);
-    if words > key_index::words(table) && grow::back_index(held, words).is_err() {
-        words = key_index::words(table);
-    }
-    key_index::rebuild(held, words);
+    let words = key_index::back(held, 0);
+    key_index::fill(held, words.unwrap_or_else(|_| key_index::words(table)));
 }
 
 fn rebuild_slot(held: &Held<'_>, index: u32) {
