@@ -220,7 +220,7 @@ impl Host {
             };
             let held = session.lock()?;
             if held.table().image(slot) == image {
-                slot_life::destroy(&held, slot);
+                slot_life::destroy(&held, slot, slot_life::Last::List);
             }
         }
         if let Some(session) = session {

@@ -193,7 +193,7 @@ impl Session {
             sysv::must_destroy(marked, image.nattch.into(), forced)
         };
         if let Some(image) = live_locked(&held, id).filter(is_due) {
-            slot_life::destroy_and_claim(&held, &image);
+            slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
             drop(held);
             self.unlink_claimed(&image);
         }

@@ -144,11 +144,11 @@ pub fn remove(shmid: i32) -> Outcome<()> {
     let (session, held, image) = enter_at(id, may)?;
     let forced = session.host.namespace.is_rmid_forced();
     if sysv::must_destroy(true, image.nattch.into(), forced) {
-        slot_life::destroy_and_claim(&held, &image);
+        slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
         drop(held);
         session.unlink_claimed(&image);
     } else if image.mode & SHM_DEST == 0 {
-        slot_life::mark(&held, &image);
+        slot_life::mark(&held, image.slot);
         let image = held.table().image(image.slot);
         // When the table must be rebuilt from the files, the sticky bit says that the key is free. If it cannot be set now,
         // the flag says so.

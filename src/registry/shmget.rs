@@ -239,8 +239,9 @@ fn attempt(
     if !wish.key.is_private() {
         key_index::make_room(&held)?;
     }
-    // From here on the segment counts for the limits; `abandon` gives its share back.
-    let image = slot_life::reserve(&held, &new, after);
+    // From here on the segment counts for the limits; `free` gives its share back.
+    slot_life::reserve(&held, &new, after);
+    let image = held.table().image(index);
     drop(held);
     // Crash here: the cell's `work` names the slot; the process that reaps the cell unlinks what there is of the file.
     let promise = wish.shmflg & flags::SHM_NORESERVE == 0;
@@ -254,19 +255,19 @@ fn attempt(
         (Ok(()), Some(rival)) => {
             drop(held);
             let _ = host.namespace.files().unlink(&image);
-            slot_life::abandon(&session.lock()?, index, before, after);
+            slot_life::free(&session.lock()?, index, Some((before, after)));
             open_existing(&rival, wish.size, wish.shmflg).map(Some)
         }
         (Err(StorageError::System { error, .. }), _)
             if error.0 == libc::EEXIST && tries.collisions < 100 =>
         {
             // A file that the table does not know: not ours to touch. The next id will do.
-            slot_life::abandon(&held, index, after, after);
+            slot_life::free(&held, index, None);
             tries.collisions += 1;
             Ok(None)
         }
         (Err(obstacle), _) => {
-            slot_life::abandon(&held, index, before, after);
+            slot_life::free(&held, index, Some((before, after)));
             Err(match huge {
                 None => obstacle.into(),
                 Some(_) => super::huge_pages::why_not_made(wish.size, obstacle),

@@ -33,10 +33,6 @@ pub fn key(slot: usize) -> i32 {
     colliding_keys().nth(slot).unwrap()
 }
 
-fn image(held: &Held<'_>) -> SlotImage {
-    held.table().image(0)
-}
-
 fn attach_by(held: &Held<'_>, cell: u32, known: Option<u32>) {
     attach_record::attach(held, 0, process(cell), known, 1, Some((70, 700))).unwrap();
 }
@@ -63,7 +59,7 @@ fn attached(held: &Held<'_>) {
 
 fn attached_and_marked(held: &Held<'_>) {
     attached(held);
-    slot_life::mark(held, &image(held));
+    slot_life::mark(held, 0);
 }
 
 fn attached_by_two(held: &Held<'_>) {
@@ -73,7 +69,7 @@ fn attached_by_two(held: &Held<'_>) {
 
 fn given_up(held: &Held<'_>) {
     three_segments(held);
-    slot_life::destroy_and_claim(held, &image(held));
+    slot_life::destroy(held, 0, Last::Claim);
     slot_life::give_up(held, 0);
 }
 
@@ -134,7 +130,7 @@ pub const STORIES: &[Story] = &[
     Story {
         name: "give up making a segment",
         before: reserve,
-        steps: &[|held| slot_life::abandon(held, 0, AT_FIRST, scene::cursor_behind(0))],
+        steps: &[|held| slot_life::free(held, 0, Some((AT_FIRST, scene::cursor_behind(0))))],
         plain: &[],
     },
     Story {
@@ -173,7 +169,7 @@ pub const STORIES: &[Story] = &[
                 let ended = attach_record::detach(held, 0, 1, Some((71, 701)), Last::Claim);
                 assert!(ended.is_some());
             },
-            |held| slot_life::free_claimed(held, 0),
+            |held| slot_life::free(held, 0, None),
         ],
         plain: &[],
     },
@@ -198,16 +194,16 @@ pub const STORIES: &[Story] = &[
     Story {
         name: "remove while attached",
         before: attached_by_two,
-        steps: &[|held| slot_life::mark(held, &image(held))],
+        steps: &[|held| slot_life::mark(held, 0)],
         plain: &[],
     },
     Story {
         name: "remove and unlink",
         before: three_segments,
         steps: &[
-            |held| slot_life::destroy(held, 0),
+            |held| slot_life::destroy(held, 0, Last::List),
             |held| assert!(slot_life::claim_dying(held, |_| true).is_some()),
-            |held| slot_life::free_claimed(held, 0),
+            |held| slot_life::free(held, 0, None),
         ],
         plain: &[],
     },
@@ -215,7 +211,7 @@ pub const STORIES: &[Story] = &[
         name: "remove and fail to unlink",
         before: three_segments,
         steps: &[
-            |held| slot_life::destroy(held, 0),
+            |held| slot_life::destroy(held, 0, Last::List),
             |held| assert!(slot_life::claim_dying(held, |_| true).is_some()),
             |held| slot_life::give_up(held, 0),
         ],
@@ -225,8 +221,8 @@ pub const STORIES: &[Story] = &[
         name: "remove, claim and unlink",
         before: three_segments,
         steps: &[
-            |held| slot_life::destroy_and_claim(held, &image(held)),
-            |held| slot_life::free_claimed(held, 0),
+            |held| slot_life::destroy(held, 0, Last::Claim),
+            |held| slot_life::free(held, 0, None),
         ],
         plain: &[],
     },
@@ -234,7 +230,7 @@ pub const STORIES: &[Story] = &[
         name: "remove, claim and fail to unlink",
         before: three_segments,
         steps: &[
-            |held| slot_life::destroy_and_claim(held, &image(held)),
+            |held| slot_life::destroy(held, 0, Last::Claim),
             |held| slot_life::give_up(held, 0),
         ],
         plain: &[],
@@ -245,7 +241,7 @@ pub const STORIES: &[Story] = &[
         steps: &[
             |held| slot_life::list_stuck_again(held, |_| true),
             |held| assert!(slot_life::claim_dying(held, |_| true).is_some()),
-            |held| slot_life::free_claimed(held, 0),
+            |held| slot_life::free(held, 0, None),
         ],
         plain: &[],
     },
@@ -509,7 +505,7 @@ pub fn check_reaped(held: &Held<'_>) {
     // Whatever was being made or unlinked is found by whoever sweeps next, and no slot is lost.
     slot_life::list_stuck_again(held, |_| true);
     while let Some(image) = slot_life::claim_dying(held, |_| true) {
-        slot_life::free_claimed(held, image.slot);
+        slot_life::free(held, image.slot, None);
     }
     audit(held);
     for slot in 0..scene::SLOTS {

@@ -232,7 +232,7 @@ fn make(namespace: &Namespace, cell: u32, key: i32) -> Option<u32> {
     drop(held);
     let held = namespace.lock(me).unwrap();
     if key_index::find_locked(&held, key).is_some() {
-        slot_life::abandon(&held, slot, before, after);
+        slot_life::free(&held, slot, Some((before, after)));
         return None;
     }
     slot_life::publish(&held, slot, 900);
@@ -269,14 +269,14 @@ fn remove(namespace: &Namespace, cell: u32, key: i32, unlinked: &AtomicUsize) {
     let me = process(cell);
     let held = namespace.lock(me).unwrap();
     if let Some(image) = key_index::find_locked(&held, key) {
-        slot_life::destroy_and_claim(&held, &image);
+        slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
         drop(held);
         unlinked.fetch_add(1, Ordering::Relaxed);
-        slot_life::free_claimed(&namespace.lock(me).unwrap(), image.slot);
+        slot_life::free(&namespace.lock(me).unwrap(), image.slot, None);
     } else if let Some(image) = slot_life::claim_dying(&held, |_| true) {
         drop(held);
         unlinked.fetch_add(1, Ordering::Relaxed);
-        slot_life::free_claimed(&namespace.lock(me).unwrap(), image.slot);
+        slot_life::free(&namespace.lock(me).unwrap(), image.slot, None);
     }
 }
 

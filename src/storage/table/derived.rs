@@ -2,38 +2,62 @@
 //!
 //! Every change of primary data keeps it up, and `rebuild` can make all of it anew.
 
-use super::layout::{self, SlotState, cell, header, record, slot};
+use super::layout::{
+    self, FLAG_NORESERVE, MODE_MARKED, SlotState, cell, header, pages_of, record, slot,
+};
 use super::lock_word::Held;
 use super::map::Table;
+use super::slot::SlotImage;
 
 /// Adds to a 32-bit counter at `offset`.
 pub(crate) fn count(held: &Held<'_>, offset: u32, by: i32) {
-    let table = held.table();
-    table.set32(offset, table.get32(offset).wrapping_add_signed(by));
+    if by != 0 {
+        let table = held.table();
+        table.set32(offset, table.get32(offset).wrapping_add_signed(by));
+    }
 }
 
 /// Adds to a 64-bit counter at `offset`.
-pub(crate) fn count64(held: &Held<'_>, offset: u32, by: i64) {
-    let table = held.table();
-    table.set64(offset, table.get64(offset).wrapping_add_signed(by));
-}
-
-/// Marks slot `index` as taken or free in the bitmap.
-pub(crate) fn set_taken(held: &Held<'_>, index: u32, taken: bool) {
-    let offset = layout::BITMAP + index / 64 * 8;
-    let bit = 1u64 << (index % 64);
-    let word = held.table().get64(offset);
-    if (word & bit != 0) != taken {
-        count(held, header!(taken), if taken { 1 } else { -1 });
+fn count64(held: &Held<'_>, offset: u32, by: i64) {
+    if by != 0 {
+        let table = held.table();
+        table.set64(offset, table.get64(offset).wrapping_add_signed(by));
     }
-    held.table()
-        .set64(offset, if taken { word | bit } else { word & !bit });
 }
 
-/// Counts segments of so many pages that are being made: one more, or one fewer.
-pub(crate) fn count_making(held: &Held<'_>, by: i32, pages: u64) {
-    count(held, header!(making), by);
-    count64(held, header!(making_pages), i64::from(by) * pages as i64);
+/// Enters into the bitmap and the counters that a slot holds `after` and no longer `before`.
+pub(super) fn count_change(held: &Held<'_>, before: &SlotImage, after: &SlotImage) {
+    let is = |image: &SlotImage, state: SlotState| image.state == state as u32;
+    let number = |counter: u32, counts: &dyn Fn(&SlotImage) -> bool| {
+        count(
+            held,
+            counter,
+            i32::from(counts(after)) - i32::from(counts(before)),
+        );
+    };
+    let pages = |counter: u32, counts: &dyn Fn(&SlotImage) -> bool| {
+        let of = |image: &SlotImage| i64::from(counts(image)) * pages_of(image.segsz) as i64;
+        count64(held, counter, of(after) - of(before));
+    };
+    let live = |image: &SlotImage| is(image, SlotState::Live);
+    let making = |image: &SlotImage| is(image, SlotState::Creating);
+    let taken = |image: &SlotImage| !is(image, SlotState::Free);
+    number(header!(in_use), &live);
+    number(header!(marked), &|image| {
+        live(image) && image.mode & MODE_MARKED != 0
+    });
+    number(header!(making), &making);
+    number(header!(taken), &taken);
+    pages(header!(pages), &live);
+    pages(header!(making_pages), &making);
+    pages(header!(promised_pages), &|image| {
+        taken(image) && image.flags & FLAG_NORESERVE == 0
+    });
+    if taken(before) != taken(after) {
+        let offset = layout::BITMAP + after.slot / 64 * 8;
+        let bit = 1 << (after.slot % 64);
+        held.table().set64(offset, held.table().get64(offset) ^ bit);
+    }
 }
 
 /// The lowest slot in `from..to` whose bit, flipped by those of `flip`, is set.

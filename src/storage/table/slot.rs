@@ -1,7 +1,7 @@
 //! Reading a slot: a segment as it was at one moment.
 
 use super::journal::Journal;
-use super::layout::{self, FLAG_HUGE_SHIFT, SlotState, page_rounded, slot};
+use super::layout::{self, FLAG_HUGE_SHIFT, MODE_MARKED, SlotState, page_rounded, slot};
 use super::map::{SlotWords, Table, word};
 use super::seqlock::SeqLock;
 use crate::os::atomic::Ordering;
@@ -66,6 +66,11 @@ impl SlotImage {
         self.state == SlotState::Live as u32
             && self.id as u32 % layout::SLOTS == self.slot
             && (self.key == self.name_key || self.key == 0)
+    }
+
+    /// What the key index and the totals know of it: its key, and whether it is marked. `None`: it is no segment.
+    pub(super) fn shown(&self) -> Option<(i32, bool)> {
+        (self.state == SlotState::Live as u32).then_some((self.key, self.mode & MODE_MARKED != 0))
     }
 
     /// The log2 of the huge page size of a segment; `None` for one of ordinary pages.
