@@ -43,7 +43,7 @@ fn put_cursor(journal: &mut Journal<'_>, cursor: Cursor) {
     journal.put32(header!(cursor_seq), cursor.seq);
 }
 
-/// Every change of a slot, in one step: `change` changes its image, `put` adds what else changes with it, and `then` enters
+/// Every change of a slot that is not free, in one step: `change` changes its image, `put` adds what else changes with it, and `then` enters
 /// what is derived from that; what is derived from the slot itself follows here. Returns what the slot held before.
 pub(in crate::storage) fn step(
     held: &Held<'_>,
@@ -99,15 +99,21 @@ pub fn reserve(held: &Held<'_>, new: &SlotImage, cursor: Cursor) {
         creator_gen: held.me().generation(),
         ..*new
     };
-    // Nothing that a free slot holds means anything, so only the step that makes it another needs the journal.
-    change_slot(held, index, || new.store(held.table()));
-    // Crash here: a free slot.
-    let reserve = |image: &mut SlotImage| image.state = SlotState::Creating as u32;
-    let put = |journal: &mut Journal<'_>| {
-        put_work(held, journal, index + 1);
-        put_cursor(journal, cursor);
+    let reserved = SlotImage {
+        state: SlotState::Creating as u32,
+        ..new
     };
-    step(held, index, reserve, put, || ());
+    change_slot(held, index, || {
+        // Nothing that a free slot holds means anything, so only the step that makes it another needs the journal.
+        new.store(held.table());
+        // Crash here: a free slot.
+        let mut journal = Journal::begin(held);
+        reserved.put_changes(&new, &mut journal);
+        put_work(held, &mut journal, index + 1);
+        put_cursor(&mut journal, cursor);
+        journal.commit();
+        derived::count_change(held, &new, &reserved);
+    });
 }
 
 /// The file is there: from now on it is a segment.
