@@ -244,7 +244,7 @@ impl Host {
     /// Whether the process of `cell` is certainly gone.
     fn is_dead(&'static self, cell: u32, session: Option<&Session>) -> bool {
         let _undisturbed = self.undisturbed(session);
-        self.namespace.processes().probe(cell).is_dead()
+        self.namespace.processes().has_died(cell)
     }
 
     /// Memory that a segment really takes, in bytes.

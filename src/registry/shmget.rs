@@ -10,7 +10,9 @@ use crate::storage::StorageError;
 use crate::storage::table::Held;
 use crate::storage::table::SlotImage;
 use crate::storage::table::key_index::{self, Lookup};
-use crate::storage::table::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
+use crate::storage::table::layout::{
+    FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SLOT_PART, SlotState,
+};
 use crate::storage::table::slot_life::{self, Cursor};
 use crate::storage::table::{derived, grow, rebuild};
 use crate::sysv::{
@@ -232,7 +234,7 @@ fn attempt(
         tries.sweep(host, session);
         return Ok(None);
     }
-    grow::ensure_slot(&held, index)?;
+    grow::ensure(&held, &SLOT_PART, index)?;
     if held.table().image(index).state != SlotState::Free as u32 {
         return tries.repair(host, &held);
     }

@@ -48,7 +48,7 @@ fn adopt_one(
     if !sound {
         return Ok(());
     }
-    grow::ensure_slot(held, index)?;
+    grow::ensure(held, &layout::SLOT_PART, index)?;
     if table.get32(slot!(index, state)) != SlotState::Free as u32 {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use super::derived::{self, Records};
 use super::grow;
 use super::identity::Identity;
 use super::journal::Journal;
-use super::layout::{MODE_MARKED, RECORDS, SLOTS, header, record, slot};
+use super::layout::{MODE_MARKED, RECORD_PART, RECORDS, SLOTS, header, record, slot};
 use super::lock_word::Held;
 use super::map::Table;
 use super::rebuild;
@@ -189,7 +189,7 @@ fn take_record(held: &Held<'_>) -> Stored<u32> {
         }
     }
     let ready = table.records_ready();
-    grow::add_records(held)?;
+    grow::ensure(held, &RECORD_PART, ready)?;
     for index in (ready..table.records_ready()).rev() {
         derived::push_free_record(held, index);
     }

@@ -1,6 +1,6 @@
 //! The words of the table, mapped into this process.
 
-use super::layout::{self, Slot, header, slot};
+use super::layout::{self, Part, Slot, slot};
 use crate::os::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::os::map::{Block, SharedMap};
 
@@ -67,25 +67,29 @@ impl Table {
         self.words().word32_at(offset)
     }
 
-    /// Slots that are backed by pages; never more than there can be nor fewer than at first, whatever the table says.
+    /// Entries of a part that are backed by pages; never more than there can be nor fewer than at first, whatever the table
+    /// says.
+    #[inline]
+    pub fn ready(&self, part: &Part) -> u32 {
+        self.get32(part.ready).clamp(part.at_first, part.most)
+    }
+
+    /// Slots that are.
     #[inline]
     pub fn slots_ready(&self) -> u32 {
-        self.get32(header!(slots_ready))
-            .clamp(layout::SLOTS_AT_FIRST, layout::SLOTS)
+        self.ready(&layout::SLOT_PART)
     }
 
-    /// Cells that are backed by pages.
+    /// Cells that are.
     #[inline]
     pub fn cells_ready(&self) -> u32 {
-        self.get32(header!(cells_ready))
-            .clamp(layout::CELLS_AT_FIRST, layout::CELLS)
+        self.ready(&layout::CELL_PART)
     }
 
-    /// Records that are backed by pages.
+    /// Records that are.
     #[inline]
     pub fn records_ready(&self) -> u32 {
-        self.get32(header!(records_ready))
-            .clamp(layout::RECORDS_AT_FIRST, layout::RECORDS)
+        self.ready(&layout::RECORD_PART)
     }
 
     /// The fields of slot `index`, whose place is looked up once.

@@ -90,7 +90,7 @@ fn put_work(held: &Held<'_>, journal: &mut Journal<'_>, work: u32) {
 }
 
 /// Reserves the slot of `new.id` for a segment that this process is about to make, and moves the cursor.
-/// The slot is free and backed ([`ensure_slot`](super::grow::ensure_slot)).
+/// The slot is free and backed ([`ensure`](super::grow::ensure)).
 pub fn reserve(held: &Held<'_>, new: &SlotImage, cursor: Cursor) {
     let index = new.id as u32 % SLOTS;
     let new = SlotImage {
