@@ -428,24 +428,14 @@ const _: () = {
     assert!(offset_of!(Header, dying_head) == 240);
     assert!(offset_of!(Header, shmmax) == 256);
     assert!(offset_of!(Header, budget_pages) == 280);
-    assert!(offset_of!(Header, making_pages) == 304);
     assert!(offset_of!(Header, journal_armed) == 424);
-    assert!(offset_of!(Header, journal) == 432);
-    assert!(size_of::<Header>() == 944 && size_of::<Header>() <= PAGE as usize);
-    assert!(size_of::<JournalEntry>() == 16);
-    assert!(size_of::<Slot>() == 128);
+    assert!(size_of::<Header>() <= PAGE as usize);
     assert!(offset_of!(Slot, segsz) == 40);
     assert!(offset_of!(Slot, ctime) == 64);
     assert!(offset_of!(Slot, flags) == 80);
     assert!(offset_of!(Slot, nattch) == 96);
-    assert!(offset_of!(Slot, next_dying) == 108);
-    assert!(size_of::<Cell>() == 64);
-    assert!(offset_of!(Cell, first_record) == 16);
-    assert!(size_of::<Record>() == 32);
-    assert!(offset_of!(Record, prev_of_cell) == 24);
-    // The model's table is smaller.
-    assert!(cfg!(shmshim_model) || CELL_AREA == 264 * 1024);
-    assert!(cfg!(shmshim_model) || FILE_BYTES == 0x0154_3000);
+    // All that is hashed. The model's table is smaller.
+    assert!(cfg!(any(shmshim_model, target_endian = "big")) || SIGNATURE == 0xb1db_46a9);
 };
 
 #[cfg(test)]
