@@ -1,6 +1,6 @@
 //! Attach records: how many attaches of a segment a process has. Each change is one step that a SIGKILL cannot divide.
 
-use super::derived::{self, Records};
+use super::derived;
 use super::grow;
 use super::identity::Identity;
 use super::journal::Journal;
@@ -130,32 +130,21 @@ fn is_destroyed(held: &Held<'_>, mode: u32, nattch: u32) -> bool {
         .is_destroyed(mode & MODE_MARKED != 0, nattch.into(), rmid_forced)
 }
 
-fn records_of<'t>(held: &Held<'t>, owner: Identity) -> Records<'t> {
-    derived::records_of_cell(held.table(), owner.cell())
-}
-
 /// Everything that is counted for cell `from` counts for cell `to` from now on.
 pub fn move_all(held: &Held<'_>, from: u32, to: u32) {
     let table = held.table();
     for record in derived::records_of_cell(table, from) {
         let index = table.get32(record!(record, id)) % SLOTS;
         let put = |journal: &mut Journal<'_>| journal.put32(record!(record, cell), to + 1);
-        step(
-            held,
-            index,
-            |_| (),
-            put,
-            || {
-                derived::move_record(held, record, index, from, to);
-            },
-        );
+        let then = || derived::move_record(held, record, index, from, to);
+        step(held, index, |_| (), put, then);
     }
 }
 
 /// Takes off what is counted for `owner` beyond `wanted(id)` attaches of each segment, without a stamp.
 pub fn reduce(held: &Held<'_>, owner: Identity, wanted: impl Fn(i32) -> u32) {
     let table = held.table();
-    for record in records_of(held, owner) {
+    for record in derived::records_of_cell(held.table(), owner.cell()) {
         let wanted = wanted(table.get32(record!(record, id)) as i32);
         let surplus = table.get32(record!(record, count)).saturating_sub(wanted);
         if surplus > 0 {
@@ -166,7 +155,7 @@ pub fn reduce(held: &Held<'_>, owner: Identity, wanted: impl Fn(i32) -> u32) {
 
 /// Calls `each` with the slot and the index of every record that counts attaches of `owner`.
 pub fn for_each_record(held: &Held<'_>, owner: Identity, mut each: impl FnMut(u32, u32)) {
-    for record in records_of(held, owner) {
+    for record in derived::records_of_cell(held.table(), owner.cell()) {
         each(held.table().get32(record!(record, id)) % SLOTS, record);
     }
 }

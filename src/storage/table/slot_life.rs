@@ -121,13 +121,8 @@ pub fn publish(held: &Held<'_>, index: u32, ctime_secs: i64) {
     let publish = |image: &mut SlotImage| {
         (image.state, image.ctime) = (SlotState::Live as u32, ctime_secs);
     };
-    step(
-        held,
-        index,
-        publish,
-        |journal| put_work(held, journal, 0),
-        || (),
-    );
+    let put = |journal: &mut Journal<'_>| put_work(held, journal, 0);
+    step(held, index, publish, put, || ());
 }
 
 /// What this process was making or unlinking is no more, its file neither: the slot is free. `rewind`: the cursor goes back to
@@ -212,16 +207,10 @@ pub fn claim_dying(held: &Held<'_>, may_unlink: impl Fn(u32) -> bool) -> Option<
 pub fn give_up(held: &Held<'_>, index: u32) {
     // In one step: on the list of those that are nobody's work, and stuck, it would be listed twice.
     let stick = |image: &mut SlotImage| image.flags |= FLAG_STUCK;
-    step(
-        held,
-        index,
-        stick,
-        |journal| put_work(held, journal, 0),
-        || {
-            // Still counted as dying, but off the list, so that a sweep comes to its end.
-            derived::count(held, header!(dying), 1);
-        },
-    );
+    let put = |journal: &mut Journal<'_>| put_work(held, journal, 0);
+    // Still counted as dying, but off the list, so that a sweep comes to its end.
+    let then = || derived::count(held, header!(dying), 1);
+    step(held, index, stick, put, then);
 }
 
 /// Puts those that were given up back on the list, where `may_unlink(cuid)` says that this process can do better.
@@ -231,16 +220,11 @@ pub fn list_stuck_again(held: &Held<'_>, may_unlink: impl Fn(u32) -> bool) {
         let is_stuck = image.state == SlotState::Dying as u32 && image.flags & FLAG_STUCK != 0;
         if is_stuck && may_unlink(image.cuid) {
             let list = |image: &mut SlotImage| image.flags &= !FLAG_STUCK;
-            step(
-                held,
-                index,
-                list,
-                |_| (),
-                || {
-                    derived::count(held, header!(dying), -1);
-                    derived::push_dying(held, index);
-                },
-            );
+            let then = || {
+                derived::count(held, header!(dying), -1);
+                derived::push_dying(held, index);
+            };
+            step(held, index, list, |_| (), then);
         }
     }
 }
