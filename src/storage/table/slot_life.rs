@@ -60,7 +60,9 @@ pub(in crate::storage) fn step(
         after.put_changes(&before, &mut journal);
         put(&mut journal);
         journal.commit();
-        derived::count_change(held, &before, &after);
+        if before.state != after.state || before.shown() != after.shown() {
+            derived::count_change(held, &before, &after);
+        }
         then();
     };
     let (was, is) = (before.shown(), after.shown());
