@@ -53,11 +53,12 @@ fn announce(host: &'static Host) -> Outcome<()> {
         }
         // Noted under the lock that has shown this process to be the only one that has it attached: from now on no shmat
         // succeeds.
-        slot_life::set_flags(&held, id.slot(), FLAG_UNLINKED);
+        slot_life::update(&held, id.slot(), |image| image.flags |= FLAG_UNLINKED);
         drop(held);
         // Crash here: the segment goes with this process, and the file then, if it is still there.
         if host.namespace.files().unlink(&image).is_err() {
-            slot_life::clear_flags(&session.lock()?, id.slot(), FLAG_UNLINKED);
+            let held = session.lock()?;
+            slot_life::update(&held, id.slot(), |image| image.flags &= !FLAG_UNLINKED);
         }
     }
     Ok(())

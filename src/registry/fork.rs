@@ -239,7 +239,9 @@ impl Host {
             let image = live_locked(&held, entry.piece.id).filter(|image| image.lpid == pid);
             let before = local.attaches.noted_stamp(entry.piece.id.slot());
             if let (Some(image), Some((atime, lpid))) = (image, before) {
-                slot_life::stamp(&held, image.slot, Some(atime), None, lpid);
+                slot_life::update(&held, image.slot, |image| {
+                    (image.atime, image.lpid) = (atime, lpid);
+                });
             }
         }
         drop(held);

@@ -84,7 +84,7 @@ impl Host {
     /// Takes a cell for this process, and counts there what it has attached: a child of a raw clone, for which no fork handler
     /// ran, has inherited attaches.
     fn register(&'static self, local: &mut Local) -> Outcome<Identity> {
-        let me = self.namespace.processes().register()?;
+        let me = self.namespace.processes().register(process::pid())?;
         self.local.set_identity(me.packed());
         // Asked now, because a filter that the program installs later may forbid it.
         self.local.pid();

@@ -298,13 +298,15 @@ impl Session {
             return;
         }
         if let Some(pid) = pid {
-            slot_life::stamp(
-                &held,
-                id.slot(),
-                change.attached.then_some(now),
-                change.detached.then_some(now),
-                pid,
-            );
+            slot_life::update(&held, id.slot(), |image| {
+                image.lpid = pid;
+                if change.attached {
+                    image.atime = now;
+                }
+                if change.detached {
+                    image.dtime = now;
+                }
+            });
         }
         if change.pieces > 0 {
             let more = change.pieces.unsigned_abs();

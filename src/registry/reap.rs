@@ -56,7 +56,7 @@ impl Host {
         let held = session.lock()?;
         let now = held.table().image(image.slot);
         if now.id == image.id && now.is_live() && self.namespace.files().set_rights(&now).is_ok() {
-            slot_life::clear_flags(&held, image.slot, FLAG_RIGHTS);
+            slot_life::update(&held, image.slot, |image| image.flags &= !FLAG_RIGHTS);
         }
         Ok(())
     }
@@ -220,7 +220,7 @@ impl Host {
             };
             let held = session.lock()?;
             if held.table().image(slot) == image {
-                slot_life::destroy(&held, slot);
+                slot_life::destroy(&held, slot, slot_life::Last::List);
             }
         }
         if let Some(session) = session {
@@ -244,7 +244,7 @@ impl Host {
     /// Whether the process of `cell` is certainly gone.
     fn is_dead(&'static self, cell: u32, session: Option<&Session>) -> bool {
         let _undisturbed = self.undisturbed(session);
-        self.namespace.processes().probe(cell).is_dead()
+        self.namespace.processes().has_died(cell)
     }
 
     /// Memory that a segment really takes, in bytes.

@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::os::map::{self, Place};
 use crate::os::process;
 use crate::storage::table::SlotImage;
-use crate::storage::table::layout::FLAG_RIGHTS;
+use crate::storage::table::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
 use crate::storage::table::{attach_record, slot_life};
 use crate::storage::{StorageError, sentence};
 use crate::sysv::{self, AttachRequest, Errno, Piece, Reason, Refusal, ShmId};
@@ -17,7 +17,7 @@ use crate::sysv::{self, AttachRequest, Errno, Piece, Reason, Refusal, ShmId};
 /// `shmat(2)`: attaches a segment and returns its address.
 pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
     let request = sysv::parse_shmat(shmid, addr, shmflg)?;
-    let mut image = SlotImage::EMPTY;
+    let mut image = SlotImage::default();
     let mut session = permit(&request, &mut image)?;
     let attached = session.attach(&image, &request);
     if attached.is_err() {
@@ -91,9 +91,10 @@ impl Session {
         };
         // Crash here: the mapping dies with the process, and nothing was counted yet.
         if request.remap {
-            let now = Some(process::now_secs());
             if let Ok(held) = self.lock() {
-                slot_life::stamp(&held, image.slot, now, None, process::pid());
+                slot_life::update(&held, image.slot, |image| {
+                    (image.atime, image.lpid) = (process::now_secs(), process::pid());
+                });
             }
         } else if let Err(failure) = self.count_attach(image, true) {
             let _ = map::unmap_segment(start, len);
@@ -132,7 +133,7 @@ impl Session {
         let known = self.local.attaches.record_of(image.slot);
         let stamp = stamped.then(|| (process::pid(), process::now_secs()));
         let held = self.lock()?;
-        if !slot_life::has_file(&held, id.slot(), id.raw()) {
+        if live_locked(&held, id).is_none_or(|image| image.flags & FLAG_UNLINKED != 0) {
             return Err(sysv::removed_meanwhile(id).into());
         }
         let record = attach_record::attach(&held, image.slot, self.me, known, 1, stamp)?;
@@ -192,7 +193,7 @@ impl Session {
             sysv::must_destroy(marked, image.nattch.into(), forced)
         };
         if let Some(image) = live_locked(&held, id).filter(is_due) {
-            slot_life::destroy_and_claim(&held, &image);
+            slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
             drop(held);
             self.unlink_claimed(&image);
         }

@@ -32,7 +32,7 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
             Err(sysv::unknown_id(id).into())
         }
     };
-    let mut image = SlotImage::EMPTY;
+    let mut image = SlotImage::default();
     host.find_reaped(&mut image, find)?;
     let segment = segment(&image);
     sysv::may_stat(&segment, cmd, &Thread)?;
@@ -74,7 +74,7 @@ fn enter_at(
     let host = host()?;
     let blocked = host.block()?;
     host.enforce_forced()?;
-    let mut image = SlotImage::EMPTY;
+    let mut image = SlotImage::default();
     let find = |image: &mut SlotImage| -> Outcome<()> {
         if !host.live(id, image)? {
             return Err(sysv::unknown_id(id).into());
@@ -115,17 +115,17 @@ fn change_permissions(
         flags: image.flags | FLAG_RIGHTS,
         ..*image
     };
-    slot_life::set_permissions(held, &changed);
+    slot_life::update(held, image.slot, |image| *image = changed);
     // Crash here: the flag stays, and the next process that reads the segment and may do so gives the file its rights.
     match session.host.namespace.files().set_rights(&changed) {
-        Ok(()) => slot_life::clear_flags(held, image.slot, FLAG_RIGHTS),
+        Ok(()) => slot_life::update(held, image.slot, |image| image.flags &= !FLAG_RIGHTS),
         // An owner who is not the creator may change the segment but not its file: the table alone is changed, and the
         // creator's next call finds the flag.
         Err(obstacle) if is_not_the_callers(&obstacle) && Thread.euid() != image.cuid => {}
         // The last process that has it attached exits, and has unlinked it already: there is no file to have rights.
         Err(_) if image.flags & FLAG_UNLINKED != 0 => {}
         Err(obstacle) => {
-            slot_life::set_permissions(held, image);
+            slot_life::update(held, image.slot, |changed| *changed = *image);
             return Err(obstacle.into());
         }
     }
@@ -144,17 +144,17 @@ pub fn remove(shmid: i32) -> Outcome<()> {
     let (session, held, image) = enter_at(id, may)?;
     let forced = session.host.namespace.is_rmid_forced();
     if sysv::must_destroy(true, image.nattch.into(), forced) {
-        slot_life::destroy_and_claim(&held, &image);
+        slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
         drop(held);
         session.unlink_claimed(&image);
     } else if image.mode & SHM_DEST == 0 {
-        slot_life::mark(&held, &image);
+        slot_life::mark(&held, image.slot);
         let image = held.table().image(image.slot);
         // When the table must be rebuilt from the files, the sticky bit says that the key is free. If it cannot be set now,
         // the flag says so.
         // Crash here: as in `change_permissions`.
         if session.host.namespace.files().mark(&image).is_ok() {
-            slot_life::clear_flags(&held, image.slot, FLAG_RIGHTS);
+            slot_life::update(&held, image.slot, |image| image.flags &= !FLAG_RIGHTS);
         }
     }
     Ok(())
@@ -184,7 +184,9 @@ pub fn lock(shmid: i32) -> Outcome<()> {
     may_lock(&image, &|| locked_bytes(&held, uid, image.slot))?;
     // Huge pages are never swapped out, and the mode does not say that they are locked.
     if image.mode & SHM_LOCKED == 0 && !is_huge(&image) {
-        slot_life::set_locked(&held, image.slot, image.mode | SHM_LOCKED, uid);
+        slot_life::update(&held, image.slot, |image| {
+            (image.mode, image.locker) = (image.mode | SHM_LOCKED, uid);
+        });
     }
     Ok(())
 }
@@ -209,7 +211,9 @@ pub fn unlock(shmid: i32) -> Outcome<()> {
     let may = |image: &SlotImage| sysv::may_unlock(&segment(image), &Thread);
     let (_session, held, image) = enter_at(id, may)?;
     if image.mode & SHM_LOCKED != 0 {
-        slot_life::set_locked(&held, image.slot, image.mode & !SHM_LOCKED, 0);
+        slot_life::update(&held, image.slot, |image| {
+            (image.mode, image.locker) = (image.mode & !SHM_LOCKED, 0);
+        });
     }
     Ok(())
 }
@@ -300,7 +304,7 @@ pub fn list(each: &mut dyn FnMut(&Segment, u64, u64)) -> Outcome<()> {
     host.enforce_forced()?;
     host.reap_all()?;
     let table = host.namespace.table();
-    let mut image = SlotImage::EMPTY;
+    let mut image = SlotImage::default();
     let mut at = 0;
     while let Some(slot) = derived::next_taken_slot(table, at) {
         at = slot + 1;

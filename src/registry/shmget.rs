@@ -8,9 +8,11 @@ use super::session::Session;
 use crate::os::process;
 use crate::storage::table::Held;
 use crate::storage::table::SlotImage;
-use crate::storage::table::key_index::{self, Glance, Lookup};
-use crate::storage::table::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
-use crate::storage::table::slot_life::{self, Cursor, NewSegment};
+use crate::storage::table::key_index::{self, Lookup};
+use crate::storage::table::layout::{
+    FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SLOT_PART, SlotState,
+};
+use crate::storage::table::slot_life::{self, Cursor};
 use crate::storage::table::{derived, grow, rebuild};
 use crate::storage::{Refused, StorageError, sentence};
 use crate::sysv::{
@@ -59,11 +61,16 @@ fn open_or_enter(
     let mut is_new = true;
     if !key.is_private() {
         match key_index::find(host.namespace.table(), key.0) {
-            Lookup::Found(image) => {
-                return open_existing(&image, size, shmflg).map(Way::Existing);
+            Lookup::Found(known) => {
+                let mut image = SlotImage::default();
+                if host.live(ShmId::from_raw(known.id)?, &mut image)? && image.key == key.0 {
+                    return open_existing(&image, size, shmflg).map(Way::Existing);
+                }
+                // It was removed at this moment.
+                is_new = false;
             }
             Lookup::Absent => rules::missing_key(key, shmflg)?,
-            Lookup::Busy => is_new = false,
+            Lookup::Unsure => is_new = false,
         }
     }
     *asked = super::huge_pages::ask(host, shmflg);
@@ -113,16 +120,16 @@ fn look_up(
         return None;
     }
     match key_index::find_at_once(host.namespace.table(), key, places, wanted != 0) {
-        Glance::Found(known) if rules::is_too_small(known.segsz, size) => None,
-        Glance::Found(known) => match known.owners {
+        Lookup::Found(known) if rules::is_too_small(known.segsz, size) => None,
+        Lookup::Found(known) => match known.owners {
             Some(whose) if !is_granted_at_once(whose.mode, whose.uid, whose.cuid, wanted) => None,
             _ => Some(Ok(known.id)),
         },
-        Glance::Absent => {
+        Lookup::Absent => {
             let refusal = rules::missing_key(Key(key), shmflg).err()?;
             Some(Err(refusal.errno))
         }
-        Glance::Unsure => None,
+        Lookup::Unsure => None,
     }
 }
 
@@ -227,14 +234,14 @@ fn attempt(
         tries.sweep(host, session);
         return Ok(None);
     }
-    grow::ensure_slot(&held, index)?;
+    grow::ensure(&held, &SLOT_PART, index)?;
     if held.table().image(index).state != SlotState::Free as u32 {
         return tries.repair(host, &held);
     }
     if !wish.key.is_private() {
-        grow::ensure_index(&held)?;
+        key_index::make_room(&held)?;
     }
-    // From here on the segment counts for the limits; `abandon` gives its share back.
+    // From here on the segment counts for the limits; `free` gives its share back.
     slot_life::reserve(&held, &new, after);
     let image = held.table().image(index);
     drop(held);
@@ -250,19 +257,19 @@ fn attempt(
         (Ok(()), Some(rival)) => {
             drop(held);
             let _ = host.namespace.files().unlink(&image);
-            slot_life::abandon(&session.lock()?, index, before, after);
+            slot_life::free(&session.lock()?, index, Some((before, after)));
             open_existing(&rival, wish.size, wish.shmflg).map(Some)
         }
         (Err(StorageError::System { error, .. }), _)
             if error.0 == libc::EEXIST && tries.collisions < 100 =>
         {
             // A file that the table does not know: not ours to touch. The next id will do.
-            slot_life::abandon(&held, index, after, after);
+            slot_life::free(&held, index, None);
             tries.collisions += 1;
             Ok(None)
         }
         (Err(obstacle), _) => {
-            slot_life::abandon(&held, index, before, after);
+            slot_life::free(&held, index, Some((before, after)));
             Err(match huge {
                 None => obstacle.into(),
                 Some(_) => super::huge_pages::why_not_made(wish.size, obstacle),
@@ -326,7 +333,7 @@ fn plan(
     host: &Host,
     wish: &Wish<'_>,
     huge: Option<HugePages>,
-) -> Outcome<(NewSegment, Cursor, Cursor)> {
+) -> Outcome<(SlotImage, Cursor, Cursor)> {
     let shmflg = wish.shmflg;
     let before = slot_life::cursor(held);
     let cursor = cursor_of(before);
@@ -351,15 +358,20 @@ fn plan(
     if host.namespace.rounds_files() {
         bits |= FLAG_ROUNDED;
     }
-    let new = NewSegment {
+    let (uid, gid) = (Thread.euid(), process::egid());
+    let new = SlotImage {
         id: id.raw(),
         key: wish.key.0,
-        uid: Thread.euid(),
-        gid: process::egid(),
+        name_key: wish.key.0,
+        uid,
+        gid,
+        cuid: uid,
+        cgid: gid,
         mode: rules::new_mode(shmflg),
         segsz: wish.size,
         flags: bits,
-        pid: process::pid(),
+        cpid: process::pid(),
+        ..SlotImage::default()
     };
     Ok((new, before, after))
 }

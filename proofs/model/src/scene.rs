@@ -6,7 +6,8 @@ use crate::storage::table::Held;
 use crate::storage::table::Identity;
 use crate::storage::table::TableMap;
 use crate::storage::table::layout::{self, CellState, cell, header, record};
-use crate::storage::table::slot_life::{self, Cursor, NewSegment};
+use crate::storage::table::SlotImage;
+use crate::storage::table::slot_life::{self, Cursor};
 use std::sync::Arc;
 
 /// Slots, processes and records of the small table.
@@ -72,16 +73,19 @@ pub fn colliding_keys() -> impl Iterator<Item = i32> {
 }
 
 /// What is asked for when segment `slot` with `key` is made.
-pub fn new_segment(slot: u32, key: i32) -> NewSegment {
-    NewSegment {
+pub fn new_segment(slot: u32, key: i32) -> SlotImage {
+    SlotImage {
         id: slot as i32,
         key,
+        name_key: key,
         uid: 1,
         gid: 2,
+        cuid: 1,
+        cgid: 2,
         mode: 0o600,
         segsz: 5000,
-        flags: 0,
-        pid: 100,
+        cpid: 100,
+        ..SlotImage::default()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::storage::Namespace;
 use crate::storage::process::reap;
 use crate::storage::table::Held;
 use crate::storage::table::attach_record;
-use crate::storage::table::key_index::{self, Glance, Known, Lookup, Owners};
+use crate::storage::table::key_index::{self, Known, Lookup, Owners};
 use crate::storage::table::layout::{FLAG_RIGHTS, MODE_MARKED, SlotState, cell, header, slot};
 use crate::storage::table::rebuild;
 use crate::storage::table::slot_life::{self, Cursor, Last};
@@ -31,10 +31,6 @@ pub struct Story {
 /// The key of segment 0. Those of the others would like to stand at the same place of the index.
 pub fn key(slot: usize) -> i32 {
     colliding_keys().nth(slot).unwrap()
-}
-
-fn image(held: &Held<'_>) -> SlotImage {
-    held.table().image(0)
 }
 
 fn attach_by(held: &Held<'_>, cell: u32, known: Option<u32>) {
@@ -63,7 +59,7 @@ fn attached(held: &Held<'_>) {
 
 fn attached_and_marked(held: &Held<'_>) {
     attached(held);
-    slot_life::mark(held, &image(held));
+    slot_life::mark(held, 0);
 }
 
 fn attached_by_two(held: &Held<'_>) {
@@ -73,7 +69,7 @@ fn attached_by_two(held: &Held<'_>) {
 
 fn given_up(held: &Held<'_>) {
     three_segments(held);
-    slot_life::destroy_and_claim(held, &image(held));
+    slot_life::destroy(held, 0, Last::Claim);
     slot_life::give_up(held, 0);
 }
 
@@ -113,6 +109,8 @@ const OF_A_NEW_SLOT: &[u32] = &[
     slot!(0, creator_cell),
     slot!(0, creator_gen),
     slot!(0, locker),
+    slot!(0, nattch),
+    slot!(0, sole_cell),
 ];
 
 /// All changes there are.
@@ -132,7 +130,7 @@ pub const STORIES: &[Story] = &[
     Story {
         name: "give up making a segment",
         before: reserve,
-        steps: &[|held| slot_life::abandon(held, 0, AT_FIRST, scene::cursor_behind(0))],
+        steps: &[|held| slot_life::free(held, 0, Some((AT_FIRST, scene::cursor_behind(0))))],
         plain: &[],
     },
     Story {
@@ -171,7 +169,7 @@ pub const STORIES: &[Story] = &[
                 let ended = attach_record::detach(held, 0, 1, Some((71, 701)), Last::Claim);
                 assert!(ended.is_some());
             },
-            |held| slot_life::free_claimed(held, 0),
+            |held| slot_life::free(held, 0, None),
         ],
         plain: &[],
     },
@@ -196,16 +194,16 @@ pub const STORIES: &[Story] = &[
     Story {
         name: "remove while attached",
         before: attached_by_two,
-        steps: &[|held| slot_life::mark(held, &image(held))],
+        steps: &[|held| slot_life::mark(held, 0)],
         plain: &[],
     },
     Story {
         name: "remove and unlink",
         before: three_segments,
         steps: &[
-            |held| slot_life::destroy(held, 0),
+            |held| slot_life::destroy(held, 0, Last::List),
             |held| assert!(slot_life::claim_dying(held, |_| true).is_some()),
-            |held| slot_life::free_claimed(held, 0),
+            |held| slot_life::free(held, 0, None),
         ],
         plain: &[],
     },
@@ -213,7 +211,7 @@ pub const STORIES: &[Story] = &[
         name: "remove and fail to unlink",
         before: three_segments,
         steps: &[
-            |held| slot_life::destroy(held, 0),
+            |held| slot_life::destroy(held, 0, Last::List),
             |held| assert!(slot_life::claim_dying(held, |_| true).is_some()),
             |held| slot_life::give_up(held, 0),
         ],
@@ -223,8 +221,8 @@ pub const STORIES: &[Story] = &[
         name: "remove, claim and unlink",
         before: three_segments,
         steps: &[
-            |held| slot_life::destroy_and_claim(held, &image(held)),
-            |held| slot_life::free_claimed(held, 0),
+            |held| slot_life::destroy(held, 0, Last::Claim),
+            |held| slot_life::free(held, 0, None),
         ],
         plain: &[],
     },
@@ -232,7 +230,7 @@ pub const STORIES: &[Story] = &[
         name: "remove, claim and fail to unlink",
         before: three_segments,
         steps: &[
-            |held| slot_life::destroy_and_claim(held, &image(held)),
+            |held| slot_life::destroy(held, 0, Last::Claim),
             |held| slot_life::give_up(held, 0),
         ],
         plain: &[],
@@ -243,7 +241,7 @@ pub const STORIES: &[Story] = &[
         steps: &[
             |held| slot_life::list_stuck_again(held, |_| true),
             |held| assert!(slot_life::claim_dying(held, |_| true).is_some()),
-            |held| slot_life::free_claimed(held, 0),
+            |held| slot_life::free(held, 0, None),
         ],
         plain: &[],
     },
@@ -251,37 +249,45 @@ pub const STORIES: &[Story] = &[
         name: "set and clear a flag",
         before: one_segment,
         steps: &[
-            |held| slot_life::set_flags(held, 0, FLAG_RIGHTS),
-            |held| slot_life::clear_flags(held, 0, FLAG_RIGHTS),
+            |held| slot_life::update(held, 0, |image| image.flags |= FLAG_RIGHTS),
+            |held| slot_life::update(held, 0, |image| image.flags &= !FLAG_RIGHTS),
         ],
         plain: &[],
     },
     Story {
         name: "make the index larger",
         before: three_segments,
-        steps: &[key_index::grow],
+        steps: &[|held| key_index::resize(held, 8)],
         plain: &[],
     },
     Story {
         name: "set owner and mode",
         before: one_segment,
         steps: &[|held| {
-            let mut image = image(held);
-            (image.uid, image.gid, image.mode, image.ctime) = (8, 9, 0o644, 901);
-            slot_life::set_permissions(held, &image);
+            slot_life::update(held, 0, |image| {
+                (image.uid, image.gid, image.mode, image.ctime) = (8, 9, 0o644, 901);
+            });
         }],
         plain: &[],
     },
     Story {
         name: "lock in memory",
         before: one_segment,
-        steps: &[|held| slot_life::set_locked(held, 0, 0o2600, 8)],
+        steps: &[|held| {
+            slot_life::update(held, 0, |image| {
+                (image.mode, image.locker) = (0o2600, 8);
+            });
+        }],
         plain: &[],
     },
     Story {
         name: "stamp",
         before: one_segment,
-        steps: &[|held| slot_life::stamp(held, 0, Some(801), Some(802), 72)],
+        steps: &[|held| {
+            slot_life::update(held, 0, |image| {
+                (image.atime, image.dtime, image.lpid) = (801, 802, 72);
+            });
+        }],
         plain: &[],
     },
     Story {
@@ -362,23 +368,7 @@ impl Seen {
                 }
             }
             Look::Find => match key_index::find(table, key(0)) {
-                Lookup::Found(image) => {
-                    assert!(
-                        image.is_live() && image.key == key(0),
-                        "not asked for: {image:?}"
-                    );
-                    self.check_image(&image);
-                }
-                Lookup::Absent => assert!(self.found.contains(&false), "it was never absent"),
-                Lookup::Busy => {}
-            },
-            Look::FindAnother => match key_index::find(table, key(2)) {
-                Lookup::Found(image) => assert_eq!((image.slot, image.key), (2, key(2))),
-                Lookup::Absent => assert!(!self.has_third, "the third one was always there"),
-                Lookup::Busy => {}
-            },
-            Look::Glance => match key_index::find_at_once(table, key(0), u32::MAX, true) {
-                Glance::Found(known) => {
+                Lookup::Found(known) => {
                     let mut there = self.images.iter().filter(|image| image.key == key(0));
                     assert!(
                         there.any(|image| image.is_live() && is_of(&known, image)),
@@ -386,13 +376,13 @@ impl Seen {
                         self.images
                     );
                 }
-                Glance::Absent => assert!(self.found.contains(&false), "it was never absent"),
-                Glance::Unsure => {}
+                Lookup::Absent => assert!(self.found.contains(&false), "it was never absent"),
+                Lookup::Unsure => {}
             },
-            Look::GlanceAtAnother => match key_index::find_at_once(table, key(2), u32::MAX, true) {
-                Glance::Found(known) => assert_eq!(known.id, 2),
-                Glance::Absent => assert!(!self.has_third, "the third one was always there"),
-                Glance::Unsure => {}
+            Look::FindAnother => match key_index::find(table, key(2)) {
+                Lookup::Found(known) => assert_eq!(known.id, 2),
+                Lookup::Absent => assert!(!self.has_third, "the third one was always there"),
+                Lookup::Unsure => {}
             },
             Look::Totals => {
                 if let Some(totals) = table.consistently(|| totals(table)) {
@@ -420,7 +410,7 @@ impl Seen {
                 id: image.id,
                 mode: image.mode,
                 segsz: image.segsz,
-                ..SlotImage::EMPTY
+                ..SlotImage::default()
             },
         };
         let seen = compared(image);
@@ -441,10 +431,6 @@ pub enum Look {
     Find,
     /// A key that stands, or stood, behind key 0.
     FindAnother,
-    /// Key 0, at a single look.
-    Glance,
-    /// The other key, at a single look.
-    GlanceAtAnother,
     /// Numbers of segments and pages.
     Totals,
     /// Who has segment 0 attached.
@@ -453,12 +439,10 @@ pub enum Look {
 
 impl Look {
     /// All there are.
-    pub const ALL: [Look; 7] = [
+    pub const ALL: [Look; 5] = [
         Look::Snapshot,
         Look::Find,
         Look::FindAnother,
-        Look::Glance,
-        Look::GlanceAtAnother,
         Look::Totals,
         Look::Attachers,
     ];
@@ -521,7 +505,7 @@ pub fn check_reaped(held: &Held<'_>) {
     // Whatever was being made or unlinked is found by whoever sweeps next, and no slot is lost.
     slot_life::list_stuck_again(held, |_| true);
     while let Some(image) = slot_life::claim_dying(held, |_| true) {
-        slot_life::free_claimed(held, image.slot);
+        slot_life::free(held, image.slot, None);
     }
     audit(held);
     for slot in 0..scene::SLOTS {

@@ -201,7 +201,7 @@ fn two_takers_never_both_hold_the_lock() {
                             unsafe { *count += 1 }
                         });
                         // A switch of threads, whatever it may be good for.
-                        slot_life::stamp(&held, 0, None, None, cell as i32);
+                        slot_life::update(&held, 0, |image| image.lpid = cell as i32);
                     });
                 }
             };
@@ -232,7 +232,7 @@ fn make(namespace: &Namespace, cell: u32, key: i32) -> Option<u32> {
     drop(held);
     let held = namespace.lock(me).unwrap();
     if key_index::find_locked(&held, key).is_some() {
-        slot_life::abandon(&held, slot, before, after);
+        slot_life::free(&held, slot, Some((before, after)));
         return None;
     }
     slot_life::publish(&held, slot, 900);
@@ -269,14 +269,14 @@ fn remove(namespace: &Namespace, cell: u32, key: i32, unlinked: &AtomicUsize) {
     let me = process(cell);
     let held = namespace.lock(me).unwrap();
     if let Some(image) = key_index::find_locked(&held, key) {
-        slot_life::destroy_and_claim(&held, &image);
+        slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
         drop(held);
         unlinked.fetch_add(1, Ordering::Relaxed);
-        slot_life::free_claimed(&namespace.lock(me).unwrap(), image.slot);
+        slot_life::free(&namespace.lock(me).unwrap(), image.slot, None);
     } else if let Some(image) = slot_life::claim_dying(&held, |_| true) {
         drop(held);
         unlinked.fetch_add(1, Ordering::Relaxed);
-        slot_life::free_claimed(&namespace.lock(me).unwrap(), image.slot);
+        slot_life::free(&namespace.lock(me).unwrap(), image.slot, None);
     }
 }
 
@@ -402,60 +402,5 @@ fn a_forked_child_is_counted_as_long_as_it_lives_and_no_longer() {
             "while"
         };
         println!("a parent lets go {when} its child begins: {ways} ways");
-    }
-}
-
-/// Another library's fork handler has made a raw child between the plan and the fork, which comes at the same time as the
-/// child that was planned for.
-fn two_for_one_cell(between_two: bool, parent_returns_first: bool) {
-    let namespace = scene::empty();
-    create(&namespace.lock(process(0)).unwrap(), 0, 5);
-    scene::free_cell(&namespace, 2);
-    scene::free_cell(&namespace, 3);
-    let (prepared, _) = namespace
-        .prepare_child(process(0), None, between_two)
-        .unwrap();
-    let cell = prepared.child().cell();
-    let held = namespace.lock(process(0)).unwrap();
-    attach_record::attach(&held, 0, prepared.child(), None, 1, None).unwrap();
-    drop(held);
-    mortal::share(cell);
-    mortal::share(cell);
-    if parent_returns_first {
-        namespace.processes().parent_lets_go(&prepared);
-    }
-    let children = [102, 103].map(|pid| {
-        let namespace = Arc::clone(&namespace);
-        thread::spawn(move || {
-            let me = namespace.processes().child_adopts(&prepared, pid);
-            if me.is_none() {
-                prepared.drop_mapping();
-            }
-            me
-        })
-    });
-    if !parent_returns_first {
-        namespace.processes().parent_lets_go(&prepared);
-    }
-    let both = children.map(|child| child.join().unwrap());
-    let adopted: Vec<_> = both.into_iter().flatten().collect();
-    assert_eq!(adopted.len(), 1, "two live in what was prepared for one");
-    assert_eq!(scene::attaches(&namespace), 1);
-    mortal::unmap(adopted[0].cell());
-    nobody_is_left(&namespace);
-}
-
-#[test]
-fn what_was_prepared_for_one_child_is_taken_by_one() {
-    for (between_two, parent_returns_first) in [(true, true), (true, false), (false, false)] {
-        let ways = explore(preemptions(2), move || {
-            two_for_one_cell(between_two, parent_returns_first);
-        });
-        let when = match (between_two, parent_returns_first) {
-            (false, _) => "moves out",
-            (true, true) => "stays",
-            (true, false) => "stays if the parent comes",
-        };
-        println!("one of two children takes the cell and {when}: {ways} ways");
     }
 }

@@ -8,7 +8,6 @@ use crate::os::{OsError, dir, process};
 use crate::storage::error::{StorageError, Stored, beyond_limits};
 use crate::storage::runtime_dir::{Place, RuntimeDir, TABLE_MODES, check};
 use crate::storage::sentence;
-use crate::storage::table::grow::{cells_bytes, records_bytes, slots_bytes};
 use crate::storage::table::layout::{self, header, record};
 use crate::storage::table::{Identity, Table, TableMap};
 
@@ -118,13 +117,9 @@ fn write_table(
         file::set_len(&fd, u64::from(layout::FILE_BYTES))?;
         // The header, the bitmap, the smallest index; the first page of each area behind.
         let front = layout::INDEX + layout::INDEX_WORDS_AT_FIRST * 4;
-        for (area, len_bytes) in [
-            (0, front),
-            (layout::CELL_AREA, cells_bytes(layout::CELLS_AT_FIRST)),
-            (layout::SLOT_AREA, slots_bytes(layout::SLOTS_AT_FIRST)),
-            (layout::RECORD_AREA, records_bytes(layout::RECORDS_AT_FIRST)),
-            (layout::LAST_PAGE, layout::FILE_BYTES - layout::LAST_PAGE),
-        ] {
+        let parts = layout::PARTS.map(|part| (part.area, part.at_first * part.entry_bytes));
+        let last = (layout::LAST_PAGE, layout::FILE_BYTES - layout::LAST_PAGE);
+        for (area, len_bytes) in [(0, front)].into_iter().chain(parts).chain([last]) {
             file::allocate_behind(&fd, u64::from(area), 0, u64::from(len_bytes))?;
         }
         file::set_permissions(&fd, place.scope.mode(TABLE_MODES))?;
@@ -141,10 +136,10 @@ fn write_table(
     table.set32(header!(cursor_next), cursor.next);
     table.set32(header!(cursor_last), cursor.last as u32);
     table.set32(header!(cursor_seq), cursor.seq);
-    table.set32(header!(cells_ready), layout::CELLS_AT_FIRST);
-    table.set32(header!(slots_ready), layout::SLOTS_AT_FIRST);
+    for part in &layout::PARTS {
+        table.set32(part.ready, part.at_first);
+    }
     let records = layout::RECORDS_AT_FIRST;
-    table.set32(header!(records_ready), records);
     for index in 0..records {
         // The list of free records, lowest first.
         let next = if index + 1 < records { index + 2 } else { 0 };

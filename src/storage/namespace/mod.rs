@@ -258,7 +258,7 @@ impl Namespace {
         let unlinked = self.files().unlink(image);
         let Ok(held) = self.lock(me) else { return };
         match unlinked {
-            Ok(()) => slot_life::free_claimed(&held, image.slot),
+            Ok(()) => slot_life::free(&held, image.slot, None),
             Err(_) => slot_life::give_up(&held, image.slot),
         }
     }
@@ -287,17 +287,18 @@ impl Namespace {
             return false;
         }
         if image.nattch == 0 {
-            slot_life::destroy_and_claim(&held, &image);
+            slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
             drop(held);
             self.unlink_claimed(me, &image);
             return true;
         }
-        // Crash here, between any two of these: the next attach does what is left to do.
+        // Crash here, between the two: the next attach does what is left to do.
         if image.mode & MODE_MARKED == 0 {
-            slot_life::mark(&held, &image);
+            slot_life::mark(&held, slot);
         }
-        slot_life::clear_flags(&held, slot, FLAG_RIGHTS);
-        slot_life::set_flags(&held, slot, FLAG_UNLINKED);
+        slot_life::update(&held, slot, |image| {
+            image.flags = image.flags & !FLAG_RIGHTS | FLAG_UNLINKED;
+        });
         true
     }
 

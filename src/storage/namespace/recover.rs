@@ -7,7 +7,7 @@ use crate::os::{OsError, dir, process};
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::segment_file::parse_name;
 use crate::storage::table::layout::{self, SlotState, header, slot};
-use crate::storage::table::{Held, Journal, grow, key_index, rebuild};
+use crate::storage::table::{Held, SlotImage, grow, key_index, rebuild};
 
 /// Makes a slot for each segment file of a directory that has lost its table. The lock is held, the table fresh.
 /// What is not known any more (times, pids, the present owner if it was changed, who has it attached) starts anew.
@@ -26,7 +26,7 @@ pub fn adopt(held: &Held<'_>, directory: &Path, flags: u32) -> Stored<()> {
     adopted?;
     rebuild::rebuild(held);
     // Better no table than one that has forgotten keys.
-    grow::back_index(held, key_index::words_wanted(held))
+    key_index::back(held, 0).map(|_| ())
 }
 
 fn adopt_one(
@@ -48,39 +48,37 @@ fn adopt_one(
     if !sound {
         return Ok(());
     }
-    grow::ensure_slot(held, index)?;
+    grow::ensure(held, &layout::SLOT_PART, index)?;
     if table.get32(slot!(index, state)) != SlotState::Free as u32 {
         return Ok(());
     }
     let marked = status.permissions() & layout::MODE_MARKED != 0;
-    let mut journal = Journal::begin(held);
-    journal.put32(slot!(index, id), id as u32);
-    journal.put32(slot!(index, key), if marked { 0 } else { key as u32 });
-    journal.put32(slot!(index, name_key), key as u32);
-    journal.put32(slot!(index, uid), status.uid);
-    journal.put32(slot!(index, cuid), status.uid);
-    journal.put32(slot!(index, gid), status.gid);
-    journal.put32(slot!(index, cgid), status.gid);
-    journal.put32(slot!(index, mode), status.permissions() & 0o1777);
-    journal.put64(slot!(index, segsz), status.len_bytes);
-    journal.put64(slot!(index, atime), 0);
-    journal.put64(slot!(index, dtime), 0);
-    journal.put64(slot!(index, ctime), process::now_secs() as u64);
-    journal.put32(slot!(index, cpid), 0);
-    journal.put32(slot!(index, lpid), 0);
-    journal.put32(slot!(index, flags), flags);
-    journal.put32(slot!(index, creator_cell), 0);
-    journal.put32(slot!(index, creator_gen), 0);
-    journal.put32(slot!(index, state), SlotState::Live as u32);
+    // The table is nobody else's yet, and thrown away after a death.
+    SlotImage {
+        slot: index,
+        state: SlotState::Live as u32,
+        id,
+        key: if marked { 0 } else { key },
+        name_key: key,
+        uid: status.uid,
+        gid: status.gid,
+        cuid: status.uid,
+        cgid: status.gid,
+        mode: status.permissions() & 0o1777,
+        segsz: status.len_bytes,
+        ctime: process::now_secs(),
+        flags,
+        ..SlotImage::default()
+    }
+    .store(table);
     let last = table.get32(header!(cursor_last)) as i32;
     if index as i32 > last {
-        journal.put32(header!(cursor_last), index);
-        journal.put32(header!(cursor_next), index + 1);
+        table.set32(header!(cursor_last), index);
+        table.set32(header!(cursor_next), index + 1);
     }
     let seq = id as u32 / layout::SLOTS;
     if seq > table.get32(header!(cursor_seq)) {
-        journal.put32(header!(cursor_seq), seq);
+        table.set32(header!(cursor_seq), seq);
     }
-    journal.commit();
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::processes::Processes;
 use super::reap::reap;
 use crate::os::file::{self, At, Fd, Lock, Status};
 use crate::os::path::Path;
-use crate::os::{OsError, helper_process, map, process};
+use crate::os::{OsError, helper_process, map};
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::runtime_dir::RuntimeDir;
 use crate::storage::sentence;
@@ -41,14 +41,10 @@ impl Taken {
 }
 
 impl Processes {
-    /// Registers this process: takes a cell of its own. Signals are blocked and the in-process lock is held.
+    /// Registers the calling process, which has this id: takes a cell of its own. Signals are blocked and the in-process lock is
+    /// held.
     #[inline(never)]
-    pub fn register(&self) -> Stored<Identity> {
-        self.take_own(process::pid())
-    }
-
-    /// Takes a cell for the process with this id, which is the calling one.
-    pub(super) fn take_own(&self, pid: i32) -> Stored<Identity> {
+    pub fn register(&self, pid: i32) -> Stored<Identity> {
         let taken = self.take_cell(Keep::ToOneself)?;
         self.occupy(taken, CellState::Live, pid, None)
             .inspect_err(|_| taken.let_go())
@@ -83,7 +79,7 @@ impl Processes {
         };
         let identity = Identity::new(taken.cell, generation);
         let held = self.lock(locker.unwrap_or(identity))?;
-        grow::ensure_cell(&held, taken.cell)?;
+        grow::ensure(&held, &layout::CELL_PART, taken.cell)?;
         if table.get32(cell!(taken.cell, state)) != CellState::Free as u32 {
             reap(&held, taken.cell);
         }
@@ -141,7 +137,8 @@ impl Processes {
                 return Ok(None);
             }
             doing = "map";
-            keep_lock(&fd, keep).map(Some)
+            // From here on the mapping holds the lock.
+            map::map_page(&fd, keep == Keep::Shared).map(Some)
         };
         let mut took = helper_process::with_descriptor(&mut take);
         if took == Err(OsError(libc::ENOENT)) && self.directory().restore_parts()? {
@@ -156,11 +153,6 @@ impl Processes {
             Err(error) => Err(why_not_taken(self.directory(), doing, &path, error)),
         }
     }
-}
-
-/// Has the lock on `fd` held by a mapping.
-pub(super) fn keep_lock(fd: &Fd, keep: Keep) -> Result<usize, OsError> {
-    map::map_page(fd, keep == Keep::Shared)
 }
 
 /// Whether it can be one of our liveness files.

@@ -15,7 +15,7 @@
 //! The child of a parent with several threads always moves out, for another thread could have made a child by a raw clone
 //! meanwhile, which has the mapping too, and keeps it.
 
-use super::cell::{Keep, Taken, keep_lock, open_live};
+use super::cell::{Keep, Taken, open_live};
 use super::probe::live_path;
 use super::processes::Processes;
 use super::reap::reap;
@@ -143,7 +143,7 @@ impl Processes {
         {
             return None;
         }
-        let mapping = keep_lock(&fd, Keep::Shared).ok()?;
+        let mapping = map::map_page(&fd, true).ok()?;
         self.begin_generation(cell);
         Some(Taken { cell, mapping })
     }
@@ -159,37 +159,27 @@ impl Processes {
 
     /// In the child: what the parent prepared becomes its own. The mapping is still one that children inherit: saying
     /// otherwise takes longer than all else here, and most children have none. If it is another cell that is returned, the
-    /// mapping is gone. `None`: somebody has taken the cell, or undone it. Inlined, for a child pays for each part of the
+    /// mapping is gone. `None`: somebody has undone it. Inlined, for a child pays for each part of the
     /// library that it runs through.
     #[inline(always)]
     pub fn child_adopts(&self, prepared: &Prepared, pid: i32) -> Option<Identity> {
-        if !self.is_prepared(prepared) || !self.claim(prepared.child, pid) {
+        if !self.is_prepared(prepared) {
             return None;
         }
         // Crash here, until it lives: a cell that is Forking and not locked is undone as if the fork had failed.
         if prepared.between_two
             && (self.is_let_go(prepared.child) || self.is_let_go_soon(prepared.child))
         {
-            self.begin_life(prepared.child);
+            self.begin_life(prepared.child, pid);
             return Some(prepared.child);
         }
         Some(self.move_out(prepared, pid))
     }
 
-    /// Whether this child is the first that takes the cell: a raw child that the forking thread has made in the middle of
-    /// the fork, in another library's handler, may come at the same time.
-    #[inline(always)]
-    fn claim(&self, child: Identity, pid: i32) -> bool {
-        // A process that may not ask for its pid has 0.
-        let mine = pid.max(1) as u32;
-        let word = self.table().word32(cell!(child.cell(), pid));
-        word.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
-    }
-
     /// The child lives in the prepared cell.
     #[inline(always)]
-    fn begin_life(&self, child: Identity) {
+    fn begin_life(&self, child: Identity, pid: i32) {
+        self.table().set32(cell!(child.cell(), pid), pid as u32);
         let state = CellState::Live as u32;
         self.table().set32(cell!(child.cell(), state), state);
     }
@@ -200,12 +190,12 @@ impl Processes {
     #[inline(never)]
     fn move_out(&self, prepared: &Prepared, pid: i32) -> Identity {
         let child = prepared.child;
-        let Ok(own) = self.take_own(pid) else {
-            self.begin_life(child);
+        let Ok(own) = self.register(pid) else {
+            self.begin_life(child, pid);
             return child;
         };
         let Ok(held) = self.lock(own) else {
-            self.begin_life(child);
+            self.begin_life(child, pid);
             return child;
         };
         move_all(&held, child.cell(), own.cell());

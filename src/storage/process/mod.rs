@@ -7,6 +7,5 @@ mod processes;
 mod reap;
 
 pub use fork_cell::Prepared;
-pub use probe::Liveness;
 pub use processes::{IsDestroyed, Processes};
 pub use reap::reap;

@@ -15,47 +15,26 @@ use crate::os::{OsError, helper_process, process};
 use crate::storage::runtime_dir::RuntimeDir;
 use crate::storage::table::Table;
 
-/// What a probe of a process found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Liveness {
-    /// Its liveness file is locked.
-    Alive,
-    /// Its liveness file is not locked.
-    Dead,
-    /// The file could not be probed, so it counts as alive.
-    Unknown,
-}
-
-impl Liveness {
-    /// Whether it is certain that the process is gone.
-    pub fn is_dead(self) -> bool {
-        self == Liveness::Dead
-    }
-}
-
 pub(super) fn live_path(directory: &RuntimeDir, cell: u32) -> Path {
     let mut path = directory.inside(b"live/");
     let _ = path.push_decimal(cell);
     path
 }
 
-/// Probes whether the process of `cell` is there.
-pub fn probe(directory: &RuntimeDir, cell: u32) -> Liveness {
+/// Probes whether the process of `cell` is certainly gone: its liveness file is not locked. One that cannot be probed counts as
+/// alive.
+pub(super) fn is_dead(directory: &RuntimeDir, cell: u32) -> bool {
     // Another namespace's liveness file says nothing.
     if directory.check_in_place().is_err() {
-        return Liveness::Unknown;
+        return false;
     }
     let path = live_path(directory, cell);
-    let locked = helper_process::with_descriptor(|| {
+    let unlocked = helper_process::with_descriptor(|| {
         let dir = directory.open_parent(&path)?;
         let fd = file::open_in(dir.as_ref(), &path, libc::O_RDONLY, 0)?;
         file::lock(&fd, Lock::TryShared)
     });
-    match locked {
-        Ok(true) => Liveness::Dead,
-        Ok(false) => Liveness::Alive,
-        Err(_) => Liveness::Unknown,
-    }
+    unlocked == Ok(true)
 }
 
 /// Whether nobody can be the process of `cell`: it has no liveness file, and no process has its pid. A table that was

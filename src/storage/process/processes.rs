@@ -1,6 +1,6 @@
 //! The processes of a namespace: the table that they share and the directory that says which of them are there.
 
-use super::probe::{self, Liveness};
+use super::probe;
 use super::reap::{list_unfinished, reap};
 use crate::os::atomic::{AtomicU32, Ordering};
 use crate::os::signal_mask::Blocked;
@@ -45,9 +45,9 @@ impl Processes {
         &self.directory
     }
 
-    /// Probes whether the process of `cell` is there.
-    pub fn probe(&self, cell: u32) -> Liveness {
-        probe::probe(&self.directory, cell)
+    /// Probes whether the process of `cell` is certainly gone.
+    pub fn has_died(&self, cell: u32) -> bool {
+        probe::is_dead(&self.directory, cell)
     }
 
     /// Blocks all signals before the table is used, and sees that it is all there. A table that somebody has cut would raise
@@ -115,7 +115,7 @@ impl Processes {
     pub fn reap_if_dead(&self, me: Identity, cell: u32) -> bool {
         let table = &self.table;
         let seen = table.cell_state(cell);
-        if cell == me.cell() || seen.0 == CellState::Free as u32 || !self.probe(cell).is_dead() {
+        if cell == me.cell() || seen.0 == CellState::Free as u32 || !self.has_died(cell) {
             return false;
         }
         let Ok(held) = self.lock(me) else {
@@ -133,7 +133,7 @@ impl Processes {
 
 impl Surroundings for Processes {
     fn is_dead(&self, cell: u32) -> bool {
-        self.probe(cell).is_dead() || probe::is_nobody(&self.directory, &self.table, cell)
+        self.has_died(cell) || probe::is_nobody(&self.directory, &self.table, cell)
     }
 
     fn back(&self, offset: u32, len_bytes: u32, used: u32) -> Stored<()> {

@@ -3,10 +3,9 @@
 use crate::os::process;
 use crate::storage::table::attach_record;
 use crate::storage::table::derived;
-use crate::storage::table::layout::{CellState, SlotState, cell, pages_of, record, slot};
-use crate::storage::table::seqlock::change_slot;
-use crate::storage::table::slot_life::Last;
-use crate::storage::table::{Held, Journal};
+use crate::storage::table::layout::{CellState, SlotState, cell, record, slot};
+use crate::storage::table::slot_life::{self, Last};
+use crate::storage::table::{Held, Journal, SlotImage};
 
 /// Drops all that the dead process of `cell` had: its attaches, its unfinished work, the cell itself. Segments
 /// that are gone thereby go on the list of dying ones; [`Namespace::sweep`](crate::storage::Namespace::sweep) unlinks their files once the lock is
@@ -35,20 +34,12 @@ pub fn list_unfinished(held: &Held<'_>, cell: u32) {
     let table = held.table();
     let work = table.get32(cell!(cell, work)).checked_sub(1);
     if let Some(slot) = work.filter(|&slot| slot < table.slots_ready()) {
-        let slot_state = table.get32(slot!(slot, state));
-        if slot_state == SlotState::Creating as u32 || slot_state == SlotState::Dying as u32 {
+        let state = table.get32(slot!(slot, state));
+        if state == SlotState::Creating as u32 || state == SlotState::Dying as u32 {
             // Its file may or may not be there; unlinking finds out.
-            change_slot(held, slot, || {
-                let mut journal = Journal::begin(held);
-                journal.put32(slot!(slot, state), SlotState::Dying as u32);
-                journal.put32(cell!(cell, work), 0);
-                journal.commit();
-                if slot_state == SlotState::Creating as u32 {
-                    let pages = pages_of(table.get64(slot!(slot, segsz)));
-                    derived::count_making(held, -1, pages);
-                }
-                derived::push_dying(held, slot);
-            });
+            let end = |image: &mut SlotImage| image.state = SlotState::Dying as u32;
+            let put = |journal: &mut Journal<'_>| journal.put32(cell!(cell, work), 0);
+            slot_life::step(held, slot, end, put, || derived::push_dying(held, slot));
         }
     }
 }

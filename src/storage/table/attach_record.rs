@@ -1,16 +1,16 @@
 //! Attach records: how many attaches of a segment a process has. Each change is one step that a SIGKILL cannot divide.
 
-use super::derived::{self, Records};
+use super::derived;
 use super::grow;
 use super::identity::Identity;
 use super::journal::Journal;
-use super::layout::{MODE_MARKED, RECORDS, SLOTS, header, record, slot};
+use super::layout::{MODE_MARKED, RECORD_PART, RECORDS, SLOTS, header, record, slot};
 use super::lock_word::Held;
 use super::map::Table;
 use super::rebuild;
-use super::seqlock::{SeqLock, change_index, change_slot};
+use super::seqlock::SeqLock;
 use super::slot::SlotImage;
-use super::slot_life::{Last, enter_end, put_end};
+use super::slot_life::{Last, end, step};
 use crate::storage::error::{StorageError, Stored};
 
 /// Adds attaches of `owner` to segment `index`. Returns the record that counts it; `known` is the one that counted
@@ -30,11 +30,15 @@ pub fn attach(
         Some(record) => record,
         None => take_record(held)?,
     };
-    change_slot(held, index, || {
-        let mut journal = Journal::begin(held);
+    let stamp = |image: &mut SlotImage| {
+        if let Some((pid, now_secs)) = stamp {
+            (image.lpid, image.atime) = (pid, now_secs);
+        }
+    };
+    let put = |journal: &mut Journal<'_>| {
         if known.is_some() {
-            let before = table.get32(record!(record, count));
-            journal.put32(record!(record, count), before + count);
+            let counted = table.get32(record!(record, count));
+            journal.put32(record!(record, count), counted + count);
             journal.put32(record!(record, ended), 0);
         } else {
             // Nothing that a free record holds means anything, so only the step that makes it another needs the journal.
@@ -44,11 +48,8 @@ pub fn attach(
             // Crash here: a free record.
             journal.put32(record!(record, cell), owner.cell() + 1);
         }
-        if let Some((pid, now_secs)) = stamp {
-            journal.put32(slot!(index, lpid), pid as u32);
-            journal.put64(slot!(index, atime), now_secs as u64);
-        }
-        journal.commit();
+    };
+    step(held, index, stamp, put, || {
         derived::count(held, slot!(index, nattch), count as i32);
         if known.is_none() {
             derived::link_record(held, record, index, owner.cell());
@@ -80,46 +81,30 @@ pub fn detach(
     if owner >= table.cells_ready() || index >= table.slots_ready() {
         return None;
     }
-    let before = table.get32(record!(record, count));
-    let count = count.min(before);
-    let left = before - count;
-    // Decided and done in one step: a segment must not outlive the death of the process that takes the last attach off.
-    let nattch = table.get32(slot!(index, nattch)).saturating_sub(count);
-    let mode = table.get32(slot!(index, mode));
-    let image = if is_destroyed(held, mode, nattch) {
-        Some(table.image(index)).filter(SlotImage::is_live)
-    } else {
-        None
-    };
-    let change = || {
-        let mut journal = Journal::begin(held);
-        if left == 0 {
-            journal.put32(record!(record, cell), 0);
-        } else {
-            journal.put32(record!(record, count), left);
-        }
+    let counted = table.get32(record!(record, count));
+    let count = count.min(counted);
+    let stamp = |image: &mut SlotImage| {
         if let Some((pid, now_secs)) = stamp {
-            journal.put32(slot!(index, lpid), pid as u32);
-            journal.put64(slot!(index, dtime), now_secs as u64);
+            (image.lpid, image.dtime) = (pid, now_secs);
         }
-        if image.is_some() {
-            put_end(&mut journal, held, index, last);
-        }
-        journal.commit();
+    };
+    let put = |journal: &mut Journal<'_>| match counted - count {
+        0 => journal.put32(record!(record, cell), 0),
+        left => journal.put32(record!(record, count), left),
+    };
+    let then = || {
         derived::count(held, slot!(index, nattch), -(count as i32));
-        if left == 0 {
+        if count == counted {
             derived::unlink_record(held, record, index, owner);
         }
-        if let Some(image) = &image {
-            enter_end(held, image, last);
-        }
     };
-    if image.is_some() {
-        change_index(held, || change_slot(held, index, change));
-    } else {
-        change_slot(held, index, change);
+    // Decided and done in one step: a segment must not outlive the death of the process that takes the last attach off.
+    let image = table.image(index);
+    if image.is_live() && is_destroyed(held, image.mode, image.nattch.saturating_sub(count)) {
+        return Some(end(held, index, last, stamp, put, then));
     }
-    image
+    step(held, index, stamp, put, then);
+    None
 }
 
 /// How many attaches of segment `id` `record` counts for `owner`.
@@ -134,13 +119,9 @@ pub fn counted_by(held: &Held<'_>, record: u32, owner: Identity, id: i32) -> u32
 /// The process that `record` belongs to is about to exit: stamps the segment with it now, and not when the process is
 /// reaped, which may be after others have used the segment.
 pub fn announce_end(held: &Held<'_>, index: u32, record: u32, lpid: i32, now_secs: i64) {
-    change_slot(held, index, || {
-        let mut journal = Journal::begin(held);
-        journal.put32(record!(record, ended), 1);
-        journal.put64(slot!(index, dtime), now_secs as u64);
-        journal.put32(slot!(index, lpid), lpid as u32);
-        journal.commit();
-    });
+    let stamp = |image: &mut SlotImage| (image.lpid, image.dtime) = (lpid, now_secs);
+    let put = |journal: &mut Journal<'_>| journal.put32(record!(record, ended), 1);
+    step(held, index, stamp, put, || ());
 }
 
 fn is_destroyed(held: &Held<'_>, mode: u32, nattch: u32) -> bool {
@@ -149,28 +130,21 @@ fn is_destroyed(held: &Held<'_>, mode: u32, nattch: u32) -> bool {
         .is_destroyed(mode & MODE_MARKED != 0, nattch.into(), rmid_forced)
 }
 
-fn records_of<'t>(held: &Held<'t>, owner: Identity) -> Records<'t> {
-    derived::records_of_cell(held.table(), owner.cell())
-}
-
 /// Everything that is counted for cell `from` counts for cell `to` from now on.
 pub fn move_all(held: &Held<'_>, from: u32, to: u32) {
     let table = held.table();
     for record in derived::records_of_cell(table, from) {
         let index = table.get32(record!(record, id)) % SLOTS;
-        change_slot(held, index, || {
-            let mut journal = Journal::begin(held);
-            journal.put32(record!(record, cell), to + 1);
-            journal.commit();
-            derived::move_record(held, record, index, from, to);
-        });
+        let put = |journal: &mut Journal<'_>| journal.put32(record!(record, cell), to + 1);
+        let then = || derived::move_record(held, record, index, from, to);
+        step(held, index, |_| (), put, then);
     }
 }
 
 /// Takes off what is counted for `owner` beyond `wanted(id)` attaches of each segment, without a stamp.
 pub fn reduce(held: &Held<'_>, owner: Identity, wanted: impl Fn(i32) -> u32) {
     let table = held.table();
-    for record in records_of(held, owner) {
+    for record in derived::records_of_cell(held.table(), owner.cell()) {
         let wanted = wanted(table.get32(record!(record, id)) as i32);
         let surplus = table.get32(record!(record, count)).saturating_sub(wanted);
         if surplus > 0 {
@@ -181,7 +155,7 @@ pub fn reduce(held: &Held<'_>, owner: Identity, wanted: impl Fn(i32) -> u32) {
 
 /// Calls `each` with the slot and the index of every record that counts attaches of `owner`.
 pub fn for_each_record(held: &Held<'_>, owner: Identity, mut each: impl FnMut(u32, u32)) {
-    for record in records_of(held, owner) {
+    for record in derived::records_of_cell(held.table(), owner.cell()) {
         each(held.table().get32(record!(record, id)) % SLOTS, record);
     }
 }
@@ -204,7 +178,7 @@ fn take_record(held: &Held<'_>) -> Stored<u32> {
         }
     }
     let ready = table.records_ready();
-    grow::add_records(held)?;
+    grow::ensure(held, &RECORD_PART, ready)?;
     for index in (ready..table.records_ready()).rev() {
         derived::push_free_record(held, index);
     }

@@ -2,174 +2,182 @@
 //!
 //! Every change of primary data keeps it up, and `rebuild` can make all of it anew.
 
-use super::layout::{self, SlotState, cell, header, record, slot};
+use super::layout::{
+    self, FLAG_NORESERVE, MODE_MARKED, SlotState, cell, header, pages_of, record, slot,
+};
 use super::lock_word::Held;
-use super::map::{Table, word};
-use crate::os::atomic::Ordering;
-
-/// A field of a slot's or record's words: `get!(words, Slot, first_record)`.
-macro_rules! get {
-    ($words:expr, $kind:ident, $field:ident) => {
-        word!($words, $kind, $field).load(Ordering::Acquire)
-    };
-}
-
-/// Stores a field: `put!(words, Slot, first_record, value)`.
-macro_rules! put {
-    ($words:expr, $kind:ident, $field:ident, $value:expr) => {
-        word!($words, $kind, $field).store($value, Ordering::Release)
-    };
-}
-
-fn add32(table: &Table, offset: u32, by: i32) {
-    table.set32(offset, table.get32(offset).wrapping_add_signed(by));
-}
+use super::map::Table;
+use super::slot::SlotImage;
 
 /// Adds to a 32-bit counter at `offset`.
 pub(crate) fn count(held: &Held<'_>, offset: u32, by: i32) {
-    add32(held.table(), offset, by);
+    if by != 0 {
+        let table = held.table();
+        table.set32(offset, table.get32(offset).wrapping_add_signed(by));
+    }
 }
 
 /// Adds to a 64-bit counter at `offset`.
-pub(crate) fn count64(held: &Held<'_>, offset: u32, by: i64) {
-    let table = held.table();
-    table.set64(offset, table.get64(offset).wrapping_add_signed(by));
-}
-
-/// Marks slot `index` as taken or free in the bitmap.
-pub(crate) fn set_taken(held: &Held<'_>, index: u32, taken: bool) {
-    let offset = layout::BITMAP + index / 64 * 8;
-    let bit = 1u64 << (index % 64);
-    let word = held.table().get64(offset);
-    if (word & bit != 0) != taken {
-        count(held, header!(taken), if taken { 1 } else { -1 });
+fn count64(held: &Held<'_>, offset: u32, by: i64) {
+    if by != 0 {
+        let table = held.table();
+        table.set64(offset, table.get64(offset).wrapping_add_signed(by));
     }
-    held.table()
-        .set64(offset, if taken { word | bit } else { word & !bit });
 }
 
-/// Counts segments of so many pages that are being made: one more, or one fewer.
-pub(crate) fn count_making(held: &Held<'_>, by: i32, pages: u64) {
-    count(held, header!(making), by);
-    count64(held, header!(making_pages), i64::from(by) * pages as i64);
+/// Enters into the bitmap and the counters that a slot holds `after` and no longer `before`.
+pub(super) fn count_change(held: &Held<'_>, before: &SlotImage, after: &SlotImage) {
+    let is = |image: &SlotImage, state: SlotState| image.state == state as u32;
+    let number = |counter: u32, counts: &dyn Fn(&SlotImage) -> bool| {
+        count(
+            held,
+            counter,
+            i32::from(counts(after)) - i32::from(counts(before)),
+        );
+    };
+    let pages = |counter: u32, counts: &dyn Fn(&SlotImage) -> bool| {
+        let of = |image: &SlotImage| i64::from(counts(image)) * pages_of(image.segsz) as i64;
+        count64(held, counter, of(after) - of(before));
+    };
+    let live = |image: &SlotImage| is(image, SlotState::Live);
+    let making = |image: &SlotImage| is(image, SlotState::Creating);
+    let taken = |image: &SlotImage| !is(image, SlotState::Free);
+    number(header!(in_use), &live);
+    number(header!(marked), &|image| {
+        live(image) && image.mode & MODE_MARKED != 0
+    });
+    number(header!(making), &making);
+    number(header!(taken), &taken);
+    pages(header!(pages), &live);
+    pages(header!(making_pages), &making);
+    pages(header!(promised_pages), &|image| {
+        taken(image) && image.flags & FLAG_NORESERVE == 0
+    });
+    if taken(before) != taken(after) {
+        let offset = layout::BITMAP + after.slot / 64 * 8;
+        let bit = 1 << (after.slot % 64);
+        held.table().set64(offset, held.table().get64(offset) ^ bit);
+    }
+}
+
+/// The lowest slot in `from..to` whose bit, flipped by those of `flip`, is set.
+fn next_slot(table: &Table, from: u32, to: u32, flip: u64) -> Option<u32> {
+    let mut index = from;
+    while index < to {
+        let word = (table.get64(layout::BITMAP + index / 64 * 8) ^ flip) >> (index % 64);
+        if word != 0 {
+            return Some(index + word.trailing_zeros()).filter(|&found| found < to);
+        }
+        index = (index / 64 + 1) * 64;
+    }
+    None
 }
 
 /// The lowest free slot in `from..to`.
 pub fn next_free_slot(held: &Held<'_>, from: u32, to: u32) -> Option<u32> {
-    let to = to.min(layout::SLOTS);
-    let mut index = from;
-    while index < to {
-        let free = !held.table().get64(layout::BITMAP + index / 64 * 8) >> (index % 64);
-        if free != 0 {
-            let found = index + free.trailing_zeros();
-            return (found < to).then_some(found);
-        }
-        index = (index / 64 + 1) * 64;
-    }
-    None
+    next_slot(held.table(), from, to.min(layout::SLOTS), !0)
 }
 
 /// The lowest taken slot at or behind `from`, if any. Needs no lock; a hint without one.
 pub fn next_taken_slot(table: &Table, from: u32) -> Option<u32> {
-    let end = table.slots_ready();
-    let mut index = from;
-    while index < end {
-        let taken = table.get64(layout::BITMAP + index / 64 * 8) >> (index % 64);
-        if taken != 0 {
-            let found = index + taken.trailing_zeros();
-            return (found < end).then_some(found);
-        }
-        index = (index / 64 + 1) * 64;
-    }
-    None
+    next_slot(table, from, table.slots_ready(), 0)
 }
 
 /// The highest slot that holds a live segment, if any. Needs no lock; a hint without one.
 pub fn highest_live_slot(table: &Table) -> Option<u32> {
-    let mut end = table.slots_ready();
-    while end > 0 {
-        let base = (end - 1) / 64 * 64;
-        let below = end - base;
-        let mask = if below == 64 { !0 } else { (1u64 << below) - 1 };
-        let taken = table.get64(layout::BITMAP + base / 8) & mask;
-        if taken == 0 {
-            end = base;
-            continue;
+    let end = table.slots_ready();
+    for word in (0..end.div_ceil(64)).rev() {
+        let mut taken = table.get64(layout::BITMAP + word * 8);
+        while taken != 0 {
+            let bit = 63 - taken.leading_zeros();
+            let index = word * 64 + bit;
+            if index < end && table.get32(slot!(index, state)) == SlotState::Live as u32 {
+                return Some(index);
+            }
+            taken &= !(1 << bit);
         }
-        let index = base + 63 - taken.leading_zeros();
-        if table.get32(slot!(index, state)) == SlotState::Live as u32 {
-            return Some(index);
-        }
-        end = index;
     }
     None
 }
 
+/// A list of records, linked both ways: all of a segment, or all of a process.
+struct List {
+    /// Where the first record + 1 stands.
+    head: u32,
+    /// Where a record has the link to the next one of the list.
+    next: fn(u32) -> u32,
+    /// Where it has the link to the one before.
+    prev: fn(u32) -> u32,
+}
+
+impl List {
+    fn of_segment(slot: u32) -> List {
+        List {
+            head: slot!(slot, first_record),
+            next: |index| record!(index, next_of_segment),
+            prev: |index| record!(index, prev_of_segment),
+        }
+    }
+
+    fn of_cell(cell: u32) -> List {
+        List {
+            head: cell!(cell, first_record),
+            next: |index| record!(index, next_of_cell),
+            prev: |index| record!(index, prev_of_cell),
+        }
+    }
+
+    fn push(&self, table: &Table, index: u32) {
+        let first = table.get32(self.head);
+        table.set32((self.next)(index), first);
+        table.set32((self.prev)(index), 0);
+        if let Some(first) = in_range(first, table) {
+            table.set32((self.prev)(first), index + 1);
+        }
+        table.set32(self.head, index + 1);
+    }
+
+    fn remove(&self, table: &Table, index: u32) {
+        let next = table.get32((self.next)(index));
+        let prev = table.get32((self.prev)(index));
+        let before = in_range(prev, table).map_or(self.head, self.next);
+        table.set32(before, next);
+        if let Some(next) = in_range(next, table) {
+            table.set32((self.prev)(next), prev);
+        }
+    }
+
+    /// Its records. No list has more than `most`; one that does leads back into itself.
+    fn records(self, table: &Table, most: u32) -> Records<'_> {
+        Records {
+            table,
+            link: table.get32(self.head),
+            next: self.next,
+            left: most,
+        }
+    }
+}
+
 /// Links record `index`, whose primary fields are set, into its segment's and its process's list.
 pub(crate) fn link_record(held: &Held<'_>, index: u32, slot: u32, owner: u32) {
-    let table = held.table();
-    let (this, of) = (table.record(index), table.slot(slot));
-    let first = get!(of, Slot, first_record);
-    put!(this, Record, next_of_segment, first);
-    put!(this, Record, prev_of_segment, 0);
-    if let Some(next) = in_range(first, table) {
-        put!(table.record(next), Record, prev_of_segment, index + 1);
-    }
-    put!(of, Slot, first_record, index + 1);
-
-    join_cell(table, index, owner);
+    List::of_segment(slot).push(held.table(), index);
+    List::of_cell(owner).push(held.table(), index);
     note_sole_owner(held, slot);
 }
 
 /// Takes record `index` out of both lists and puts it on the free list. Its `cell` word is 0 already.
 pub(crate) fn unlink_record(held: &Held<'_>, index: u32, slot: u32, owner: u32) {
-    let table = held.table();
-    let this = table.record(index);
-    let next = get!(this, Record, next_of_segment);
-    let prev = get!(this, Record, prev_of_segment);
-    match in_range(prev, table) {
-        Some(prev) => put!(table.record(prev), Record, next_of_segment, next),
-        None => put!(table.slot(slot), Slot, first_record, next),
-    }
-    if let Some(next) = in_range(next, table) {
-        put!(table.record(next), Record, prev_of_segment, prev);
-    }
-
-    leave_cell(table, index, owner);
+    List::of_segment(slot).remove(held.table(), index);
+    List::of_cell(owner).remove(held.table(), index);
     push_free_record(held, index);
     note_sole_owner(held, slot);
 }
 
 /// Takes record `index` out of the list of cell `from` and puts it into that of cell `to`.
 pub(crate) fn move_record(held: &Held<'_>, index: u32, slot: u32, from: u32, to: u32) {
-    let table = held.table();
-    leave_cell(table, index, from);
-    join_cell(table, index, to);
+    List::of_cell(from).remove(held.table(), index);
+    List::of_cell(to).push(held.table(), index);
     note_sole_owner(held, slot);
-}
-
-fn join_cell(table: &Table, index: u32, owner: u32) {
-    let this = table.record(index);
-    let first = table.get32(cell!(owner, first_record));
-    put!(this, Record, next_of_cell, first);
-    put!(this, Record, prev_of_cell, 0);
-    if let Some(next) = in_range(first, table) {
-        put!(table.record(next), Record, prev_of_cell, index + 1);
-    }
-    table.set32(cell!(owner, first_record), index + 1);
-}
-
-fn leave_cell(table: &Table, index: u32, owner: u32) {
-    let this = table.record(index);
-    let next = get!(this, Record, next_of_cell);
-    let prev = get!(this, Record, prev_of_cell);
-    match in_range(prev, table) {
-        Some(prev) => put!(table.record(prev), Record, next_of_cell, next),
-        None => table.set32(cell!(owner, first_record), next),
-    }
-    if let Some(next) = in_range(next, table) {
-        put!(table.record(next), Record, prev_of_cell, prev);
-    }
 }
 
 /// Puts a record that nobody uses on the free list.
@@ -196,14 +204,10 @@ pub(crate) fn pop_free_record(held: &Held<'_>) -> Option<u32> {
 /// Writes down whether all attaches of a segment belong to one process.
 fn note_sole_owner(held: &Held<'_>, slot: u32) {
     let table = held.table();
-    let of = table.slot(slot);
-    let sole = match in_range(get!(of, Slot, first_record), table) {
-        Some(only) if get!(table.record(only), Record, next_of_segment) == 0 => {
-            get!(table.record(only), Record, cell)
-        }
-        _ => 0,
-    };
-    put!(of, Slot, sole_cell, sole);
+    let only = in_range(table.get32(slot!(slot, first_record)), table)
+        .filter(|&only| table.get32(record!(only, next_of_segment)) == 0);
+    let sole = only.map_or(0, |only| table.get32(record!(only, cell)));
+    table.set32(slot!(slot, sole_cell), sole);
 }
 
 /// A link (index + 1) as an index, if it is one.
@@ -216,9 +220,7 @@ pub(crate) fn in_range(link: u32, table: &Table) -> Option<u32> {
 pub struct Records<'t> {
     table: &'t Table,
     link: u32,
-    /// Where a record has the link to the next one of the list.
     next: fn(u32) -> u32,
-    /// No list has more; one that does leads back into itself.
     left: u32,
 }
 
@@ -235,23 +237,12 @@ impl Iterator for Records<'_> {
 
 /// The records of the process in `cell`, which is backed.
 pub fn records_of_cell(table: &Table, cell: u32) -> Records<'_> {
-    Records {
-        table,
-        link: table.get32(cell!(cell, first_record)),
-        next: |index| record!(index, next_of_cell),
-        left: table.records_ready(),
-    }
+    List::of_cell(cell).records(table, table.records_ready())
 }
 
-/// The records of the segment in `slot`, which is backed.
+/// The records of the segment in `slot`, which is backed. Each process is in the list once.
 pub fn records_of_segment(table: &Table, slot: u32) -> Records<'_> {
-    Records {
-        table,
-        link: table.get32(slot!(slot, first_record)),
-        next: |index| record!(index, next_of_segment),
-        // Each process is in the list once.
-        left: layout::CELLS,
-    }
+    List::of_segment(slot).records(table, layout::CELLS)
 }
 
 /// Puts a slot whose file awaits unlinking on the list of those.
@@ -259,7 +250,7 @@ pub(crate) fn push_dying(held: &Held<'_>, index: u32) {
     let table = held.table();
     table.set32(slot!(index, next_dying), table.get32(header!(dying_head)));
     table.set32(header!(dying_head), index + 1);
-    add32(table, header!(dying), 1);
+    count(held, header!(dying), 1);
 }
 
 /// Takes the first slot from that list that is `wanted`.
@@ -274,7 +265,7 @@ pub(crate) fn take_dying(held: &Held<'_>, wanted: impl Fn(u32) -> bool) -> Optio
         let next = slot!(index, next_dying);
         if wanted(index) {
             table.set32(link, table.get32(next));
-            add32(table, header!(dying), -1);
+            count(held, header!(dying), -1);
             return Some(index);
         }
         link = next;

@@ -8,18 +8,8 @@ use super::lock_word::Held;
 use super::map::{SlotWords, Table, word};
 use super::seqlock::{READ_TRIES, SeqLock, change_index};
 use super::slot::SlotImage;
-use crate::os::atomic::Ordering;
-
-/// What a lookup without a lock found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lookup {
-    /// The segment.
-    Found(SlotImage),
-    /// No segment has this key.
-    Absent,
-    /// The index is being changed all the time, or by a process that is stopped or dead: take the lock.
-    Busy,
-}
+use crate::os::atomic::{Ordering, spin_loop};
+use crate::storage::error::Stored;
 
 fn word_offset(position: u32) -> u32 {
     layout::INDEX + position * 4
@@ -33,7 +23,7 @@ fn are_possible(words: u32) -> bool {
         && (layout::INDEX_WORDS_AT_FIRST..=layout::INDEX_WORDS).contains(&words)
 }
 
-pub(crate) fn words(table: &Table) -> u32 {
+pub(super) fn words(table: &Table) -> u32 {
     let words = table.get32(header!(index_words));
     // Whatever the table says, stay inside the first part, which is always backed, or the whole.
     if are_possible(words) {
@@ -48,23 +38,6 @@ fn home(key: i32, words: u32) -> u32 {
     // Fibonacci hashing: the upper bits are the well-mixed ones, as many of them as there are words.
     let hash = (key as u32).wrapping_mul(0x9e37_79b1);
     ((u64::from(hash) * u64::from(words)) >> 32) as u32
-}
-
-/// Looks `key` up without a lock.
-pub fn find(table: &Table, key: i32) -> Lookup {
-    for _ in 0..READ_TRIES {
-        match table.consistently(|| probe(table, key)) {
-            None => return Lookup::Busy,
-            Some(None) => return Lookup::Absent,
-            Some(Some(slot)) => match table.snapshot(slot) {
-                Some(image) if image.is_live() && image.key == key => return Lookup::Found(image),
-                // It went away after the index was read: look again.
-                Some(_) => {}
-                None => return Lookup::Busy,
-            },
-        }
-    }
-    Lookup::Busy
 }
 
 /// What a lookup of a key needs of its segment.
@@ -86,40 +59,52 @@ pub struct Owners {
     pub mode: u32,
 }
 
-/// What a single probe without a lock found.
+/// What a lookup without a lock found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Glance {
+pub enum Lookup {
     /// The segment. A hit does not need the index's version, for the slot itself bears it out.
     Found(Known),
     /// No segment has this key.
     Absent,
-    /// Something is being changed, is not as it should be, or stands further on: [`find`] it.
+    /// Something is being changed, is not as it should be, or stands further on: look again, or take the lock.
     Unsure,
+}
+
+/// Looks `key` up without a lock. [`Lookup::Unsure`]: the index is being changed all the time, or by a process that is
+/// stopped or dead.
+pub fn find(table: &Table, key: i32) -> Lookup {
+    for _ in 0..READ_TRIES {
+        match find_at_once(table, key, u32::MAX, true) {
+            Lookup::Unsure => spin_loop(),
+            certain => return certain,
+        }
+    }
+    Lookup::Unsure
 }
 
 /// Looks `key` up without a lock, once, at no more than `places` of those where it can be; its owners too, if they matter.
 ///
 /// Each instruction here is one of a few dozen in all: what can be wrong is compared and branched on, not put right.
 #[inline(always)]
-pub fn find_at_once(table: &Table, key: i32, places: u32, with_owners: bool) -> Glance {
+pub fn find_at_once(table: &Table, key: i32, places: u32, with_owners: bool) -> Lookup {
     let table = table.words();
     let index = SeqLock::of_index(table).begin();
     let words = word!(table, Header, index_words).load(Ordering::Acquire);
     if !are_possible(words) {
-        return Glance::Unsure;
+        return Lookup::Unsure;
     }
     let mut position = home(key, words);
     for _ in 0..words.min(places) {
         let entry = table.word32_at(word_offset(position % layout::INDEX_WORDS));
         let Some(slot) = entry.load(Ordering::Acquire).checked_sub(1) else {
             return match index.is_unchanged() {
-                true => Glance::Absent,
-                false => Glance::Unsure,
+                true => Lookup::Absent,
+                false => Lookup::Unsure,
             };
         };
         let ready = word!(table, Header, slots_ready).load(Ordering::Acquire);
         if slot >= layout::SLOTS || slot >= ready {
-            return Glance::Unsure;
+            return Lookup::Unsure;
         }
         let found: SlotWords<'_> = table.block_at(slot!(slot, version));
         let reading = SeqLock::of_slot(found).begin();
@@ -145,11 +130,11 @@ pub fn find_at_once(table: &Table, key: i32, places: u32, with_owners: bool) -> 
             && get!(name_key) as i32 == key
             && known.id as u32 % layout::SLOTS == slot;
         return match is_it && reading.is_unchanged() {
-            true => Glance::Found(known),
-            false => Glance::Unsure,
+            true => Lookup::Found(known),
+            false => Lookup::Unsure,
         };
     }
-    Glance::Unsure
+    Lookup::Unsure
 }
 
 /// Looks `key` up with the lock held.
@@ -175,44 +160,37 @@ fn probe(table: &Table, key: i32) -> Option<u32> {
     None
 }
 
-/// Whether one more key wants a larger index. Then [`grow`] it first.
-pub fn is_crowded(held: &Held<'_>) -> bool {
+/// How many words are right for the segments that there are and `more`, but never fewer than at present. They are backed.
+pub(in crate::storage) fn back(held: &Held<'_>, more: u32) -> Stored<u32> {
     let table = held.table();
-    let words = words(table);
-    table.get32(header!(in_use)).saturating_add(1) > words / 2 && words < layout::INDEX_WORDS
-}
-
-/// Doubles the index. Its pages must be backed already ([`bytes_when_grown`]).
-pub fn grow(held: &Held<'_>) {
-    change_index(held, || {
-        let table = held.table();
-        let words = words(table);
-        if words < layout::INDEX_WORDS {
-            fill(table, words * 2);
-        }
-    });
-}
-
-/// How many bytes of the index area are in use after one more [`grow`].
-pub fn bytes_when_grown(held: &Held<'_>) -> u32 {
-    (words(held.table()) * 8).min(layout::INDEX_WORDS * 4)
-}
-
-/// How many words are right for the segments that there are: never fewer than at present.
-pub(crate) fn words_wanted(held: &Held<'_>) -> u32 {
-    let table = held.table();
-    let in_use = table.get32(header!(in_use)).min(layout::SLOTS);
-    (in_use * 2)
+    let used = words(table);
+    let segments = table.get32(header!(in_use)).min(layout::SLOTS) + more;
+    let wanted = (segments * 2)
         .next_power_of_two()
-        .clamp(words(table), layout::INDEX_WORDS)
+        .clamp(used, layout::INDEX_WORDS);
+    if wanted > used {
+        held.around().back(layout::INDEX, wanted * 4, used * 4)?;
+    }
+    Ok(wanted)
 }
 
-/// Builds the index anew from the slots, with so many words, whose pages must be backed already.
-pub(crate) fn rebuild(held: &Held<'_>, words: u32) {
-    fill(held.table(), words);
+/// Makes the index large enough for one more key.
+pub fn make_room(held: &Held<'_>) -> Stored<()> {
+    let wanted = back(held, 1)?;
+    if wanted > words(held.table()) {
+        resize(held, wanted);
+    }
+    Ok(())
 }
 
-fn fill(table: &Table, words: u32) {
+/// Gives the index so many words, which are backed.
+pub fn resize(held: &Held<'_>, words: u32) {
+    change_index(held, || fill(held, words));
+}
+
+/// Builds the index anew from the slots, with so many words, which are backed; within [`change_index`].
+pub(super) fn fill(held: &Held<'_>, words: u32) {
+    let table = held.table();
     for position in 0..words {
         table.set32(word_offset(position), 0);
     }
@@ -221,17 +199,14 @@ fn fill(table: &Table, words: u32) {
         let live = table.get32(slot!(slot, state)) == SlotState::Live as u32;
         let key = table.get32(slot!(slot, key)) as i32;
         if live && key != 0 {
-            place(table, key, slot);
+            insert(held, key, slot);
         }
     }
 }
 
 /// Puts a slot's key into the index; within [`change_index`].
-pub(crate) fn insert(held: &Held<'_>, key: i32, slot: u32) {
-    place(held.table(), key, slot);
-}
-
-fn place(table: &Table, key: i32, slot: u32) {
+pub(super) fn insert(held: &Held<'_>, key: i32, slot: u32) {
+    let table = held.table();
     let words = words(table);
     let mut position = home(key, words);
     for _ in 0..words {
@@ -244,7 +219,7 @@ fn place(table: &Table, key: i32, slot: u32) {
 }
 
 /// Takes a slot's key out of the index; within [`change_index`].
-pub(crate) fn remove(held: &Held<'_>, key: i32, slot: u32) {
+pub(super) fn remove(held: &Held<'_>, key: i32, slot: u32) {
     let table = held.table();
     let words = words(table);
     let mask = words - 1;

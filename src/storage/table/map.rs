@@ -1,6 +1,6 @@
 //! The words of the table, mapped into this process.
 
-use super::layout::{self, Record, Slot, header, record, slot};
+use super::layout::{self, Part, Slot, slot};
 use crate::os::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::os::map::{Block, SharedMap};
 
@@ -67,37 +67,35 @@ impl Table {
         self.words().word32_at(offset)
     }
 
-    /// Slots that are backed by pages; never more than there can be nor fewer than at first, whatever the table says.
+    /// Entries of a part that are backed by pages; never more than there can be nor fewer than at first, whatever the table
+    /// says.
+    #[inline]
+    pub fn ready(&self, part: &Part) -> u32 {
+        self.get32(part.ready).clamp(part.at_first, part.most)
+    }
+
+    /// Slots that are.
     #[inline]
     pub fn slots_ready(&self) -> u32 {
-        self.get32(header!(slots_ready))
-            .clamp(layout::SLOTS_AT_FIRST, layout::SLOTS)
+        self.ready(&layout::SLOT_PART)
     }
 
-    /// Cells that are backed by pages.
+    /// Cells that are.
     #[inline]
     pub fn cells_ready(&self) -> u32 {
-        self.get32(header!(cells_ready))
-            .clamp(layout::CELLS_AT_FIRST, layout::CELLS)
+        self.ready(&layout::CELL_PART)
     }
 
-    /// Records that are backed by pages.
+    /// Records that are.
     #[inline]
     pub fn records_ready(&self) -> u32 {
-        self.get32(header!(records_ready))
-            .clamp(layout::RECORDS_AT_FIRST, layout::RECORDS)
+        self.ready(&layout::RECORD_PART)
     }
 
     /// The fields of slot `index`, whose place is looked up once.
     #[inline(always)]
     pub(crate) fn slot(&self, index: u32) -> SlotWords<'_> {
         self.words().block_at(slot!(index, version))
-    }
-
-    /// The fields of record `index`, in the same way.
-    #[inline(always)]
-    pub(crate) fn record(&self, index: u32) -> RecordWords<'_> {
-        self.words().block_at(record!(index, cell))
     }
 }
 
@@ -106,9 +104,6 @@ pub(crate) type TableWords<'t> = Block<'t, { layout::FILE_BYTES as usize }>;
 
 /// The words of one slot.
 pub(crate) type SlotWords<'t> = Block<'t, { size_of::<Slot>() }>;
-
-/// The words of one record.
-pub(crate) type RecordWords<'t> = Block<'t, { size_of::<Record>() }>;
 
 /// The atomic word of a field: `word!(words, Slot, id)`; `word!(words, Slot, segsz, 64)` for one of 64 bits.
 macro_rules! word {

@@ -9,11 +9,10 @@ use super::derived;
 use super::grow;
 use super::journal::finish_journal;
 use super::key_index;
-use super::layout::{
-    self, CellState, FLAG_NORESERVE, SlotState, cell, header, pages_of, record, slot,
-};
+use super::layout::{self, CellState, SlotState, cell, header, record, slot};
 use super::lock_word::Held;
 use super::seqlock::{SeqLock, change_index};
+use super::slot::SlotImage;
 
 /// Brings the table in order after its lock's owner died. Doing it twice does no harm, so a death in here is
 /// followed by another run.
@@ -69,11 +68,8 @@ fn rebuild_all(held: &Held<'_>) {
     }
     // A table made anew from many files begins with a small index. Where a larger one is not to be had, some keys will
     // not be found by readers.
-    let mut words = key_index::words_wanted(held);
-    if words > key_index::words(table) && grow::back_index(held, words).is_err() {
-        words = key_index::words(table);
-    }
-    key_index::rebuild(held, words);
+    let words = key_index::back(held, 0);
+    key_index::fill(held, words.unwrap_or_else(|_| key_index::words(table)));
 }
 
 fn rebuild_slot(held: &Held<'_>, index: u32) {
@@ -82,32 +78,20 @@ fn rebuild_slot(held: &Held<'_>, index: u32) {
     table.set32(slot!(index, first_record), 0);
     table.set32(slot!(index, sole_cell), 0);
     table.set32(slot!(index, next_dying), 0);
-    let state = table.get32(slot!(index, state));
-    if state == SlotState::Free as u32 {
-        return;
-    }
-    derived::set_taken(held, index, true);
-    let flags = table.get32(slot!(index, flags));
-    let pages = pages_of(table.get64(slot!(index, segsz)));
-    if flags & FLAG_NORESERVE == 0 {
-        derived::count64(held, header!(promised_pages), pages as i64);
-    }
-    if state == SlotState::Live as u32 {
-        derived::count(held, header!(in_use), 1);
-        derived::count64(held, header!(pages), pages as i64);
-        if table.get32(slot!(index, mode)) & layout::MODE_MARKED != 0 {
-            derived::count(held, header!(marked), 1);
-        }
-    } else if state == SlotState::Creating as u32 {
-        derived::count_making(held, 1, pages);
-    } else if state == SlotState::Dying as u32 {
+    let image = table.image(index);
+    let free = SlotImage {
+        state: SlotState::Free as u32,
+        ..image
+    };
+    derived::count_change(held, &free, &image);
+    if image.state == SlotState::Dying as u32 {
         // Somebody may be at work on it: then its cell names it, and it is not for others to sweep.
         let claimed = (0..table.cells_ready()).any(|at| {
             table.get32(cell!(at, work)) == index + 1
                 && table.get32(cell!(at, state)) != CellState::Free as u32
         });
         if !claimed {
-            table.set32(slot!(index, flags), flags & !layout::FLAG_STUCK);
+            table.set32(slot!(index, flags), image.flags & !layout::FLAG_STUCK);
             derived::push_dying(held, index);
         }
     }

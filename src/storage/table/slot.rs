@@ -1,36 +1,61 @@
 //! Reading a slot: a segment as it was at one moment.
 
-use super::layout::{self, FLAG_HUGE_SHIFT, SlotState, page_rounded};
+use super::journal::Journal;
+use super::layout::{self, FLAG_HUGE_SHIFT, MODE_MARKED, SlotState, page_rounded, slot};
 use super::map::{SlotWords, Table, word};
 use super::seqlock::SeqLock;
 use crate::os::atomic::Ordering;
 
-/// What a slot holds: values that were all there at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the fields are those of layout::Slot")]
-pub struct SlotImage {
-    pub slot: u32,
-    pub state: u32,
-    pub id: i32,
-    pub key: i32,
-    pub name_key: i32,
-    pub uid: u32,
-    pub gid: u32,
-    pub cuid: u32,
-    pub cgid: u32,
-    pub mode: u32,
-    pub segsz: u64,
-    pub atime: i64,
-    pub dtime: i64,
-    pub ctime: i64,
-    pub cpid: i32,
-    pub lpid: i32,
-    pub flags: u32,
-    pub creator_cell: u32,
-    pub creator_gen: u32,
-    pub locker: u32,
-    pub nattch: u32,
-    pub sole_cell: u32,
+/// Makes the image of a slot from one list of the fields that it has in common with [`layout::Slot`].
+macro_rules! slot_image {
+    (32: $($word:ident: $short:ty,)* 64: $($long:ident: $wide:ty,)*) => {
+        /// What a slot holds: values that were all there at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "the fields are those of layout::Slot")]
+        pub struct SlotImage {
+            pub slot: u32,
+            $(pub $word: $short,)*
+            $(pub $long: $wide,)*
+        }
+
+        impl SlotImage {
+            /// Copies every field. It is for the caller that they belong together: by the lock or by the version.
+            #[inline(always)]
+            fn fill(&mut self, index: u32, words: SlotWords<'_>) {
+                self.slot = index;
+                $(self.$word = word!(words, Slot, $word).load(Ordering::Relaxed) as $short;)*
+                $(self.$long = word!(words, Slot, $long, 64).load(Ordering::Relaxed) as $wide;)*
+            }
+
+            /// Puts every field into a slot, in no order: it is free, or nobody else's.
+            pub(in crate::storage) fn store(&self, table: &Table) {
+                let words = table.slot(self.slot);
+                $(word!(words, Slot, $word).store(self.$word as u32, Ordering::Relaxed);)*
+                $(word!(words, Slot, $long, 64).store(self.$long as u64, Ordering::Relaxed);)*
+            }
+
+            /// Adds to a change of the slot what is no longer as it was `before`.
+            pub(super) fn put_changes(&self, before: &SlotImage, journal: &mut Journal<'_>) {
+                $(if self.$word != before.$word {
+                    journal.put32(slot!(self.slot, $word), self.$word as u32);
+                })*
+                $(if self.$long != before.$long {
+                    journal.put64(slot!(self.slot, $long), self.$long as u64);
+                })*
+            }
+        }
+    };
+}
+
+slot_image! {
+    32:
+    state: u32, flags: u32, mode: u32, locker: u32,
+    id: i32, key: i32, name_key: i32,
+    uid: u32, gid: u32, cuid: u32, cgid: u32,
+    cpid: i32, lpid: i32, creator_cell: u32, creator_gen: u32,
+    nattch: u32, sole_cell: u32,
+    64:
+    segsz: u64, atime: i64, dtime: i64, ctime: i64,
 }
 
 impl SlotImage {
@@ -41,6 +66,11 @@ impl SlotImage {
         self.state == SlotState::Live as u32
             && self.id as u32 % layout::SLOTS == self.slot
             && (self.key == self.name_key || self.key == 0)
+    }
+
+    /// What the key index and the totals know of it: its key, and whether it is marked. `None`: it is no segment.
+    pub(super) fn shown(&self) -> Option<(i32, bool)> {
+        (self.state == SlotState::Live as u32).then_some((self.key, self.mode & MODE_MARKED != 0))
     }
 
     /// The log2 of the huge page size of a segment; `None` for one of ordinary pages.
@@ -55,67 +85,6 @@ impl SlotImage {
             Some(log2) => self.segsz.checked_next_multiple_of(1 << log2).unwrap_or(0),
         }
     }
-
-    /// What no slot holds.
-    pub const EMPTY: SlotImage = SlotImage {
-        slot: 0,
-        state: 0,
-        id: -1,
-        key: 0,
-        name_key: 0,
-        uid: 0,
-        gid: 0,
-        cuid: 0,
-        cgid: 0,
-        mode: 0,
-        segsz: 0,
-        atime: 0,
-        dtime: 0,
-        ctime: 0,
-        cpid: 0,
-        lpid: 0,
-        flags: 0,
-        creator_cell: 0,
-        creator_gen: 0,
-        locker: 0,
-        nattch: 0,
-        sole_cell: 0,
-    };
-
-    /// Copies every field. It is for the caller that they belong together: by the lock or by the version.
-    #[inline(always)]
-    fn fill(&mut self, index: u32, words: SlotWords<'_>) {
-        macro_rules! get {
-            ($field:ident) => {
-                word!(words, Slot, $field).load(Ordering::Relaxed)
-            };
-            ($field:ident, 64) => {
-                word!(words, Slot, $field, 64).load(Ordering::Relaxed)
-            };
-        }
-        self.slot = index;
-        self.state = get!(state);
-        self.id = get!(id) as i32;
-        self.key = get!(key) as i32;
-        self.name_key = get!(name_key) as i32;
-        self.uid = get!(uid);
-        self.gid = get!(gid);
-        self.cuid = get!(cuid);
-        self.cgid = get!(cgid);
-        self.mode = get!(mode);
-        self.segsz = get!(segsz, 64);
-        self.atime = get!(atime, 64) as i64;
-        self.dtime = get!(dtime, 64) as i64;
-        self.ctime = get!(ctime, 64) as i64;
-        self.cpid = get!(cpid) as i32;
-        self.lpid = get!(lpid) as i32;
-        self.flags = get!(flags);
-        self.creator_cell = get!(creator_cell);
-        self.creator_gen = get!(creator_gen);
-        self.locker = get!(locker);
-        self.nattch = get!(nattch);
-        self.sole_cell = get!(sole_cell);
-    }
 }
 
 impl Table {
@@ -124,7 +93,7 @@ impl Table {
     #[inline(always)]
     pub fn snapshot_into(&self, index: u32, image: &mut SlotImage) -> bool {
         if index >= self.slots_ready() {
-            *image = SlotImage::EMPTY;
+            *image = SlotImage::default();
             return true;
         }
         let words = self.slot(index);
@@ -136,13 +105,13 @@ impl Table {
     /// Reads slot `index` without a lock. `None` where [`Table::snapshot_into`] says `false`.
     #[inline(always)]
     pub fn snapshot(&self, index: u32) -> Option<SlotImage> {
-        let mut image = SlotImage::EMPTY;
+        let mut image = SlotImage::default();
         self.snapshot_into(index, &mut image).then_some(image)
     }
 
     /// Reads slot `index` as it stands; with the lock held that is a consistent state.
     pub fn image(&self, index: u32) -> SlotImage {
-        let mut image = SlotImage::EMPTY;
+        let mut image = SlotImage::default();
         if index < self.slots_ready() {
             image.fill(index, self.slot(index));
         }
@@ -163,17 +132,5 @@ impl Table {
         let words = self.slot(index);
         word!(words, Slot, lpid).load(Ordering::Relaxed) == 0
             && word!(words, Slot, cpid).load(Ordering::Relaxed) != 0
-    }
-
-    /// Whether slot `index`, which is backed, holds the live segment `id` as it stands: [`SlotImage::is_live`] without the
-    /// rest of the image.
-    #[inline]
-    pub fn is_live_as(&self, index: u32, id: i32) -> bool {
-        let words = self.slot(index);
-        let key = word!(words, Slot, key).load(Ordering::Relaxed);
-        word!(words, Slot, state).load(Ordering::Relaxed) == SlotState::Live as u32
-            && word!(words, Slot, id).load(Ordering::Relaxed) as i32 == id
-            && id as u32 % layout::SLOTS == index
-            && (key == 0 || key == word!(words, Slot, name_key).load(Ordering::Relaxed))
     }
 }

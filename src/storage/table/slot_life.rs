@@ -1,41 +1,22 @@
 //! What can happen to a segment in the table, each as one step that a SIGKILL cannot divide.
 //!
 //! ```text
-//!            reserve            publish            destroy    free_claimed
+//!            reserve            publish            destroy      free
 //!   Free  ───────────► Creating ───────► Live ───────────► Dying ────────► Free
-//!                          │ abandon                          ▲
+//!                          │ reap                             ▲
 //!                          └──────────────────────────────────┘
 //! ```
 //!
-//! The file is made between `reserve` and `publish`, and unlinked between `destroy` and `free_claimed`, without the lock;
+//! The file is made between `reserve` and `publish`, and unlinked between `destroy` and `free`, without the lock;
 //! the cell of the process that does it names the slot meanwhile (`work`), so that its death leaves nothing behind.
 
 use super::derived;
 use super::journal::Journal;
 use super::key_index;
-use super::layout::{
-    FLAG_NORESERVE, FLAG_RIGHTS, FLAG_STUCK, FLAG_UNLINKED, MODE_MARKED, SLOTS, SlotState, cell,
-    header, pages_of, slot,
-};
+use super::layout::{FLAG_RIGHTS, FLAG_STUCK, MODE_MARKED, SLOTS, SlotState, cell, header, slot};
 use super::lock_word::Held;
-use super::map::word;
 use super::seqlock::{change_index, change_slot};
 use super::slot::SlotImage;
-use crate::os::atomic::Ordering;
-
-/// What a new segment is to be.
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs, reason = "the fields are those of layout::Slot")]
-pub struct NewSegment {
-    pub id: i32,
-    pub key: i32,
-    pub uid: u32,
-    pub gid: u32,
-    pub mode: u32,
-    pub segsz: u64,
-    pub flags: u32,
-    pub pid: i32,
-}
 
 /// Where the next id is looked for; see `sysv::IdCursor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,239 +43,153 @@ fn put_cursor(journal: &mut Journal<'_>, cursor: Cursor) {
     journal.put32(header!(cursor_seq), cursor.seq);
 }
 
-/// Reserves the slot of `new.id` for a segment that this process is about to make, and moves the cursor.
-/// The slot is free and backed ([`ensure_slot`](super::grow::ensure_slot)).
-pub fn reserve(held: &Held<'_>, new: &NewSegment, cursor: Cursor) {
-    let me = held.me();
-    let index = new.id as u32 % SLOTS;
-    let words = held.table().slot(index);
-    change_slot(held, index, || {
-        macro_rules! set {
-            ($field:ident, $value:expr) => {
-                word!(words, Slot, $field).store($value, Ordering::Relaxed)
-            };
-            ($field:ident, $value:expr, 64) => {
-                word!(words, Slot, $field, 64).store($value, Ordering::Relaxed)
-            };
+/// Every change of a slot that is not free, in one step: `change` changes its image, `put` adds what else changes with it, and `then` enters
+/// what is derived from that; what is derived from the slot itself follows here. Returns what the slot held before.
+pub(in crate::storage) fn step(
+    held: &Held<'_>,
+    index: u32,
+    change: impl FnOnce(&mut SlotImage),
+    put: impl FnOnce(&mut Journal<'_>),
+    then: impl FnOnce(),
+) -> SlotImage {
+    let before = held.table().image(index);
+    let mut after = before;
+    change(&mut after);
+    let carry_out = || {
+        let mut journal = Journal::begin(held);
+        after.put_changes(&before, &mut journal);
+        put(&mut journal);
+        journal.commit();
+        if before.state != after.state || before.shown() != after.shown() {
+            derived::count_change(held, &before, &after);
         }
+        then();
+    };
+    let (was, is) = (before.shown(), after.shown());
+    if was == is {
+        change_slot(held, index, carry_out);
+        return before;
+    }
+    change_index(held, || {
+        change_slot(held, index, carry_out);
+        if let Some((key, _)) = was.filter(|&(key, _)| key != 0 && key != after.key) {
+            key_index::remove(held, key, index);
+        }
+        if let Some((key, _)) = is.filter(|&(key, _)| key != 0 && was.is_none()) {
+            key_index::insert(held, key, index);
+        }
+    });
+    before
+}
+
+/// A [`step`] that changes nothing else.
+pub fn update(held: &Held<'_>, index: u32, change: impl FnOnce(&mut SlotImage)) {
+    step(held, index, change, |_| (), || ());
+}
+
+fn put_work(held: &Held<'_>, journal: &mut Journal<'_>, work: u32) {
+    journal.put32(cell!(held.me().cell(), work), work);
+}
+
+/// Reserves the slot of `new.id` for a segment that this process is about to make, and moves the cursor.
+/// The slot is free and backed ([`ensure`](super::grow::ensure)).
+pub fn reserve(held: &Held<'_>, new: &SlotImage, cursor: Cursor) {
+    let index = new.id as u32 % SLOTS;
+    let new = SlotImage {
+        slot: index,
+        creator_cell: held.me().cell() + 1,
+        creator_gen: held.me().generation(),
+        ..*new
+    };
+    let reserved = SlotImage {
+        state: SlotState::Creating as u32,
+        ..new
+    };
+    change_slot(held, index, || {
         // Nothing that a free slot holds means anything, so only the step that makes it another needs the journal.
-        set!(id, new.id as u32);
-        set!(key, new.key as u32);
-        set!(name_key, new.key as u32);
-        set!(uid, new.uid);
-        set!(gid, new.gid);
-        set!(cuid, new.uid);
-        set!(cgid, new.gid);
-        set!(mode, new.mode);
-        set!(segsz, new.segsz, 64);
-        set!(atime, 0, 64);
-        set!(dtime, 0, 64);
-        set!(ctime, 0, 64);
-        set!(cpid, new.pid as u32);
-        set!(lpid, 0);
-        set!(flags, new.flags);
-        set!(creator_cell, me.cell() + 1);
-        set!(creator_gen, me.generation());
-        set!(locker, 0);
+        new.store(held.table());
         // Crash here: a free slot.
         let mut journal = Journal::begin(held);
-        journal.put32(slot!(index, state), SlotState::Creating as u32);
-        journal.put32(cell!(me.cell(), work), index + 1);
+        reserved.put_changes(&new, &mut journal);
+        put_work(held, &mut journal, index + 1);
         put_cursor(&mut journal, cursor);
         journal.commit();
-        derived::set_taken(held, index, true);
-        let pages = pages_of(new.segsz);
-        derived::count_making(held, 1, pages);
-        if new.flags & FLAG_NORESERVE == 0 {
-            derived::count64(held, header!(promised_pages), pages as i64);
-        }
+        derived::count_change(held, &new, &reserved);
     });
 }
 
 /// The file is there: from now on it is a segment.
 pub fn publish(held: &Held<'_>, index: u32, ctime_secs: i64) {
-    let table = held.table();
-    change_index(held, || {
-        change_slot(held, index, || {
-            let mut journal = Journal::begin(held);
-            journal.put64(slot!(index, ctime), ctime_secs as u64);
-            journal.put32(slot!(index, state), SlotState::Live as u32);
-            journal.put32(cell!(held.me().cell(), work), 0);
-            journal.commit();
-            derived::count(held, header!(in_use), 1);
-            let pages = pages_of(table.get64(slot!(index, segsz)));
-            derived::count_making(held, -1, pages);
-            derived::count64(held, header!(pages), pages as i64);
-            let key = table.get32(slot!(index, key)) as i32;
-            if key != 0 {
-                key_index::insert(held, key, index);
-            }
-        });
+    let publish = |image: &mut SlotImage| {
+        (image.state, image.ctime) = (SlotState::Live as u32, ctime_secs);
+    };
+    let put = |journal: &mut Journal<'_>| put_work(held, journal, 0);
+    step(held, index, publish, put, || ());
+}
+
+/// What this process was making or unlinking is no more, its file neither: the slot is free. `rewind`: the cursor goes back to
+/// the first where it still is the second, because nobody has moved it since.
+pub fn free(held: &Held<'_>, index: u32, rewind: Option<(Cursor, Cursor)>) {
+    let free = |image: &mut SlotImage| (image.state, image.key) = (SlotState::Free as u32, 0);
+    let put = |journal: &mut Journal<'_>| {
+        put_work(held, journal, 0);
+        if let Some((earlier, _)) = rewind.filter(|&(_, moved)| cursor(held) == moved) {
+            put_cursor(journal, earlier);
+        }
+    };
+    step(held, index, free, put, || ());
+}
+
+/// Marks a segment that is still attached: the key is free at once, the segment goes with its last attach. [`FLAG_RIGHTS`]
+/// stays until its file says so, too.
+pub fn mark(held: &Held<'_>, index: u32) {
+    update(held, index, |image| {
+        image.key = 0;
+        image.mode |= MODE_MARKED;
+        image.flags |= FLAG_RIGHTS;
     });
-}
-
-/// The file could not be made, or the key was taken meanwhile. What there may be of the file must be unlinked
-/// already. The cursor goes back to `before` when nobody has moved it since.
-pub fn abandon(held: &Held<'_>, index: u32, before: Cursor, after: Cursor) {
-    let rewind = cursor(held) == after;
-    free(held, index, rewind.then_some(before));
-}
-
-fn free(held: &Held<'_>, index: u32, rewind: Option<Cursor>) {
-    let table = held.table();
-    let was_made = table.get32(slot!(index, state)) != SlotState::Creating as u32;
-    change_slot(held, index, || {
-        let mut journal = Journal::begin(held);
-        journal.put32(slot!(index, state), SlotState::Free as u32);
-        journal.put32(slot!(index, key), 0);
-        journal.put32(cell!(held.me().cell(), work), 0);
-        if let Some(cursor) = rewind {
-            put_cursor(&mut journal, cursor);
-        }
-        journal.commit();
-        derived::set_taken(held, index, false);
-        let pages = pages_of(table.get64(slot!(index, segsz)));
-        if !was_made {
-            derived::count_making(held, -1, pages);
-        }
-        if table.get32(slot!(index, flags)) & FLAG_NORESERVE == 0 {
-            derived::count64(held, header!(promised_pages), -(pages as i64));
-        }
-    });
-}
-
-/// Whether slot `index` holds the live segment `id`, and its file is still to be there for others.
-#[inline]
-pub fn has_file(held: &Held<'_>, index: u32, id: i32) -> bool {
-    let table = held.table();
-    index < table.slots_ready()
-        && table.is_live_as(index, id)
-        && table.get32(slot!(index, flags)) & FLAG_UNLINKED == 0
 }
 
 /// What becomes of the file of a segment that ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Last {
-    /// The caller unlinks it: its cell's `work` names the slot already.
+    /// The caller unlinks it and [frees](free) the slot: its cell's `work` names the slot already, and nobody else finds it,
+    /// who might not be allowed to unlink.
     Claim,
     /// It awaits unlinking by the next process that may.
     List,
 }
 
-/// Adds to a change that the segment in slot `index` ends.
-pub(super) fn put_end(journal: &mut Journal<'_>, held: &Held<'_>, index: u32, last: Last) {
-    journal.put32(slot!(index, key), 0);
-    journal.put32(slot!(index, state), SlotState::Dying as u32);
-    if last == Last::Claim {
-        journal.put32(cell!(held.me().cell(), work), index + 1);
-    }
+/// Ends a live segment that nobody has attached.
+pub fn destroy(held: &Held<'_>, index: u32, last: Last) {
+    end(held, index, last, |_| (), |_| (), || ());
 }
 
-/// Enters into the derived data that the segment, as it was in `image`, is none any more.
-pub(super) fn enter_end(held: &Held<'_>, image: &SlotImage, last: Last) {
-    if image.key != 0 {
-        key_index::remove(held, image.key, image.slot);
-    }
-    derived::count(held, header!(in_use), -1);
-    derived::count64(held, header!(pages), -(pages_of(image.segsz) as i64));
-    if image.mode & MODE_MARKED != 0 {
-        derived::count(held, header!(marked), -1);
-    }
-    if last == Last::List {
-        derived::push_dying(held, image.slot);
-    }
-}
-
-/// Sets atime, dtime and lpid, as far as given.
-pub fn stamp(
+/// The [`step`] that ends a segment.
+pub(super) fn end(
     held: &Held<'_>,
     index: u32,
-    atime_secs: Option<i64>,
-    dtime_secs: Option<i64>,
-    lpid: i32,
-) {
-    change_slot(held, index, || {
-        let mut journal = Journal::begin(held);
-        if let Some(now) = atime_secs {
-            journal.put64(slot!(index, atime), now as u64);
+    last: Last,
+    change: impl FnOnce(&mut SlotImage),
+    put: impl FnOnce(&mut Journal<'_>),
+    then: impl FnOnce(),
+) -> SlotImage {
+    let end = |image: &mut SlotImage| {
+        change(image);
+        (image.state, image.key) = (SlotState::Dying as u32, 0);
+    };
+    let put = |journal: &mut Journal<'_>| {
+        put(journal);
+        if last == Last::Claim {
+            put_work(held, journal, index + 1);
         }
-        if let Some(now) = dtime_secs {
-            journal.put64(slot!(index, dtime), now as u64);
+    };
+    step(held, index, end, put, || {
+        then();
+        if last == Last::List {
+            derived::push_dying(held, index);
         }
-        journal.put32(slot!(index, lpid), lpid as u32);
-        journal.commit();
-    });
-}
-
-/// Sets owner, group, permission bits and ctime to those of `image`, and the flags: with [`FLAG_RIGHTS`] until the file
-/// has the rights as well.
-pub fn set_permissions(held: &Held<'_>, image: &SlotImage) {
-    let (index, uid, gid, mode) = (image.slot, image.uid, image.gid, image.mode);
-    let (ctime_secs, flags) = (image.ctime, image.flags);
-    change_slot(held, index, || {
-        let mut journal = Journal::begin(held);
-        journal.put32(slot!(index, uid), uid);
-        journal.put32(slot!(index, gid), gid);
-        journal.put32(slot!(index, mode), mode);
-        journal.put64(slot!(index, ctime), ctime_secs as u64);
-        journal.put32(slot!(index, flags), flags);
-        journal.commit();
-    });
-}
-
-/// Sets the mode word and the user whose locked memory the segment counts as.
-pub fn set_locked(held: &Held<'_>, index: u32, mode: u32, locker: u32) {
-    change_slot(held, index, || {
-        let mut journal = Journal::begin(held);
-        journal.put32(slot!(index, mode), mode);
-        journal.put32(slot!(index, locker), locker);
-        journal.commit();
-    });
-}
-
-/// Marks a segment that is still attached: the key is free at once, the segment goes with its last attach.
-pub fn mark(held: &Held<'_>, image: &SlotImage) {
-    let index = image.slot;
-    change_index(held, || {
-        change_slot(held, index, || {
-            let mut journal = Journal::begin(held);
-            journal.put32(slot!(index, key), 0);
-            journal.put32(slot!(index, mode), image.mode | MODE_MARKED);
-            journal.put32(slot!(index, flags), image.flags | FLAG_RIGHTS);
-            journal.commit();
-            if image.key != 0 {
-                key_index::remove(held, image.key, index);
-            }
-            if image.mode & MODE_MARKED == 0 {
-                derived::count(held, header!(marked), 1);
-            }
-        });
-    });
-}
-
-/// Ends a live segment that nobody has attached. Its file awaits unlinking afterwards, by the first process that may.
-pub fn destroy(held: &Held<'_>, index: u32) {
-    end(held, &held.table().image(index), Last::List);
-}
-
-/// Ends the live segment `image`, which nobody has attached, and claims it: the caller unlinks its file and then
-/// [frees](free_claimed) it. Nobody else finds it in between, who might not be allowed to unlink.
-pub fn destroy_and_claim(held: &Held<'_>, image: &SlotImage) {
-    end(held, image, Last::Claim);
-}
-
-fn end(held: &Held<'_>, image: &SlotImage, last: Last) {
-    if !image.is_live() {
-        return;
-    }
-    change_index(held, || {
-        change_slot(held, image.slot, || {
-            let mut journal = Journal::begin(held);
-            put_end(&mut journal, held, image.slot, last);
-            journal.commit();
-            enter_end(held, image, last);
-        });
-    });
+    })
 }
 
 /// Takes one dying segment to unlink its file: one of a creator whose files this process `may_unlink`. The others stay for
@@ -302,65 +197,36 @@ fn end(held: &Held<'_>, image: &SlotImage, last: Last) {
 pub fn claim_dying(held: &Held<'_>, may_unlink: impl Fn(u32) -> bool) -> Option<SlotImage> {
     let table = held.table();
     let index = derived::take_dying(held, |index| may_unlink(table.get32(slot!(index, cuid))))?;
-    if table.get32(slot!(index, state)) != SlotState::Dying as u32 {
+    let image = table.image(index);
+    if image.state != SlotState::Dying as u32 {
         return None;
     }
     table.set32(cell!(held.me().cell(), work), index + 1);
-    Some(table.image(index))
-}
-
-/// The file of a claimed segment is gone: the slot is free.
-pub fn free_claimed(held: &Held<'_>, index: u32) {
-    free(held, index, None);
+    Some(image)
 }
 
 /// The file of a claimed segment cannot be unlinked by this process: the next one may try.
 pub fn give_up(held: &Held<'_>, index: u32) {
-    let table = held.table();
-    change_slot(held, index, || {
-        // In one step: on the list of those that are nobody's work, and stuck, it would be listed twice.
-        let flags = table.get32(slot!(index, flags));
-        let mut journal = Journal::begin(held);
-        journal.put32(slot!(index, flags), flags | FLAG_STUCK);
-        journal.put32(cell!(held.me().cell(), work), 0);
-        journal.commit();
-        // Still counted as dying, but off the list, so that a sweep comes to its end.
-        derived::count(held, header!(dying), 1);
-    });
+    // In one step: on the list of those that are nobody's work, and stuck, it would be listed twice.
+    let stick = |image: &mut SlotImage| image.flags |= FLAG_STUCK;
+    let put = |journal: &mut Journal<'_>| put_work(held, journal, 0);
+    // Still counted as dying, but off the list, so that a sweep comes to its end.
+    let then = || derived::count(held, header!(dying), 1);
+    step(held, index, stick, put, then);
 }
 
 /// Puts those that were given up back on the list, where `may_unlink(cuid)` says that this process can do better.
 pub fn list_stuck_again(held: &Held<'_>, may_unlink: impl Fn(u32) -> bool) {
-    let table = held.table();
-    for index in 0..table.slots_ready() {
-        if table.get32(slot!(index, state)) == SlotState::Dying as u32
-            && table.get32(slot!(index, flags)) & FLAG_STUCK != 0
-            && may_unlink(table.get32(slot!(index, cuid)))
-        {
-            change_slot(held, index, || {
-                let flags = table.get32(slot!(index, flags));
-                table.set32(slot!(index, flags), flags & !FLAG_STUCK);
+    for index in 0..held.table().slots_ready() {
+        let image = held.table().image(index);
+        let is_stuck = image.state == SlotState::Dying as u32 && image.flags & FLAG_STUCK != 0;
+        if is_stuck && may_unlink(image.cuid) {
+            let list = |image: &mut SlotImage| image.flags &= !FLAG_STUCK;
+            let then = || {
                 derived::count(held, header!(dying), -1);
                 derived::push_dying(held, index);
-            });
+            };
+            step(held, index, list, |_| (), then);
         }
     }
-}
-
-/// Takes flag bits off a slot.
-pub fn clear_flags(held: &Held<'_>, index: u32, flags: u32) {
-    let table = held.table();
-    change_slot(held, index, || {
-        let before = table.get32(slot!(index, flags));
-        table.set32(slot!(index, flags), before & !flags);
-    });
-}
-
-/// Sets flag bits of a slot.
-pub fn set_flags(held: &Held<'_>, index: u32, flags: u32) {
-    let table = held.table();
-    change_slot(held, index, || {
-        let before = table.get32(slot!(index, flags));
-        table.set32(slot!(index, flags), before | flags);
-    });
 }
