@@ -1,7 +1,7 @@
 //! The system calls that the stand-ins need, without libc's cancellation points and without its `errno`.
 
-use core::ffi::{CStr, c_int};
-use core::fmt;
+use core::ffi::c_int;
+use std::io::Write;
 
 use shmshim_core::os::{OsError, OsResult, file, raw};
 
@@ -12,33 +12,22 @@ fn call<const N: usize>(number: libc::c_long, args: [usize; N]) -> OsResult<usiz
     unsafe { raw::call(number, args) }
 }
 
-/// Opens a file, following links.
-pub fn open(path: &CStr, flags: c_int) -> OsResult<c_int> {
-    let at = libc::AT_FDCWD as usize;
-    let fd = call(
-        libc::SYS_openat,
-        [at, path.as_ptr() as usize, flags as usize, 0],
-    )?;
-    Ok(fd as c_int)
-}
-
 /// Closes a descriptor.
 pub fn close(fd: c_int) {
     let _ = call(libc::SYS_close, [fd as usize]);
 }
 
-/// Makes `fd` stand for what `other` stands for.
-pub fn replace(fd: c_int, other: c_int, flags: c_int) -> OsResult<()> {
-    call(
-        libc::SYS_dup3,
-        [other as usize, fd as usize, flags as usize, 0],
-    )
-    .map(drop)
-}
-
-/// Lets a descriptor survive an exec.
-pub fn keep_over_exec(fd: c_int) {
-    let _ = call(libc::SYS_fcntl, [fd as usize, libc::F_SETFD as usize, 0]);
+/// Makes `fd` a new descriptor of its file, opened as `flags` say.
+pub fn reopen(fd: c_int, flags: c_int) -> OsResult<()> {
+    let (at, path) = (libc::AT_FDCWD as usize, path_of(fd));
+    let opened = call(
+        libc::SYS_openat,
+        [at, path.as_ptr() as usize, flags as usize, 0],
+    )?;
+    let cloexec = flags & libc::O_CLOEXEC;
+    let replaced = call(libc::SYS_dup3, [opened, fd as usize, cloexec as usize]);
+    close(opened as c_int);
+    replaced.map(drop)
 }
 
 /// Changes the permission bits.
@@ -49,7 +38,7 @@ pub fn set_permissions(fd: c_int, mode: u32) -> OsResult<()> {
 /// Writes all of `bytes` at the descriptor's position.
 pub fn write_all(fd: c_int, mut bytes: &[u8]) -> OsResult<()> {
     while !bytes.is_empty() {
-        let args = [fd as usize, bytes.as_ptr() as usize, bytes.len(), 0];
+        let args = [fd as usize, bytes.as_ptr() as usize, bytes.len()];
         match call(libc::SYS_write, args) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or(&[]),
             Err(OsError(libc::EINTR)) => {}
@@ -71,22 +60,8 @@ pub fn position(fd: c_int) -> OsResult<usize> {
 
 /// Sets the descriptor's position.
 pub fn seek(fd: c_int, position: usize) {
-    let _ = call(
-        libc::SYS_lseek,
-        [fd as usize, position, libc::SEEK_SET as usize],
-    );
-}
-
-/// Cuts the file off behind its first `len` bytes.
-pub fn truncate(fd: c_int, len: usize) {
-    let _ = call(libc::SYS_ftruncate, [fd as usize, len]);
-}
-
-/// Seals a memory file, so that nothing of it can be changed any more.
-pub fn seal(fd: c_int) {
-    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
-    let args = [fd as usize, libc::F_ADD_SEALS as usize, seals as usize];
-    let _ = call(libc::SYS_fcntl, args);
+    let args = [fd as usize, position, libc::SEEK_SET as usize];
+    let _ = call(libc::SYS_lseek, args);
 }
 
 /// Which file it is: device and inode.
@@ -94,33 +69,37 @@ pub fn identity(fd: c_int) -> OsResult<(u64, u64)> {
     file::status_of_number(fd).map(|status| status.identity())
 }
 
-/// Where a symbolic link leads, in `out`. A longer answer is cut off.
-pub fn read_link<'a>(path: &CStr, out: &'a mut [u8]) -> OsResult<&'a [u8]> {
-    let at = libc::AT_FDCWD as usize;
-    let args = [
-        at,
-        path.as_ptr() as usize,
-        out.as_mut_ptr() as usize,
-        out.len(),
-    ];
-    let len = call(libc::SYS_readlinkat, args)?;
-    out.get(..len).ok_or(OsError(libc::EIO))
+/// The path of a descriptor's file, in `out`; for `AT_FDCWD` that of the working directory. A longer one is cut off.
+pub fn name_of(fd: c_int, out: &mut [u8]) -> Option<&[u8]> {
+    let (at, path) = (libc::AT_FDCWD as usize, path_of(fd));
+    let room = out.as_mut_ptr() as usize;
+    let args = [at, path.as_ptr() as usize, room, out.len()];
+    let len = call(libc::SYS_readlinkat, args).ok()?;
+    out.get(..len)
+}
+
+/// The link to a descriptor's file, NUL-terminated.
+fn path_of(fd: c_int) -> [u8; 32] {
+    let mut path = [0; 32];
+    let mut room = path.as_mut_slice();
+    // It fits.
+    let _ = match fd {
+        libc::AT_FDCWD => room.write_all(b"/proc/self/cwd"),
+        _ => write!(room, "/proc/self/fd/{fd}"),
+    };
+    path
 }
 
 /// Bytes of a file that [`map`] maps.
-pub const MAPPED_BYTES: usize = 4096;
+const MAPPED_BYTES: usize = 4096;
 
 /// Maps the beginning of a file, to be read only through [`shmshim_core::os::usermem`]: where the file is shorter,
 /// there may be nothing.
 pub fn map(fd: c_int) -> OsResult<usize> {
     let (prot, flags) = (libc::PROT_READ as usize, libc::MAP_SHARED as usize);
-    // SAFETY: a new mapping, at an address of the kernel's choice.
-    unsafe {
-        raw::call(
-            raw::number::MMAP,
-            [0, MAPPED_BYTES, prot, flags, fd as usize],
-        )
-    }
+    let args = [0, MAPPED_BYTES, prot, flags, fd as usize];
+    // A new mapping, at an address of the kernel's choice.
+    call(raw::number::MMAP, args)
 }
 
 /// Ends a mapping.
@@ -128,55 +107,5 @@ pub fn map(fd: c_int) -> OsResult<usize> {
 /// # Safety
 /// `addr` came from [`map`] and is used no more.
 pub unsafe fn unmap(addr: usize) {
-    // SAFETY: the caller's promise.
-    let _ = unsafe { raw::call(libc::SYS_munmap, [addr, MAPPED_BYTES]) };
-}
-
-/// A short text made on the stack, NUL-terminated: a path, or a number.
-pub struct Short {
-    bytes: [u8; 40],
-    len: usize,
-}
-
-impl Short {
-    /// The text of `what`; nothing at all when it does not fit.
-    pub fn of(what: fmt::Arguments<'_>) -> Short {
-        let mut short = Short::new();
-        if fmt::write(&mut short, what).is_err() {
-            return Short::new();
-        }
-        short
-    }
-
-    /// No text.
-    pub fn new() -> Short {
-        Short {
-            bytes: [0; 40],
-            len: 0,
-        }
-    }
-
-    /// As a path.
-    pub fn path(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
-    }
-
-    /// As bytes.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or(&[])
-    }
-}
-
-impl fmt::Write for Short {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.len + text.len();
-        // The last byte stays NUL.
-        if end >= self.bytes.len() {
-            return Err(fmt::Error);
-        }
-        let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
-    }
+    let _ = call(libc::SYS_munmap, [addr, MAPPED_BYTES]);
 }
