@@ -3,8 +3,8 @@
 use core::ffi::{CStr, c_char, c_int, c_long};
 
 use libc::key_t;
-use shmshim_core::os::errno;
 
+use crate::direct::not_there;
 use crate::next::next;
 use crate::trace::form;
 use crate::trace::line::Line;
@@ -32,11 +32,6 @@ pub unsafe fn msgget(key: key_t, flags: c_int) -> c_int {
         Some(real) => unsafe { real(key, flags) },
         None => not_there(),
     }
-}
-
-extern "C" fn not_there() -> c_int {
-    errno::set(libc::ENOSYS);
-    -1
 }
 
 #[inline(never)]

@@ -7,7 +7,8 @@ use core::ffi::{c_char, c_int};
 use shmshim_core::os::errno;
 
 use super::access;
-use super::hooks::{answer, by_path, find, is_missing, may_mean_ours, not_there};
+use super::hooks::{answer, by_path, find, is_missing, may_mean_ours};
+use crate::direct::not_there;
 use crate::next::next;
 
 type Access = unsafe extern "C" fn(*const c_char, c_int) -> c_int;

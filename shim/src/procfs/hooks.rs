@@ -13,27 +13,9 @@ use shmshim_core::registry;
 use super::access::{self, Grant};
 use super::name::{self, File};
 use super::{content, pending, sys};
-use crate::direct::kernel;
+use crate::direct::{Answer, kernel, not_there};
 use crate::next::next;
 use crate::panic_guard;
-
-/// What a function of libc answers.
-pub(super) trait Answer: Copy + PartialEq {
-    /// This, with `errno`, when it fails.
-    const FAILED: Self;
-}
-
-impl Answer for c_int {
-    const FAILED: c_int = -1;
-}
-
-impl Answer for ssize_t {
-    const FAILED: ssize_t = -1;
-}
-
-impl<T> Answer for *mut T {
-    const FAILED: *mut T = core::ptr::null_mut();
-}
 
 /// Defines a function that takes a path: `real` is the function behind ours, `or` stands in for one that is not found. Then
 /// `ours` is asked, `if` what the real function has answered and the path allow for one of the files.
@@ -53,7 +35,7 @@ macro_rules! by_path {
                 Some(real) => unsafe { real($($arg),*) },
                 None => $or,
             };
-            let failed = answer == <$answer as $crate::procfs::hooks::Answer>::FAILED;
+            let failed = answer == <$answer as $crate::direct::Answer>::FAILED;
             // SAFETY: the kernel has just read the path.
             if $looks(failed) && unsafe { may_mean_ours($path) } {
                 return $ours(answer, before, $($given),*);
@@ -105,12 +87,6 @@ pub(super) fn answer<T: Answer>(
     };
     errno::set(error);
     answer
-}
-
-/// When there is no such function behind ours.
-pub(super) extern "C" fn not_there<T: Answer>() -> T {
-    errno::set(libc::ENOSYS);
-    T::FAILED
 }
 
 extern "C" fn kernel_openat(
