@@ -5,7 +5,7 @@
 //! functions are our own: the names below are defined for the linker alone, and are neither exported nor looked up.
 //!
 //! Memory from a heap is needed for nothing but a panic, whose message is dropped at the border: it comes from pages.
-#![cfg_attr(test, allow(dead_code))] // The tests' own program keeps libc's names.
+#![cfg_attr(test, allow(dead_code, unused_macros))] // The tests' own program keeps libc's names.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::asm;
@@ -29,29 +29,22 @@ macro_rules! local {
     )*};
 }
 
-#[cfg(all(not(test), any(target_arch = "x86_64", target_arch = "x86")))]
+#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 macro_rules! jump {
     () => {
         "jmp {ours}"
     };
 }
-#[cfg(all(
-    not(test),
-    any(
-        target_arch = "aarch64",
-        target_arch = "arm",
-        target_arch = "loongarch64"
-    )
-))]
-macro_rules! jump {
-    () => {
-        "b {ours}"
-    };
-}
-#[cfg(all(not(test), target_arch = "riscv64"))]
+#[cfg(target_arch = "riscv64")]
 macro_rules! jump {
     () => {
         "tail {ours}"
+    };
+}
+#[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "riscv64")))]
+macro_rules! jump {
+    () => {
+        "b {ours}"
     };
 }
 
@@ -141,14 +134,6 @@ unsafe extern "C" fn compare(one: *const u8, other: *const u8, len: usize) -> c_
     let mut at = 0;
     // SAFETY: all that is touched lies within the caller's `len` bytes.
     unsafe {
-        while len - at >= WORD {
-            let word = one.add(at).cast::<usize>().read_unaligned();
-            if word != other.add(at).cast::<usize>().read_unaligned() {
-                break;
-            }
-            at += WORD;
-            not_a_call();
-        }
         while at < len {
             let difference = c_int::from(*one.add(at)) - c_int::from(*other.add(at));
             if difference != 0 {
@@ -199,14 +184,9 @@ unsafe impl GlobalAlloc for Pages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let prot = (libc::PROT_READ | libc::PROT_WRITE) as usize;
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
+        let args = [0, layout.size(), prot, flags, usize::MAX];
         // SAFETY: a new mapping, at an address of the kernel's choice.
-        let memory = unsafe {
-            raw::call(
-                raw::number::MMAP,
-                [0, layout.size(), prot, flags, usize::MAX],
-            )
-        };
-        memory.unwrap_or(0) as *mut u8
+        unsafe { raw::call(raw::number::MMAP, args) }.unwrap_or(0) as *mut u8
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
