@@ -59,7 +59,8 @@ impl Asked {
 
     /// The caller's buffer cannot be used.
     fn bad_pointer(&self, addr: u64, bytes: usize) -> c_int {
-        self.refuse(libc::EFAULT, &BadPointer { addr, bytes })
+        let why = format_args!("the {bytes} bytes at {addr:#x} cannot all be accessed");
+        self.refuse(libc::EFAULT, &why)
     }
 
     /// Copies a structure into the caller's buffer.
@@ -70,19 +71,6 @@ impl Asked {
         } else {
             Err(self.bad_pointer(buf, bytes.len()))
         }
-    }
-}
-
-/// Why a call failed whose buffer is no good.
-struct BadPointer {
-    addr: u64,
-    bytes: usize,
-}
-
-impl fmt::Display for BadPointer {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BadPointer { addr, bytes } = self;
-        write!(out, "the {bytes} bytes at {addr:#x} cannot all be accessed")
     }
 }
 

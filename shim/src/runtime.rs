@@ -55,10 +55,10 @@ local! {
     "memcmp" is compare;
     "bcmp" is compare;
     "strlen" is length;
-    "getenv" is no_variable;
-    "malloc" is no_memory;
-    "calloc" is no_memory;
-    "realloc" is no_memory;
+    "getenv" is nothing;
+    "malloc" is nothing;
+    "calloc" is nothing;
+    "realloc" is nothing;
     "posix_memalign" is no_aligned_memory;
     "free" is nothing_to_free;
 }
@@ -74,36 +74,27 @@ const WORD: usize = size_of::<usize>();
 
 /// Copies `len` bytes; the places may overlap.
 unsafe extern "C" fn copy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
-    let mut at = 0;
-    // SAFETY: all that is touched lies within the caller's `len` bytes. Where `to` lies inside of what is read, copying
-    // begins at the end, so that nothing is overwritten before it was read.
-    unsafe {
-        if (to as usize).wrapping_sub(from as usize) >= len {
-            while len - at >= WORD {
+    // Where `to` lies inside of what is read, copying begins at the end, so that nothing is overwritten before it was read.
+    let from_the_end = (to as usize).wrapping_sub(from as usize) < len;
+    let mut done = 0;
+    while done < len {
+        let size = if len - done < WORD { 1 } else { WORD };
+        let at = if from_the_end {
+            len - done - size
+        } else {
+            done
+        };
+        // SAFETY: all that is touched lies within the caller's `len` bytes.
+        unsafe {
+            if size == WORD {
                 let word = from.add(at).cast::<usize>().read_unaligned();
                 to.add(at).cast::<usize>().write_unaligned(word);
-                at += WORD;
-                not_a_call();
-            }
-            while at < len {
+            } else {
                 *to.add(at) = *from.add(at);
-                at += 1;
-                not_a_call();
-            }
-        } else {
-            let mut left = len;
-            while left >= WORD {
-                left -= WORD;
-                let word = from.add(left).cast::<usize>().read_unaligned();
-                to.add(left).cast::<usize>().write_unaligned(word);
-                not_a_call();
-            }
-            while left > 0 {
-                left -= 1;
-                *to.add(left) = *from.add(left);
-                not_a_call();
             }
         }
+        done += size;
+        not_a_call();
     }
     to
 }
@@ -157,13 +148,9 @@ unsafe extern "C" fn length(text: *const c_char) -> usize {
     at
 }
 
-/// The standard library asks for `RUST_BACKTRACE` where a panic is printed; none of ours is.
-extern "C" fn no_variable(_name: *const c_char) -> *mut c_char {
-    core::ptr::null_mut()
-}
-
-/// The unwinder asks for memory where it was handed tables by hand (`__register_frame`), which nobody does here.
-extern "C" fn no_memory() -> *mut c_void {
+/// The standard library asks for `RUST_BACKTRACE` where a panic is printed; none of ours is. The unwinder asks for memory
+/// where it was handed tables by hand (`__register_frame`), which nobody does here.
+extern "C" fn nothing() -> *mut c_void {
     core::ptr::null_mut()
 }
 

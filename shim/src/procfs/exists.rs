@@ -13,6 +13,7 @@ use crate::next::next;
 
 type Access = unsafe extern "C" fn(*const c_char, c_int) -> c_int;
 type AccessAt = unsafe extern "C" fn(c_int, *const c_char, c_int, c_int) -> c_int;
+type Stat<T> = unsafe extern "C" fn(*const c_char, *mut T) -> c_int;
 type RealPath = unsafe extern "C" fn(*const c_char, *mut c_char) -> *mut c_char;
 
 by_path!(access(path: *const c_char, mode: c_int) -> c_int;
@@ -79,8 +80,7 @@ extern "C" fn show_path(
 macro_rules! status {
     ($name:ident, $show:ident, $status:ty) => {
         by_path!($name(path: *const c_char, out: *mut $status) -> c_int;
-            real next!(always $name: unsafe extern "C" fn(*const c_char, *mut $status) -> c_int),
-            or not_there();
+            real next!(always $name: Stat<$status>), or not_there();
             if is_missing(path), $show(path, out));
 
         #[inline(never)]
@@ -90,11 +90,10 @@ macro_rules! status {
             path: *const c_char,
             out: *mut $status,
         ) -> c_int {
-            type Stat = unsafe extern "C" fn(*const c_char, *mut $status) -> c_int;
             answer(left, before, || {
                 // SAFETY: the kernel has just read the path.
                 let file = unsafe { find(-1, libc::AT_FDCWD, path) }?;
-                let real = next!(always $name: Stat)?;
+                let real = next!(always $name: Stat<$status>)?;
                 // SAFETY: the caller's promise is passed on.
                 if unsafe { real(c"/proc/version".as_ptr(), out) } != 0 {
                     return Some(Err(errno::get()));

@@ -95,12 +95,8 @@ extern "C" fn kernel_openat(
     flags: c_int,
     mode: mode_t,
 ) -> c_int {
-    let large = if cfg!(target_pointer_width = "32") {
-        libc::O_LARGEFILE
-    } else {
-        0
-    };
-    let flags = flags | large;
+    // A kernel of 64 bits adds it by itself.
+    let flags = flags | libc::O_LARGEFILE;
     let args = [dirfd as usize, path as usize, flags as usize, mode as usize];
     // SAFETY: the host asked for it, and the kernel checks the pointer.
     unsafe { kernel(libc::SYS_openat, &args) as c_int }
