@@ -46,7 +46,7 @@ pub fn create(file: File, flags: c_int) -> Result<MemoryFile, c_int> {
             _ => libc::ENOMEM,
         })?;
     // Only what `fstat` shows depends on it.
-    let _ = sys::set_permissions(memory.fd(), file.mode());
+    sys::set_permissions(memory.fd(), file.mode());
     Ok(memory)
 }
 
@@ -79,7 +79,7 @@ pub fn hand_out(memory: MemoryFile, flags: c_int) -> c_int {
     let kept = libc::O_ACCMODE | libc::O_APPEND | libc::O_NONBLOCK | libc::O_CLOEXEC;
     if sys::reopen(fd, flags & kept).is_err() {
         // No descriptor left, or no /proc: the one that wrote the text.
-        sys::seek(fd, 0);
+        sys::rewind(fd);
     }
     fd
 }

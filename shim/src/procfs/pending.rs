@@ -152,7 +152,7 @@ pub fn write(fd: c_int, addr: usize, count: usize) -> Option<Result<usize, c_int
         let mut each = table.opened.iter_mut().flatten();
         let opened = each.find(|opened| opened.identity == identity)?;
         let position = sys::position(fd).ok()?;
-        let written = sys::write_hosts(fd, addr, count);
+        let written = sys::write(fd, addr, count);
         opened.seen = opened.now();
         Some((opened.name, position, written, opened.seen))
     })?;
@@ -160,7 +160,7 @@ pub fn write(fd: c_int, addr: usize, count: usize) -> Option<Result<usize, c_int
         Ok(written) if position == 0 => {
             let set = registry::set_limit(name, text.get(..written).unwrap_or(&text));
             set.map(|()| written).map_err(|failure| {
-                sys::seek(fd, 0);
+                sys::rewind(fd);
                 failure.errno
             })
         }

@@ -1,14 +1,15 @@
 //! The system calls that the stand-ins need, without libc's cancellation points and without its `errno`.
 
 use core::ffi::c_int;
-use std::io::Write;
 
+use shmshim_core::os::path::Path;
 use shmshim_core::os::{OsError, OsResult, file, raw};
 
 /// The kernel's call with arguments that the functions below have checked.
 fn call<const N: usize>(number: libc::c_long, args: [usize; N]) -> OsResult<usize> {
     // SAFETY: only the functions below call this. They pass numbers, and pointers taken from references that live
-    // through the call, with the lengths that belong to them.
+    // through the call, with the lengths that belong to them, or addresses that the kernel checks; `unmap`, what its
+    // caller promises.
     unsafe { raw::call(number, args) }
 }
 
@@ -22,7 +23,7 @@ pub fn reopen(fd: c_int, flags: c_int) -> OsResult<()> {
     let (at, path) = (libc::AT_FDCWD as usize, path_of(fd));
     let opened = call(
         libc::SYS_openat,
-        [at, path.as_ptr() as usize, flags as usize, 0],
+        [at, path.as_bytes().as_ptr() as usize, flags as usize, 0],
     )?;
     let cloexec = flags & libc::O_CLOEXEC;
     let replaced = call(libc::SYS_dup3, [opened, fd as usize, cloexec as usize]);
@@ -31,15 +32,14 @@ pub fn reopen(fd: c_int, flags: c_int) -> OsResult<()> {
 }
 
 /// Changes the permission bits.
-pub fn set_permissions(fd: c_int, mode: u32) -> OsResult<()> {
-    call(libc::SYS_fchmod, [fd as usize, mode as usize]).map(drop)
+pub fn set_permissions(fd: c_int, mode: u32) {
+    let _ = call(libc::SYS_fchmod, [fd as usize, mode as usize]);
 }
 
 /// Writes all of `bytes` at the descriptor's position.
 pub fn write_all(fd: c_int, mut bytes: &[u8]) -> OsResult<()> {
     while !bytes.is_empty() {
-        let args = [fd as usize, bytes.as_ptr() as usize, bytes.len()];
-        match call(libc::SYS_write, args) {
+        match write(fd, bytes.as_ptr() as usize, bytes.len()) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or(&[]),
             Err(OsError(libc::EINTR)) => {}
             Err(error) => return Err(error),
@@ -48,8 +48,8 @@ pub fn write_all(fd: c_int, mut bytes: &[u8]) -> OsResult<()> {
     Ok(())
 }
 
-/// Writes from the host's memory, as the host asked. The kernel checks the address.
-pub fn write_hosts(fd: c_int, addr: usize, count: usize) -> OsResult<usize> {
+/// Writes once, perhaps from the host's memory: the kernel checks the address.
+pub fn write(fd: c_int, addr: usize, count: usize) -> OsResult<usize> {
     call(libc::SYS_write, [fd as usize, addr, count])
 }
 
@@ -58,10 +58,9 @@ pub fn position(fd: c_int) -> OsResult<usize> {
     call(libc::SYS_lseek, [fd as usize, 0, libc::SEEK_CUR as usize])
 }
 
-/// Sets the descriptor's position.
-pub fn seek(fd: c_int, position: usize) {
-    let args = [fd as usize, position, libc::SEEK_SET as usize];
-    let _ = call(libc::SYS_lseek, args);
+/// Goes back to the beginning.
+pub fn rewind(fd: c_int) {
+    let _ = call(libc::SYS_lseek, [fd as usize, 0, libc::SEEK_SET as usize]);
 }
 
 /// Which file it is: device and inode.
@@ -73,19 +72,20 @@ pub fn identity(fd: c_int) -> OsResult<(u64, u64)> {
 pub fn name_of(fd: c_int, out: &mut [u8]) -> Option<&[u8]> {
     let (at, path) = (libc::AT_FDCWD as usize, path_of(fd));
     let room = out.as_mut_ptr() as usize;
-    let args = [at, path.as_ptr() as usize, room, out.len()];
+    let args = [at, path.as_bytes().as_ptr() as usize, room, out.len()];
     let len = call(libc::SYS_readlinkat, args).ok()?;
     out.get(..len)
 }
 
-/// The link to a descriptor's file, NUL-terminated.
-fn path_of(fd: c_int) -> [u8; 32] {
-    let mut path = [0; 32];
-    let mut room = path.as_mut_slice();
+/// The link to a descriptor's file. A NUL stands behind every `Path`.
+fn path_of(fd: c_int) -> Path {
+    let mut path = Path::new();
     // It fits.
     let _ = match fd {
-        libc::AT_FDCWD => room.write_all(b"/proc/self/cwd"),
-        _ => write!(room, "/proc/self/fd/{fd}"),
+        libc::AT_FDCWD => path.push(b"/proc/self/cwd"),
+        _ => path
+            .push(b"/proc/self/fd/")
+            .and_then(|()| path.push_decimal(fd as u32)),
     };
     path
 }

@@ -107,17 +107,14 @@ fn read_environment() -> bool {
     // SAFETY: this thread has just become the one writer.
     let path = unsafe { &mut *DESTINATION.0.get() };
     let (room, _nul) = path.split_at_mut(libc::PATH_MAX as usize - 1);
-    let length = if env::is_secure() {
-        None
-    } else {
-        env::get(c"SHMSHIM_TRACE", room)
-    };
-    let state = match length.and_then(|length| room.get(..length)) {
+    let is_heeded = !env::is_secure();
+    let length = is_heeded.then(|| env::get(c"SHMSHIM_TRACE", room));
+    let state = match length.flatten().and_then(|length| room.get(..length)) {
         None | Some([]) => OFF,
         Some(b"stderr") => STDERR,
         Some(_) => FILE,
     };
-    // Pairs with: the load in `line`.
+    // Pairs with: the load in `say`.
     TRACE.store(state, Release);
     state >= STDERR
 }
