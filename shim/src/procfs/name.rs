@@ -115,6 +115,8 @@ mod tests {
             "/dev/shm",
             "/tmp/shmmax",
             "/proc/sys/kernel/shmmax2",
+            "/proc/sys/kernel/shmma",
+            "/proc/sys/kernel/SHMMAX",
             "xshm",
             "shm ",
             "shmmax/..",
