@@ -99,7 +99,11 @@ macro_rules! status {
                     return Some(Err(errno::get()));
                 }
                 // SAFETY: it has just been written.
-                unsafe { (*out).st_mode = libc::S_IFREG | file.mode() };
+                unsafe {
+                    (*out).st_mode = libc::S_IFREG | file.mode();
+                    // A user namespace may have another number for root.
+                    ((*out).st_uid, (*out).st_gid) = (0, 0);
+                }
                 Some(Ok(0))
             })
         }
