@@ -7,28 +7,21 @@ use libc::{c_int, c_ulong};
 use shmshim_core::registry::Usage;
 use shmshim_core::sysv::{Limits, NewPerm, SHMMIN, Segment};
 
-#[cfg(not(any(
-    target_arch = "x86_64",
-    target_arch = "x86",
-    target_arch = "aarch64",
-    target_arch = "arm",
-    target_arch = "riscv64",
-    target_arch = "loongarch64"
+#[cfg(not(all(
+    target_endian = "little",
+    any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "aarch64",
+        target_arch = "arm",
+        target_arch = "riscv64",
+        target_arch = "loongarch64"
+    )
 )))]
 compile_error!("the layout of struct shmid_ds on this architecture has not been checked");
 
-/// A time as two words of 32 bits, or one of 64.
-#[cfg(target_pointer_width = "64")]
-type Time = i64;
-#[cfg(target_pointer_width = "32")]
-type Time = [c_ulong; 2];
-
-fn time(secs: i64) -> Time {
-    #[cfg(target_pointer_width = "64")]
-    return secs;
-    #[cfg(target_pointer_width = "32")]
-    return [secs as c_ulong, (secs >> 32) as c_ulong];
-}
+/// A word of the structures: what lies between two of them is padding.
+const WORD: usize = size_of::<c_ulong>();
 
 /// `struct ipc_perm`.
 #[repr(C)]
@@ -40,9 +33,7 @@ pub struct IpcPerm {
     cgid: u32,
     mode: u32,
     seq: u16,
-    pad: u16,
-    #[cfg(target_pointer_width = "64")]
-    pad_to_word: u32,
+    pad: [u16; WORD / 2 - 1],
     reserved: [c_ulong; 2],
 }
 
@@ -51,8 +42,8 @@ pub struct IpcPerm {
 pub struct ShmidDs {
     perm: IpcPerm,
     segsz: usize,
-    /// atime, dtime, ctime.
-    times: [Time; 3],
+    /// atime, dtime, ctime, each in two halves: one word of 64 bits, or two of 32.
+    times: [[u32; 2]; 3],
     cpid: i32,
     lpid: i32,
     nattch: c_ulong,
@@ -74,8 +65,7 @@ pub struct Shminfo {
 #[repr(C)]
 pub struct ShmInfo {
     used_ids: c_int,
-    #[cfg(target_pointer_width = "64")]
-    pad: u32,
+    pad: [u32; WORD / 4 - 1],
     shm_tot: c_ulong,
     shm_rss: c_ulong,
     shm_swp: c_ulong,
@@ -134,13 +124,12 @@ impl ShmidDs {
                 cgid: segment.cgid,
                 mode: segment.mode,
                 seq: segment.id.seq() as u16,
-                pad: 0,
-                #[cfg(target_pointer_width = "64")]
-                pad_to_word: 0,
+                pad: Default::default(),
                 reserved: [0; 2],
             },
             segsz: segment.segsz as usize,
-            times: [segment.atime, segment.dtime, segment.ctime].map(time),
+            times: [segment.atime, segment.dtime, segment.ctime]
+                .map(|secs| [secs as u32, (secs >> 32) as u32]),
             cpid: segment.cpid,
             lpid: segment.lpid,
             nattch: segment.nattch as c_ulong,
@@ -185,8 +174,7 @@ impl ShmInfo {
     pub fn of(usage: &Usage) -> ShmInfo {
         ShmInfo {
             used_ids: usage.used_ids,
-            #[cfg(target_pointer_width = "64")]
-            pad: 0,
+            pad: Default::default(),
             shm_tot: usage.shm_tot as c_ulong,
             shm_rss: usage.shm_rss as c_ulong,
             shm_swp: usage.shm_swp as c_ulong,

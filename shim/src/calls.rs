@@ -24,14 +24,6 @@ struct Asked {
 }
 
 impl Asked {
-    /// The call succeeded.
-    fn grant(&self, value: u64) -> Result<u64, c_int> {
-        if trace::is_on() {
-            trace::line(&self.call, &self.told, &Answer::Value(value));
-        }
-        Ok(value)
-    }
-
     /// The call failed with `errno`, and why.
     fn refuse(&self, errno: c_int, why: &dyn fmt::Display) -> c_int {
         if trace::is_on() {
@@ -40,60 +32,45 @@ impl Asked {
         errno
     }
 
-    /// The core's answer, with what is only known by now told about it.
+    /// The core's answer, and what `tell` makes of it for the caller. In a frame of its own for each call: an answer holds a
+    /// reason, which is long.
+    #[inline(never)]
     fn answer<T>(
         &mut self,
-        outcome: &Outcome<T>,
-        tell: impl FnOnce(&mut Told, &T) -> u64,
+        core: impl FnOnce() -> Outcome<T>,
+        tell: impl FnOnce(&mut Asked, &T) -> Result<u64, c_int>,
     ) -> Result<u64, c_int> {
-        match outcome {
+        match core() {
             Ok(value) => {
-                let value = tell(&mut self.told, value);
-                self.grant(value)
+                let value = tell(self, &value)?;
+                if trace::is_on() {
+                    trace::line(&self.call, &self.told, &Answer::Value(value));
+                }
+                Ok(value)
             }
             Err(failure) => Err(self.refuse(failure.errno, &failure.why)),
         }
     }
 
     /// The core's answer where success means 0.
-    fn zero(&mut self, outcome: &Outcome<()>) -> Result<u64, c_int> {
-        self.answer(outcome, |_, ()| 0)
+    fn zero(&mut self, core: impl FnOnce() -> Outcome<()>) -> Result<u64, c_int> {
+        self.answer(core, |_, ()| Ok(0))
     }
 
     /// The caller's buffer cannot be used.
     fn bad_pointer(&self, addr: u64, bytes: usize) -> c_int {
-        self.refuse(libc::EFAULT, &BadPointer { addr, bytes })
+        let why = format_args!("the {bytes} bytes at {addr:#x} cannot all be accessed");
+        self.refuse(libc::EFAULT, &why)
     }
 
-    /// The core's answer, copied into the caller's buffer before it counts as one.
-    fn give<T, S: Plain>(
-        &mut self,
-        outcome: &Outcome<T>,
-        buf: u64,
-        structure: impl FnOnce(&T) -> S,
-        tell: impl FnOnce(&mut Told, &T) -> u64,
-    ) -> Result<u64, c_int> {
-        if let Ok(value) = outcome {
-            let structure = structure(value);
-            let bytes = structure.bytes();
-            if !usermem::copy_out_near(self.frame, buf, bytes) {
-                return Err(self.bad_pointer(buf, bytes.len()));
-            }
+    /// Copies a structure into the caller's buffer.
+    fn give(&self, buf: u64, structure: &impl Plain) -> Result<(), c_int> {
+        let bytes = structure.bytes();
+        if usermem::copy_out_near(self.frame, buf, bytes) {
+            Ok(())
+        } else {
+            Err(self.bad_pointer(buf, bytes.len()))
         }
-        self.answer(outcome, tell)
-    }
-}
-
-/// Why a call failed whose buffer is no good.
-struct BadPointer {
-    addr: u64,
-    bytes: usize,
-}
-
-impl fmt::Display for BadPointer {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BadPointer { addr, bytes } = self;
-        write!(out, "the {bytes} bytes at {addr:#x} cannot all be accessed")
     }
 }
 
@@ -176,7 +153,10 @@ extern "C" fn shmget_in_full(key: key_t, size: size_t, shmflg: c_int) -> c_int {
     let served = serve(call, Frame::of(&0), libc::ENOMEM, |asked| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(key as u64);
-        asked.answer(&registry::shmget(key, size, shmflg), |_, id| *id as u64)
+        asked.answer(
+            || registry::shmget(key, size, shmflg),
+            |_, id| Ok(*id as u64),
+        )
     });
     served.map_or(-1, |id| id as c_int)
 }
@@ -193,7 +173,7 @@ pub extern "C" fn shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> 
     let served = serve(call, Frame::of(&0), libc::ENOMEM, |asked| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(shmid as u64);
-        asked.answer(&registry::shmat(shmid, addr, shmflg), |_, addr| *addr)
+        asked.answer(|| registry::shmat(shmid, addr, shmflg), |_, addr| Ok(*addr))
     });
     served.map_or(libc::MAP_FAILED, |addr| addr as usize as *mut c_void)
 }
@@ -205,7 +185,7 @@ pub extern "C" fn shmdt(shmaddr: *const c_void) -> c_int {
     let served = serve(Call::Shmdt { addr }, Frame::of(&0), libc::EINVAL, |asked| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(addr);
-        asked.zero(&registry::shmdt(addr))
+        asked.zero(|| registry::shmdt(addr))
     });
     served.map_or(-1, |_| 0)
 }
@@ -227,9 +207,11 @@ pub fn shmctl(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int {
 /// IPC_STAT or SHM_STAT, if it can be answered at once: the answer, else -1.
 #[inline(never)]
 extern "C" fn stat_at_once(shmid: c_int, cmd: c_int, buf: u64, frame: Frame) -> c_int {
-    let (command, is_index) = match cmd {
-        flags::SHM_STAT => (Command::ShmStat, true),
-        _ => (Command::IpcStat, false),
+    let is_index = cmd == flags::SHM_STAT;
+    let command = if is_index {
+        Command::ShmStat
+    } else {
+        Command::IpcStat
     };
     match registry::stat_at_once(shmid, command) {
         // A bad buffer is refused by the full function, which says why.
@@ -265,77 +247,39 @@ fn control(shmid: c_int, cmd: c_int, buf: u64, asked: &mut Asked) -> Result<u64,
     let command = sysv::parse_shmctl(shmid, cmd & !IPC_64)
         .map_err(|refusal| asked.refuse(refusal.errno.raw(), &refusal.reason))?;
     match command {
-        Command::IpcRmid => remove(shmid, asked),
-        Command::ShmLock | Command::ShmUnlock => lock(shmid, command == Command::ShmLock, asked),
-        Command::IpcSet => set(shmid, buf, asked),
-        Command::IpcStat | Command::ShmStat | Command::ShmStatAny => {
-            stat(shmid, command, buf, asked)
-        }
-        Command::IpcInfo => limits(buf, asked),
-        Command::ShmInfo => usage(buf, asked),
-    }
-}
-
-// An answer holds a reason, which is long. In functions of their own they do not all take part of the stack at once.
-
-#[inline(never)]
-fn remove(shmid: c_int, asked: &mut Asked) -> Result<u64, c_int> {
-    asked.zero(&registry::remove(shmid))
-}
-
-#[inline(never)]
-fn lock(shmid: c_int, is_lock: bool, asked: &mut Asked) -> Result<u64, c_int> {
-    asked.zero(&match is_lock {
-        true => registry::lock(shmid),
-        false => registry::unlock(shmid),
-    })
-}
-
-#[inline(never)]
-fn set(shmid: c_int, buf: u64, asked: &mut Asked) -> Result<u64, c_int> {
-    // The whole structure is read, before anything is asked of the segment.
-    let mut copied = [0; size_of::<ShmidDs>()];
-    if !usermem::copy_in(buf, &mut copied) {
-        return Err(asked.bad_pointer(buf, copied.len()));
-    }
-    let new = ShmidDs::new_perm(&copied);
-    asked.told = Told::NewPerm(new);
-    asked.zero(&registry::set(shmid, new))
-}
-
-#[inline(never)]
-fn stat(shmid: c_int, command: Command, buf: u64, asked: &mut Asked) -> Result<u64, c_int> {
-    asked.give(
-        &registry::stat(shmid, command),
-        buf,
-        ShmidDs::of,
-        |told, segment| {
-            *told = Told::Segment(*segment);
-            match command {
-                Command::IpcStat => 0,
-                _ => segment.id.raw() as u64,
+        Command::IpcRmid => asked.zero(|| registry::remove(shmid)),
+        Command::ShmLock => asked.zero(|| registry::lock(shmid)),
+        Command::ShmUnlock => asked.zero(|| registry::unlock(shmid)),
+        Command::IpcSet => {
+            // The whole structure is read, before anything is asked of the segment.
+            let mut copied = [0; size_of::<ShmidDs>()];
+            if !usermem::copy_in(buf, &mut copied) {
+                return Err(asked.bad_pointer(buf, copied.len()));
             }
-        },
-    )
-}
-
-#[inline(never)]
-fn limits(buf: u64, asked: &mut Asked) -> Result<u64, c_int> {
-    asked.give(
-        &registry::limits(),
-        buf,
-        |(limits, _)| Shminfo::of(limits),
-        |told, (limits, highest)| {
-            *told = Told::Limits(*limits);
-            *highest as u64
-        },
-    )
-}
-
-#[inline(never)]
-fn usage(buf: u64, asked: &mut Asked) -> Result<u64, c_int> {
-    asked.give(&registry::usage(), buf, ShmInfo::of, |told, usage| {
-        *told = Told::Usage(*usage);
-        usage.highest as u64
-    })
+            let new = ShmidDs::new_perm(&copied);
+            asked.told = Told::NewPerm(new);
+            asked.zero(|| registry::set(shmid, new))
+        }
+        Command::IpcStat | Command::ShmStat | Command::ShmStatAny => {
+            let is_index = command != Command::IpcStat;
+            asked.answer(
+                || registry::stat(shmid, command),
+                |asked, segment| {
+                    asked.give(buf, &ShmidDs::of(segment))?;
+                    asked.told = Told::Segment(*segment);
+                    Ok(if is_index { segment.id.raw() as u64 } else { 0 })
+                },
+            )
+        }
+        Command::IpcInfo => asked.answer(registry::limits, |asked, (limits, highest)| {
+            asked.give(buf, &Shminfo::of(limits))?;
+            asked.told = Told::Limits(*limits);
+            Ok(*highest as u64)
+        }),
+        Command::ShmInfo => asked.answer(registry::usage, |asked, usage| {
+            asked.give(buf, &ShmInfo::of(usage))?;
+            asked.told = Told::Usage(*usage);
+            Ok(usage.highest as u64)
+        }),
+    }
 }

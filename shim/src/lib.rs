@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `exports.rs` | every symbol that is exported, at one glance |
 //! | `hook.rs`, `next.rs` | how a symbol is exported, and how the function behind it is found |
+//! | `direct.rs` | what happens where there is none, or not yet |
 //! | `panic_guard.rs` | no panic gets past it |
 //! | `calls.rs` | shmget, shmat, shmdt, shmctl |
 //! | `abi.rs` | the structures that shmctl copies |
@@ -33,6 +34,7 @@
 
 mod abi;
 mod calls;
+mod direct;
 mod exports;
 mod hook;
 mod identity;

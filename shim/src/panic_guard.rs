@@ -3,14 +3,10 @@
 //! A panic in our code happens in the host's program. It is caught here, silently, and the call ends with a
 //! fixed answer.
 
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 
-const NOISY: u8 = 0;
-const BEING_SILENCED: u8 = 1;
-const SILENT: u8 = 2;
-
-static PANICS: AtomicU8 = AtomicU8::new(NOISY);
+static WAS_REACHED: AtomicBool = AtomicBool::new(false);
 
 /// What `body` answers; `None` when it panicked.
 #[inline]
@@ -28,14 +24,14 @@ pub fn catch<T>(body: impl FnOnce() -> T) -> Option<T> {
 
 /// Whether any call has ever got as far as our own code.
 pub fn was_reached() -> bool {
-    PANICS.load(Relaxed) != NOISY
+    WAS_REACHED.load(Relaxed)
 }
 
 /// Makes a panic of ours print nothing. The hook is that of our own copy of the standard library: a host that is
 /// written in Rust keeps its own.
 #[inline]
 fn silence() {
-    if PANICS.load(Relaxed) != SILENT {
+    if !WAS_REACHED.load(Relaxed) {
         silence_now();
     }
 }
@@ -43,12 +39,8 @@ fn silence() {
 #[cold]
 fn silence_now() {
     // Only one may try: a signal handler that interrupts it would wait for itself in `set_hook`.
-    if PANICS
-        .compare_exchange(NOISY, BEING_SILENCED, Relaxed, Relaxed)
-        .is_ok()
-    {
+    if !WAS_REACHED.swap(true, Relaxed) {
         // A box of nothing does not allocate.
         set_hook(Box::new(|_| {}));
-        PANICS.store(SILENT, Relaxed);
     }
 }

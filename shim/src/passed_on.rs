@@ -3,51 +3,37 @@
 use core::ffi::{CStr, c_char, c_int, c_long};
 
 use libc::key_t;
-use shmshim_core::os::errno;
 
+use crate::direct::not_there;
 use crate::next::next;
 use crate::trace::form;
 use crate::trace::line::Line;
 use crate::{panic_guard, procfs, trace};
 
-/// # Safety
-/// As libc's.
-#[inline]
-pub unsafe fn semget(key: key_t, count: c_int, flags: c_int) -> c_int {
-    say_semget(key, count, flags);
-    match next!(always semget: unsafe extern "C" fn(key_t, c_int, c_int) -> c_int) {
-        // SAFETY: the caller's promise is passed on.
-        Some(real) => unsafe { real(key, count, flags) },
-        None => not_there(),
-    }
+/// Defines a function that is said in the trace and passed on. The saying is no part of its own frame, which must need no
+/// cleanup.
+macro_rules! passed_on {
+    ($name:ident($($arg:ident: $type:ty),*)) => {
+        /// # Safety
+        /// As libc's.
+        #[inline]
+        pub unsafe fn $name($($arg: $type),*) -> c_int {
+            #[inline(never)]
+            extern "C" fn tell($($arg: $type),*) {
+                say(&|line| form::$name(line, $($arg),*));
+            }
+            tell($($arg),*);
+            match next!(always $name: unsafe extern "C" fn($($type),*) -> c_int) {
+                // SAFETY: the caller's promise is passed on.
+                Some(real) => unsafe { real($($arg),*) },
+                None => not_there(),
+            }
+        }
+    };
 }
 
-/// # Safety
-/// As libc's.
-#[inline]
-pub unsafe fn msgget(key: key_t, flags: c_int) -> c_int {
-    say_msgget(key, flags);
-    match next!(always msgget: unsafe extern "C" fn(key_t, c_int) -> c_int) {
-        // SAFETY: the caller's promise is passed on.
-        Some(real) => unsafe { real(key, flags) },
-        None => not_there(),
-    }
-}
-
-extern "C" fn not_there() -> c_int {
-    errno::set(libc::ENOSYS);
-    -1
-}
-
-#[inline(never)]
-extern "C" fn say_semget(key: key_t, count: c_int, flags: c_int) {
-    say(&|line| form::semget(line, key, count, flags));
-}
-
-#[inline(never)]
-extern "C" fn say_msgget(key: key_t, flags: c_int) {
-    say(&|line| form::msgget(line, key, flags));
-}
+passed_on!(semget(key: key_t, count: c_int, flags: c_int));
+passed_on!(msgget(key: key_t, flags: c_int));
 
 /// A system call that was made by libc's `syscall`, and its answer. Like the other two it is no part of the hook's own frame,
 /// which must need no cleanup.

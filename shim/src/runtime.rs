@@ -5,7 +5,7 @@
 //! functions are our own: the names below are defined for the linker alone, and are neither exported nor looked up.
 //!
 //! Memory from a heap is needed for nothing but a panic, whose message is dropped at the border: it comes from pages.
-#![cfg_attr(test, allow(dead_code))] // The tests' own program keeps libc's names.
+#![cfg_attr(test, allow(dead_code, unused_macros))] // The tests' own program keeps libc's names.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::asm;
@@ -29,29 +29,22 @@ macro_rules! local {
     )*};
 }
 
-#[cfg(all(not(test), any(target_arch = "x86_64", target_arch = "x86")))]
+#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 macro_rules! jump {
     () => {
         "jmp {ours}"
     };
 }
-#[cfg(all(
-    not(test),
-    any(
-        target_arch = "aarch64",
-        target_arch = "arm",
-        target_arch = "loongarch64"
-    )
-))]
-macro_rules! jump {
-    () => {
-        "b {ours}"
-    };
-}
-#[cfg(all(not(test), target_arch = "riscv64"))]
+#[cfg(target_arch = "riscv64")]
 macro_rules! jump {
     () => {
         "tail {ours}"
+    };
+}
+#[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "riscv64")))]
+macro_rules! jump {
+    () => {
+        "b {ours}"
     };
 }
 
@@ -62,10 +55,10 @@ local! {
     "memcmp" is compare;
     "bcmp" is compare;
     "strlen" is length;
-    "getenv" is no_variable;
-    "malloc" is no_memory;
-    "calloc" is no_memory;
-    "realloc" is no_memory;
+    "getenv" is nothing;
+    "malloc" is nothing;
+    "calloc" is nothing;
+    "realloc" is nothing;
     "posix_memalign" is no_aligned_memory;
     "free" is nothing_to_free;
 }
@@ -81,36 +74,27 @@ const WORD: usize = size_of::<usize>();
 
 /// Copies `len` bytes; the places may overlap.
 unsafe extern "C" fn copy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
-    let mut at = 0;
-    // SAFETY: all that is touched lies within the caller's `len` bytes. Where `to` lies inside of what is read, copying
-    // begins at the end, so that nothing is overwritten before it was read.
-    unsafe {
-        if (to as usize).wrapping_sub(from as usize) >= len {
-            while len - at >= WORD {
+    // Where `to` lies inside of what is read, copying begins at the end, so that nothing is overwritten before it was read.
+    let from_the_end = (to as usize).wrapping_sub(from as usize) < len;
+    let mut done = 0;
+    while done < len {
+        let size = if len - done < WORD { 1 } else { WORD };
+        let at = if from_the_end {
+            len - done - size
+        } else {
+            done
+        };
+        // SAFETY: all that is touched lies within the caller's `len` bytes.
+        unsafe {
+            if size == WORD {
                 let word = from.add(at).cast::<usize>().read_unaligned();
                 to.add(at).cast::<usize>().write_unaligned(word);
-                at += WORD;
-                not_a_call();
-            }
-            while at < len {
+            } else {
                 *to.add(at) = *from.add(at);
-                at += 1;
-                not_a_call();
-            }
-        } else {
-            let mut left = len;
-            while left >= WORD {
-                left -= WORD;
-                let word = from.add(left).cast::<usize>().read_unaligned();
-                to.add(left).cast::<usize>().write_unaligned(word);
-                not_a_call();
-            }
-            while left > 0 {
-                left -= 1;
-                *to.add(left) = *from.add(left);
-                not_a_call();
             }
         }
+        done += size;
+        not_a_call();
     }
     to
 }
@@ -141,14 +125,6 @@ unsafe extern "C" fn compare(one: *const u8, other: *const u8, len: usize) -> c_
     let mut at = 0;
     // SAFETY: all that is touched lies within the caller's `len` bytes.
     unsafe {
-        while len - at >= WORD {
-            let word = one.add(at).cast::<usize>().read_unaligned();
-            if word != other.add(at).cast::<usize>().read_unaligned() {
-                break;
-            }
-            at += WORD;
-            not_a_call();
-        }
         while at < len {
             let difference = c_int::from(*one.add(at)) - c_int::from(*other.add(at));
             if difference != 0 {
@@ -172,13 +148,9 @@ unsafe extern "C" fn length(text: *const c_char) -> usize {
     at
 }
 
-/// The standard library asks for `RUST_BACKTRACE` where a panic is printed; none of ours is.
-extern "C" fn no_variable(_name: *const c_char) -> *mut c_char {
-    core::ptr::null_mut()
-}
-
-/// The unwinder asks for memory where it was handed tables by hand (`__register_frame`), which nobody does here.
-extern "C" fn no_memory() -> *mut c_void {
+/// The standard library asks for `RUST_BACKTRACE` where a panic is printed; none of ours is. The unwinder asks for memory
+/// where it was handed tables by hand (`__register_frame`), which nobody does here.
+extern "C" fn nothing() -> *mut c_void {
     core::ptr::null_mut()
 }
 
@@ -199,14 +171,9 @@ unsafe impl GlobalAlloc for Pages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let prot = (libc::PROT_READ | libc::PROT_WRITE) as usize;
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
+        let args = [0, layout.size(), prot, flags, usize::MAX];
         // SAFETY: a new mapping, at an address of the kernel's choice.
-        let memory = unsafe {
-            raw::call(
-                raw::number::MMAP,
-                [0, layout.size(), prot, flags, usize::MAX],
-            )
-        };
-        memory.unwrap_or(0) as *mut u8
+        unsafe { raw::call(raw::number::MMAP, args) }.unwrap_or(0) as *mut u8
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {

@@ -131,6 +131,12 @@ TEST(a_limit_opened_for_reading_and_writing_does_both)
 	TEST_RES(write(fd, "60", 2), _ret == 2);
 	close(fd);
 	CHECK_EQ(limit("shmmni"), 60);
+	set_limit("shmmni", "1060");
+	FILE *f = fopen(LIMIT, "r+");
+	REQUIRE(f != NULL);
+	fprintf(f, "3060\n"); /* the old value's last digits */
+	CHECK_EQ(fclose(f), 0);
+	CHECK_EQ(limit("shmmni"), 3060);
 }
 
 TEST(descriptors_are_as_they_were_asked_for)

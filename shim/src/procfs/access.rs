@@ -53,9 +53,8 @@ fn ask(
         return Some(Err(libc::EINVAL));
     }
     match (mode, file) {
-        (libc::O_RDONLY, _) => Some(Ok(Grant::Show)),
         (libc::O_WRONLY | libc::O_RDWR, File::Limit(_)) => Some(Ok(Grant::Take)),
-        (libc::O_WRONLY | libc::O_RDWR, File::Segments) => Some(Ok(Grant::Show)),
+        (libc::O_RDONLY | libc::O_WRONLY | libc::O_RDWR, _) => Some(Ok(Grant::Show)),
         // Neither read nor write: good for ioctl alone.
         _ => None,
     }

@@ -7,33 +7,15 @@ use std::os::fd::IntoRawFd;
 use memfd::MemfdOptions;
 use shmshim_core::os::{OsResult, raw};
 use shmshim_core::registry::{self, Outcome};
-use shmshim_core::sysv::{self, LimitName};
+use shmshim_core::sysv;
 
 use super::name::File;
-use super::sys::{self, Short};
+use super::sys;
 
 /// A memory file, closed when dropped.
 pub struct MemoryFile(c_int);
 
 impl MemoryFile {
-    /// An empty one, close-on-exec. The crate enters the kernel by itself, so that a filter of the host's is asked first;
-    /// all that follows goes by `sys`, for libc's `close`, which the crate would call, ends a cancelled thread.
-    fn create(name: &str) -> Result<MemoryFile, c_int> {
-        let flags = libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC;
-        if raw::is_forbidden(libc::SYS_memfd_create, [0, flags as usize]) {
-            return Err(libc::EPERM);
-        }
-        MemfdOptions::new()
-            .allow_sealing(true)
-            .close_on_exec(true)
-            .create(name)
-            .map(|file| MemoryFile(file.into_raw_fd()))
-            .map_err(|error| match error {
-                memfd::Error::Create(error) => error.raw_os_error().unwrap_or(libc::ENOMEM),
-                _ => libc::ENOMEM,
-            })
-    }
-
     /// The descriptor's number.
     pub fn fd(&self) -> c_int {
         self.0
@@ -46,18 +28,25 @@ impl Drop for MemoryFile {
     }
 }
 
-/// Makes the file: empty, close-on-exec, with the permission bits of the kernel's.
-pub fn create(file: File) -> Result<MemoryFile, c_int> {
-    let (name, mode) = match file {
-        File::Segments => ("shmshim-proc-shm", 0o444),
-        File::Limit(LimitName::Shmmax) => ("shmshim-proc-shmmax", 0o644),
-        File::Limit(LimitName::Shmall) => ("shmshim-proc-shmall", 0o644),
-        File::Limit(LimitName::Shmmni) => ("shmshim-proc-shmmni", 0o644),
-        File::Limit(LimitName::ShmRmidForced) => ("shmshim-proc-shm_rmid_forced", 0o644),
-    };
-    let memory = MemoryFile::create(name)?;
+/// Makes the file: empty, with the permission bits of the kernel's. The crate enters the kernel by itself, so that a filter
+/// of the host's is asked first; all that follows goes by `sys`, for libc's `close`, which the crate would call, ends a
+/// cancelled thread.
+pub fn create(file: File, flags: c_int) -> Result<MemoryFile, c_int> {
+    let cloexec = flags & libc::O_CLOEXEC != 0;
+    let bits = if cloexec { libc::MFD_CLOEXEC } else { 0 };
+    if raw::is_forbidden(libc::SYS_memfd_create, [0, bits as usize]) {
+        return Err(libc::EPERM);
+    }
+    let memory = MemfdOptions::new()
+        .close_on_exec(cloexec)
+        .create(file.path().to_str().unwrap_or_default())
+        .map(|memory| MemoryFile(memory.into_raw_fd()))
+        .map_err(|error| match error {
+            memfd::Error::Create(error) => error.raw_os_error().unwrap_or(libc::ENOMEM),
+            _ => libc::ENOMEM,
+        })?;
     // Only what `fstat` shows depends on it.
-    let _ = sys::set_permissions(memory.fd(), mode);
+    sys::set_permissions(memory.fd(), file.mode());
     Ok(memory)
 }
 
@@ -65,55 +54,32 @@ pub fn create(file: File) -> Result<MemoryFile, c_int> {
 #[inline(never)]
 pub fn fill(memory: &MemoryFile, file: File) -> Result<(), c_int> {
     let mut text = Text::new(memory.fd());
-    let outcome = match file {
+    let written = match file {
         File::Segments => segments(&mut text),
-        File::Limit(name) => limit(name).map(|value| text.put(value.bytes())),
+        // A failure to write is kept in `text`, here and below.
+        File::Limit(name) => registry::limits().map(|(limits, _)| {
+            let _ = limits.write_value(name, &mut text);
+        }),
     };
-    outcome.map_err(|failure| failure.errno)?;
+    written.map_err(|failure| failure.errno)?;
     text.end().map_err(|error| error.0)
 }
 
 fn segments(text: &mut Text) -> Outcome<()> {
-    // A failure to write is kept in `text`, here and below.
     let _ = text.write_str(sysv::SHM_HEADER);
     registry::list(&mut |segment, rss_bytes, swap_bytes| {
         let _ = sysv::write_shm_line(text, segment, rss_bytes, swap_bytes);
     })
 }
 
-/// The text of a limit: its value and a newline.
-pub fn limit(name: LimitName) -> Outcome<Short> {
-    let (limits, _) = registry::limits()?;
-    let mut value = Short::new();
-    // Twenty digits fit.
-    let _ = limits.write_value(name, &mut value);
-    Ok(value)
-}
-
 /// Hands the file out: a descriptor of the lowest number that is free, opened as `flags` say, at its beginning.
-/// One that cannot be written has been sealed, so that it cannot be opened for writing through `/proc` either.
-pub fn hand_out(memory: MemoryFile, flags: c_int, writable: bool) -> c_int {
+pub fn hand_out(memory: MemoryFile, flags: c_int) -> c_int {
     let fd = memory.fd();
     core::mem::forget(memory);
-    if !writable {
-        // Without it the text could be changed, which harms nobody but the host.
-        sys::seal(fd);
-    }
-    let cloexec = flags & libc::O_CLOEXEC;
     let kept = libc::O_ACCMODE | libc::O_APPEND | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let path = Short::of(format_args!("/proc/self/fd/{fd}"));
-    // The new description takes the old one's number.
-    let reopened = sys::open(path.path(), flags & kept).and_then(|opened| {
-        let replaced = sys::replace(fd, opened, cloexec);
-        sys::close(opened);
-        replaced
-    });
-    if reopened.is_err() {
-        // No descriptor left, or no /proc, or sealed and asked for to be written: the one that wrote the text.
-        sys::seek(fd, 0);
-        if cloexec == 0 {
-            sys::keep_over_exec(fd);
-        }
+    if sys::reopen(fd, flags & kept).is_err() {
+        // No descriptor left, or no /proc: the one that wrote the text.
+        sys::rewind(fd);
     }
     fd
 }
@@ -180,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_text_longer_than_the_buffer_arrives_whole() {
-        let memory = MemoryFile::create("test").unwrap();
+        let memory = create(File::Segments, libc::O_CLOEXEC).unwrap();
         let mut text = Text::new(memory.fd());
         let mut expected = String::new();
         for number in 0..5000 {
@@ -192,8 +158,7 @@ mod tests {
         text.end().unwrap();
         let mut got = String::new();
         // SAFETY: the descriptor is handed over.
-        let mut file =
-            unsafe { std::fs::File::from_raw_fd(hand_out(memory, libc::O_RDONLY, false)) };
+        let mut file = unsafe { std::fs::File::from_raw_fd(hand_out(memory, libc::O_RDONLY)) };
         file.read_to_string(&mut got).unwrap();
         assert_eq!(got, expected);
     }

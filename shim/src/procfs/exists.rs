@@ -1,218 +1,117 @@
 //! stat, access, realpath: where the kernel has no System V files, they find what open finds.
 //!
 //! Only an answer that says "not there" (or "not for you") is looked at: what succeeds pays one comparison.
-#![allow(non_snake_case)]
 
 use core::ffi::{c_char, c_int};
 
-use shmshim_core::os::path::Path;
-use shmshim_core::os::{errno, file, process, raw, usermem};
+use shmshim_core::os::errno;
 
 use super::access;
-use super::hooks::{find, kernel, may_mean_ours, read_by_kernel};
-use super::name::File;
-use super::sys::Short;
+use super::hooks::{answer, by_path, find, is_missing, may_mean_ours};
+use crate::direct::not_there;
 use crate::next::next;
-use crate::panic_guard;
 
 type Access = unsafe extern "C" fn(*const c_char, c_int) -> c_int;
 type AccessAt = unsafe extern "C" fn(c_int, *const c_char, c_int, c_int) -> c_int;
+type Stat<T> = unsafe extern "C" fn(*const c_char, *mut T) -> c_int;
+type RealPath = unsafe extern "C" fn(*const c_char, *mut c_char) -> *mut c_char;
 
-/// # Safety
-/// As libc's.
-#[inline]
-pub unsafe fn access(path: *const c_char, mode: c_int) -> c_int {
-    let before = errno::get();
-    let answer = match next!(access: Access) {
-        // SAFETY: the caller's promise is passed on.
-        Some(real) => unsafe { real(path, mode) },
-        None => kernel_access(libc::AT_FDCWD, path, mode),
-    };
-    // SAFETY: the kernel has just read the path.
-    if answer != 0 && read_by_kernel(true) && unsafe { may_mean_ours(path) } {
-        return may_access(libc::AT_FDCWD, path, mode, before);
-    }
-    answer
-}
+by_path!(access(path: *const c_char, mode: c_int) -> c_int;
+    real next!(always access: Access), or not_there();
+    if is_missing(path), may_access(libc::AT_FDCWD, path, mode));
 
-/// # Safety
-/// As libc's.
-#[inline]
-pub unsafe fn faccessat(dirfd: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int {
-    let before = errno::get();
-    let answer = match next!(faccessat: AccessAt) {
-        // SAFETY: the caller's promise is passed on.
-        Some(real) => unsafe { real(dirfd, path, mode, flags) },
-        None => kernel_access(dirfd, path, mode),
-    };
-    // SAFETY: the kernel has just read the path.
-    if answer != 0 && read_by_kernel(true) && unsafe { may_mean_ours(path) } {
-        return may_access(dirfd, path, mode, before);
-    }
-    answer
-}
-
-extern "C" fn kernel_access(dirfd: c_int, path: *const c_char, mode: c_int) -> c_int {
-    let args = [dirfd as usize, path as usize, mode as usize];
-    // SAFETY: the host asked for it, and the kernel checks the pointer.
-    kernel(unsafe { raw::call(libc::SYS_faccessat, args) }) as c_int
-}
+by_path!(faccessat(dirfd: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int;
+    real next!(always faccessat: AccessAt), or not_there();
+    if is_missing(path), may_access(dirfd, path, mode));
 
 /// The answer of access to a path that the kernel has not found, or not granted.
 #[inline(never)]
-extern "C" fn may_access(dirfd: c_int, path: *const c_char, mode: c_int, before: c_int) -> c_int {
-    instead(dirfd, path, before, |file| {
-        let writes = mode & libc::W_OK != 0;
-        let may = || matches!(access::judge(file, libc::O_WRONLY), Some(Ok(_)));
-        if mode & libc::X_OK != 0 || (writes && !may()) {
-            Err(libc::EACCES)
-        } else {
-            Ok(())
-        }
+extern "C" fn may_access(
+    left: c_int,
+    before: c_int,
+    dirfd: c_int,
+    path: *const c_char,
+    mode: c_int,
+) -> c_int {
+    answer(left, before, || {
+        // SAFETY: the kernel has just read the path.
+        let file = unsafe { find(-1, dirfd, path) }?;
+        let may_write = || matches!(access::judge(file, libc::O_WRONLY), Some(Ok(_)));
+        let is_refused = mode & libc::X_OK != 0 || (mode & libc::W_OK != 0 && !may_write());
+        Some(if is_refused { Err(libc::EACCES) } else { Ok(0) })
     })
 }
 
-/// # Safety
-/// As libc's.
-#[inline]
-pub unsafe fn realpath(path: *const c_char, out: *mut c_char) -> *mut c_char {
-    type Real = unsafe extern "C" fn(*const c_char, *mut c_char) -> *mut c_char;
-    let before = errno::get();
-    let answer = match next!(always realpath: Real) {
-        // SAFETY: the caller's promise is passed on.
-        Some(real) => unsafe { real(path, out) },
-        None => core::ptr::null_mut(),
-    };
-    // SAFETY: the kernel has just read the path.
-    if answer.is_null() && read_by_kernel(true) && unsafe { may_mean_ours(path) } {
-        return show_path(path, out, before);
-    }
-    answer
-}
+by_path!(realpath(path: *const c_char, out: *mut c_char) -> *mut c_char;
+    real next!(always realpath: RealPath), or not_there();
+    if is_missing(path), show_path(path, out));
 
 /// The answer of realpath to a path that the kernel has not found.
 #[inline(never)]
-extern "C" fn show_path(path: *const c_char, out: *mut c_char, before: c_int) -> *mut c_char {
-    let mut answer = core::ptr::null_mut();
-    instead(libc::AT_FDCWD, path, before, |file| {
-        let path = match file {
-            File::Segments => Short::of(format_args!("/proc/sysvipc/shm")),
-            File::Limit(name) => Short::of(format_args!("/proc/sys/kernel/{}", name.file_name())),
-        };
-        answer = if out.is_null() {
-            // From the host's own heap, for the host frees it.
-            // SAFETY: a C string.
-            unsafe { libc::strdup(path.path().as_ptr()) }
-        } else {
-            let text = path.path().to_bytes_with_nul();
+extern "C" fn show_path(
+    left: *mut c_char,
+    before: c_int,
+    path: *const c_char,
+    out: *mut c_char,
+) -> *mut c_char {
+    answer(left, before, || {
+        // SAFETY: the kernel has just read the path.
+        let path = unsafe { find(-1, libc::AT_FDCWD, path) }?.path();
+        if !out.is_null() {
+            let (from, len) = (path.as_ptr(), path.count_bytes() + 1);
             // SAFETY: the caller's buffer has PATH_MAX bytes.
-            unsafe { core::ptr::copy_nonoverlapping(text.as_ptr().cast(), out, text.len()) };
-            out
-        };
-        if answer.is_null() {
+            unsafe { core::ptr::copy_nonoverlapping(from, out, len) };
+            return Some(Ok(out));
+        }
+        // From the host's own heap, for the host frees it.
+        // SAFETY: a C string.
+        let copy = unsafe { libc::strdup(path.as_ptr()) };
+        Some(if copy.is_null() {
             Err(libc::ENOMEM)
         } else {
-            Ok(())
-        }
-    });
-    answer
-}
-
-/// Answers for a file of ours, with `errno` as it was before on success; for any other leaves the kernel's answer.
-fn instead(
-    dirfd: c_int,
-    path: *const c_char,
-    before: c_int,
-    answer: impl FnOnce(File) -> Result<(), c_int>,
-) -> c_int {
-    let left = errno::get();
-    // SAFETY: the kernel has just read the path.
-    let answer = panic_guard::catch(|| Some(answer(unsafe { find(-1, dirfd, path) }?)));
-    match answer.flatten() {
-        Some(Ok(())) => errno::set(before),
-        Some(Err(error)) => errno::set(error),
-        None => errno::set(left),
-    }
-    if matches!(answer.flatten(), Some(Ok(()))) {
-        0
-    } else {
-        -1
-    }
-}
-
-/// Defines stat and its 64-bit twin, whose structures are the same on 64-bit machines. On others the kernel's structure is
-/// not libc's, and nobody there has been seen to ask.
-#[cfg(target_pointer_width = "64")]
-macro_rules! status {
-    ($name:ident) => {
-        /// # Safety
-        /// As libc's.
-        #[inline]
-        pub unsafe fn $name(path: *const c_char, out: *mut libc::stat) -> c_int {
-            type Stat = unsafe extern "C" fn(*const c_char, *mut libc::stat) -> c_int;
-            let before = errno::get();
-            let answer = match next!($name: Stat) {
-                // SAFETY: the caller's promise is passed on.
-                Some(real) => unsafe { real(path, out) },
-                None => kernel_stat(path, out),
-            };
-            // SAFETY: the kernel has just read the path.
-            if answer != 0 && read_by_kernel(true) && unsafe { may_mean_ours(path) } {
-                return show_status(path, out, before);
-            }
-            answer
-        }
-    };
-}
-
-#[cfg(target_pointer_width = "64")]
-status!(stat);
-#[cfg(all(target_pointer_width = "64", target_env = "gnu"))]
-status!(stat64);
-
-#[cfg(target_pointer_width = "64")]
-extern "C" fn kernel_stat(path: *const c_char, out: *mut libc::stat) -> c_int {
-    let args = [libc::AT_FDCWD as usize, path as usize, out as usize];
-    // SAFETY: the host asked for it, and the kernel checks the pointers.
-    kernel(unsafe { raw::call(libc::SYS_newfstatat, args) }) as c_int
-}
-
-/// The answer of stat to a path that the kernel has not found.
-#[cfg(target_pointer_width = "64")]
-#[inline(never)]
-extern "C" fn show_status(path: *const c_char, out: *mut libc::stat, before: c_int) -> c_int {
-    instead(libc::AT_FDCWD, path, before, |file| {
-        if usermem::copy_out(out as u64, &status_of(file)) {
-            Ok(())
-        } else {
-            Err(libc::EFAULT)
-        }
+            Ok(copy)
+        })
     })
 }
 
-/// What stat says of the kernel's file: root's, of no length, on the file system of `/proc`.
+/// Defines stat and its 64-bit twin. Where the kernel has none of the files it is asked for another one of `/proc`: root's,
+/// of no length, to be read by all.
 #[cfg(target_pointer_width = "64")]
-#[allow(clippy::unnecessary_cast)] // The types differ between architectures.
-fn status_of(file: File) -> [u8; size_of::<libc::stat>()] {
-    let (mode, inode) = match file {
-        File::Segments => (0o444, 1),
-        File::Limit(name) => (0o644, 2 + name as u64),
+macro_rules! status {
+    ($name:ident, $show:ident, $status:ty) => {
+        by_path!($name(path: *const c_char, out: *mut $status) -> c_int;
+            real next!(always $name: Stat<$status>), or not_there();
+            if is_missing(path), $show(path, out));
+
+        #[inline(never)]
+        extern "C" fn $show(
+            left: c_int,
+            before: c_int,
+            path: *const c_char,
+            out: *mut $status,
+        ) -> c_int {
+            answer(left, before, || {
+                // SAFETY: the kernel has just read the path.
+                let file = unsafe { find(-1, libc::AT_FDCWD, path) }?;
+                let real = next!(always $name: Stat<$status>)?;
+                // SAFETY: the caller's promise is passed on.
+                if unsafe { real(c"/proc/version".as_ptr(), out) } != 0 {
+                    return Some(Err(errno::get()));
+                }
+                // SAFETY: it has just been written.
+                unsafe {
+                    (*out).st_mode = libc::S_IFREG | file.mode();
+                    // A user namespace may have another number for root.
+                    ((*out).st_uid, (*out).st_gid) = (0, 0);
+                }
+                Some(Ok(0))
+            })
+        }
     };
-    // SAFETY: plain integers, of which zeros are a value.
-    let mut status: libc::stat = unsafe { core::mem::zeroed() };
-    let proc = Path::from_bytes(b"/proc").and_then(|path| file::status_of(&path).ok());
-    status.st_dev = proc.map_or(0, |proc| proc.device) as _;
-    status.st_ino = inode as _;
-    status.st_mode = libc::S_IFREG | mode;
-    status.st_nlink = 1;
-    status.st_blksize = 1024;
-    let now = process::now_secs();
-    (status.st_atime, status.st_mtime, status.st_ctime) = (now as _, now as _, now as _);
-    let mut bytes = [0; size_of::<libc::stat>()];
-    // SAFETY: as many bytes as the structure has; what lies between its fields was zeroed with it.
-    unsafe {
-        let from = (&raw const status).cast::<u8>();
-        core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len());
-    }
-    bytes
 }
+
+// Where a word has 32 bits nobody has been seen to ask.
+#[cfg(target_pointer_width = "64")]
+status!(stat, show_stat, libc::stat);
+#[cfg(all(target_pointer_width = "64", target_env = "gnu"))]
+status!(stat64, show_stat64, libc::stat);

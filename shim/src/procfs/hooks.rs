@@ -7,107 +7,57 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 
 use libc::{FILE, mode_t, size_t, ssize_t};
-use shmshim_core::os::{OsResult, errno, raw};
+use shmshim_core::os::{errno, raw};
+use shmshim_core::registry;
 
 use super::access::{self, Grant};
-use super::name::{self, File, Look};
-use super::sys::{self, Short};
-use super::{content, pending};
+use super::name::{self, File};
+use super::{content, pending, sys};
+use crate::direct::{Answer, kernel, not_there};
 use crate::next::next;
 use crate::panic_guard;
 
-/// Straight to the kernel, for the moment in which the function behind ours is still being looked up.
-pub(super) fn kernel(answer: OsResult<usize>) -> isize {
-    match answer {
-        Ok(answer) => answer as isize,
-        Err(error) => {
-            errno::set(error.0);
-            -1
-        }
-    }
-}
-
-extern "C" fn kernel_openat(
-    dirfd: c_int,
-    path: *const c_char,
-    flags: c_int,
-    mode: mode_t,
-) -> c_int {
-    let flags = flags
-        | if cfg!(target_pointer_width = "32") {
-            libc::O_LARGEFILE
-        } else {
-            0
-        };
-    let args = [dirfd as usize, path as usize, flags as usize, mode as usize];
-    // SAFETY: the host asked for it, and the kernel checks the pointer.
-    kernel(unsafe { raw::call(libc::SYS_openat, args) }) as c_int
-}
-
-/// Defines one form of open: `form!(name(arguments) real type, directory)`. The checked forms have no
-/// mode: they stop the program when one would be needed.
-macro_rules! form {
-    ($name:ident($($dirfd:ident)?; $($mode:ident)?) as $real:ty, at $at:expr) => {
+/// Defines a function that takes a path: `real` is the function behind ours, `or` stands in for one that is not found. Then
+/// `ours` is asked, `if` what the real function has answered and the path allow for one of the files.
+///
+/// The frame must need no cleanup, so all that is called here is `extern "C"`.
+macro_rules! by_path {
+    ($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;
+     real $real:expr, or $or:expr;
+     if $looks:ident($path:ident), $ours:ident($($given:expr),*)) => {
         /// # Safety
         /// As libc's.
         #[inline]
-        pub unsafe fn $name(
-            $($dirfd: c_int,)?
-            path: *const c_char,
-            flags: c_int,
-            $($mode: mode_t,)?
-        ) -> c_int {
+        pub unsafe fn $name($($arg: $type),*) -> $answer {
             let before = errno::get();
-            let fd = match next!($name: $real) {
+            let answer = match $real {
                 // SAFETY: the caller's promise is passed on.
-                Some(real) => unsafe { real($($dirfd,)? path, flags $(, $mode)?) },
-                None => kernel_openat($at, path, flags, 0 $(| $mode)?),
+                Some(real) => unsafe { real($($arg),*) },
+                None => $or,
             };
+            let failed = answer == <$answer as $crate::direct::Answer>::FAILED;
             // SAFETY: the kernel has just read the path.
-            if read_by_kernel(fd < 0) && unsafe { may_mean_ours(path) } {
-                return look_closer(fd, $at, path, flags, before);
+            if $looks(failed) && unsafe { may_mean_ours($path) } {
+                return $ours(answer, before, $($given),*);
             }
-            fd
+            answer
         }
     };
 }
+pub(super) use by_path;
 
-type Open = unsafe extern "C" fn(*const c_char, c_int, ...) -> c_int;
-type OpenAt = unsafe extern "C" fn(c_int, *const c_char, c_int, ...) -> c_int;
-
-form!(open(; mode) as Open, at libc::AT_FDCWD);
-form!(openat(dirfd; mode) as OpenAt, at dirfd);
-
-#[cfg(target_env = "gnu")]
-mod gnu {
-    use super::*;
-
-    type Open2 = unsafe extern "C" fn(*const c_char, c_int) -> c_int;
-    type OpenAt2 = unsafe extern "C" fn(c_int, *const c_char, c_int) -> c_int;
-
-    form!(open64(; mode) as Open, at libc::AT_FDCWD);
-    form!(__open_2(;) as Open2, at libc::AT_FDCWD);
-    form!(__openat_2(dirfd;) as OpenAt2, at dirfd);
-    // Where a word has 32 bits nearly every program asks for 64-bit file sizes.
-    #[cfg(target_pointer_width = "32")]
-    mod large {
-        use super::*;
-        form!(openat64(dirfd; mode) as OpenAt, at dirfd);
-        form!(__open64_2(;) as Open2, at libc::AT_FDCWD);
-        form!(__openat64_2(dirfd;) as OpenAt2, at dirfd);
-    }
-    #[cfg(target_pointer_width = "32")]
-    pub use large::{__open64_2, __openat64_2, openat64};
-}
-#[cfg(target_env = "gnu")]
-pub use gnu::*;
-
-/// Whether the kernel has read the path: it opened the file, or answered with an errno that says so and that one
-/// of our files might get too (absent, not for this user, on a `/proc` that is read-only).
+/// Whether a file was opened, or [`is_missing`].
 #[inline(always)]
-pub(super) fn read_by_kernel(failed: bool) -> bool {
-    !failed
-        || matches!(
+fn is_open_or_missing(failed: bool) -> bool {
+    !failed || is_missing(failed)
+}
+
+/// Whether the kernel has read the path, and answered with an errno that one of our files might get too: absent, not for
+/// this user, on a `/proc` that is read-only.
+#[inline(always)]
+pub(super) fn is_missing(failed: bool) -> bool {
+    failed
+        && matches!(
             errno::get(),
             libc::ENOENT | libc::EACCES | libc::EPERM | libc::EROFS
         )
@@ -123,39 +73,79 @@ pub(super) unsafe fn may_mean_ours(path: *const c_char) -> bool {
     unsafe { *path != b'/' as c_char || *path.add(1) == b'p' as c_char }
 }
 
+/// Ends a call: with our answer, where `errno` is untouched on success; or, where there is none, with the real one's.
+pub(super) fn answer<T: Answer>(
+    real: T,
+    before: c_int,
+    ours: impl FnOnce() -> Option<Result<T, c_int>>,
+) -> T {
+    let left = errno::get();
+    let (answer, error) = match panic_guard::catch(ours).flatten() {
+        Some(Ok(answer)) => (answer, before),
+        Some(Err(error)) => (T::FAILED, error),
+        None => (real, left),
+    };
+    errno::set(error);
+    answer
+}
+
+extern "C" fn kernel_openat(
+    dirfd: c_int,
+    path: *const c_char,
+    flags: c_int,
+    mode: mode_t,
+) -> c_int {
+    // A kernel of 64 bits adds it by itself.
+    let flags = flags | libc::O_LARGEFILE;
+    let args = [dirfd as usize, path as usize, flags as usize, mode as usize];
+    // SAFETY: the host asked for it, and the kernel checks the pointer.
+    unsafe { kernel(libc::SYS_openat, &args) as c_int }
+}
+
+/// Defines one form of open: `form!(name(arguments) real type, directory)`. The checked forms have no
+/// mode: they stop the program when one would be needed.
+macro_rules! form {
+    ($name:ident($($dirfd:ident)?; $($mode:ident)?) as $real:ty, at $at:expr) => {
+        by_path!($name($($dirfd: c_int,)? path: *const c_char, flags: c_int $(, $mode: mode_t)?) -> c_int;
+            real next!($name: $real), or kernel_openat($at, path, flags, 0 $(| $mode)?);
+            if is_open_or_missing(path), look_closer($at, path, flags));
+    };
+}
+
+type Open = unsafe extern "C" fn(*const c_char, c_int, ...) -> c_int;
+type OpenAt = unsafe extern "C" fn(c_int, *const c_char, c_int, ...) -> c_int;
+
+form!(open(; mode) as Open, at libc::AT_FDCWD);
+form!(openat(dirfd; mode) as OpenAt, at dirfd);
+#[cfg(target_env = "gnu")]
+form!(open64(; mode) as Open, at libc::AT_FDCWD);
+#[cfg(target_env = "gnu")]
+form!(__open_2(;) as Open, at libc::AT_FDCWD);
+#[cfg(target_env = "gnu")]
+form!(__openat_2(dirfd;) as OpenAt, at dirfd);
+// Where a word has 32 bits nearly every program asks for 64-bit file sizes.
+#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
+form!(openat64(dirfd; mode) as OpenAt, at dirfd);
+#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
+form!(__open64_2(;) as Open, at libc::AT_FDCWD);
+#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
+form!(__openat64_2(dirfd;) as OpenAt, at dirfd);
+
 /// Ends an open whose path may mean one of the files: `fd` is the real function's answer.
 #[inline(never)]
 extern "C" fn look_closer(
     fd: c_int,
+    before: c_int,
     dirfd: c_int,
     path: *const c_char,
     flags: c_int,
-    before: c_int,
 ) -> c_int {
-    let left = errno::get();
-    let answer = panic_guard::catch(|| {
+    answer(fd, before, || {
         // SAFETY: the kernel has just read the path.
         let file = unsafe { find(fd, dirfd, path) }?;
-        stand_in(file, flags, || {
-            if fd >= 0 {
-                sys::close(fd);
-            }
-        })
-    });
-    match answer.flatten() {
-        Some(Ok(fd)) => {
-            errno::set(before);
-            fd
-        }
-        Some(Err(error)) => {
-            errno::set(error);
-            -1
-        }
-        None => {
-            errno::set(left);
-            fd
-        }
-    }
+        // Where nothing was opened, nothing is closed.
+        stand_in(file, flags, || sys::close(fd))
+    })
 }
 
 /// Which of the files `path` means; `fd` is it, if it could be opened.
@@ -165,34 +155,24 @@ extern "C" fn look_closer(
 pub(super) unsafe fn find(fd: c_int, dirfd: c_int, path: *const c_char) -> Option<File> {
     // SAFETY: the caller's promise.
     let path = unsafe { CStr::from_ptr(path) }.to_bytes();
-    match name::look(path) {
-        Look::No => return None,
-        Look::Yes(file) => return Some(file),
-        Look::Perhaps(_) => {}
+    if let Some(file) = File::at(path) {
+        return Some(file);
     }
-    // Longer than any of their paths.
-    let mut room = [0; 64];
+    if !name::may_mean_one(path) {
+        return None;
+    }
+    let mut room = [0; name::PATH_BYTES];
     if fd >= 0 {
-        let link = Short::of(format_args!("/proc/self/fd/{fd}"));
-        return exactly(sys::read_link(link.path(), &mut room).ok()?);
+        return File::at(sys::name_of(fd, &mut room)?);
     }
-    let link = match (path.first(), dirfd) {
-        (Some(b'/'), _) => return None,
-        (_, libc::AT_FDCWD) => Short::of(format_args!("/proc/self/cwd")),
-        _ => Short::of(format_args!("/proc/self/fd/{dirfd}")),
-    };
-    let len = sys::read_link(link.path(), &mut room).ok()?.len();
-    for (at, byte) in [b'/'].iter().chain(path).enumerate() {
-        *room.get_mut(len + at)? = *byte;
+    if path.starts_with(b"/") {
+        return None;
     }
-    exactly(room.get(..len + 1 + path.len())?)
-}
-
-fn exactly(path: &[u8]) -> Option<File> {
-    match name::look(path) {
-        Look::Yes(file) => Some(file),
-        _ => None,
-    }
+    let slash = sys::name_of(dirfd, &mut room)?.len();
+    let end = slash + 1 + path.len();
+    *room.get_mut(slash)? = b'/';
+    room.get_mut(slash + 1..end)?.copy_from_slice(path);
+    File::at(room.get(..end)?)
 }
 
 /// A descriptor of what stands in for `file`, or an errno; `None` when the kernel's own answer will do. `give_up`
@@ -205,40 +185,26 @@ fn stand_in(file: File, flags: c_int, give_up: impl FnOnce()) -> Option<Result<c
 }
 
 fn make(file: File, flags: c_int, grant: Grant) -> Result<c_int, c_int> {
-    let memory = content::create(file)?;
-    let readable = flags & libc::O_ACCMODE != libc::O_WRONLY;
-    if readable {
+    let memory = content::create(file, flags)?;
+    if flags & libc::O_ACCMODE != libc::O_WRONLY {
         content::fill(&memory, file)?;
+    } else {
+        // Where nothing is shown a namespace that cannot be used is to be noticed now, too.
+        registry::limits().map_err(|failure| failure.errno)?;
     }
     if let (Grant::Take, File::Limit(name)) = (grant, file) {
-        // Also where nothing is shown: a namespace that cannot be used is to be noticed now.
-        let value = content::limit(name).map_err(|failure| failure.errno)?;
-        let shown = if readable { value.bytes() } else { &[] };
-        pending::remember(name, memory.fd(), readable, shown)?;
+        pending::remember(name, memory.fd())?;
     }
-    Ok(content::hand_out(memory, flags, grant == Grant::Take))
+    Ok(content::hand_out(memory, flags))
 }
 
 /// Defines fopen and its 64-bit twin.
 macro_rules! stream {
     ($name:ident) => {
-        /// # Safety
-        /// As libc's.
-        #[inline]
-        pub unsafe fn $name(path: *const c_char, mode: *const c_char) -> *mut FILE {
-            type Real = unsafe extern "C" fn(*const c_char, *const c_char) -> *mut FILE;
-            let before = errno::get();
-            let Some(real) = next!(always $name: Real) else {
-                return none(libc::ENOSYS);
-            };
-            // SAFETY: the caller's promise is passed on.
-            let stream = unsafe { real(path, mode) };
-            // SAFETY: the kernel has just read the path.
-            if read_by_kernel(stream.is_null()) && unsafe { may_mean_ours(path) } {
-                return look_closer_at_stream(stream, path, mode, before);
-            }
-            stream
-        }
+        by_path!($name(path: *const c_char, mode: *const c_char) -> *mut FILE;
+            real next!(always $name: unsafe extern "C" fn(*const c_char, *const c_char) -> *mut FILE),
+            or not_there();
+            if is_open_or_missing(path), look_closer_at_stream(path, mode));
     };
 }
 
@@ -246,21 +212,15 @@ stream!(fopen);
 #[cfg(target_env = "gnu")]
 stream!(fopen64);
 
-extern "C" fn none(error: c_int) -> *mut FILE {
-    errno::set(error);
-    core::ptr::null_mut()
-}
-
 /// Ends an fopen whose path may mean one of the files: `stream` is the real function's answer.
 #[inline(never)]
 extern "C" fn look_closer_at_stream(
     stream: *mut FILE,
+    before: c_int,
     path: *const c_char,
     mode: *const c_char,
-    before: c_int,
 ) -> *mut FILE {
-    let left = errno::get();
-    let answer = panic_guard::catch(|| {
+    answer(stream, before, || {
         let fd = if stream.is_null() {
             -1
         } else {
@@ -268,39 +228,36 @@ extern "C" fn look_closer_at_stream(
             unsafe { libc::fileno(stream) }
         };
         // SAFETY: the kernel has just read the path, libc the mode.
-        let (file, mode) = unsafe { (find(fd, libc::AT_FDCWD, path)?, CStr::from_ptr(mode)) };
-        stand_in(file, flags_of(mode.to_bytes()), || {
+        let (file, letters) = unsafe { (find(fd, libc::AT_FDCWD, path)?, CStr::from_ptr(mode)) };
+        let made = stand_in(file, flags_of(letters.to_bytes()), || {
             // Where a filter would end the program for it, the stream is lost.
             if !stream.is_null() && !raw::is_forbidden(libc::SYS_close, [fd as usize]) {
                 // SAFETY: no other code has seen it.
                 unsafe { libc::fclose(stream) };
             }
-        })
-    });
-    match answer.flatten() {
-        // By this call libc asks how the descriptor was opened.
-        Some(Ok(fd))
-            if raw::is_forbidden(libc::SYS_fcntl, [fd as usize, libc::F_GETFL as usize]) =>
-        {
-            sys::close(fd);
-            none(libc::EPERM)
-        }
-        Some(Ok(fd)) => {
-            // SAFETY: a descriptor of our own; the mode is the host's, which libc has accepted above.
-            let stream = unsafe { libc::fdopen(fd, mode) };
-            if stream.is_null() {
-                sys::close(fd);
-            } else {
-                errno::set(before);
-            }
-            stream
-        }
-        Some(Err(error)) => none(error),
-        None => {
-            errno::set(left);
-            stream
-        }
+        })?;
+        Some(made.and_then(|fd| stream_of(fd, letters)))
+    })
+}
+
+/// Makes a stream of a descriptor of our own, with a mode that libc has accepted.
+fn stream_of(fd: c_int, mode: &CStr) -> Result<*mut FILE, c_int> {
+    // By this call libc asks how the descriptor was opened.
+    let asks = [fd as usize, libc::F_GETFL as usize];
+    let mut made = Err(libc::EPERM);
+    if !raw::is_forbidden(libc::SYS_fcntl, asks) {
+        // SAFETY: the descriptor is handed over.
+        let stream = unsafe { libc::fdopen(fd, mode.as_ptr()) };
+        made = if stream.is_null() {
+            Err(errno::get())
+        } else {
+            Ok(stream)
+        };
     }
+    if made.is_err() {
+        sys::close(fd);
+    }
+    made
 }
 
 /// The flags of open that a mode of fopen stands for.
@@ -322,51 +279,34 @@ fn flags_of(mode: &[u8]) -> c_int {
     access | flags
 }
 
+/// What [`write_limit`] answers when the write goes elsewhere. No write does.
+const NO_LIMIT: ssize_t = ssize_t::MIN;
+
 /// # Safety
 /// As libc's.
 #[inline]
 pub unsafe fn write(fd: c_int, buf: *const c_void, count: size_t) -> ssize_t {
-    let mut answer = 0;
-    if pending::any() && write_limit(fd, buf, count, &mut answer) {
-        return answer;
+    if pending::any() {
+        let answer = write_limit(fd, buf, count);
+        if answer != NO_LIMIT {
+            return answer;
+        }
     }
     match next!(write: unsafe extern "C" fn(c_int, *const c_void, size_t) -> ssize_t) {
         // SAFETY: the caller's promise is passed on.
         Some(real) => unsafe { real(fd, buf, count) },
-        None => kernel_write(fd, buf, count),
+        // SAFETY: as above.
+        None => unsafe { kernel(libc::SYS_write, &[fd as usize, buf as usize, count]) },
     }
 }
 
-extern "C" fn kernel_write(fd: c_int, buf: *const c_void, count: size_t) -> ssize_t {
-    kernel(sys::write_hosts(fd, buf as usize, count))
-}
-
-/// Whether the write went to a limit; then with this answer.
 #[cold]
 #[inline(never)]
-extern "C" fn write_limit(
-    fd: c_int,
-    buf: *const c_void,
-    count: size_t,
-    answer: &mut ssize_t,
-) -> bool {
-    let before = errno::get();
-    match panic_guard::catch(|| pending::write(fd, buf as usize, count)).flatten() {
-        Some(Ok(written)) => {
-            *answer = written as ssize_t;
-            errno::set(before);
-            true
-        }
-        Some(Err(error)) => {
-            *answer = -1;
-            errno::set(error);
-            true
-        }
-        None => {
-            errno::set(before);
-            false
-        }
-    }
+extern "C" fn write_limit(fd: c_int, buf: *const c_void, count: size_t) -> ssize_t {
+    answer(NO_LIMIT, errno::get(), || {
+        let written = pending::write(fd, buf as usize, count)?;
+        Some(written.map(|count| count as ssize_t))
+    })
 }
 
 /// # Safety
@@ -383,18 +323,12 @@ pub unsafe fn execve(
     match next!(execve: Real) {
         // SAFETY: the caller's promise is passed on.
         Some(real) => unsafe { real(path, argv, envp) },
-        None => kernel_execve(path, argv, envp),
+        // SAFETY: as above.
+        None => unsafe {
+            let args = [path as usize, argv as usize, envp as usize];
+            kernel(libc::SYS_execve, &args) as c_int
+        },
     }
-}
-
-extern "C" fn kernel_execve(
-    path: *const c_char,
-    argv: *const *const c_char,
-    envp: *const *const c_char,
-) -> c_int {
-    let args = [path as usize, argv as usize, envp as usize];
-    // SAFETY: the host asked for it, and the kernel checks the pointers.
-    kernel(unsafe { raw::call(libc::SYS_execve, args) }) as c_int
 }
 
 #[cfg(test)]

@@ -29,5 +29,5 @@ mod sys;
 
 /// Whether an absolute path, as it stands, is that of one of the files.
 pub fn shows(path: &[u8]) -> bool {
-    matches!(name::look(path), name::Look::Yes(_))
+    name::File::at(path).is_some()
 }

@@ -1,51 +1,65 @@
 //! Which path means one of the files.
 
+use core::ffi::CStr;
+
 use shmshim_core::sysv::LimitName;
 
 /// One of the files that are ours to show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum File {
-    /// `/proc/sysvipc/shm`
+    /// The list of segments.
     Segments,
-    /// `/proc/sys/kernel/NAME`
+    /// A limit.
     Limit(LimitName),
 }
 
-/// What a path says by itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Look {
-    /// None of the files.
-    No,
-    /// This one.
-    Yes(File),
-    /// This one if the directory is the right one: the path is relative, or roundabout.
-    Perhaps(File),
+const FILES: [(&CStr, File); 5] = [
+    (c"/proc/sysvipc/shm", File::Segments),
+    (c"/proc/sys/kernel/shmmax", File::Limit(LimitName::Shmmax)),
+    (c"/proc/sys/kernel/shmall", File::Limit(LimitName::Shmall)),
+    (c"/proc/sys/kernel/shmmni", File::Limit(LimitName::Shmmni)),
+    (
+        c"/proc/sys/kernel/shm_rmid_forced",
+        File::Limit(LimitName::ShmRmidForced),
+    ),
+];
+
+/// Longer than any of their paths.
+pub const PATH_BYTES: usize = 64;
+
+impl File {
+    /// The file that has this path, letter for letter.
+    pub fn at(path: &[u8]) -> Option<File> {
+        let found = FILES.iter().find(|(own, _)| own.to_bytes() == path);
+        found.map(|(_, file)| *file)
+    }
+
+    /// Its path.
+    pub fn path(self) -> &'static CStr {
+        let found = FILES.iter().find(|(_, file)| *file == self);
+        found.map_or(c"", |(path, _)| path)
+    }
+
+    /// Its permission bits.
+    pub fn mode(self) -> u32 {
+        match self {
+            File::Segments => 0o444,
+            File::Limit(_) => 0o644,
+        }
+    }
 }
 
-const SEGMENTS: &[u8] = b"/proc/sysvipc/shm";
-const LIMITS: &[u8] = b"/proc/sys/kernel/";
+/// Whether a path may mean one of the files if its directory is the right one: it is relative, or roundabout.
+pub fn may_mean_one(path: &[u8]) -> bool {
+    let is_elsewhere = path.starts_with(b"/") && !path.starts_with(b"/proc/");
+    !is_elsewhere
+        && FILES
+            .iter()
+            .any(|(own, _)| last_name(own.to_bytes()) == last_name(path))
+}
 
-/// Looks at a path as the host wrote it.
-pub fn look(path: &[u8]) -> Look {
-    let absolute = path.first() == Some(&b'/');
-    if absolute && !path.starts_with(b"/proc/") {
-        return Look::No;
-    }
-    if path == SEGMENTS {
-        return Look::Yes(File::Segments);
-    }
-    let last = match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => path.get(slash + 1..).unwrap_or(&[]),
-        None => path,
-    };
-    match (last, LimitName::from_file_name(last)) {
-        (b"shm", _) => Look::Perhaps(File::Segments),
-        (_, None) => Look::No,
-        (_, Some(limit)) if path.strip_prefix(LIMITS) == Some(last) => {
-            Look::Yes(File::Limit(limit))
-        }
-        (_, Some(limit)) => Look::Perhaps(File::Limit(limit)),
-    }
+fn last_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
 #[cfg(test)]
@@ -54,10 +68,14 @@ mod tests {
 
     #[test]
     fn the_files_are_known_by_their_paths() {
-        assert_eq!(look(b"/proc/sysvipc/shm"), Look::Yes(File::Segments));
+        assert_eq!(File::at(b"/proc/sysvipc/shm"), Some(File::Segments));
         for limit in LimitName::ALL {
             let path = format!("/proc/sys/kernel/{}", limit.file_name());
-            assert_eq!(look(path.as_bytes()), Look::Yes(File::Limit(limit)));
+            assert_eq!(File::at(path.as_bytes()), Some(File::Limit(limit)));
+        }
+        for (path, file) in FILES {
+            assert!(path.count_bytes() < PATH_BYTES);
+            assert_eq!(file.path(), path);
         }
     }
 
@@ -69,25 +87,14 @@ mod tests {
             "../sysvipc/shm",
             "/proc//sysvipc/shm",
             "/proc/1/../sysvipc/shm",
-        ] {
-            assert_eq!(
-                look(path.as_bytes()),
-                Look::Perhaps(File::Segments),
-                "{path}"
-            );
-        }
-        for path in [
             "shmmax",
             "kernel/shmmax",
             "./shmmax",
             "/proc/sys/kernel//shmmax",
             "/proc/self/root/proc/sys/kernel/shmmax",
         ] {
-            assert_eq!(
-                look(path.as_bytes()),
-                Look::Perhaps(File::Limit(LimitName::Shmmax)),
-                "{path}"
-            );
+            assert_eq!(File::at(path.as_bytes()), None, "{path}");
+            assert!(may_mean_one(path.as_bytes()), "{path}");
         }
     }
 
@@ -108,11 +115,14 @@ mod tests {
             "/dev/shm",
             "/tmp/shmmax",
             "/proc/sys/kernel/shmmax2",
+            "/proc/sys/kernel/shmma",
+            "/proc/sys/kernel/SHMMAX",
             "xshm",
             "shm ",
             "shmmax/..",
         ] {
-            assert_eq!(look(path.as_bytes()), Look::No, "{path}");
+            assert_eq!(File::at(path.as_bytes()), None, "{path}");
+            assert!(!may_mean_one(path.as_bytes()), "{path}");
         }
     }
 }

@@ -3,12 +3,13 @@
 
 use core::fmt;
 
+use shmshim_core::os::OsError;
 use shmshim_core::sysv::flags::{
     IPC_CREAT, IPC_EXCL, IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, SHM_EXEC, SHM_HUGE_MASK,
     SHM_HUGE_SHIFT, SHM_HUGETLB, SHM_INFO, SHM_LOCK, SHM_NORESERVE, SHM_RDONLY, SHM_REMAP, SHM_RND,
     SHM_STAT, SHM_STAT_ANY, SHM_UNLOCK,
 };
-use shmshim_core::sysv::{Key, Limits, NewPerm, Segment};
+use shmshim_core::sysv::{Limits, NewPerm, Segment};
 
 use super::line::Line;
 use super::{Answer, Call, Told};
@@ -17,7 +18,7 @@ use super::{Answer, Call, Told};
 pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>) {
     match *call {
         Call::Shmget { key, size, shmflg } => {
-            line.put(format_args!("shmget({}, {size}, ", AskedKey(Key(key))));
+            line.put(format_args!("shmget({}, {size}, ", AskedKey(key)));
             get_flags(line, shmflg);
         }
         Call::Shmat {
@@ -40,7 +41,7 @@ pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>) {
         (Answer::Value(addr @ 1..), Call::Shmat { .. }) => line.put(format_args!(") = {addr:#x}")),
         (Answer::Value(value), _) => line.put(format_args!(") = {value}")),
         (Answer::Refused { errno, why }, _) => {
-            line.put(format_args!(") = -1 {} ({why})", ErrnoName(*errno)));
+            line.put(format_args!(") = -1 {} ({why})", Errno(*errno)));
         }
     }
 }
@@ -50,14 +51,14 @@ const NOT_SERVED: &str = ") goes to the kernel: this library serves shared memor
 
 /// A call of semget.
 pub fn semget(line: &mut Line, key: i32, count: i32, flags: i32) {
-    line.put(format_args!("semget({}, {count}, ", AskedKey(Key(key))));
+    line.put(format_args!("semget({}, {count}, ", AskedKey(key)));
     get_flags(line, flags);
     line.put(format_args!("{NOT_SERVED}"));
 }
 
 /// A call of msgget.
 pub fn msgget(line: &mut Line, key: i32, flags: i32) {
-    line.put(format_args!("msgget({}, ", AskedKey(Key(key))));
+    line.put(format_args!("msgget({}, ", AskedKey(key)));
     get_flags(line, flags);
     line.put(format_args!("{NOT_SERVED}"));
 }
@@ -182,62 +183,34 @@ fn stat(line: &mut Line, segment: &Segment) {
     ));
 }
 
-/// `NULL`, or in hex.
-struct Address(u64);
-
-impl fmt::Display for Address {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => out.write_str("NULL"),
-            addr => write!(out, "{addr:#x}"),
-        }
-    }
+/// A word as strace writes it.
+enum Word {
+    /// `NULL`, or in hex.
+    Address(u64),
+    /// The key that is asked for.
+    AskedKey(i32),
+    /// Octal, with a leading 0 and three digits at least.
+    Mode(u32),
+    /// A user or group, where −1 means none.
+    User(u32),
+    /// By its name.
+    Errno(i32),
 }
+use Word::{Address, AskedKey, Errno, Mode, User};
 
-/// The key that shmget is asked for.
-struct AskedKey(Key);
-
-impl fmt::Display for AskedKey {
+impl fmt::Display for Word {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Key::PRIVATE => out.write_str("IPC_PRIVATE"),
-            Key(key) => write!(out, "{key:#x}"),
-        }
-    }
-}
-
-/// Octal, with a leading 0 and three digits at least.
-struct Mode(u32);
-
-impl fmt::Display for Mode {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            none @ 0..0o100 => write!(out, "{none:03o}"),
-            mode => write!(out, "0{mode:o}"),
-        }
-    }
-}
-
-/// A user or group, where −1 means none.
-struct User(u32);
-
-impl fmt::Display for User {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            u32::MAX => out.write_str("-1"),
-            id => write!(out, "{id}"),
-        }
-    }
-}
-
-/// An errno by its name.
-struct ErrnoName(i32);
-
-impl fmt::Display for ErrnoName {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            libc::EIDRM => out.write_str("EIDRM"),
-            errno => shmshim_core::os::OsError(errno).fmt(out),
+        match *self {
+            Address(0) => out.write_str("NULL"),
+            Address(addr) => write!(out, "{addr:#x}"),
+            AskedKey(0) => out.write_str("IPC_PRIVATE"),
+            AskedKey(key) => write!(out, "{key:#x}"),
+            Mode(bits @ 0..0o100) => write!(out, "{bits:03o}"),
+            Mode(mode) => write!(out, "0{mode:o}"),
+            User(u32::MAX) => out.write_str("-1"),
+            User(id) => write!(out, "{id}"),
+            Errno(libc::EIDRM) => out.write_str("EIDRM"),
+            Errno(errno) => OsError(errno).fmt(out),
         }
     }
 }

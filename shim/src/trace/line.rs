@@ -28,15 +28,9 @@ impl Line {
 
     fn push(&mut self, text: &str) {
         // One byte stays free for the newline.
-        let free = (ROOM - 1).saturating_sub(self.len);
-        let fits = text.len().min(free);
-        if let (Some(room), Some(text)) = (
-            self.bytes.get_mut(self.len..self.len + fits),
-            text.as_bytes().get(..fits),
-        ) {
-            room.copy_from_slice(text);
-            self.len += fits;
-        }
+        let room = self.bytes.get_mut(self.len..ROOM - 1).unwrap_or_default();
+        let fits = room.iter_mut().zip(text.bytes());
+        self.len += fits.map(|(to, byte)| *to = byte).count();
     }
 
     /// What has been appended so far.

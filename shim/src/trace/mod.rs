@@ -20,6 +20,9 @@ use core::sync::atomic::{
     AtomicBool, AtomicU8,
     Ordering::{Acquire, Relaxed, Release},
 };
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use shmshim_core::os::{append, env, file, process};
 use shmshim_core::registry::Usage;
@@ -104,39 +107,30 @@ fn read_environment() -> bool {
     // SAFETY: this thread has just become the one writer.
     let path = unsafe { &mut *DESTINATION.0.get() };
     let (room, _nul) = path.split_at_mut(libc::PATH_MAX as usize - 1);
-    let length = if env::is_secure() {
-        None
-    } else {
-        env::get(c"SHMSHIM_TRACE", room)
-    };
-    let state = match length.and_then(|length| room.get(..length)) {
+    let is_heeded = !env::is_secure();
+    let length = is_heeded.then(|| env::get(c"SHMSHIM_TRACE", room));
+    let state = match length.flatten().and_then(|length| room.get(..length)) {
         None | Some([]) => OFF,
         Some(b"stderr") => STDERR,
         Some(_) => FILE,
     };
-    // Pairs with: the load in `line`.
+    // Pairs with: the load in `say`.
     TRACE.store(state, Release);
     state >= STDERR
 }
 
 /// Writes the line of one call.
-#[cold]
-#[inline(never)]
 pub fn line(call: &Call, told: &Told, answer: &Answer<'_>) {
-    write(|line| form::call(line, call, told, answer));
-}
-
-/// Writes a line that tells of something else.
-#[cold]
-#[inline(never)]
-pub fn say(put: &dyn Fn(&mut Line)) {
-    write(|line| put(line));
+    say(&|line| form::call(line, call, told, answer));
 }
 
 /// Whether it has been said that the file cannot be written.
 static COMPLAINED: AtomicBool = AtomicBool::new(false);
 
-fn write(put: impl FnOnce(&mut Line)) {
+/// Writes a line.
+#[cold]
+#[inline(never)]
+pub fn say(put: &dyn Fn(&mut Line)) {
     let mut line = Line::new();
     // Pairs with: the store in `read_environment`.
     if TRACE.load(Acquire) != FILE {
@@ -160,24 +154,9 @@ fn write(put: impl FnOnce(&mut Line)) {
 #[inline(never)]
 fn complain(path: &CStr, why: append::Refused) {
     if !COMPLAINED.swap(true, Relaxed) {
-        let (path, mut line) = (Lossy(path.to_bytes()), Line::new());
+        let path = Path::new(OsStr::from_bytes(path.to_bytes())).display();
+        let mut line = Line::new();
         line.put(format_args!("shmshim: no trace in {path}: {why}"));
         file::write_fd(libc::STDERR_FILENO, line.end());
-    }
-}
-
-/// A path as text: what is no UTF-8 is shown as such.
-struct Lossy<'a>(&'a [u8]);
-
-impl fmt::Display for Lossy<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.utf8_chunks().try_for_each(|chunk| {
-            out.write_str(chunk.valid())?;
-            if chunk.invalid().is_empty() {
-                Ok(())
-            } else {
-                out.write_str("\u{fffd}")
-            }
-        })
     }
 }

@@ -48,13 +48,6 @@ impl LimitName {
             LimitName::ShmRmidForced => "shm_rmid_forced",
         }
     }
-
-    /// The limit whose file in `/proc/sys/kernel` has this name.
-    pub fn from_file_name(name: &[u8]) -> Option<LimitName> {
-        LimitName::ALL
-            .into_iter()
-            .find(|limit| limit.file_name().as_bytes() == name)
-    }
 }
 
 impl Limits {
@@ -290,18 +283,5 @@ mod tests {
                 "0\n"
             ]
         );
-    }
-
-    #[test]
-    fn a_file_name_finds_its_limit() {
-        for name in LimitName::ALL {
-            assert_eq!(
-                LimitName::from_file_name(name.file_name().as_bytes()),
-                Some(name)
-            );
-        }
-        for other in [&b""[..], b"shmma", b"shmmaxx", b"SHMMAX", b"shm_next_id"] {
-            assert_eq!(LimitName::from_file_name(other), None);
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! The expected lines were printed by strace 6.1 for the same calls; its `-1 EINVAL (Invalid argument)` gives way
 //! to our reason, its alignment to a single space.
 
-use shmshim_core::sysv::ShmId;
+use shmshim_core::sysv::{Key, ShmId};
 
 use super::*;
 
