@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `exports.rs` | every symbol that is exported, at one glance |
 //! | `hook.rs`, `next.rs` | how a symbol is exported, and how the function behind it is found |
+//! | `doors.rs` | dlopen, dlsym: whoever looks into libc's table finds ours |
 //! | `panic_guard.rs` | no panic gets past it |
 //! | `calls.rs` | shmget, shmat, shmdt, shmctl |
 //! | `abi.rs` | the structures that shmctl copies |
@@ -33,6 +34,11 @@
 
 mod abi;
 mod calls;
+#[cfg(all(
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")
+))]
+mod doors;
 mod exports;
 mod hook;
 mod identity;

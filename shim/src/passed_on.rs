@@ -82,7 +82,8 @@ pub extern "C" fn say_syscall(number: c_long, second: c_long, answer: c_long) {
     }
 }
 
-fn say(put: &dyn Fn(&mut Line)) {
+/// A line of the trace, if there is one.
+pub fn say(put: &dyn Fn(&mut Line)) {
     if trace::is_on() {
         panic_guard::catch(|| trace::say(put));
     }
