@@ -4,6 +4,7 @@ use core::ffi::{CStr, c_char, c_int, c_long};
 
 use libc::key_t;
 use shmshim_core::os::errno;
+use shmshim_core::os::raw::sysv;
 
 use crate::next::next;
 use crate::trace::form;
@@ -54,12 +55,12 @@ extern "C" fn say_msgget(key: key_t, flags: c_int) {
 #[inline(never)]
 pub extern "C" fn say_syscall(number: c_long, second: c_long, answer: c_long) {
     let name = match number {
-        libc::SYS_shmget => "shmget",
-        libc::SYS_shmat => "shmat",
-        libc::SYS_shmdt => "shmdt",
-        libc::SYS_shmctl => "shmctl",
-        libc::SYS_semget => "semget",
-        libc::SYS_msgget => "msgget",
+        sysv::SHMGET => "shmget",
+        sysv::SHMAT => "shmat",
+        sysv::SHMDT => "shmdt",
+        sysv::SHMCTL => "shmctl",
+        sysv::SEMGET => "semget",
+        sysv::MSGGET => "msgget",
         libc::SYS_openat if answer >= 0 => "openat",
         _ => return,
     };

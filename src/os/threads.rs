@@ -33,9 +33,19 @@ pub fn id() -> usize {
         }
         id
     }
+    #[cfg(target_arch = "x86")]
+    {
+        let id: usize;
+        // SAFETY: as on x86-64.
+        unsafe {
+            core::arch::asm!("mov {}, gs:0", out(reg) id, options(nostack, preserves_flags, readonly));
+        }
+        id
+    }
     #[cfg(not(any(
         all(target_arch = "x86_64", target_pointer_width = "64"),
-        target_arch = "aarch64"
+        target_arch = "aarch64",
+        target_arch = "x86"
     )))]
     super::errno::address()
 }

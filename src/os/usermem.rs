@@ -59,8 +59,25 @@ unsafe fn copy(to: usize, from: usize, len: usize) {
     }
 }
 
+/// As above.
+#[cfg(target_arch = "x86")]
+unsafe fn copy(to: usize, from: usize, len: usize) {
+    // SAFETY: as above; esi is not the compiler's to give, so it is put back.
+    unsafe {
+        core::arch::asm!(
+            "xchg esi, eax",
+            "rep movsb",
+            "xchg esi, eax",
+            inout("ecx") len => _,
+            inout("edi") to => _,
+            inout("eax") from => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
 /// Copies between two places, neither of which is page zero.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
 unsafe fn copy(to: usize, from: usize, len: usize) {
     // SAFETY: the caller has made sure of both places, and they do not overlap.
     unsafe { core::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, len) };

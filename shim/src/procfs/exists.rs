@@ -3,6 +3,8 @@
 //! Only an answer that says "not there" (or "not for you") is looked at: what succeeds pays one comparison.
 #![allow(non_snake_case)]
 
+#[cfg(target_pointer_width = "32")]
+use core::ffi::c_void;
 use core::ffi::{c_char, c_int};
 
 use shmshim_core::os::path::Path;
@@ -140,35 +142,71 @@ fn instead(
     }
 }
 
-/// Defines stat and its 64-bit twin, whose structures are the same on 64-bit machines. On others the kernel's structure is
-/// not libc's, and nobody there has been seen to ask.
-#[cfg(target_pointer_width = "64")]
+/// Defines stat and its 64-bit twin: `status!(name, structure, way to the next function, answer without one)`.
 macro_rules! status {
-    ($name:ident) => {
+    ($name:ident, $show:ident, $structure:ty, $($always:ident)?, $kernel:ident) => {
         /// # Safety
         /// As libc's.
         #[inline]
-        pub unsafe fn $name(path: *const c_char, out: *mut libc::stat) -> c_int {
-            type Stat = unsafe extern "C" fn(*const c_char, *mut libc::stat) -> c_int;
+        pub unsafe fn $name(path: *const c_char, out: *mut $structure) -> c_int {
+            type Stat = unsafe extern "C" fn(*const c_char, *mut $structure) -> c_int;
             let before = errno::get();
-            let answer = match next!($name: Stat) {
+            let answer = match next!($($always)? $name: Stat) {
                 // SAFETY: the caller's promise is passed on.
                 Some(real) => unsafe { real(path, out) },
-                None => kernel_stat(path, out),
+                None => $kernel(path, out.cast()),
             };
             // SAFETY: the kernel has just read the path.
             if answer != 0 && read_by_kernel(true) && unsafe { may_mean_ours(path) } {
-                return show_status(path, out, before);
+                return $show(path, out, before);
             }
             answer
+        }
+
+        /// The answer of stat to a path that the kernel has not found: what stat says of the kernel's file: root's, of no
+        /// length, on the file system of `/proc`.
+        #[allow(clippy::unnecessary_cast)] // The types differ between architectures.
+        #[inline(never)]
+        extern "C" fn $show(path: *const c_char, out: *mut $structure, before: c_int) -> c_int {
+            instead(libc::AT_FDCWD, path, before, |file| {
+                let (mode, inode) = match file {
+                    File::Segments => (0o444, 1),
+                    File::Limit(name) => (0o644, 2 + name as u64),
+                };
+                // SAFETY: plain integers, of which zeros are a value.
+                let mut status: $structure = unsafe { core::mem::zeroed() };
+                status.st_dev = proc_device() as _;
+                status.st_ino = inode as _;
+                status.st_mode = libc::S_IFREG | mode;
+                status.st_nlink = 1;
+                status.st_blksize = 1024;
+                let now = process::now_secs();
+                (status.st_atime, status.st_mtime, status.st_ctime) = (now as _, now as _, now as _);
+                let mut bytes = [0; size_of::<$structure>()];
+                // SAFETY: as many bytes as the structure has; what lies between its fields was zeroed with it.
+                unsafe {
+                    let from = (&raw const status).cast::<u8>();
+                    core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len());
+                }
+                if usermem::copy_out(out as u64, &bytes) {
+                    Ok(())
+                } else {
+                    Err(libc::EFAULT)
+                }
+            })
         }
     };
 }
 
 #[cfg(target_pointer_width = "64")]
-status!(stat);
+status!(stat, show_stat, libc::stat, , kernel_stat);
 #[cfg(all(target_pointer_width = "64", target_env = "gnu"))]
-status!(stat64);
+status!(stat64, show_stat64, libc::stat, , kernel_stat);
+// There the kernel's structure is not libc's, so only libc's own function will do.
+#[cfg(target_pointer_width = "32")]
+status!(stat, show_stat, libc::stat, always, no_stat);
+#[cfg(all(target_pointer_width = "32", target_env = "gnu"))]
+status!(stat64, show_stat64, libc::stat64, always, no_stat);
 
 #[cfg(target_pointer_width = "64")]
 extern "C" fn kernel_stat(path: *const c_char, out: *mut libc::stat) -> c_int {
@@ -177,42 +215,17 @@ extern "C" fn kernel_stat(path: *const c_char, out: *mut libc::stat) -> c_int {
     kernel(unsafe { raw::call(libc::SYS_newfstatat, args) }) as c_int
 }
 
-/// The answer of stat to a path that the kernel has not found.
-#[cfg(target_pointer_width = "64")]
-#[inline(never)]
-extern "C" fn show_status(path: *const c_char, out: *mut libc::stat, before: c_int) -> c_int {
-    instead(libc::AT_FDCWD, path, before, |file| {
-        if usermem::copy_out(out as u64, &status_of(file)) {
-            Ok(())
-        } else {
-            Err(libc::EFAULT)
-        }
-    })
+#[cfg(target_pointer_width = "32")]
+extern "C" fn no_stat(_path: *const c_char, _out: *mut c_void) -> c_int {
+    errno::set(libc::ENOSYS);
+    -1
 }
 
-/// What stat says of the kernel's file: root's, of no length, on the file system of `/proc`.
-#[cfg(target_pointer_width = "64")]
-#[allow(clippy::unnecessary_cast)] // The types differ between architectures.
-fn status_of(file: File) -> [u8; size_of::<libc::stat>()] {
-    let (mode, inode) = match file {
-        File::Segments => (0o444, 1),
-        File::Limit(name) => (0o644, 2 + name as u64),
-    };
-    // SAFETY: plain integers, of which zeros are a value.
-    let mut status: libc::stat = unsafe { core::mem::zeroed() };
+/// The device that `/proc` is, as stat says it.
+fn proc_device() -> u64 {
     let proc = Path::from_bytes(b"/proc").and_then(|path| file::status_of(&path).ok());
-    status.st_dev = proc.map_or(0, |proc| proc.device) as _;
-    status.st_ino = inode as _;
-    status.st_mode = libc::S_IFREG | mode;
-    status.st_nlink = 1;
-    status.st_blksize = 1024;
-    let now = process::now_secs();
-    (status.st_atime, status.st_mtime, status.st_ctime) = (now as _, now as _, now as _);
-    let mut bytes = [0; size_of::<libc::stat>()];
-    // SAFETY: as many bytes as the structure has; what lies between its fields was zeroed with it.
-    unsafe {
-        let from = (&raw const status).cast::<u8>();
-        core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len());
-    }
-    bytes
+    let device = proc.map_or(0, |proc| proc.device);
+    #[cfg(target_pointer_width = "32")]
+    let device = libc::makedev((device >> 32) as _, device as _);
+    device
 }
