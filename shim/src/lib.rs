@@ -10,6 +10,7 @@
 //! | `doors.rs` | dlopen, dlsym: whoever looks into libc's table finds ours |
 //! | `panic_guard.rs` | no panic gets past it |
 //! | `calls.rs` | shmget, shmat, shmdt, shmctl |
+//! | `by_number.rs` | the same by libc's `syscall` |
 //! | `abi.rs` | the structures that shmctl copies |
 //! | `memory.rs` | munmap, mremap, mmap, madvise, when they concern an attach |
 //! | `identity.rs` | setuid and its like, seccomp: what the core must know of |
@@ -33,6 +34,7 @@
 //! unwind; then it drops redhook's `catch_unwind` around the whole. `scripts/check-exports` looks.
 
 mod abi;
+mod by_number;
 mod calls;
 #[cfg(all(
     target_env = "gnu",
