@@ -1,15 +1,17 @@
-//! The four calls as they come through libc's `syscall`: by number, and on 32-bit x86 by `ipc` as well.
+//! The four calls, and those that change mappings, as they come through libc's `syscall`: by number, and on 32-bit x86 the
+//! four by `ipc` as well.
 //!
 //! They are served by the functions behind the exported ones. UCX, which MPI's libraries bring along, writes over the first
-//! instructions of `shmat` and `shmdt`, and comes here from its own versions of them: by the exported symbols it would
-//! arrive there again.
+//! instructions of `shmat`, `shmdt`, `munmap` and their like, and comes here from its own versions of them: by the exported
+//! symbols it would arrive there again.
 
 use core::ffi::{c_int, c_long, c_void};
 
 use libc::{key_t, size_t};
-use shmshim_core::os::raw::sysv;
+use shmshim_core::os::raw::{number, sysv};
+use shmshim_core::registry::{self, may_touch};
 
-use crate::calls;
+use crate::{calls, memory};
 
 /// What the call answers, if it is one of ours; `errno` is set as `syscall` sets it.
 #[inline]
@@ -24,6 +26,61 @@ pub fn serve(number: c_long, args: [c_long; 6]) -> Option<c_long> {
         libc::SYS_ipc => return ipc::serve(args),
         _ => return None,
     })
+}
+
+/// Libc's `syscall`, with all its arguments.
+pub type Syscall =
+    unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
+
+/// The arguments as addresses and lengths.
+#[inline]
+fn unsigned(args: &[c_long; 6]) -> [u64; 6] {
+    args.map(|arg| arg as usize as u64)
+}
+
+/// Whether the call may change an attach: then it is [`on_attach`] that makes it.
+#[inline]
+pub fn concerns_attach(number: c_long, args: &[c_long; 6]) -> bool {
+    let [a, b, c, d, e, _] = unsigned(args);
+    match number {
+        libc::SYS_munmap => may_touch(a, b),
+        libc::SYS_madvise => may_touch(a, b),
+        libc::SYS_mremap => {
+            may_touch(a, b.max(1)) || d & libc::MREMAP_FIXED as u64 != 0 && may_touch(e, c)
+        }
+        number::MMAP => memory::replaces(d as c_int) && may_touch(a, b),
+        _ => false,
+    }
+}
+
+/// Makes such a call, and the core follows.
+#[cold]
+#[inline(never)]
+pub extern "C" fn on_attach(number: c_long, args: &[c_long; 6], syscall: Syscall) -> c_long {
+    let [a, b, c, d, e, f] = *args;
+    // SAFETY: the host asked for it.
+    let real = || unsafe { syscall(number, a, b, c, d, e, f) };
+    if memory::is_in_real_call() {
+        return real();
+    }
+    let [a, b, c, d, e, _] = unsigned(args);
+    let address = || match real() {
+        -1 => u64::MAX,
+        address => address as usize as u64,
+    };
+    let status = || real() as c_int;
+    match number {
+        libc::SYS_munmap => c_long::from(memory::around(-1, status, |real| {
+            registry::munmap(a, b, real)
+        })),
+        libc::SYS_madvise => c_long::from(memory::around(-1, status, |real| {
+            registry::madvise(a, b, c as c_int, real)
+        })),
+        libc::SYS_mremap => memory::around(u64::MAX, address, |real| {
+            registry::mremap(a, b, c, d as c_int, e, real)
+        }) as c_long,
+        _ => memory::around(u64::MAX, address, |real| registry::mmap_fixed(a, b, real)) as c_long,
+    }
 }
 
 /// ipc(2): all calls of System V IPC under one number.

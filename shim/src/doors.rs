@@ -28,7 +28,6 @@ const DLMOPEN: usize = 3;
 const BASE: usize = 0;
 
 /// Exports the function of [`NAMES`] with this index.
-#[cfg(not(test))]
 macro_rules! export {
     ($which:literal $name:ident, listed as $pattern:literal) => {
         core::arch::global_asm!(
@@ -51,7 +50,7 @@ macro_rules! export {
     };
 }
 
-#[cfg(all(not(test), target_arch = "x86_64"))]
+#[cfg(target_arch = "x86_64")]
 macro_rules! jump {
     () => {
         "endbr64
@@ -74,7 +73,7 @@ macro_rules! jump {
     };
 }
 
-#[cfg(all(not(test), target_arch = "x86"))]
+#[cfg(target_arch = "x86")]
 macro_rules! jump {
     () => {
         "endbr32
@@ -92,7 +91,7 @@ macro_rules! jump {
     };
 }
 
-#[cfg(all(not(test), target_arch = "aarch64"))]
+#[cfg(target_arch = "aarch64")]
 macro_rules! jump {
     () => {
         "hint 34
@@ -112,7 +111,6 @@ macro_rules! jump {
     };
 }
 
-#[cfg(not(test))]
 #[allow(non_upper_case_globals)]
 mod exported {
     use super::real;

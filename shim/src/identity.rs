@@ -95,20 +95,21 @@ pub unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulon
     answer
 }
 
-/// syscall(2): the numbers that do one of these things, and the four calls.
+/// syscall(2): the numbers that do one of these things, the four calls, and what changes an attach.
 ///
 /// # Safety
 /// As libc's.
 #[inline]
 pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
-    type Syscall =
-        unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
     if let Some(answer) = by_number::serve(number, args) {
         return answer;
     }
-    let Some(real) = next!(always syscall: Syscall) else {
+    let Some(real) = next!(always syscall: by_number::Syscall) else {
         return c_long::from(not_there());
     };
+    if by_number::concerns_attach(number, &args) {
+        return by_number::on_attach(number, &args, real);
+    }
     let [a, b, c, d, e, f] = args;
     match number {
         libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => {

@@ -5,9 +5,10 @@
 
 use core::cell::Cell;
 use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use libc::{off_t, size_t};
-use shmshim_core::os::{errno, raw};
+use shmshim_core::os::{errno, raw, threads};
 use shmshim_core::registry;
 
 use crate::next::next;
@@ -31,11 +32,19 @@ unsafe fn kernel<const N: usize>(number: libc::c_long, args: [usize; N]) -> isiz
 // The function behind ours is looked up before the core is asked, and not in the call that the core makes with its lock
 // held: `dlsym` waits for a thread that loads a library, whose constructors may make calls that take that lock.
 
+/// The thread that is making a real call in the midst of one of ours. There is one at most: the core's lock is held.
+static MAKING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether this thread is: then a function that was put in libc's place comes here, and what it does is counted already.
+pub fn is_in_real_call() -> bool {
+    MAKING.load(Relaxed) == threads::id()
+}
+
 /// Lets `track` make the `real` call, and sets `errno` as that call would have.
 ///
 /// `extern "C"` around it is what each caller adds: a hook's own frame must not unwind.
 #[inline]
-fn around<T: Copy + PartialEq>(
+pub fn around<T: Copy + PartialEq>(
     failed: T,
     real: impl Fn() -> T,
     track: impl FnOnce(&dyn Fn() -> T) -> T,
@@ -44,7 +53,9 @@ fn around<T: Copy + PartialEq>(
     let made = Cell::new(None);
     let answer = panic_guard::catch(|| {
         track(&|| {
+            MAKING.store(threads::id(), Relaxed);
             let answer = real();
+            MAKING.store(0, Relaxed);
             made.set(Some((answer, errno::get())));
             answer
         })
@@ -198,7 +209,7 @@ extern "C" fn remap_attach(
 
 /// Whether these flags of mmap put the mapping where another may be.
 #[inline]
-fn replaces(flags: c_int) -> bool {
+pub fn replaces(flags: c_int) -> bool {
     flags & (libc::MAP_FIXED | MAP_FIXED_NOREPLACE) == libc::MAP_FIXED
 }
 

@@ -26,7 +26,7 @@ impl Next {
     }
 
     /// Its name.
-    #[cfg(target_env = "gnu")]
+    #[cfg(all(target_env = "gnu", not(test)))]
     pub fn name(&self) -> &'static CStr {
         self.name
     }
@@ -65,6 +65,7 @@ fn behind_us(name: &CStr) -> *mut c_void {
 #[cfg(not(target_env = "gnu"))]
 fn behind_us(name: &CStr) -> *mut c_void {
     let kept = shmshim_core::os::errno::get();
+    // Not ours: it is exported with glibc alone.
     // SAFETY: the name is NUL-terminated, and RTLD_NEXT means the objects behind this one.
     let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
     shmshim_core::os::errno::set(kept);
@@ -72,7 +73,7 @@ fn behind_us(name: &CStr) -> *mut c_void {
 }
 
 /// All of them: each lies in a section of that name, whose ends the linker knows.
-#[cfg(target_env = "gnu")]
+#[cfg(all(target_env = "gnu", not(test)))]
 pub fn all() -> &'static [Next] {
     unsafe extern "C" {
         static __start_shmshim_next: [u8; 0];

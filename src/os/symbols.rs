@@ -76,10 +76,8 @@ fn objects(last: &'static CStr) -> impl Iterator<Item = &'static LinkMap> {
     core::iter::from_fn(move || {
         let object = at?;
         // SAFETY: as above.
-        at = match object.is_called(last) {
-            true => None,
-            false => unsafe { object.next.as_ref() },
-        };
+        let next = unsafe { object.next.as_ref() };
+        at = next.filter(|_| !object.is_called(last));
         Some(object)
     })
 }

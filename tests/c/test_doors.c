@@ -238,6 +238,28 @@ TEST(the_calls_by_number_answer_as_the_functions_do)
 }
 #endif
 
+TEST(what_a_call_by_number_unmaps_is_no_longer_counted)
+{
+	int id = new_segment(4 * PAGE);
+	char *p = attach(id), *q = attach(id);
+	errno = 77;
+	CHECK_EQ(syscall(SYS_munmap, p, 4 * PAGE), 0);
+	CHECK_EQ(errno, 77);
+	CHECK_EQ(nattch_of(id), 1);
+	TEST_ERRNO(syscall(SYS_munmap, q + 1, PAGE), EINVAL);
+	CHECK_EQ(syscall(SYS_madvise, q, 4 * PAGE, MADV_DONTFORK), 0);
+	IN_CHILD CHECK_EQ(nattch_of(id), 1);
+	CHECK_EQ(syscall(SYS_mremap, q, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, FREE_AREA), (long)FREE_AREA);
+	CHECK_EQ(nattch_of(id), 1);
+#ifdef SYS_mmap2
+	long other = syscall(SYS_mmap2, FREE_AREA, 4 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+#else
+	long other = syscall(SYS_mmap, FREE_AREA, 4 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+#endif
+	CHECK_EQ(other, (long)FREE_AREA);
+	CHECK_EQ(nattch_of(id), 0);
+}
+
 #ifdef SYS_ipc
 TEST(the_calls_of_ipc_answer_as_the_functions_do)
 {
