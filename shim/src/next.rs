@@ -1,14 +1,22 @@
 //! The function behind ours: the next one of that name in the dynamic linker's order, normally libc's.
 //!
 //! It is looked up at the first call and remembered. A signal handler may call us in the middle of that, and an allocator in
-//! the middle of `dlsym`: so it is read from the symbol tables, which takes no lock and calls nothing.
+//! the middle of `dlsym`: so it is read from the symbol tables, which takes no lock and calls nothing but, where the host has
+//! it so, a function that chooses the one to take.
 
+#[cfg(target_env = "gnu")]
+use core::ffi::c_ulong;
 use core::ffi::{CStr, c_void};
 use core::ptr::null_mut;
+#[cfg(target_env = "gnu")]
+use core::sync::atomic::AtomicBool;
 use core::sync::atomic::{
     AtomicPtr,
     Ordering::{Acquire, Release},
 };
+
+#[cfg(target_env = "gnu")]
+use shmshim_core::os::symbols;
 
 /// One function behind one of ours.
 pub struct Next {
@@ -46,7 +54,9 @@ impl Next {
 #[cold]
 #[inline(never)]
 extern "C" fn look_up(next: &Next) -> *mut c_void {
-    let found = behind_us(next.name);
+    let Some(found) = behind_us(next.name) else {
+        return null_mut();
+    };
     // What was found first stays: once libc's table is corrected it leads to us.
     match next
         .found
@@ -58,18 +68,41 @@ extern "C" fn look_up(next: &Next) -> *mut c_void {
 }
 
 #[cfg(target_env = "gnu")]
-fn behind_us(name: &CStr) -> *mut c_void {
-    shmshim_core::os::symbols::behind_us(name).unwrap_or(0) as *mut c_void
+fn behind_us(name: &CStr) -> Option<*mut c_void> {
+    let found = symbols::behind_us(name)?;
+    match found.is_chosen {
+        true => choose(found.address),
+        false => Some(found.address as *mut c_void),
+    }
+}
+
+/// Whether a function of the host's is choosing one for us. If it calls us, there is nothing behind us yet.
+#[cfg(target_env = "gnu")]
+static CHOOSING: AtomicBool = AtomicBool::new(false);
+
+#[cfg(target_env = "gnu")]
+#[cold]
+fn choose(chooser: usize) -> Option<*mut c_void> {
+    if CHOOSING.swap(true, Acquire) {
+        return None;
+    }
+    // SAFETY: what an indirect symbol leads to is such a function; architectures where it takes an argument pass it this.
+    let found = unsafe {
+        let choose: extern "C" fn(c_ulong) -> *mut c_void = core::mem::transmute(chooser);
+        choose(libc::getauxval(libc::AT_HWCAP))
+    };
+    CHOOSING.store(false, Release);
+    Some(found)
 }
 
 #[cfg(not(target_env = "gnu"))]
-fn behind_us(name: &CStr) -> *mut c_void {
+fn behind_us(name: &CStr) -> Option<*mut c_void> {
     let kept = shmshim_core::os::errno::get();
     // Not ours: it is exported with glibc alone.
     // SAFETY: the name is NUL-terminated, and RTLD_NEXT means the objects behind this one.
     let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
     shmshim_core::os::errno::set(kept);
-    found
+    Some(found)
 }
 
 /// All of them: each lies in a section of that name, whose ends the linker knows.

@@ -41,12 +41,15 @@ struct Dyn {
 const DT_NULL: isize = 0;
 const DT_STRTAB: isize = 5;
 const DT_SYMTAB: isize = 6;
+const DT_RELA: isize = 7;
+const DT_RELASZ: isize = 8;
 const DT_STRSZ: isize = 10;
 const DT_GNU_HASH: isize = 0x6fff_fef5;
 const DT_VERSYM: isize = 0x6fff_fff0;
 
 const STT_OBJECT: u8 = 1;
 const STT_FUNC: u8 = 2;
+const STT_GNU_IFUNC: u8 = 10;
 
 /// In the table of versions: not the version that a name without one means.
 const HIDDEN: u16 = 0x8000;
@@ -64,7 +67,8 @@ struct Object {
     base: usize,
     symbols: *mut Sym,
     names: *const c_char,
-    names_len: usize,
+    /// Where the tables end that stand behind the symbols: up to there is no code.
+    end: usize,
     hash: *const u32,
     versions: *const u16,
 }
@@ -97,7 +101,7 @@ impl LinkMap {
     }
 
     fn object(&self) -> Option<Object> {
-        let mut found = [0; 5];
+        let mut found = [0; 7];
         let mut at = self.dynamic;
         // SAFETY: a dynamic section, which ends with DT_NULL.
         while let Some(entry) = unsafe { at.as_ref() }.filter(|entry| entry.tag != DT_NULL) {
@@ -107,6 +111,8 @@ impl LinkMap {
                 DT_GNU_HASH => 2,
                 DT_VERSYM => 3,
                 DT_STRSZ => 4,
+                DT_RELA => 5,
+                DT_RELASZ => 6,
                 _ => usize::MAX,
             };
             if let Some(place) = found.get_mut(place) {
@@ -120,12 +126,12 @@ impl LinkMap {
             1.. if value < self.base => value + self.base,
             _ => value,
         };
-        let [symbols, names, hash, versions, names_len] = found;
+        let [symbols, names, hash, versions, names_len, rela, rela_len] = found;
         (symbols != 0 && names != 0 && hash != 0).then_some(Object {
             base: self.base,
             symbols: at(symbols) as *mut Sym,
             names: at(names) as *const c_char,
-            names_len,
+            end: (at(names) + names_len).max(at(rela) + rela_len),
             hash: at(hash) as *const u32,
             versions: at(versions) as *const u16,
         })
@@ -162,7 +168,7 @@ impl Object {
         })
     }
 
-    /// Whether this symbol is a plain function or variable of that name. (No name that is looked for is an indirect one.)
+    /// Whether this symbol is a function or a variable of that name.
     unsafe fn defines(self, symbol: *const Sym, name: &CStr) -> bool {
         // SAFETY: the caller's promise; a symbol's name stands in the table of names.
         let (symbol, found) = unsafe {
@@ -172,26 +178,41 @@ impl Object {
                 CStr::from_ptr(self.names.add(symbol.st_name as usize)),
             )
         };
-        found == name
-            && symbol.st_shndx != 0
-            && matches!(symbol.st_info & 15, STT_OBJECT | STT_FUNC)
+        let is_place = matches!(symbol.st_info & 15, STT_OBJECT | STT_FUNC | STT_GNU_IFUNC);
+        found == name && symbol.st_shndx != 0 && is_place
     }
 
-    /// The address that a reference without a version gets.
-    fn address(self, name: &CStr) -> Option<usize> {
+    /// What a reference without a version gets.
+    fn default(self, name: &CStr) -> Option<Found> {
         // SAFETY: a version for each symbol, and symbols of the table.
         let is_default = |symbol: &*mut Sym| unsafe {
             self.versions.is_null()
                 || *self.versions.offset(symbol.offset_from(self.symbols)) & HIDDEN == 0
         };
-        self.definitions(name)
-            .find(is_default)
-            .map(|symbol| self.leads_to(symbol))
+        let symbol = self.definitions(name).find(is_default)?;
+        Some(Found {
+            address: self.leads_to(symbol),
+            is_chosen: is_chosen(symbol),
+        })
     }
 
     fn leads_to(self, symbol: *mut Sym) -> usize {
         self.base.wrapping_add(value(symbol).load(Relaxed))
     }
+}
+
+/// Where a name leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The function or variable.
+    pub address: usize,
+    /// It is a function that chooses one, and answers with its address (`STT_GNU_IFUNC`).
+    pub is_chosen: bool,
+}
+
+fn is_chosen(symbol: *mut Sym) -> bool {
+    // SAFETY: a symbol of a table that stays mapped.
+    unsafe { (*symbol).st_info & 15 == STT_GNU_IFUNC }
 }
 
 /// The field with a symbol's address, which another thread may be changing.
@@ -204,21 +225,21 @@ const LIBC: &CStr = c"libc.so.6";
 /// Where glibc before 2.34 has `dlopen` and its like.
 const LIBDL: &CStr = c"libdl.so.2";
 
-/// The address of this symbol in the first object that has it.
-pub fn first(name: &CStr) -> Option<usize> {
-    objects(LIBC).find_map(|found| found.object()?.address(name))
+/// This symbol in the first object that has it.
+pub fn first(name: &CStr) -> Option<Found> {
+    objects(LIBC).find_map(|found| found.object()?.default(name))
 }
 
-/// The address of this symbol in the first object behind this library that has it.
-pub fn behind_us(name: &CStr) -> Option<usize> {
+/// This symbol in the first object behind this library that has it.
+pub fn behind_us(name: &CStr) -> Option<Found> {
     let search = |last| {
         let mut behind = objects(last).skip_while(|found| !found.is_ours()).skip(1);
-        behind.find_map(|found| found.object()?.address(name))
+        behind.find_map(|found| found.object()?.default(name))
     };
     // A library that was not preloaded stands behind libc.
     search(LIBC)
         .or_else(|| search(LIBDL))
-        .or_else(|| in_object(|found| found.is_called(LIBC))?.address(name))
+        .or_else(|| in_object(|found| found.is_called(LIBC))?.default(name))
 }
 
 fn in_object(is_it: impl Fn(&LinkMap) -> bool) -> Option<Object> {
@@ -243,11 +264,15 @@ pub fn correct_libc<'a>(
                     .definitions(name)
                     .any(|symbol| theirs.leads_to(symbol) == real)
             };
-            let Some(new) = ours.address(name).filter(|_| real.is_none_or(is_libcs)) else {
+            let Some(new) = ours.default(name).filter(|_| real.is_none_or(is_libcs)) else {
                 continue;
             };
-            for symbol in theirs.definitions(name) {
-                act(symbol, new);
+            // A caller of the dynamic linker would call ours to choose. glibc has none of our names so.
+            for symbol in theirs
+                .definitions(name)
+                .filter(|symbol| !is_chosen(*symbol))
+            {
+                act(symbol, new.address);
             }
         }
     };
@@ -261,8 +286,8 @@ pub fn correct_libc<'a>(
         return Ok(());
     }
     let (low, high) = (low & !(page - 1), high.next_multiple_of(page));
-    // Code may share a segment with the tables; the names behind the symbols are as far as there is none.
-    if high > theirs.names as usize + theirs.names_len {
+    // Code may share a segment with the tables.
+    if high > theirs.end {
         return Err(OsError(libc::EOPNOTSUPP));
     }
     let protect = |prot: c_int| {
@@ -295,20 +320,25 @@ mod tests {
             c"__libc_single_threaded",
             c"environ",
         ] {
-            assert_eq!(first(name), by_dlsym(name), "{name:?}");
-            assert!(first(name).is_some(), "{name:?}");
+            assert_eq!(
+                first(name).map(|found| found.address),
+                by_dlsym(name),
+                "{name:?}"
+            );
+            assert!(
+                first(name).is_some_and(|found| !found.is_chosen),
+                "{name:?}"
+            );
         }
         assert_eq!(first(c"no_such_name"), None);
     }
 
     #[test]
     fn a_function_behind_us_is_libcs() {
-        assert_eq!(behind_us(c"shmget"), by_dlsym(c"shmget"));
+        assert_eq!(
+            behind_us(c"shmget").map(|found| found.address),
+            by_dlsym(c"shmget")
+        );
         assert_eq!(behind_us(c"no_such_name"), None);
-    }
-
-    #[test]
-    fn nothing_is_corrected_where_nothing_is_asked() {
-        assert_eq!(correct_libc([].into_iter()), Ok(()));
     }
 }

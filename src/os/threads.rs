@@ -65,7 +65,7 @@ pub fn is_alone() -> bool {
 #[inline(never)]
 extern "C" fn ask_libc() -> *const c_char {
     #[cfg(target_env = "gnu")]
-    let found = super::symbols::first(c"__libc_single_threaded");
+    let found = super::symbols::first(c"__libc_single_threaded").map(|found| found.address);
     #[cfg(not(target_env = "gnu"))]
     let found: Option<usize> = None;
     let alone = match found {
