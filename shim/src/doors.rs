@@ -8,7 +8,7 @@
 //! The four learn by their return address who calls (RTLD_NEXT, `$ORIGIN`, the namespace), so each of ours ends with a jump
 //! to the function behind it.
 
-use core::ffi::{CStr, c_void};
+use core::ffi::c_void;
 use core::sync::atomic::{
     AtomicBool,
     Ordering::{Acquire, Release},
@@ -21,13 +21,12 @@ use shmshim_core::os::timed_lock::TimedLock;
 use crate::next::{self, Next};
 use crate::passed_on::say;
 
-const NAMES: [&CStr; 4] = [c"dlopen", c"dlsym", c"dlvsym", c"dlmopen"];
 const DLMOPEN: usize = 3;
 
 /// `LM_ID_BASE`: the namespace of the program itself.
 const BASE: usize = 0;
 
-/// Exports the function of [`NAMES`] with this index.
+/// Exports the function of [`REAL`] with this index.
 macro_rules! export {
     ($which:literal $name:ident, listed as $pattern:literal) => {
         core::arch::global_asm!(
@@ -121,15 +120,12 @@ mod exported {
     export!(3 dlmopen, listed as "dlmope[n]");
 }
 
-static REAL: [Next; 4] = {
-    let [open, sym, vsym, mopen] = NAMES;
-    [
-        Next::new(open),
-        Next::new(sym),
-        Next::new(vsym),
-        Next::new(mopen),
-    ]
-};
+static REAL: [Next; 4] = [
+    Next::new("dlopen"),
+    Next::new("dlsym"),
+    Next::new("dlvsym"),
+    Next::new("dlmopen"),
+];
 
 /// Where the jump of function `which` goes; `first` is its caller's first argument.
 extern "C" fn real(which: usize, first: usize) -> *const c_void {

@@ -18,25 +18,34 @@ use core::sync::atomic::{
 #[cfg(target_env = "gnu")]
 use shmshim_core::os::symbols;
 
-/// One function behind one of ours.
+/// One function behind one of ours. It holds no address until it is looked up, so the loader has nothing to fill in.
 pub struct Next {
-    name: &'static CStr,
+    name: [u8; 16],
     found: AtomicPtr<c_void>,
 }
 
 impl Next {
     /// The function called `name`, not yet looked up.
-    pub const fn new(name: &'static CStr) -> Next {
+    pub const fn new(name: &str) -> Next {
+        let mut kept = [0; 16];
+        assert!(name.len() < kept.len());
+        let mut from = name.as_bytes();
+        let mut to: &mut [u8] = &mut kept;
+        while let (Some((byte, others)), Some((place, places))) =
+            (from.split_first(), to.split_first_mut())
+        {
+            *place = *byte;
+            (from, to) = (others, places);
+        }
         Next {
-            name,
+            name: kept,
             found: AtomicPtr::new(null_mut()),
         }
     }
 
     /// Its name.
-    #[cfg(all(target_env = "gnu", not(test)))]
-    pub fn name(&self) -> &'static CStr {
-        self.name
+    pub fn name(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.name).unwrap_or(c"")
     }
 
     /// Its address; null when there is none.
@@ -54,7 +63,7 @@ impl Next {
 #[cold]
 #[inline(never)]
 extern "C" fn look_up(next: &Next) -> *mut c_void {
-    let Some(found) = behind_us(next.name) else {
+    let Some(found) = behind_us(next.name()) else {
         return null_mut();
     };
     // What was found first stays: once libc's table is corrected it leads to us.
@@ -123,14 +132,7 @@ macro_rules! next {
     (always $name:ident : $type:ty) => { $crate::next::next!($name: $type) };
     ($name:ident : $type:ty) => {{
         #[unsafe(link_section = "shmshim_next")]
-        static NEXT: $crate::next::Next = $crate::next::Next::new(
-            // The compiler checks it: a name without its NUL does not build.
-            match core::ffi::CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes())
-            {
-                Ok(name) => name,
-                Err(_) => c"",
-            },
-        );
+        static NEXT: $crate::next::Next = $crate::next::Next::new(stringify!($name));
         // SAFETY: libc's function of that name has that type, and null is `None`.
         unsafe { core::mem::transmute::<*mut core::ffi::c_void, Option<$type>>(NEXT.address()) }
     }};
