@@ -133,6 +133,7 @@ extern "C" fn real(which: usize, first: usize) -> *const c_void {
         correct();
     }
     if which == DLMOPEN && first != BASE {
+        // Divergence: its libc has a table of its own, and an errno that we do not know.
         say(&|line| {
             line.put(format_args!(
                 "dlmopen(…) opens a namespace with a libc of its own: the calls that are made there go to the kernel"
@@ -168,6 +169,7 @@ fn correct() {
         let corrected = symbols::correct_libc(behind.chain(served));
         IS_CORRECTED.store(true, Release);
         if let Err(why) = corrected {
+            // Divergence: these calls are not seen.
             say(&|line| {
                 line.put(format_args!(
                     "libc's table of symbols cannot be changed ({why}): the calls of plugins, and of what looks into it, go to the kernel"
