@@ -24,6 +24,8 @@ fn main() {
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,noseparate-code");
     // What the dynamic linker has filled in is read-only from then on.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,relro,-z,now");
+    // What other libraries that are linked to it will ask the dynamic linker for.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libshmshim.so");
     // Our constructor runs before all others: it registers the fork handlers, which must be the innermost.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,initfirst");
     if env::var("CARGO_CFG_TARGET_ENV").as_deref() != Ok("gnu") {

@@ -103,7 +103,6 @@ hook! {
 }
 
 // Where the kernel has no System V files: sysctl, and bash's `test -e`.
-#[cfg(target_pointer_width = "64")]
 hook! {
     unsafe fn stat(path: *const c_char, out: *mut libc::stat) -> c_int => our_stat {
         // SAFETY: as above.
@@ -229,7 +228,7 @@ hook! {
 }
 
 // All of these by number: libseccomp, setuid of one thread. Elsewhere the core itself enters the kernel by it.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]
 hook! {
     unsafe fn syscall(
         number: c_long, a: c_long, b: c_long, c: c_long, d: c_long, e: c_long, f: c_long
@@ -245,6 +244,7 @@ hook! {
 mod gnu {
     use super::*;
     use libc::off64_t;
+    use libc::stat64 as Stat64;
 
     // As mmap: python, and what else is built for 64-bit file sizes.
     hook! {
@@ -257,9 +257,8 @@ mod gnu {
     }
 
     // As stat: dash, perl, python, busybox.
-    #[cfg(target_pointer_width = "64")]
     hook! {
-        unsafe fn stat64(path: *const c_char, out: *mut libc::stat) -> c_int => our_stat64 {
+        unsafe fn stat64(path: *const c_char, out: *mut Stat64) -> c_int => our_stat64 {
             // SAFETY: as above.
             unsafe { procfs::exists::stat64(path, out) }
         }

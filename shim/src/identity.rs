@@ -11,7 +11,7 @@ use shmshim_core::os::{credentials, errno, seccomp};
 use shmshim_core::registry;
 
 use crate::next::next;
-use crate::{panic_guard, passed_on};
+use crate::{by_number, panic_guard, passed_on};
 
 /// When there is no such function behind ours: only a stranger libc can lack one of these.
 fn not_there() -> c_int {
@@ -95,17 +95,21 @@ pub unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulon
     answer
 }
 
-/// syscall(2): the numbers that do one of these things.
+/// syscall(2): the numbers that do one of these things, the four calls, and what changes an attach.
 ///
 /// # Safety
 /// As libc's.
 #[inline]
 pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
-    type Syscall =
-        unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
-    let Some(real) = next!(always syscall: Syscall) else {
+    if let Some(answer) = by_number::serve(number, args) {
+        return answer;
+    }
+    let Some(real) = next!(always syscall: by_number::Syscall) else {
         return c_long::from(not_there());
     };
+    if by_number::concerns_attach(number, &args) {
+        return by_number::on_attach(number, &args, real);
+    }
     let [a, b, c, d, e, f] = args;
     match number {
         libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => {
@@ -139,7 +143,7 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
         _ => {
             // SAFETY: the caller's promise is passed on.
             let answer = unsafe { real(number, a, b, c, d, e, f) };
-            passed_on::say_syscall(number, b, answer);
+            passed_on::say_syscall(number, a, b, answer);
             answer
         }
     }

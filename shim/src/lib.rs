@@ -8,8 +8,10 @@
 //! | `exports.rs` | every symbol that is exported, at one glance |
 //! | `hook.rs`, `next.rs` | how a symbol is exported, and how the function behind it is found |
 //! | `direct.rs` | what happens where there is none, or not yet |
+//! | `doors.rs` | dlopen, dlsym: whoever looks into libc's table finds ours |
 //! | `panic_guard.rs` | no panic gets past it |
 //! | `calls.rs` | shmget, shmat, shmdt, shmctl |
+//! | `by_number.rs` | the same by libc's `syscall` |
 //! | `abi.rs` | the structures that shmctl copies |
 //! | `memory.rs` | munmap, mremap, mmap, madvise, when they concern an attach |
 //! | `identity.rs` | setuid and its like, seccomp: what the core must know of |
@@ -33,8 +35,15 @@
 //! unwind; then it drops redhook's `catch_unwind` around the whole. `scripts/check-exports` looks.
 
 mod abi;
+mod by_number;
 mod calls;
 mod direct;
+#[cfg(all(
+    not(test), // The tests' own program keeps libc's dlsym.
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")
+))]
+mod doors;
 mod exports;
 mod hook;
 mod identity;

@@ -6,9 +6,10 @@
 use core::cell::Cell;
 use core::convert::identity;
 use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use libc::{off_t, size_t};
-use shmshim_core::os::{errno, raw};
+use shmshim_core::os::{errno, raw, threads};
 use shmshim_core::registry;
 
 use crate::direct::kernel;
@@ -18,9 +19,17 @@ use crate::panic_guard;
 /// mmap(2): never replaces what is there. Stronger than `MAP_FIXED`.
 const MAP_FIXED_NOREPLACE: c_int = 0x10_0000;
 
+/// The thread that is making a real call in the midst of one of ours. There is one at most: the core's lock is held.
+static MAKING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether this thread is: then a function that was put in libc's place comes here, and what it does is counted already.
+pub fn is_in_real_call() -> bool {
+    MAKING.load(Relaxed) == threads::id()
+}
+
 /// Lets `track` make the `real` call, and sets `errno` as that call would have.
 #[inline]
-fn around<T: Copy + PartialEq>(
+pub fn around<T: Copy + PartialEq>(
     failed: T,
     real: impl Fn() -> T,
     track: impl FnOnce(&dyn Fn() -> T) -> T,
@@ -29,7 +38,9 @@ fn around<T: Copy + PartialEq>(
     let made = Cell::new(None);
     let answer = panic_guard::catch(|| {
         track(&|| {
+            MAKING.store(threads::id(), Relaxed);
             let answer = real();
+            MAKING.store(0, Relaxed);
             made.set(Some((answer, errno::get())));
             answer
         })
@@ -124,6 +135,12 @@ tracked!(mremap(
         registry::mremap(old as u64, old_length, new_length, flags, new as u64, real)
     }, address, FAILED);
 
+/// Whether these flags of mmap put the mapping where another may be.
+#[inline]
+pub fn replaces(flags: c_int) -> bool {
+    flags & (libc::MAP_FIXED | MAP_FIXED_NOREPLACE) == libc::MAP_FIXED
+}
+
 /// mmap and its 64-bit twin: they differ in the type of the offset alone.
 macro_rules! mmap {
     ($name:ident, $offset:ty) => {
@@ -133,8 +150,7 @@ macro_rules! mmap {
             kernel raw::number::MMAP, [
                 addr as usize, length, prot as usize, flags as usize, fd as usize, kernel_offset(offset.into())
             ];
-            concerns flags & (libc::MAP_FIXED | MAP_FIXED_NOREPLACE) == libc::MAP_FIXED
-                && registry::may_touch(addr as u64, length as u64);
+            concerns replaces(flags) && registry::may_touch(addr as u64, length as u64);
             track |real| registry::mmap_fixed(addr as u64, length as u64, real), address, FAILED);
     };
 }

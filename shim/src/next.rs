@@ -1,37 +1,54 @@
 //! The function behind ours: the next one of that name in the dynamic linker's order, normally libc's.
 //!
-//! It is looked up at the first call and remembered. `dlsym` may itself call what we have replaced (an allocator
-//! that calls `mmap`, used by the dynamic linker for its own memory), and a signal handler may call us in the
-//! middle of it, so a lookup never waits: a call that comes while one is under way finds none yet
-//! and goes to the kernel directly, which is what libc's function would have done.
+//! It is looked up at the first call and remembered. A signal handler may call us in the middle of that, and an allocator in
+//! the middle of `dlsym`: so it is read from the symbol tables, which takes no lock and calls nothing but, where the host has
+//! it so, a function that chooses the one to take.
 
+#[cfg(target_env = "gnu")]
+use core::ffi::c_ulong;
 use core::ffi::{CStr, c_void};
+use core::ptr::null_mut;
+#[cfg(target_env = "gnu")]
+use core::sync::atomic::AtomicBool;
 use core::sync::atomic::{
-    AtomicPtr, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
+    AtomicPtr,
+    Ordering::{Acquire, Release},
 };
 
-use shmshim_core::os::{errno, threads};
+#[cfg(target_env = "gnu")]
+use shmshim_core::os::symbols;
 
-/// One function behind one of ours.
+/// One function behind one of ours. It holds no address until it is looked up, so the loader has nothing to fill in.
 pub struct Next {
-    name: &'static CStr,
+    name: [u8; 16],
     found: AtomicPtr<c_void>,
 }
 
-/// Which thread looks one up at the moment, by its id; 0 for none.
-static LOOKING: AtomicUsize = AtomicUsize::new(0);
-
 impl Next {
     /// The function called `name`, not yet looked up.
-    pub const fn new(name: &'static CStr) -> Next {
+    pub const fn new(name: &str) -> Next {
+        let mut kept = [0; 16];
+        assert!(name.len() < kept.len());
+        let mut from = name.as_bytes();
+        let mut to: &mut [u8] = &mut kept;
+        while let (Some((byte, others)), Some((place, places))) =
+            (from.split_first(), to.split_first_mut())
+        {
+            *place = *byte;
+            (from, to) = (others, places);
+        }
         Next {
-            name,
-            found: AtomicPtr::new(core::ptr::null_mut()),
+            name: kept,
+            found: AtomicPtr::new(null_mut()),
         }
     }
 
-    /// Its address; null when there is none, or not yet.
+    /// Its name.
+    pub fn name(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.name).unwrap_or(c"")
+    }
+
+    /// Its address; null when there is none.
     #[inline(always)]
     pub fn address(&self) -> *mut c_void {
         let found = self.found.load(Acquire);
@@ -41,59 +58,83 @@ impl Next {
             found
         }
     }
-
-    /// Its address, even while another is being looked up: for a function that the kernel cannot replace. An
-    /// allocator would have to call it from inside `dlsym` to get lost here.
-    #[inline(always)]
-    pub fn always_address(&self) -> *mut c_void {
-        let found = self.found.load(Acquire);
-        if found.is_null() {
-            look_up_always(self)
-        } else {
-            found
-        }
-    }
 }
 
 #[cold]
 #[inline(never)]
 extern "C" fn look_up(next: &Next) -> *mut c_void {
-    let me = threads::id();
-    if LOOKING.compare_exchange(0, me, Acquire, Relaxed).is_err() {
-        return core::ptr::null_mut();
+    let Some(found) = behind_us(next.name()) else {
+        return null_mut();
+    };
+    // What was found first stays: once libc's table is corrected it leads to us.
+    match next
+        .found
+        .compare_exchange(null_mut(), found, Release, Acquire)
+    {
+        Ok(_) => found,
+        Err(earlier) => earlier,
     }
-    let found = look_up_always(next);
-    LOOKING.store(0, Release);
-    found
 }
 
+#[cfg(target_env = "gnu")]
+fn behind_us(name: &CStr) -> Option<*mut c_void> {
+    let found = symbols::behind_us(name)?;
+    match found.is_chosen {
+        true => choose(found.address),
+        false => Some(found.address as *mut c_void),
+    }
+}
+
+/// Whether a function of the host's is choosing one for us. If it calls us, there is nothing behind us yet.
+#[cfg(target_env = "gnu")]
+static CHOOSING: AtomicBool = AtomicBool::new(false);
+
+#[cfg(target_env = "gnu")]
 #[cold]
-#[inline(never)]
-extern "C" fn look_up_always(next: &Next) -> *mut c_void {
-    let kept = errno::get();
+fn choose(chooser: usize) -> Option<*mut c_void> {
+    if CHOOSING.swap(true, Acquire) {
+        return None;
+    }
+    // SAFETY: what an indirect symbol leads to is such a function; architectures where it takes an argument pass it this.
+    let found = unsafe {
+        let choose: extern "C" fn(c_ulong) -> *mut c_void = core::mem::transmute(chooser);
+        choose(libc::getauxval(libc::AT_HWCAP))
+    };
+    CHOOSING.store(false, Release);
+    Some(found)
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn behind_us(name: &CStr) -> Option<*mut c_void> {
+    let kept = shmshim_core::os::errno::get();
+    // Not ours: it is exported with glibc alone.
     // SAFETY: the name is NUL-terminated, and RTLD_NEXT means the objects behind this one.
-    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, next.name.as_ptr()) };
-    errno::set(kept);
-    next.found.store(found, Release);
-    found
+    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    shmshim_core::os::errno::set(kept);
+    Some(found)
+}
+
+/// All of them: each lies in a section of that name, whose ends the linker knows.
+#[cfg(all(target_env = "gnu", not(test)))]
+pub fn all() -> &'static [Next] {
+    unsafe extern "C" {
+        static __start_shmshim_next: [u8; 0];
+        static __stop_shmshim_next: [u8; 0];
+    }
+    let first = (&raw const __start_shmshim_next).cast::<Next>();
+    let end = (&raw const __stop_shmshim_next).cast::<Next>();
+    // SAFETY: the section holds nothing but what `next!` puts there, of one type and so without gaps.
+    unsafe { core::slice::from_raw_parts(first, end.offset_from(first) as usize) }
 }
 
 /// `next!(munmap: unsafe extern "C" fn(…) -> …)`: the function behind ours of that name and type, if there is one.
-/// `next!(always …)`: even while another is being looked up.
 macro_rules! next {
-    (always $name:ident : $type:ty) => { $crate::next::next!(always_address $name: $type) };
-    ($name:ident : $type:ty) => { $crate::next::next!(address $name: $type) };
-    ($address:ident $name:ident : $type:ty) => {{
-        static NEXT: $crate::next::Next = $crate::next::Next::new(
-            // The compiler checks it: a name without its NUL does not build.
-            match core::ffi::CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes())
-            {
-                Ok(name) => name,
-                Err(_) => c"",
-            },
-        );
+    (always $name:ident : $type:ty) => { $crate::next::next!($name: $type) };
+    ($name:ident : $type:ty) => {{
+        #[unsafe(link_section = "shmshim_next")]
+        static NEXT: $crate::next::Next = $crate::next::Next::new(stringify!($name));
         // SAFETY: libc's function of that name has that type, and null is `None`.
-        unsafe { core::mem::transmute::<*mut core::ffi::c_void, Option<$type>>(NEXT.$address()) }
+        unsafe { core::mem::transmute::<*mut core::ffi::c_void, Option<$type>>(NEXT.address()) }
     }};
 }
 pub(crate) use next;

@@ -3,7 +3,10 @@
 use core::ffi::{CStr, c_char, c_int, c_long};
 
 use libc::key_t;
+use shmshim_core::os::raw::sysv;
 
+#[cfg(target_arch = "x86")]
+use crate::by_number::ipc;
 use crate::direct::not_there;
 use crate::next::next;
 use crate::trace::form;
@@ -35,40 +38,43 @@ macro_rules! passed_on {
 passed_on!(semget(key: key_t, count: c_int, flags: c_int));
 passed_on!(msgget(key: key_t, flags: c_int));
 
-/// A system call that was made by libc's `syscall`, and its answer. Like the other two it is no part of the hook's own frame,
-/// which must need no cleanup.
+/// A system call that was made by libc's `syscall`, its first two arguments and its answer. Like the other two it is no part
+/// of the hook's own frame, which must need no cleanup.
 #[inline(never)]
-pub extern "C" fn say_syscall(number: c_long, second: c_long, answer: c_long) {
+#[cfg_attr(
+    not(target_arch = "x86"),
+    expect(unused_variables, reason = "ipc alone has its call there")
+)]
+pub extern "C" fn say_syscall(number: c_long, first: c_long, second: c_long, answer: c_long) {
     let name = match number {
-        libc::SYS_shmget => "shmget",
-        libc::SYS_shmat => "shmat",
-        libc::SYS_shmdt => "shmdt",
-        libc::SYS_shmctl => "shmctl",
-        libc::SYS_semget => "semget",
-        libc::SYS_msgget => "msgget",
-        libc::SYS_openat if answer >= 0 => "openat",
+        sysv::SEMGET => "semget",
+        sysv::MSGGET => "msgget",
+        #[cfg(target_arch = "x86")]
+        libc::SYS_ipc if matches!(first & 0xffff, ipc::SEMGET | ipc::MSGGET) => "ipc",
+        libc::SYS_openat if answer >= 0 => return say_opened(second as *const c_char),
         _ => return,
     };
-    if number != libc::SYS_openat {
-        say(&|line| {
-            line.put(format_args!(
-                "syscall(SYS_{name}, …) goes to the kernel: this library serves libc's functions"
-            ));
-        });
-        return;
-    }
+    say(&|line| {
+        line.put(format_args!(
+            "syscall(SYS_{name}, …) goes to the kernel: this library serves shared memory only"
+        ));
+    });
+}
+
+fn say_opened(path: *const c_char) {
     // SAFETY: the kernel has just read the path.
-    let path = unsafe { CStr::from_ptr(second as *const c_char) };
+    let path = unsafe { CStr::from_ptr(path) };
     if procfs::shows(path.to_bytes()) {
         say(&|line| {
             line.put(format_args!(
-                "syscall(SYS_{name}, …) opened the kernel's file: what libc's functions open is the namespace's"
+                "syscall(SYS_openat, …) opened the kernel's file: what libc's functions open is the namespace's"
             ));
         });
     }
 }
 
-fn say(put: &dyn Fn(&mut Line)) {
+/// A line of the trace, if there is one.
+pub fn say(put: &dyn Fn(&mut Line)) {
     if trace::is_on() {
         panic_guard::catch(|| trace::say(put));
     }

@@ -16,6 +16,7 @@
 //! | `file`, `status`, `dir`, `path` | files, what they are, the names in directories |
 //! | `map`, `pages` | shared mappings, memory of our own |
 //! | `process`, `threads`, `userns`, `env`, `errno` | what the process is, and what it was started with |
+//! | `symbols` | what libc and the other objects define |
 //! | `futex`, `atomic` | words of shared memory |
 //! | `atfork` | the fork handlers |
 //!
@@ -53,6 +54,8 @@ pub mod raw;
 pub mod seccomp;
 pub mod signal_mask;
 mod status;
+#[cfg(target_env = "gnu")]
+pub mod symbols;
 pub mod threads;
 pub mod timed_lock;
 pub mod usermem;

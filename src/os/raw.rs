@@ -1,6 +1,6 @@
 //! The one door to the kernel: [`call`].
 //!
-//! On x86-64 and AArch64 it is the system call instruction itself; elsewhere libc's `syscall` (which we do not
+//! On x86 and AArch64 it is the system call instruction itself; elsewhere libc's `syscall` (which we do not
 //! export there either), with `errno` put back.
 
 use super::{OsError, OsResult};
@@ -21,6 +21,28 @@ pub mod number {
     pub use libc::{
         SYS_getegid32 as GETEGID, SYS_geteuid32 as GETEUID, SYS_getgroups32 as GETGROUPS,
         SYS_getuid32 as GETUID, SYS_mmap2 as MMAP, SYS_setfsgid32 as SETFSGID,
+    };
+}
+
+/// The calls that the libc crate does not know on 32-bit x86, where they came with Linux 5.1: glibc makes them by `ipc`.
+#[cfg(target_arch = "x86")]
+pub mod sysv {
+    #![allow(missing_docs, reason = "the names are the kernel's")]
+    use libc::c_long;
+    pub const SEMGET: c_long = 393;
+    pub const SHMGET: c_long = 395;
+    pub const SHMCTL: c_long = 396;
+    pub const SHMAT: c_long = 397;
+    pub const SHMDT: c_long = 398;
+    pub const MSGGET: c_long = 399;
+}
+
+/// As above.
+#[cfg(not(target_arch = "x86"))]
+pub mod sysv {
+    pub use libc::{
+        SYS_msgget as MSGGET, SYS_semget as SEMGET, SYS_shmat as SHMAT, SYS_shmctl as SHMCTL,
+        SYS_shmdt as SHMDT, SYS_shmget as SHMGET,
     };
 }
 
@@ -116,9 +138,43 @@ unsafe fn enter(number: libc::c_long, args: [usize; 6]) -> isize {
     answer
 }
 
+#[cfg(target_arch = "x86")]
+#[inline]
+unsafe fn enter(number: libc::c_long, args: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = args;
+    let words = [number as usize, a, b, c, d, e, f];
+    let answer: isize;
+    // SAFETY: three of the registers that the kernel wants are not the compiler's to give: they are kept on the stack. The
+    // kernel preserves all but eax; memory is taken as clobbered.
+    unsafe {
+        core::arch::asm!(
+            "push ebx",
+            "push esi",
+            "push ebp",
+            "mov ebx, [eax + 4]",
+            "mov ecx, [eax + 8]",
+            "mov edx, [eax + 12]",
+            "mov esi, [eax + 16]",
+            "mov edi, [eax + 20]",
+            "mov ebp, [eax + 24]",
+            "mov eax, [eax]",
+            "int 0x80",
+            "pop ebp",
+            "pop esi",
+            "pop ebx",
+            inlateout("eax") words.as_ptr() => answer,
+            out("ecx") _,
+            out("edx") _,
+            out("edi") _,
+        );
+    }
+    answer
+}
+
 #[cfg(not(any(
     all(target_arch = "x86_64", target_pointer_width = "64"),
-    target_arch = "aarch64"
+    target_arch = "aarch64",
+    target_arch = "x86"
 )))]
 unsafe fn enter(number: libc::c_long, args: [usize; 6]) -> isize {
     let kept = super::errno::get();

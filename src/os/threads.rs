@@ -1,6 +1,5 @@
 //! Which thread this is, and whether there are others.
 
-use super::errno;
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -31,11 +30,21 @@ pub fn id() -> usize {
         }
         id
     }
+    #[cfg(target_arch = "x86")]
+    {
+        let id: usize;
+        // SAFETY: as on x86-64.
+        unsafe {
+            core::arch::asm!("mov {}, gs:0", out(reg) id, options(nostack, preserves_flags, readonly));
+        }
+        id
+    }
     #[cfg(not(any(
         all(target_arch = "x86_64", target_pointer_width = "64"),
-        target_arch = "aarch64"
+        target_arch = "aarch64",
+        target_arch = "x86"
     )))]
-    errno::address()
+    super::errno::address()
 }
 
 /// Whether it is certain that the process has no thread but this one. Costs two loads.
@@ -52,14 +61,13 @@ pub fn is_alone() -> bool {
 #[cold]
 #[inline(never)]
 extern "C" fn ask_libc() -> *const c_char {
-    let kept = errno::get();
-    // SAFETY: the name is NUL-terminated.
-    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
-    errno::set(kept);
-    let alone = if found.is_null() {
-        (&raw const NOT_ALONE).cast_mut()
-    } else {
-        found.cast()
+    #[cfg(target_env = "gnu")]
+    let found = super::symbols::first(c"__libc_single_threaded").map(|found| found.address);
+    #[cfg(not(target_env = "gnu"))]
+    let found: Option<usize> = None;
+    let alone = match found {
+        Some(found) => found as *mut c_char,
+        None => (&raw const NOT_ALONE).cast_mut(),
     };
     ALONE.store(alone, Ordering::Release);
     alone

@@ -37,7 +37,7 @@ pub fn copy_in(src: u64, bytes: &mut [u8]) -> bool {
     true
 }
 
-/// Copies between two places, of which on x86-64 one may be page zero: a program may have mapped that, and then NULL leads
+/// Copies between two places, of which on x86 one may be page zero: a program may have mapped that, and then NULL leads
 /// to a buffer like any other. To Rust it never does.
 unsafe fn copy(to: usize, from: usize, len: usize) {
     // SAFETY: the caller has made sure of both places, which do not overlap. The direction flag is clear, as the ABI wants
@@ -52,8 +52,21 @@ unsafe fn copy(to: usize, from: usize, len: usize) {
             options(nostack, preserves_flags),
         );
     }
+    // SAFETY: as above; esi is not the compiler's to give, so it is put back.
+    #[cfg(target_arch = "x86")]
+    unsafe {
+        core::arch::asm!(
+            "xchg esi, eax",
+            "rep movsb",
+            "xchg esi, eax",
+            inout("ecx") len => _,
+            inout("edi") to => _,
+            inout("eax") from => _,
+            options(nostack, preserves_flags),
+        );
+    }
     // SAFETY: as above, and neither place is page zero.
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
     unsafe {
         core::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, len);
     }

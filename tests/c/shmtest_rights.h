@@ -148,7 +148,7 @@ static inline void fresh_namespace(void)
 		if (unshare_as_user() < 0)
 			SKIP("no right to an IPC namespace: %s", errno_name(errno));
 	}
-	if (syscall(SYS_shmget, 1, 0, 0) < 0 && errno == ENOSYS)
+	if (shmget(1, 0, 0) < 0 && errno == ENOSYS)
 		SKIP("the kernel has no System V shared memory");
 }
 

@@ -76,7 +76,6 @@ extern "C" fn show_path(
 
 /// Defines stat and its 64-bit twin. Where the kernel has none of the files it is asked for another one of `/proc`: root's,
 /// of no length, to be read by all.
-#[cfg(target_pointer_width = "64")]
 macro_rules! status {
     ($name:ident, $show:ident, $status:ty) => {
         by_path!($name(path: *const c_char, out: *mut $status) -> c_int;
@@ -110,8 +109,6 @@ macro_rules! status {
     };
 }
 
-// Where a word has 32 bits nobody has been seen to ask.
-#[cfg(target_pointer_width = "64")]
 status!(stat, show_stat, libc::stat);
-#[cfg(all(target_pointer_width = "64", target_env = "gnu"))]
-status!(stat64, show_stat64, libc::stat);
+#[cfg(target_env = "gnu")]
+status!(stat64, show_stat64, libc::stat64);

@@ -1,0 +1,14 @@
+use strict;
+use warnings;
+use FFI::Platypus 1.00;
+my $ffi = FFI::Platypus->new(api => 1, lib => 'libc.so.6');
+$ffi->attach([shmget => 'get'] => ['int', 'size_t', 'int'] => 'int');
+$ffi->attach([shmat => 'at'] => ['int', 'opaque', 'int'] => 'opaque');
+$ffi->attach([shmdt => 'dt'] => ['opaque'] => 'int');
+$ffi->attach([strcpy => 'copy'] => ['opaque', 'string'] => 'opaque');
+my $id = get($ARGV[0], 4096, 01600);
+$id >= 0 or die "shmget: $!";
+my $at = at($id, undef, 0);
+copy($at, 'by perl-ffi');
+dt($at) == 0 or die "shmdt: $!";
+print $id;
