@@ -133,7 +133,7 @@ pub fn copy_in_near(frame: Frame, src: u64, bytes: &mut [u8]) -> bool {
 
 fn user_range(addr: u64, len: usize) -> Option<usize> {
     let addr = usize::try_from(addr).ok()?;
-    if len < PROBE_BYTES || (addr == 0 && !cfg!(target_arch = "x86_64")) {
+    if len < PROBE_BYTES || (addr == 0 && !cfg!(any(target_arch = "x86_64", target_arch = "x86"))) {
         return None;
     }
     addr.checked_add(len)?;
