@@ -20,7 +20,8 @@ use_target() {
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$cc
         ;;
     musl)
-        triple=x86_64-unknown-linux-musl cc=musl-gcc std=
+        # musl takes LD_PRELOAD word by word: a folder of that name is where it looks.
+        triple=x86_64-unknown-linux-musl cc=$targets/bin/musl-cc libdirs=('$LIB') std=
         build=(env "RUSTFLAGS=-C target-feature=-crt-static -C link-self-contained=no" cargo build --release -Zbuild-std=std,panic_unwind)
         export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=$targets/bin/musl-link RUSTC_BOOTSTRAP=1
         ;;

@@ -69,7 +69,11 @@
 #define SHM_STAT_ANY 15
 #endif
 
+#if defined __x86_64__ || defined __i386__
 #define PAGE 4096ul
+#else
+#define PAGE ((unsigned long)sysconf(_SC_PAGESIZE))
+#endif
 /* What there is only where a word has 64 bits: sizes and addresses from 2^32 on. */
 #if __SIZEOF_LONG__ == 8
 #define WIDE_ONLY(...) __VA_ARGS__

@@ -96,7 +96,7 @@ TEST(ipc_set_asks_for_the_buffer_before_all_else)
 	int id = new_segment(1);
 	struct shmid_ds before = stat_of(id), after;
 	next_second();
-	make_bad_pointers(sizeof before);
+	make_bad_pointers(STATE_BYTES);
 	for (int i = 0; i < BAD_POINTERS; i++) {
 		if (bad[i].readable)
 			continue;
