@@ -337,6 +337,7 @@ pub unsafe fn write(fd: c_int, buf: *const c_void, count: size_t) -> ssize_t {
     }
 }
 
+#[inline(never)]
 extern "C" fn kernel_write(fd: c_int, buf: *const c_void, count: size_t) -> ssize_t {
     kernel(sys::write_hosts(fd, buf as usize, count))
 }
