@@ -10,7 +10,8 @@ pub use android::{
 };
 #[cfg(all(target_os = "android", target_arch = "aarch64"))]
 pub use android::{
-    SYS_fcntl, SYS_fstat, SYS_ftruncate, SYS_lseek, SYS_mmap, SYS_newfstatat, SYS_statfs, SYS_truncate,
+    SYS_fcntl, SYS_fstat, SYS_ftruncate, SYS_lseek, SYS_mmap, SYS_newfstatat, SYS_statfs,
+    SYS_truncate,
 };
 
 #[cfg(target_os = "android")]
