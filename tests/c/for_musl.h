@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static inline const char *strerrorname_np(int error)
@@ -45,6 +46,17 @@ static inline int on_exit(void (*function)(int, void *), void *argument)
 	for_musl_at_exit = function, for_musl_argument = argument;
 	return atexit(for_musl_run);
 }
+
+/* glibc asks the clock by which the kernel stamps segments; musl a finer one, which may be a second ahead of it. */
+static inline time_t for_musl_time(time_t *seconds)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	if (seconds)
+		*seconds = now.tv_sec;
+	return now.tv_sec;
+}
+#define time(seconds) for_musl_time(seconds)
 
 static inline int close_range(unsigned first, unsigned last, int flags)
 {
