@@ -10,7 +10,7 @@ MINUTES ?= 30
 
 LIBRARY := target/release/libshmshim.so
 
-.PHONY: all build check demo install uninstall crash faults hostile scale stops soak proofs bench clean setup help
+.PHONY: check-arm64 all build check demo install uninstall crash faults hostile scale stops soak proofs bench clean setup help
 
 all: build
 
@@ -59,6 +59,9 @@ proofs: build ## model checking, fuzzing, sanitizers, valgrind, as far as the ma
 bench: build ## compares with the kernel on this machine
 	@scripts/bench
 
+check-arm64: ## the C tests, PostgreSQL and the bench on AArch64, in an emulated machine; takes an hour
+	@scripts/check-arm64
+
 clean: ## removes what was built
 	$(CARGO) clean
 
@@ -67,4 +70,4 @@ setup:
 	@scripts/setup build
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf 'make %-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf 'make %-10s %s\n' "$$name" "$$what"; done

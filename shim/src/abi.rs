@@ -47,6 +47,8 @@ pub struct ShmidDs {
     cpid: i32,
     lpid: i32,
     nattch: c_ulong,
+    /// glibc copies the structure itself where a word has 32 bits, and leaves these two of the caller's as they are.
+    #[cfg(not(all(target_pointer_width = "32", target_env = "gnu")))]
     reserved: [c_ulong; 2],
 }
 
@@ -86,8 +88,12 @@ macro_rules! layout {
 
 layout!(IpcPerm, 48, 36;
     key: 0, 0; uid: 4, 4; gid: 8, 8; cuid: 12, 12; cgid: 16, 16; mode: 20, 20; seq: 24, 24; reserved: 32, 28;);
+#[cfg(not(all(target_pointer_width = "32", target_env = "gnu")))]
 layout!(ShmidDs, 112, 84;
     perm: 0, 0; segsz: 48, 36; times: 56, 40; cpid: 80, 64; lpid: 84, 68; nattch: 88, 72; reserved: 96, 76;);
+#[cfg(all(target_pointer_width = "32", target_env = "gnu"))]
+layout!(ShmidDs, 112, 76;
+    perm: 0, 0; segsz: 48, 36; times: 56, 40; cpid: 80, 64; lpid: 84, 68; nattch: 88, 72;);
 layout!(Shminfo, 72, 36;
     shmmax: 0, 0; shmmin: 8, 4; shmmni: 16, 8; shmseg: 24, 12; shmall: 32, 16; reserved: 40, 20;);
 layout!(ShmInfo, 48, 24;
@@ -133,6 +139,7 @@ impl ShmidDs {
             cpid: segment.cpid,
             lpid: segment.lpid,
             nattch: segment.nattch as c_ulong,
+            #[cfg(not(all(target_pointer_width = "32", target_env = "gnu")))]
             reserved: [0; 2],
         }
     }
@@ -208,6 +215,7 @@ mod tests {
         }
     }
 
+    #[cfg(target_pointer_width = "64")]
     #[test]
     fn a_segment_becomes_the_structure_that_libc_declares() {
         let ours = ShmidDs::of(&segment());

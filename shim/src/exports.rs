@@ -5,7 +5,7 @@
 //! caller did not pass is passed on unread.
 //!
 //! Not here, on purpose: `freopen`, `creat`, `openat2` (nobody opens these files so), `lstat`, `fstatat`, `statx` (of these
-//! files `ls` and `find` ask so, and nothing that uses them), `__shmctl64` and the other
+//! files `ls` and `find` ask so, and nothing that uses them), the
 //! symbols of programs older or stranger than glibc's headers make today, and libc's inner calls, which no
 //! symbol can intercept.
 #![allow(missing_docs)] // The names are libc's, and so is their documentation.
@@ -245,6 +245,14 @@ mod gnu {
     use super::*;
     use libc::off64_t;
     use libc::stat64 as Stat64;
+
+    // shmctl of programs that are built for times of 64 bits: the structure is the same, its high halves have names.
+    #[cfg(target_arch = "x86")]
+    hook! {
+        unsafe fn __shmctl64(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int => our_shmctl64 {
+            calls::shmctl(shmid, cmd, buf)
+        }
+    }
 
     // As mmap: python, and what else is built for 64-bit file sizes.
     hook! {

@@ -7,7 +7,7 @@ use core::time::Duration;
 /// Sleeps while `word` holds `seen`, at most for `limit`. Returns early for any reason; the caller looks again.
 pub fn wait(word: &AtomicU32, seen: u32, limit: Duration) {
     let timeout = libc::timespec {
-        tv_sec: limit.as_secs() as libc::time_t,
+        tv_sec: limit.as_secs() as _,
         tv_nsec: limit.subsec_nanos() as libc::c_long,
     };
     let (at, timeout) = (word.as_ptr() as usize, &raw const timeout as usize);

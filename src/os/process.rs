@@ -87,8 +87,20 @@ pub fn limit(which: usize) -> u64 {
 /// Seconds since 1970, as the kernel stamps its own segments.
 pub fn now_secs() -> i64 {
     // SAFETY: a null pointer asks for the return value only. Served by the vDSO, without a system call.
+    #[cfg(target_env = "gnu")]
     #[allow(clippy::useless_conversion, reason = "32 bits wide on some machines")]
-    i64::from(unsafe { libc::time(core::ptr::null_mut()) })
+    return i64::from(unsafe { libc::time(core::ptr::null_mut()) });
+    // musl's `time` asks the fine clock, which is ahead of the kernel's stamps by a tick.
+    #[cfg(not(target_env = "gnu"))]
+    {
+        let mut now = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the buffer is live. Served by the vDSO.
+        unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut now) };
+        now.tv_sec
+    }
 }
 
 /// Nanoseconds on a clock that never jumps and is read without a system call; coarse, some milliseconds.

@@ -68,7 +68,8 @@ pub fn is_forbidden<const N: usize>(number: libc::c_long, args: [usize; N]) -> b
 /// # Safety
 /// The arguments must be what that system call takes: pointers among them must be valid for what the call does
 /// with them, and the call must not break what the rest of the program relies on.
-#[inline(always)]
+#[cfg_attr(not(target_arch = "x86"), inline(always))]
+#[cfg_attr(target_arch = "x86", inline(never))] // With so few registers, each copy would take its part of the stack.
 pub unsafe fn call<const N: usize>(number: libc::c_long, args: [usize; N]) -> OsResult<usize> {
     let args = six(args);
     if super::seccomp::forbids(number, &args) {
@@ -141,8 +142,6 @@ unsafe fn enter(number: libc::c_long, args: [usize; 6]) -> isize {
 #[cfg(target_arch = "x86")]
 #[inline]
 unsafe fn enter(number: libc::c_long, args: [usize; 6]) -> isize {
-    let [a, b, c, d, e, f] = args;
-    let words = [number as usize, a, b, c, d, e, f];
     let answer: isize;
     // SAFETY: three of the registers that the kernel wants are not the compiler's to give: they are kept on the stack. The
     // kernel preserves all but eax; memory is taken as clobbered.
@@ -151,20 +150,19 @@ unsafe fn enter(number: libc::c_long, args: [usize; 6]) -> isize {
             "push ebx",
             "push esi",
             "push ebp",
-            "mov ebx, [eax + 4]",
-            "mov ecx, [eax + 8]",
-            "mov edx, [eax + 12]",
-            "mov esi, [eax + 16]",
-            "mov edi, [eax + 20]",
-            "mov ebp, [eax + 24]",
-            "mov eax, [eax]",
+            "mov ebx, [edx]",
+            "mov ecx, [edx + 4]",
+            "mov esi, [edx + 12]",
+            "mov edi, [edx + 16]",
+            "mov ebp, [edx + 20]",
+            "mov edx, [edx + 8]",
             "int 0x80",
             "pop ebp",
             "pop esi",
             "pop ebx",
-            inlateout("eax") words.as_ptr() => answer,
+            inlateout("eax") number as isize => answer,
+            inlateout("edx") args.as_ptr() => _,
             out("ecx") _,
-            out("edx") _,
             out("edi") _,
         );
     }

@@ -112,7 +112,7 @@ pub fn copy_out_near(frame: Frame, dst: u64, bytes: &[u8]) -> bool {
 /// beginning of each page between.
 fn probed(addr: u64, len: usize, probe: fn(usize) -> bool) -> Option<usize> {
     let addr = usize::try_from(addr).ok()?;
-    if len < PROBE_BYTES || (addr == 0 && !cfg!(target_arch = "x86_64")) {
+    if len < PROBE_BYTES || (addr == 0 && !cfg!(any(target_arch = "x86_64", target_arch = "x86"))) {
         return None;
     }
     let page = super::process::page_size();

@@ -128,9 +128,15 @@ impl Failure {
 /// Below this `vm.mmap_min_addr` may forbid a mapping, at its usual value.
 const MMAP_MIN_ADDR: u64 = 65536;
 
-/// Where user space ends on x86-64 with four-level page tables; only the errno of ranges that reach beyond it, and the
-/// wording of a reason, depend on it.
-const USER_SPACE_END: u64 = 0x7fff_ffff_f000;
+/// Where user space ends on x86-64 with four-level page tables, on AArch64 with 48 bits, and for a program of 32 bits on a
+/// kernel of 64; only the errno of ranges that reach beyond it, and the wording of a reason, depend on it.
+const USER_SPACE_END: u64 = if cfg!(target_pointer_width = "32") {
+    0xffff_e000
+} else if cfg!(target_arch = "aarch64") {
+    1 << 48
+} else {
+    0x7fff_ffff_f000
+};
 
 /// The errno that says to a program what the surroundings say to a human. Only such as all of shmget, shmat and
 /// shmctl may return.

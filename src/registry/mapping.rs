@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::os::{errno, map, process};
 use crate::storage::table::{attach_record, slot_life};
 use crate::sysv::{
-    Cut, Join, Mremap, MremapKind, PAGE_SIZE, Piece, ShmId, cut, join, moved, page_align,
+    Cut, Join, Mremap, MremapKind, Piece, ShmId, cut, join, moved, page_align, page_size,
 };
 
 /// Whether a call on `len` bytes from `addr` can concern an attach of this process. Lock-free and cheap; `false` is
@@ -206,7 +206,7 @@ impl Session {
         let slot = entry.map(|entry| entry.piece.id.slot());
         slot.and_then(|slot| self.host.namespace.table().snapshot(slot))
             .and_then(|image| image.huge_page_log2())
-            .map_or(PAGE_SIZE, |log2| 1 << log2)
+            .map_or(page_size(), |log2| 1 << log2)
     }
 
     fn follow_mremap(&mut self, mremap: &Mremap) {

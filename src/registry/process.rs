@@ -14,7 +14,7 @@ use crate::storage::table::Held;
 use crate::storage::table::Identity;
 use crate::storage::table::SlotImage;
 use crate::storage::{Namespace, StorageError};
-use crate::sysv::{Limits, ShmId};
+use crate::sysv::{self, Limits, ShmId};
 use once_cell::race::OnceRef;
 /// What the library knows in this process.
 pub struct Host {
@@ -101,6 +101,7 @@ fn open() -> Outcome<&'static Host> {
 }
 
 fn open_undisturbed() -> Outcome<&'static Host> {
+    sysv::set_page_size(crate::os::process::page_size() as u64);
     let call = |doing| move |error: OsError| StorageError::Call { doing, error };
     let namespace = Namespace::open(&rules::for_storage())?;
     let local = ProcessLock::new(WIPED_WORDS, Local::new)

@@ -81,7 +81,7 @@ impl Known {
         for_each_touched(namespace, |slot| {
             let image = table.image(slot);
             if image.is_live() {
-                pages = pages.saturating_add(bytes_of(&image) / sysv::PAGE_SIZE);
+                pages = pages.saturating_add(bytes_of(&image) / sysv::page_size());
             }
         });
         self.set(state, tick, pages);

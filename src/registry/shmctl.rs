@@ -199,7 +199,7 @@ fn locked_bytes(held: &Held<'_>, uid: u32, except: u32) -> u64 {
         let image = held.table().image(slot);
         if slot != except && image.is_live() && image.mode & SHM_LOCKED != 0 && image.locker == uid
         {
-            sum = sum.saturating_add(sysv::pages_of(image.segsz).saturating_mul(sysv::PAGE_SIZE));
+            sum = sum.saturating_add(sysv::pages_of(image.segsz).saturating_mul(sysv::page_size()));
         }
     }
     sum

@@ -10,7 +10,11 @@
 #include <sys/shm.h>
 #include <unistd.h>
 
+#if __SIZEOF_LONG__ == 8
 #define AREA ((void *)0x300000000000ul)
+#else
+#define AREA ((void *)0x80000000ul)
+#endif
 #ifndef SHM_STAT_ANY
 #define SHM_STAT_ANY 15
 #endif
@@ -52,14 +56,18 @@ static void refusals(void)
 	shmget(0x162e, 0, IPC_CREAT | IPC_EXCL);
 	shmget(0x99, 4096, 0);
 	shmget(0x99, 0, IPC_CREAT | 0600);
+#if __SIZEOF_LONG__ == 8
 	shmget(0x99, ~0ul, IPC_CREAT | 0600);
 	shmget(0x99, 1ul << 50, IPC_CREAT | 0600);
+#endif
 	shmat(-7, NULL, 0);
 	shmat(id, NULL, SHM_REMAP);
 	shmat(id, (char *)AREA + 1, 0);
 	shmat(id + 32768, NULL, 0);
 	shmat(id, AREA, 0);
+#if __SIZEOF_LONG__ == 8
 	shmat(id, (void *)0x7ffffffff000, 0);
+#endif
 	shmdt((char *)AREA + 4096);
 	shmdt(NULL);
 	shmctl(id, 77, &d);

@@ -15,6 +15,8 @@ enum { POOL = 8 };
 #define NR_HUGEPAGES HUGE_POOL "nr_hugepages"
 #define GET(key, size, flags) shmget(key, size, SHM_HUGETLB | PAGE_SIZE_LOG2(21) | (flags))
 #define NEW(size) MUST(GET(IPC_PRIVATE, size, 0600))
+/* More than any machine has. */
+#define MORE_THAN_ALL (sizeof(long) == 8 ? POW2(46) : (size_t)-1 >> 1)
 #define UNRESERVED(size) MUST(GET(IPC_PRIVATE, size, SHM_NORESERVE | 0600))
 
 /* --------------------------------------------- pages for the time of the run */

@@ -53,7 +53,7 @@ static inline void refused_at(const char *file, int line, const char *what, cons
 	};
 	char text[sizeof refused_run.out], *save = NULL;
 	size_t i = 0;
-	run_traced(STEPS_ARGV("get,0x181,4096,01600", "get,0,1,0600", "id,0", "at", "stat", "rmid", "count", "dt,0x300000000000"));
+	run_traced(STEPS_ARGV("get,0x181,4096,01600", "get,0,1,0600", "id,0", "at", "stat", "rmid", "count", "dt," FREE_AREA_TEXT "00000"));
 	COUNT_CHECK();
 	if (refused_run.status != 0)
 		fail_at(file, line, "%s: the program ends with status %#x", what, refused_run.status);

@@ -69,12 +69,29 @@
 #define SHM_STAT_ANY 15
 #endif
 
+#if defined __x86_64__ || defined __i386__
 #define PAGE 4096ul
-/* An address range that no loader, heap or stack of a 64-bit program uses. */
+#else
+#define PAGE ((unsigned long)sysconf(_SC_PAGESIZE))
+#endif
+/* What there is only where a word has 64 bits: sizes and addresses from 2^32 on. */
+#if __SIZEOF_LONG__ == 8
+#define WIDE_ONLY(...) __VA_ARGS__
+/* An address range that no loader, heap or stack uses; and without its last five hexadecimal digits, as text. */
 #define FREE_AREA ((char *)0x300000000000ul)
+#define FREE_AREA_TEXT "0x3000000"
 /* No mapping ever lies here. */
 #define UNMAPPED ((void *)0x2ffffff00000ul)
 #define KERNEL_ADDRESS ((void *)0xffff888000000000ul)
+#else
+#define WIDE_ONLY(...)
+#define FREE_AREA ((char *)0x80000000ul)
+#define FREE_AREA_TEXT "0x800"
+#define UNMAPPED ((void *)0x7ff00000ul)
+#define KERNEL_ADDRESS ((void *)0xffffe000ul)
+#endif
+/* 2^n as a size. Where a word has 32 bits, there is none from 2^32 on. */
+#define POW2(n) ((size_t)(1ull << (n)))
 
 /* ------------------------------------------------------------- the notes */
 
@@ -444,6 +461,16 @@ static inline int id_at(int index)
 }
 
 static inline bool under_shim(void) { return getenv("SHMTEST_UNDER_SHIM") != NULL; }
+
+/* How much of its structure shmctl writes. glibc copies each field where a word has 32 bits, and not the two that are reserved behind the last. */
+#if __SIZEOF_LONG__ == 8
+#define STATE_BYTES sizeof(struct shmid_ds)
+#else
+#define STATE_BYTES (offsetof(struct shmid_ds, shm_nattch) + sizeof(long))
+#endif
+
+/* Where a word has 32 bits, glibc itself copies the structure of shmctl for the kernel, and dies of a bad pointer. */
+static inline bool bad_buffers_get_an_errno(void) { return sizeof(long) == 8 || under_shim(); }
 
 /* Until then the shim may answer SHM_INFO with what was resident at the last one. */
 static inline void await_next_tick(void)

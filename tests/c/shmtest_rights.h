@@ -28,7 +28,7 @@ static inline void set_limit(const char *name, const char *value)
 	if (err)
 		FATAL("writing %s to /proc/sys/kernel/%s: %s", value, name, errno_name(err));
 }
-static inline unsigned long limit(const char *name)
+static inline unsigned long long limit(const char *name)
 {
 	char path[128], text[64] = "";
 	snprintf(path, sizeof path, "/proc/sys/kernel/%s", name);
@@ -36,7 +36,7 @@ static inline unsigned long limit(const char *name)
 	if (fd < 0 || read(fd, text, sizeof text - 1) <= 0)
 		FATAL("reading %s: %s", path, errno_name(errno));
 	close(fd);
-	return strtoul(text, NULL, 10);
+	return strtoull(text, NULL, 10);
 }
 
 /* Root that may become any user; not the root of a user namespace of one. */

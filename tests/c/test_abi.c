@@ -6,7 +6,7 @@
 
 TEST(shmid_ds_has_the_layout_of_the_kernel)
 {
-#ifdef __x86_64__
+#if __SIZEOF_LONG__ == 8
 	CHECK_EQ(sizeof(struct shmid_ds), 112);
 	CHECK_EQ(offsetof(struct shmid_ds, shm_perm.__key), 0);
 	CHECK_EQ(offsetof(struct shmid_ds, shm_perm.uid), 4);
@@ -25,8 +25,22 @@ TEST(shmid_ds_has_the_layout_of_the_kernel)
 	CHECK_EQ(offsetof(struct shmid_ds, shm_nattch), 88);
 	CHECK_EQ(sizeof(struct shminfo), 72);
 	CHECK_EQ(sizeof(struct shm_info), 48);
+#elif defined __i386__
+	CHECK_EQ(sizeof(struct shmid_ds), 84);
+	CHECK_EQ(offsetof(struct shmid_ds, shm_perm.mode), 20);
+	CHECK_EQ(sizeof(((struct shmid_ds *)0)->shm_perm.mode), 4);
+	CHECK_EQ(offsetof(struct shmid_ds, shm_perm.__seq), 24);
+	CHECK_EQ(offsetof(struct shmid_ds, shm_segsz), 36);
+	CHECK_EQ(offsetof(struct shmid_ds, shm_atime), 40);
+	CHECK_EQ(offsetof(struct shmid_ds, shm_dtime), 48);
+	CHECK_EQ(offsetof(struct shmid_ds, shm_ctime), 56);
+	CHECK_EQ(offsetof(struct shmid_ds, shm_cpid), 64);
+	CHECK_EQ(offsetof(struct shmid_ds, shm_lpid), 68);
+	CHECK_EQ(offsetof(struct shmid_ds, shm_nattch), 72);
+	CHECK_EQ(sizeof(struct shminfo), 36);
+	CHECK_EQ(sizeof(struct shm_info), 24);
 #else
-	SKIP("the numbers here are those of x86-64");
+	SKIP("the numbers here are those of 64 bits and of i386");
 #endif
 }
 
@@ -45,9 +59,9 @@ TEST(each_command_writes_its_whole_structure_and_not_one_byte_more)
 {
 	unsigned char buf[512];
 	int id = new_segment(5000);
-	CHECK_EQ(written(id, IPC_STAT, buf, sizeof buf), sizeof(struct shmid_ds));
-	CHECK_EQ(written(id, SHM_STAT, buf, sizeof buf), sizeof(struct shmid_ds));
-	CHECK_EQ(written(id, SHM_STAT_ANY, buf, sizeof buf), sizeof(struct shmid_ds));
+	CHECK_EQ(written(id, IPC_STAT, buf, sizeof buf), STATE_BYTES);
+	CHECK_EQ(written(id, SHM_STAT, buf, sizeof buf), STATE_BYTES);
+	CHECK_EQ(written(id, SHM_STAT_ANY, buf, sizeof buf), STATE_BYTES);
 	CHECK_EQ(written(0, IPC_INFO, buf, sizeof buf), sizeof(struct shminfo));
 	CHECK_EQ(written(0, SHM_INFO, buf, sizeof buf), sizeof(struct shm_info));
 }
@@ -71,7 +85,7 @@ TEST(reserved_fields_come_back_zero)
 		CHECK(zero(buf, offsetof(struct shmid_ds, shm_perm.__seq) + sizeof(short),
 			   offsetof(struct shmid_ds, shm_segsz)));
 		CHECK(zero(buf, offsetof(struct shmid_ds, shm_nattch) + sizeof(long),
-			   sizeof(struct shmid_ds)));
+			   STATE_BYTES));
 	}
 	written(0, IPC_INFO, buf, sizeof buf);
 	CHECK(zero(buf, 5 * sizeof(long), sizeof(struct shminfo)));

@@ -3,7 +3,7 @@
 #include <poll.h>
 
 enum { PROCESSES = 32, KEYS = 5, FIRST_KEY = 0x15000, STEPS_EACH = 600, KILLS = 40, SECONDS = 15 };
-enum { SIZE = 3 * PAGE };
+#define SIZE (3 * PAGE)
 
 /* A segment's first word names its key, from the moment anybody has used it. */
 static void stamp(char *p, int key, const char *when)

@@ -123,7 +123,7 @@ struct kernel_action {
 	void (*handler)(int);
 	unsigned long flags;
 	void (*restorer)(void);
-	unsigned long mask;
+	uint64_t mask;
 };
 
 TEST(a_handler_that_was_installed_through_syscall_may_interrupt_calls_and_make_some)
@@ -143,9 +143,9 @@ TEST(a_handler_that_was_installed_through_syscall_may_interrupt_calls_and_make_s
 	check_end();
 }
 
+#ifdef __x86_64__
 static void does_nothing(int sig) { (void)sig; }
 
-#ifdef __x86_64__
 static long bare(long number, long a, long b, long c, long d)
 {
 	long answer;

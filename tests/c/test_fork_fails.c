@@ -8,8 +8,10 @@ static void forbid_processes(int err)
 	struct filter f = filter_new();
 	filter_rule(&f, SYS_clone, REFUSE_WITH(err));
 	filter_rule(&f, SYS_clone3, REFUSE_WITH(err));
+#ifdef SYS_fork
 	filter_rule(&f, SYS_fork, REFUSE_WITH(err));
 	filter_rule(&f, SYS_vfork, REFUSE_WITH(err));
+#endif
 	filter_install(&f, SECCOMP_RET_ALLOW);
 }
 

@@ -95,10 +95,10 @@ TEST(a_fork_with_attaches_leaves_errno_alone)
 /* ------------------------------------------------ the rest of a process */
 
 /* As the system calls have them: glibc's wrappers hide two signals and leave bytes unset. */
-struct kernel_sigaction { void *handler; unsigned long flags; void *restorer; unsigned long mask; };
+struct kernel_sigaction { void *handler; unsigned long flags; void *restorer; uint64_t mask; };
 
 struct state {
-	unsigned long mask, pending;
+	uint64_t mask, pending;
 	struct kernel_sigaction action[NSIG];
 	stack_t altstack;
 	mode_t umask;
@@ -224,16 +224,18 @@ static void every_call_leaves_the_state(void)
 	REQUIRE(id >= 0);
 	LEAVES_STATE(shmget(0xf3, 0, 0));
 	LEAVES_STATE(shmget(0xf4, 0, 0));
-	LEAVES_STATE(shmget(0xf4, 1ul << 60, IPC_CREAT | 0600));
+	WIDE_ONLY(LEAVES_STATE(shmget(0xf4, 1ul << 60, IPC_CREAT | 0600));)
 	LEAVES_STATE((p = shmat(id, NULL, 0)) == NULL);
 	REQUIRE(p != (char *)-1);
 	LEAVES_STATE(shmat(id, p, 0) == NULL);
 	LEAVES_STATE(shmat(-1, NULL, 0) == NULL);
 	LEAVES_STATE(shmctl(id, IPC_STAT, &d));
 	LEAVES_STATE(shmctl(id, IPC_STAT, NULL));
-	LEAVES_STATE(shmctl(id, IPC_STAT, UNMAPPED));
 	LEAVES_STATE(shmctl(id, IPC_SET, &d));
-	LEAVES_STATE(shmctl(id, IPC_SET, UNMAPPED));
+	if (bad_buffers_get_an_errno()) {
+		LEAVES_STATE(shmctl(id, IPC_STAT, UNMAPPED));
+		LEAVES_STATE(shmctl(id, IPC_SET, UNMAPPED));
+	}
 	LEAVES_STATE(shmctl(id, SHM_LOCK, NULL));
 	LEAVES_STATE(shmctl(id, SHM_UNLOCK, NULL));
 	LEAVES_STATE(shmctl(0, SHM_STAT, &d));

@@ -13,12 +13,12 @@ TEST(addresses_are_multiples_of_the_huge_page)
 		{ "rounded to a page off", id, FREE_AREA + PAGE + 1, SHM_RND, EINVAL },
 		{ "a page off, replacing", id, FREE_AREA + PAGE, SHM_REMAP, EINVAL },
 		{ "no page", id, FREE_AREA + 1, 0, EINVAL },
-		{ "the last huge page", id, (void *)-HUGE, 0, EINVAL },
+		WIDE_ONLY({ "the last huge page", id, (void *)-HUGE, 0, EINVAL },)
 		{ "the last page", id, (void *)-PAGE, 0, EINVAL },
 		{ "the last huge page, replacing", id, (void *)-HUGE, SHM_REMAP, ENOMEM },
-		{ "the end of user space", id, (void *)0x7ffffffff000, 0, EINVAL },
-		{ "the last huge page of user space", id, (void *)0x7fffffe00000, 0, ENOMEM },
-		{ "beyond user space", id, (void *)0x800000000000, 0, ENOMEM },
+		WIDE_ONLY({ "the end of user space", id, (void *)0x7ffffffff000, 0, EINVAL },)
+		WIDE_ONLY({ "the last huge page of user space", id, (void *)0x7fffffe00000, 0, ENOMEM },)
+		WIDE_ONLY({ "beyond user space", id, (void *)0x800000000000, 0, ENOMEM },)
 		{ "the first page", id, (void *)PAGE, 0, EINVAL },
 	};
 	AT_CASES(refused);

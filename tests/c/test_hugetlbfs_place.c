@@ -166,7 +166,7 @@ TEST(it_works_without_descriptors_and_leaves_none_open)
 		CHECK(WRITABLE(q));
 		TEST_SUCC(shmctl(other, IPC_RMID, NULL));
 		TEST_SUCC(shmdt(p));
-		TEST_ERRNO(GET(IPC_PRIVATE, 1ul << 46, 0600), ENOMEM);
+		TEST_ERRNO(GET(IPC_PRIVATE, MORE_THAN_ALL, 0600), ENOMEM);
 		CHECK_FDS(&before, "without descriptors");
 	}
 	IN_CHILD {
@@ -235,7 +235,6 @@ static void die_at(long nr, int arg, unsigned long value)
 		SKIP("seccomp filters: %s", errno_name((int)-r));
 #else
 	(void)prog;
-	SKIP("not written for this machine");
 #endif
 }
 
@@ -248,6 +247,9 @@ TEST(whoever_is_killed_in_the_middle_leaves_no_pages_behind)
 		{ "made, removed", SYS_unlinkat, 2, 0 },
 	};
 	SHIM_ONLY();
+#ifndef __x86_64__
+	SKIP("putting a filter on unseen is not written for this machine");
+#endif
 	const char *mounted = need_pages();
 	long before = free_pages();
 	TEST_SUCC(shmctl(NEW(1), IPC_RMID, NULL));
@@ -266,7 +268,7 @@ TEST(whoever_is_killed_in_the_middle_leaves_no_pages_behind)
 		CHECK_EQ(entries_of(in_huge_dir(mounted, "segments")), 1);
 		TEST_ERRNO(shmget(0x4b, 0, 0), ENOENT);
 		/* Asking for more than is free makes shmget look for what the dead have left. */
-		TEST_ERRNO(GET(IPC_PRIVATE, 1ul << 46, 0600), ENOMEM);
+		TEST_ERRNO(GET(IPC_PRIVATE, MORE_THAN_ALL, 0600), ENOMEM);
 		CHECK_EQ(entries_of(in_huge_dir(mounted, "segments")), 0);
 		CHECK_EQ(free_pages(), before);
 		CHECK_EQ(usage().used_ids, 0);

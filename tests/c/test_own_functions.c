@@ -89,8 +89,8 @@ void *realloc(void *p, size_t n) { NOTE(); return __libc_realloc(p, n); }
 void free(void *p) { NOTE(); __libc_free(p); }
 int close(int fd) { NOTE(); return (int)syscall(SYS_close, fd); }
 ssize_t read(int fd, void *to, size_t n) { NOTE(); return syscall(SYS_read, fd, to, n); }
-off_t lseek64(int fd, off_t at, int how) { NOTE(); return syscall(SYS_lseek, fd, at, how); }
-ssize_t readlink(const char *p, char *to, size_t n) { NOTE(); return syscall(SYS_readlink, p, to, n); }
+off64_t lseek64(int fd, off64_t at, int how) { NOTE(); return lseek(fd, (off_t)at, how); }
+ssize_t readlink(const char *p, char *to, size_t n) { NOTE(); return syscall(SYS_readlinkat, AT_FDCWD, p, to, n); }
 int dl_iterate_phdr(int (*fn)(void *, size_t, void *), void *arg) { (void)fn, (void)arg; NOTE(); return 0; }
 
 static void stop_watching(void)

@@ -12,8 +12,12 @@
 static const struct { const char *name; long number; } forbidden[] = {
 	{ "memfd_create", SYS_memfd_create }, { "fchmod", SYS_fchmod }, { "fcntl", SYS_fcntl },
 	{ "dup3", SYS_dup3 }, { "lseek", SYS_lseek }, { "readlinkat", SYS_readlinkat },
-	{ "fstat", SYS_fstat }, { "newfstatat", SYS_newfstatat }, { "ftruncate", SYS_ftruncate },
-	{ "mmap", SYS_mmap }, { "close", SYS_close }, { "capget", SYS_capget },
+	{ "fstat", SYS_fstat }, { "ftruncate", SYS_ftruncate }, { "close", SYS_close }, { "capget", SYS_capget },
+#ifdef SYS_newfstatat
+	{ "newfstatat", SYS_newfstatat }, { "mmap", SYS_mmap },
+#else
+	{ "statx", SYS_statx }, { "mmap2", SYS_mmap2 },
+#endif
 };
 enum { FORBIDDEN = sizeof forbidden / sizeof *forbidden };
 

@@ -125,10 +125,10 @@ TEST(another_namespace_has_its_own_limits)
 	}
 	IN_CHILD {
 		fresh_namespace();
-		CHECK_EQ(limit("shmmax"), 18446744073692774399ul);
+		CHECK_EQ(limit("shmmax"), 18446744073692774399ull);
 		CHECK_EQ(limit("shmmni"), 4096);
 	}
-	CHECK_EQ(limit("shmmax"), 18446744073692774399ul);
+	CHECK_EQ(limit("shmmax"), 18446744073692774399ull);
 }
 
 TEST_SEVERAL_UIDS(others_read_the_limits_and_cannot_write_them)

@@ -6,10 +6,18 @@
 #include "proctest.h"
 
 static pid_t by_bare_clone(void) { return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); }
+#ifdef SYS_fork
 static pid_t by_bare_fork(void) { return (pid_t)syscall(SYS_fork); }
+#endif
 static pid_t by_underscore_fork(void) { return _Fork(); }
 
-static pid_t (*const ways[])(void) = { by_bare_clone, by_bare_fork, by_underscore_fork };
+static pid_t (*const ways[])(void) = {
+	by_bare_clone,
+#ifdef SYS_fork
+	by_bare_fork,
+#endif
+	by_underscore_fork,
+};
 enum { WAYS = sizeof ways / sizeof *ways };
 
 TEST(the_child_can_use_the_memory)

@@ -68,7 +68,7 @@ TEST(in_system_scope_only_the_owner_makes_names_beside_the_table_whatever_the_um
 TEST(a_segment_is_a_file_that_carries_its_key_id_mode_and_size)
 {
 	SHIM_ONLY();
-	static const struct { key_t key; size_t size; int mode; const char *name; } seg[] = {
+	const struct { key_t key; size_t size; int mode; const char *name; } seg[] = {
 		{ 0x162e, 5000, 0640, "segments/SYSV0000162e" },
 		{ IPC_PRIVATE, 1, 0600, "segments/SYSV00000000" },
 		{ -1, 3 * PAGE, 0666, "segments/SYSVffffffff" },

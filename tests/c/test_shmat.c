@@ -4,8 +4,7 @@
  */
 #include "shmtest.h"
 
-#define TOP_PAGE ((void *)0xfffffffffffff000ul)
-#define BEHIND_47_BITS ((void *)0x800000000000ul)
+#define TOP_PAGE ((void *)-PAGE)
 #define SYS_MSEAL 462
 
 static void occupy(void *at, size_t len)
@@ -16,13 +15,15 @@ static void occupy(void *at, size_t len)
 		FATAL("%p is not free", at);
 }
 
+#if __SIZEOF_LONG__ == 8
 static bool user_space_has_47_bits(void)
 {
-	void *p = mmap(BEHIND_47_BITS, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	void *p = mmap((void *)0x800000000000, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	if (p != MAP_FAILED)
 		munmap(p, PAGE);
 	return p == MAP_FAILED;
 }
+#endif
 
 TEST(the_arguments_are_judged_before_the_id)
 {
@@ -95,24 +96,27 @@ TEST(a_mapping_without_access_occupies_its_place_too)
 
 TEST(a_place_beyond_user_space_is_enomem)
 {
-	int id = new_segment(5000), page = new_segment(PAGE), less = new_segment(PAGE - 1);
+	int id = new_segment(5000), less = new_segment(PAGE - 1);
+	WIDE_ONLY(int page = new_segment(PAGE);)
 	struct at_case t[] = {
 		{ "kernel", id, KERNEL_ADDRESS, 0, ENOMEM },
 		{ "kernel, SHM_REMAP", id, KERNEL_ADDRESS, SHM_REMAP, ENOMEM },
-		{ "end beyond 2^64", id, TOP_PAGE, 0, EINVAL },
-		{ "end exactly 2^64", page, TOP_PAGE, 0, EINVAL },
-		{ "end below 2^64 by its exact size", less, TOP_PAGE, 0, ENOMEM },
+		WIDE_ONLY({ "end beyond 2^64", id, TOP_PAGE, 0, EINVAL },)
+		WIDE_ONLY({ "end exactly 2^64", page, TOP_PAGE, 0, EINVAL },)
+		{ "end below the last byte by its exact size", less, TOP_PAGE, 0, ENOMEM },
 		{ "top page, SHM_REMAP", id, TOP_PAGE, SHM_REMAP, ENOMEM },
 	};
 	AT_CASES(t);
+#if __SIZEOF_LONG__ == 8
 	if (user_space_has_47_bits()) {
 		struct at_case u[] = {
-			{ "first beyond", id, BEHIND_47_BITS, 0, ENOMEM },
+			{ "first beyond", id, (void *)0x800000000000, 0, ENOMEM },
 			{ "last page of 47 bits", id, (void *)0x7ffffffff000, 0, ENOMEM },
 			{ "reaches over the end", id, (void *)0x7fffffffe000, 0, ENOMEM },
 		};
 		AT_CASES(u);
 	}
+#endif
 	CHECK_EQ(nattch_of(id), 0);
 }
 
@@ -357,11 +361,11 @@ TEST_SEVERAL_UIDS(an_attach_outlives_setuid_and_a_new_one_is_judged_anew)
 
 TEST(a_range_that_begins_where_something_is_and_ends_beyond_all_is_occupied)
 {
-	int id = shmget(IPC_PRIVATE, 0x7fffffffffffffff, 0600 | SHM_NORESERVE);
+	int id = shmget(IPC_PRIVATE, (size_t)-1 >> 1, 0600 | SHM_NORESERVE);
 	if (id == -1)
 		SKIP("no segment of that size: %s", errno_name(errno));
 	TEST_ERRNO(shmat(id, FREE_AREA, 0), EINVAL);
 	TEST_ERRNO(shmat(id, FREE_AREA, SHM_REMAP), ENOMEM);
-	TEST_ERRNO(shmat(id, NULL, 0), ENOMEM);
+	WIDE_ONLY(TEST_ERRNO(shmat(id, NULL, 0), ENOMEM);)
 	CHECK_EQ(nattch_of(id), 0);
 }

@@ -8,6 +8,12 @@
 static struct { const char *what; char *p; bool readable; } bad[6];
 enum { BAD_POINTERS = 6 };
 
+static void need_errno_for_bad_buffers(void)
+{
+	if (!bad_buffers_get_an_errno())
+		NOT_ON_THIS_SIDE("glibc dies of a bad buffer");
+}
+
 static void make_bad_pointers(size_t tail)
 {
 	char *read_only = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -36,8 +42,11 @@ static void expect(const char *what, int id, int cmd, void *buf, int expected)
 TEST(a_negative_or_unknown_command_is_einval_before_anything_else)
 {
 	struct shmid_ds d;
-	int id = new_segment(1), unknown[] = { -1, (int)0x80000000, 4, 5, 6, 7, 8, 9, 10, 16, 17,
-					       0x100, 0x102, 0x10d, 0x7fffffff };
+	int id = new_segment(1), unknown[] = { -1, (int)0x80000000, 4, 5, 6, 7, 8, 9, 10, 16, 17, 0x7fffffff,
+#ifndef __i386__ /* there the kernel takes 0x100 for a mark of the structure's form */
+					       0x100, 0x102, 0x10d,
+#endif
+	};
 	for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
 		expect("that is good", id, unknown[i], &d, EINVAL);
 		expect("that is NULL", id, unknown[i], NULL, EINVAL);
@@ -61,10 +70,11 @@ TEST(a_negative_id_is_einval_for_every_command)
 
 TEST(reading_the_state_asks_for_the_id_then_for_rights_then_for_the_buffer)
 {
+	need_errno_for_bad_buffers();
 	int id = MUST(shmget(IPC_PRIVATE, 1, 0000)), mine = new_segment(1);
 	struct shmid_ds d;
 	set_caps(0);
-	make_bad_pointers(sizeof d);
+	make_bad_pointers(STATE_BYTES);
 	for (int i = 0; i < BAD_POINTERS; i++) {
 		expect(bad[i].what, mine + 1, IPC_STAT, bad[i].p, EINVAL);
 		expect(bad[i].what, mine + 1, SHM_STAT, bad[i].p, EINVAL);
@@ -82,10 +92,11 @@ TEST(reading_the_state_asks_for_the_id_then_for_rights_then_for_the_buffer)
 
 TEST(ipc_set_asks_for_the_buffer_before_all_else)
 {
+	need_errno_for_bad_buffers();
 	int id = new_segment(1);
 	struct shmid_ds before = stat_of(id), after;
 	next_second();
-	make_bad_pointers(sizeof before);
+	make_bad_pointers(STATE_BYTES);
 	for (int i = 0; i < BAD_POINTERS; i++) {
 		if (bad[i].readable)
 			continue;
@@ -99,12 +110,13 @@ TEST(ipc_set_asks_for_the_buffer_before_all_else)
 
 TEST_SEVERAL_UIDS(ipc_set_by_a_stranger_asks_for_buffer_id_owner_and_then_the_new_owner)
 {
+	need_errno_for_bad_buffers();
 	int id = MUST(shmget(IPC_PRIVATE, 1, 0666));
 	struct shmid_ds d = stat_of(id), minus_one = d;
 	minus_one.shm_perm.uid = -1;
 	IN_CHILD {
 		drop_to(54001, 54001);
-		make_bad_pointers(sizeof d);
+		make_bad_pointers(STATE_BYTES);
 		for (int i = 0; i < BAD_POINTERS; i++)
 			expect(bad[i].what, id, IPC_SET, bad[i].p, bad[i].readable ? EPERM : EFAULT);
 		struct ctl_case t[] = {
@@ -135,15 +147,16 @@ TEST(ipc_set_reads_from_memory_that_is_read_only)
 
 TEST(ipc_set_reads_its_whole_structure_though_it_needs_three_fields)
 {
+	need_errno_for_bad_buffers();
 	int id = new_segment(1);
 	char *two = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	MUST(munmap(two + PAGE, PAGE));
-	for (size_t inside = 60; inside < sizeof(struct shmid_ds); inside += 13)
+	for (size_t inside = 60; inside < STATE_BYTES; inside += 13)
 		expect("whose tail is unmapped", id, IPC_SET, two + PAGE - inside, EFAULT);
-	expect("whose last byte is unmapped", id, IPC_SET, two + PAGE - sizeof(struct shmid_ds) + 1, EFAULT);
+	expect("whose last byte is unmapped", id, IPC_SET, two + PAGE - STATE_BYTES + 1, EFAULT);
 	struct shmid_ds d = stat_of(id);
-	memcpy(two + PAGE - sizeof d, &d, sizeof d);
-	expect("that just fits", id, IPC_SET, two + PAGE - sizeof d, 0);
+	memcpy(two + PAGE - STATE_BYTES, &d, STATE_BYTES);
+	expect("that just fits", id, IPC_SET, two + PAGE - STATE_BYTES, 0);
 }
 
 TEST(the_informing_commands_need_a_buffer_and_no_segment)
@@ -161,8 +174,9 @@ TEST(the_informing_commands_need_a_buffer_and_no_segment)
 
 TEST(commands_that_use_no_buffer_never_look_at_it)
 {
+	need_errno_for_bad_buffers();
 	int id = new_segment(1);
-	make_bad_pointers(sizeof(struct shmid_ds));
+	make_bad_pointers(STATE_BYTES);
 	for (int i = 0; i < BAD_POINTERS; i++) {
 		expect(bad[i].what, id, SHM_LOCK, bad[i].p, 0);
 		expect(bad[i].what, id, SHM_UNLOCK, bad[i].p, 0);
@@ -174,6 +188,7 @@ TEST(commands_that_use_no_buffer_never_look_at_it)
 
 TEST(a_buffer_may_be_unaligned_and_may_lie_in_a_segment)
 {
+	need_errno_for_bad_buffers();
 	int id = new_segment(5000);
 	char *p = attach_at(id, FREE_AREA), *own = malloc(256);
 	struct shmid_ds d;
@@ -195,10 +210,11 @@ TEST(a_buffer_may_be_unaligned_and_may_lie_in_a_segment)
 
 TEST(a_bad_pointer_leaves_errno_and_nothing_else)
 {
+	need_errno_for_bad_buffers();
 	int id = new_segment(1);
 	struct sigaction segv;
 	sigset_t blocked;
-	make_bad_pointers(sizeof(struct shmid_ds));
+	make_bad_pointers(STATE_BYTES);
 	for (int i = 0; i < BAD_POINTERS; i++)
 		expect(bad[i].what, id, IPC_STAT, bad[i].p, EFAULT);
 	sigaction(SIGSEGV, NULL, &segv);

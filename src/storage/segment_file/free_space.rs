@@ -6,7 +6,7 @@ use crate::storage::error::{StorageError, Stored};
 use crate::storage::sentence;
 use crate::storage::table::Held;
 use crate::storage::table::layout::{
-    FLAG_NORESERVE, FLAG_UNLINKED, PAGE_BYTES, SlotState, header, pages_of, slot,
+    FLAG_NORESERVE, FLAG_UNLINKED, SlotState, header, page_bytes, pages_of, slot,
 };
 
 impl Files<'_> {
@@ -32,7 +32,7 @@ impl Files<'_> {
             // No bound of its own (ramfs, or tmpfs with size=0).
             return Ok(());
         }
-        let left = system.available_bytes / PAGE_BYTES;
+        let left = system.available_bytes / page_bytes();
         let promised = table.get64(header!(promised_pages));
         // First as if nothing that was promised were in use yet, which costs nothing to know.
         let mut spoken_for = promised;
@@ -43,8 +43,8 @@ impl Files<'_> {
             return Err(StorageError::numbers(
                 sentence::NO_ROOM,
                 self.directory.path(),
-                left.saturating_sub(spoken_for).saturating_mul(PAGE_BYTES),
-                pages.saturating_mul(PAGE_BYTES),
+                left.saturating_sub(spoken_for).saturating_mul(page_bytes()),
+                pages.saturating_mul(page_bytes()),
             ));
         }
         table.set64(header!(budget_pages), left - spoken_for - pages);
@@ -63,7 +63,7 @@ impl Files<'_> {
                 let image = table.image(index);
                 let resident = match table.is_untouched(index) {
                     true => 0,
-                    false => self.resident_bytes(&image) / PAGE_BYTES,
+                    false => self.resident_bytes(&image) / page_bytes(),
                 };
                 sum = sum.saturating_add(pages_of(image.segsz).saturating_sub(resident));
             }

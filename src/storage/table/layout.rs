@@ -339,16 +339,19 @@ pub const RECORD_PART: Part = Part {
 pub const PARTS: [Part; 3] = [CELL_PART, SLOT_PART, RECORD_PART];
 
 /// The unit in which memory is counted.
-pub const PAGE_BYTES: u64 = 4096;
+#[inline(always)]
+pub fn page_bytes() -> u64 {
+    crate::os::process::page_size() as u64
+}
 
 /// Pages that `bytes` take.
 pub fn pages_of(bytes: u64) -> u64 {
-    bytes / PAGE_BYTES + u64::from(bytes % PAGE_BYTES != 0)
+    bytes / page_bytes() + u64::from(bytes % page_bytes() != 0)
 }
 
 /// `bytes`, rounded up to whole pages; 0 when that does not fit in 64 bits.
 pub fn page_rounded(bytes: u64) -> u64 {
-    pages_of(bytes).checked_mul(PAGE_BYTES).unwrap_or(0)
+    pages_of(bytes).checked_mul(page_bytes()).unwrap_or(0)
 }
 
 /// Offset of a field of slot `index`.

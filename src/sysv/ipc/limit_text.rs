@@ -1,6 +1,6 @@
 //! The text that is written to the file of a limit.
 
-use crate::sysv::page::PAGE_SIZE;
+use crate::sysv::page::page_size;
 
 /// The first number of a write, as the kernel's sysctl files read one.
 pub struct Number {
@@ -17,7 +17,7 @@ impl Number {
     /// The number that `text`, the bytes of one write, begins with.
     pub fn parse(text: &[u8]) -> Option<Number> {
         // Longer writes are read up to here.
-        let text = skip_spaces(text.get(..PAGE_SIZE as usize - 1).unwrap_or(text));
+        let text = skip_spaces(text.get(..page_size() as usize - 1).unwrap_or(text));
         let (negative, unsigned) = match text {
             [b'-', rest @ ..] if !rest.is_empty() => (true, rest),
             _ => (false, text),

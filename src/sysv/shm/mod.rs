@@ -22,7 +22,7 @@ pub use limits::{LimitName, Limits};
 pub use mremap::{Join, Moved, Mremap, MremapKind, join, moved};
 pub use pieces::{Cut, Piece, cut};
 pub use procfs::{SHM_HEADER, write_shm_line};
-pub use segment::{SHMLBA, SHMMIN, Segment};
+pub use segment::{SHMMIN, Segment, shmlba};
 pub use shmat::{AttachRequest, check_range, may_attach, parse as parse_shmat};
 pub use shmctl::{
     Command, LockBudget, NewPerm, is_by_index, is_for_all, may_lock, may_remove, may_set, may_stat,

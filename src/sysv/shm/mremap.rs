@@ -2,7 +2,7 @@
 
 use super::flags::{MREMAP_DONTUNMAP, MREMAP_FIXED};
 use super::pieces::{Cut, Piece, cut};
-use crate::sysv::page::{PAGE_SIZE, page_align};
+use crate::sysv::page::{page_align, page_size};
 
 /// What a successful mremap did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,7 +118,7 @@ pub fn moved(piece: &Piece, mremap: &Mremap) -> Moved {
         MremapKind::Copy => Moved {
             left: Cut::Untouched,
             arrived: piece
-                .overlaps(old_start, old_start.saturating_add(PAGE_SIZE))
+                .overlaps(old_start, old_start.saturating_add(page_size()))
                 .then(|| Piece {
                     start: new_start,
                     len: new_len,

@@ -2,7 +2,7 @@
 //! made of pieces, as the registry keeps one. Pages are counted from page 0 here.
 
 use super::flags::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
-use crate::sysv::page::PAGE_SIZE;
+const PAGE_SIZE: u64 = 4096;
 use crate::sysv::{Cut, Detach, Errno, Join, Mremap, Piece, ShmId, cut, join, moved};
 
 const MOVE_TO: i32 = MREMAP_MAYMOVE | MREMAP_FIXED;

@@ -2,10 +2,12 @@
 
 use super::flags::{SHM_DEST, SHM_LOCKED};
 use crate::sysv::ipc::{IpcPerm, Key, ShmId};
-use crate::sysv::page::{PAGE_SIZE, pages_of};
+use crate::sysv::page::{page_size, pages_of};
 
 /// Attach addresses are multiples of this; on x86 it is the page size.
-pub const SHMLBA: u64 = PAGE_SIZE;
+pub fn shmlba() -> u64 {
+    page_size()
+}
 
 /// The smallest size a segment may have, in bytes.
 pub const SHMMIN: u64 = 1;

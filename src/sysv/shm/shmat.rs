@@ -4,7 +4,7 @@
 //! what the address space itself refuses comes last.
 
 use super::flags::{EXEC, READ, SHM_EXEC, SHM_RDONLY, SHM_REMAP, SHM_RND, WRITE};
-use super::segment::{SHMLBA, Segment};
+use super::segment::{Segment, shmlba};
 use crate::sysv::ipc::{Caller, Errno, Reason, Ruling, ShmId, may_access};
 
 /// What a shmat asks for.
@@ -39,7 +39,7 @@ pub fn parse(shmid: i32, addr: u64, shmflg: i32) -> Ruling<AttachRequest> {
         // "In this case, shmaddr must not be NULL." - man shmat(2), of SHM_REMAP
         return Err(Errno::Einval.because(Reason::RemapWithoutAddress));
     }
-    let rounded = addr - addr % SHMLBA;
+    let rounded = addr - addr % shmlba();
     if addr != rounded && shmflg & SHM_RND == 0 {
         // "unaligned (i.e., not page-aligned and SHM_RND was not specified)" - man shmat(2)
         return Err(Errno::Einval.because(Reason::UnalignedAddress(addr)));
@@ -98,7 +98,7 @@ mod tests {
     use crate::sysv::testing::{OWNER, Person, STRANGER, errno, segment};
 
     const ID: i32 = 32769;
-    const PAGE: u64 = SHMLBA;
+    const PAGE: u64 = 4096;
 
     fn request(addr: u64, shmflg: i32) -> Result<AttachRequest, Errno> {
         parse(ID, addr, shmflg).map_err(|refusal| refusal.errno)

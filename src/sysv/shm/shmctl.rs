@@ -9,7 +9,7 @@ use super::segment::Segment;
 use crate::sysv::ipc::{
     Caller, Capability, Errno, Reason, Ruling, ShmId, may_access, must_own, owns,
 };
-use crate::sysv::page::PAGE_SIZE;
+use crate::sysv::page::page_size;
 
 /// What shmctl is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -155,8 +155,8 @@ pub fn may_lock(
         locked_bytes,
     } = budget();
     // Counted in whole pages; what of the limit is not a whole page does not count.
-    let pages = (locked_bytes / PAGE_SIZE).saturating_add(seg.pages());
-    let fits = rlimit_bytes == u64::MAX || pages <= rlimit_bytes / PAGE_SIZE;
+    let pages = (locked_bytes / page_size()).saturating_add(seg.pages());
+    let fits = rlimit_bytes == u64::MAX || pages <= rlimit_bytes / page_size();
     if rlimit_bytes != 0 && (fits || seg.is_locked()) || caller.capable(Capability::IpcLock) {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! shmdt(2): which pieces of a process go.
 
 use super::pieces::Piece;
-use super::segment::SHMLBA;
+use super::segment::shmlba;
 use crate::sysv::ipc::{Errno, Reason, Ruling, ShmId};
 
 /// One shmdt. Feed it the process's pieces by ascending address, from the first one that
@@ -22,7 +22,7 @@ struct Found {
 impl Detach {
     /// A shmdt of `addr`.
     pub fn new(addr: u64) -> Ruling<Detach> {
-        if addr % SHMLBA != 0 {
+        if addr % shmlba() != 0 {
             // "There is no segment attached at shmaddr; or, shmaddr is not aligned on a
             // page boundary." - man shmdt(2)
             return Err(Errno::Einval.because(Reason::UnalignedAddress(addr)));

@@ -9,7 +9,7 @@ use super::flags::{IPC_CREAT, IPC_EXCL, MODE_BITS};
 use super::limits::Limits;
 use super::segment::{SHMMIN, Segment};
 use crate::sysv::ipc::{Caller, Errno, Key, Reason, Ruling, ShmId, may_access};
-use crate::sysv::page::{PAGE_SIZE, pages_of};
+use crate::sysv::page::{page_size, pages_of};
 
 /// Whether shmget may make a segment though its key has one, or fails because of that: then the answer is not that of a
 /// mere lookup.
@@ -79,7 +79,7 @@ pub fn check_size(size: u64, limits: &Limits) -> Ruling<()> {
 pub fn check_shmall(size: u64, pages_in_use: u64, limits: &Limits) -> Ruling<()> {
     // A size so near 2^64 that its whole pages cannot be counted in bytes counts as more
     // than any limit; the manual is silent.
-    let countable = size <= u64::MAX - (PAGE_SIZE - 1);
+    let countable = size <= u64::MAX - (page_size() - 1);
     let pages = pages_of(size);
     let total = pages_in_use.checked_add(pages);
     if !countable || total.is_none_or(|total| total > limits.shmall) {
