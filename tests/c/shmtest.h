@@ -445,6 +445,13 @@ static inline int id_at(int index)
 
 static inline bool under_shim(void) { return getenv("SHMTEST_UNDER_SHIM") != NULL; }
 
+/* For a test that asks the kernel itself: on a kernel without System V IPC there is nothing to ask. */
+#define ASKS_THE_KERNEL()                                                                          \
+	do {                                                                                       \
+		if (getenv("SHMTEST_CONFINED"))                                                    \
+			NOT_ON_THIS_SIDE("the kernel itself is asked");                            \
+	} while (0)
+
 /* Until then the shim may answer SHM_INFO with what was resident at the last one. */
 static inline void await_next_tick(void)
 {
