@@ -1,16 +1,12 @@
 # shmshim: see README.md. What needs no make at all: scripts/check and scripts/demo set up, build and run.
 
-PREFIX  ?= /usr/local
-DESTDIR ?=
-LIBDIR  ?= $(PREFIX)/lib
-MANDIR  ?= $(PREFIX)/share/man
-TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+# Where to; scripts/install tells the rest: LIBDIR, MANDIR, DOCDIR, TMPFILESDIR.
+export PREFIX  ?= /usr/local
+export DESTDIR ?=
 CARGO   ?= cargo
 MINUTES ?= 30
 
-LIBRARY := target/release/libshmshim.so
-
-.PHONY: check-arm64 all build check demo install uninstall crash faults hostile scale stops soak proofs bench clean setup help
+.PHONY: all build check check-arm64 demo install uninstall deb dist crash faults hostile scale stops soak proofs bench clean setup help
 
 all: build
 
@@ -25,15 +21,17 @@ check: ## whether the tree is good: everything below but bench, bounded (scripts
 demo: ## the main job, shown with programs of the distribution
 	@scripts/demo
 
-install: build ## library, manual page and tmpfiles.d file, under PREFIX=/usr/local, in DESTDIR
-	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(MANDIR)/man7
-	install -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libshmshim.so
-	install -m 644 man/shmshim.7 $(DESTDIR)$(MANDIR)/man7/shmshim.7
-	install -d $(DESTDIR)$(TMPFILESDIR)
-	install -m 644 dist/shmshim.conf $(DESTDIR)$(TMPFILESDIR)/shmshim.conf
+install: ## what was built, under PREFIX=/usr/local, in DESTDIR; needs no cargo
+	@scripts/install
 
-uninstall: ## takes them away
-	rm -f $(DESTDIR)$(LIBDIR)/libshmshim.so $(DESTDIR)$(MANDIR)/man7/shmshim.7 $(DESTDIR)$(TMPFILESDIR)/shmshim.conf
+uninstall: ## takes it away
+	@scripts/install --remove
+
+deb: ## a Debian package, in target/dist
+	@scripts/package deb
+
+dist: ## archives of the sources and of what is built, with their checksums, in target/dist
+	@scripts/package dist
 
 crash: build ## kills a program at every step of every operation
 	@scripts/check-crash --full

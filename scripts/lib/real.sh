@@ -27,10 +27,11 @@ remove_directories() {
     rm -rf "${work:?}" "${base:?}"
 }
 
-# The words that go before a command to run it under the shim ("env" alone: on the kernel).
+# The words that go before a command to run it under the shim ("env" alone: on the kernel). With SHMSHIM_NOSYSV, the
+# program tests/nosysv, whichever command makes one of the kernel's own calls is killed.
 under() {
     if [ -n "$lib" ]; then
-        under=(env "LD_PRELOAD=$lib" "SHMSHIM_DIR=$base" "$@")
+        under=(${SHMSHIM_NOSYSV:+"$SHMSHIM_NOSYSV" --hide} env "LD_PRELOAD=$lib" "SHMSHIM_DIR=$base" "$@")
     else
         under=(env "$@")
     fi

@@ -472,6 +472,13 @@ static inline bool under_shim(void) { return getenv("SHMTEST_UNDER_SHIM") != NUL
 /* Where a word has 32 bits, glibc itself copies the structure of shmctl for the kernel, and dies of a bad pointer. */
 static inline bool bad_buffers_get_an_errno(void) { return sizeof(long) == 8 || under_shim(); }
 
+/* For a test that asks the kernel itself: on a kernel without System V IPC there is nothing to ask. */
+#define ASKS_THE_KERNEL()                                                                          \
+	do {                                                                                       \
+		if (getenv("SHMTEST_CONFINED"))                                                    \
+			NOT_ON_THIS_SIDE("the kernel itself is asked");                            \
+	} while (0)
+
 /* Until then the shim may answer SHM_INFO with what was resident at the last one. */
 static inline void await_next_tick(void)
 {

@@ -200,6 +200,7 @@ static void copy_file(const char *from, const char *to)
 
 TEST(a_set_uid_program_is_not_led_by_its_callers_environment)
 {
+	ASKS_THE_KERNEL();
 	need_root();
 	char dir[] = "/tmp/shmtest-setuid.XXXXXX", program[PATH_MAX], base[PATH_MAX];
 	struct statvfs v;

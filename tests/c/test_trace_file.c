@@ -149,6 +149,7 @@ TEST(a_newline_in_a_path_ends_no_line)
 TEST(what_goes_to_the_kernel_is_said)
 {
 	SHIM_ONLY();
+	ASKS_THE_KERNEL();
 	char expected[4096] = "", pid[32];
 	char *trace = in_base("ns.trace"), *shown = content;
 	setenv("SHMSHIM_TRACE", trace, 1);
