@@ -370,7 +370,7 @@ fn plan(
         mode: rules::new_mode(shmflg),
         segsz: wish.size,
         flags: bits,
-        cpid: process::pid(),
+        cpid: host.local.pid(),
         ..SlotImage::default()
     };
     Ok((new, before, after))
