@@ -72,29 +72,52 @@ fn not_a_call() {
 
 const WORD: usize = size_of::<usize>();
 
-/// Copies `len` bytes; the places may overlap.
+/// Copies what a `T` has bytes, from one place to the other.
+///
+/// # Safety
+/// Both places have so many bytes.
+#[inline(always)]
+unsafe fn carry<T: Copy>(to: *mut u8, from: *const u8) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        to.cast::<T>()
+            .write_unaligned(from.cast::<T>().read_unaligned())
+    };
+    not_a_call();
+}
+
+/// Copies `len` bytes; the places may overlap. Most copies here are of some hundred bytes, on the way of every call.
 unsafe extern "C" fn copy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
-    // Where `to` lies inside of what is read, copying begins at the end, so that nothing is overwritten before it was read.
-    let from_the_end = (to as usize).wrapping_sub(from as usize) < len;
-    let mut done = 0;
-    while done < len {
-        let size = if len - done < WORD { 1 } else { WORD };
-        let at = if from_the_end {
-            len - done - size
-        } else {
-            done
-        };
-        // SAFETY: all that is touched lies within the caller's `len` bytes.
-        unsafe {
-            if size == WORD {
-                let word = from.add(at).cast::<usize>().read_unaligned();
-                to.add(at).cast::<usize>().write_unaligned(word);
-            } else {
-                *to.add(at) = *from.add(at);
+    // SAFETY: all that is touched lies within the caller's `len` bytes. Where `to` lies inside of what is read, copying
+    // begins at the end, so that nothing is overwritten before it was read.
+    unsafe {
+        if (to as usize).wrapping_sub(from as usize) < len {
+            let mut left = len;
+            while left >= WORD {
+                left -= WORD;
+                carry::<usize>(to.add(left), from.add(left));
             }
+            while left > 0 {
+                left -= 1;
+                carry::<u8>(to.add(left), from.add(left));
+            }
+            return to;
         }
-        done += size;
-        not_a_call();
+        let mut at = 0;
+        while len - at >= 2 * size_of::<u128>() {
+            carry::<u128>(to.add(at), from.add(at));
+            at += size_of::<u128>();
+            carry::<u128>(to.add(at), from.add(at));
+            at += size_of::<u128>();
+        }
+        while len - at >= WORD {
+            carry::<usize>(to.add(at), from.add(at));
+            at += WORD;
+        }
+        while at < len {
+            carry::<u8>(to.add(at), from.add(at));
+            at += 1;
+        }
     }
     to
 }
@@ -102,13 +125,13 @@ unsafe extern "C" fn copy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
 /// Sets `len` bytes to the lowest of `value`.
 unsafe extern "C" fn fill(to: *mut u8, value: c_int, len: usize) -> *mut u8 {
     let byte = value as u8;
-    let word = usize::from_ne_bytes([byte; WORD]);
+    let wide = u128::from_ne_bytes([byte; size_of::<u128>()]);
     let mut at = 0;
     // SAFETY: all that is touched lies within the caller's `len` bytes.
     unsafe {
-        while len - at >= WORD {
-            to.add(at).cast::<usize>().write_unaligned(word);
-            at += WORD;
+        while len - at >= size_of::<u128>() {
+            to.add(at).cast::<u128>().write_unaligned(wide);
+            at += size_of::<u128>();
             not_a_call();
         }
         while at < len {

@@ -17,46 +17,52 @@ pub(crate) fn count(held: &Held<'_>, offset: u32, by: i32) {
     }
 }
 
-/// Adds to a 64-bit counter at `offset`.
-fn count64(held: &Held<'_>, offset: u32, by: i64) {
-    if by != 0 {
-        let table = held.table();
-        table.set64(offset, table.get64(offset).wrapping_add_signed(by));
-    }
+/// What a slot with this image counts for: in use, marked, in the making, taken; then pages of the first, of those in the
+/// making, and promised.
+#[inline]
+fn shares(image: &SlotImage) -> ([i32; 4], [i64; 3]) {
+    let live = image.state == SlotState::Live as u32;
+    let making = image.state == SlotState::Creating as u32;
+    let taken = image.state != SlotState::Free as u32;
+    let marked = live && image.mode & MODE_MARKED != 0;
+    let promised = taken && image.flags & FLAG_NORESERVE == 0;
+    let pages = pages_of(image.segsz) as i64;
+    (
+        [live, marked, making, taken].map(i32::from),
+        [live, making, promised].map(|counts| i64::from(counts) * pages),
+    )
 }
 
 /// Enters into the bitmap and the counters that a slot holds `after` and no longer `before`.
 pub(super) fn count_change(held: &Held<'_>, before: &SlotImage, after: &SlotImage) {
-    let is = |image: &SlotImage, state: SlotState| image.state == state as u32;
-    let number = |counter: u32, counts: &dyn Fn(&SlotImage) -> bool| {
-        count(
-            held,
-            counter,
-            i32::from(counts(after)) - i32::from(counts(before)),
-        );
-    };
-    let pages = |counter: u32, counts: &dyn Fn(&SlotImage) -> bool| {
-        let of = |image: &SlotImage| i64::from(counts(image)) * pages_of(image.segsz) as i64;
-        count64(held, counter, of(after) - of(before));
-    };
-    let live = |image: &SlotImage| is(image, SlotState::Live);
-    let making = |image: &SlotImage| is(image, SlotState::Creating);
-    let taken = |image: &SlotImage| !is(image, SlotState::Free);
-    number(header!(in_use), &live);
-    number(header!(marked), &|image| {
-        live(image) && image.mode & MODE_MARKED != 0
-    });
-    number(header!(making), &making);
-    number(header!(taken), &taken);
-    pages(header!(pages), &live);
-    pages(header!(making_pages), &making);
-    pages(header!(promised_pages), &|image| {
-        taken(image) && image.flags & FLAG_NORESERVE == 0
-    });
-    if taken(before) != taken(after) {
+    let table = held.table();
+    let ((numbers, pages), (new_numbers, new_pages)) = (shares(before), shares(after));
+    let counters = [
+        header!(in_use),
+        header!(marked),
+        header!(making),
+        header!(taken),
+    ];
+    for (offset, (old, new)) in counters
+        .into_iter()
+        .zip(numbers.into_iter().zip(new_numbers))
+    {
+        count(held, offset, new - old);
+    }
+    let counters = [
+        header!(pages),
+        header!(making_pages),
+        header!(promised_pages),
+    ];
+    for (offset, (old, new)) in counters.into_iter().zip(pages.into_iter().zip(new_pages)) {
+        if old != new {
+            table.set64(offset, table.get64(offset).wrapping_add_signed(new - old));
+        }
+    }
+    let free = SlotState::Free as u32;
+    if (before.state == free) != (after.state == free) {
         let offset = layout::BITMAP + after.slot / 64 * 8;
-        let bit = 1 << (after.slot % 64);
-        held.table().set64(offset, held.table().get64(offset) ^ bit);
+        table.set64(offset, table.get64(offset) ^ 1 << (after.slot % 64));
     }
 }
 

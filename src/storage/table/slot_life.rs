@@ -45,6 +45,7 @@ fn put_cursor(journal: &mut Journal<'_>, cursor: Cursor) {
 
 /// Every change of a slot that is not free, in one step: `change` changes its image, `put` adds what else changes with it, and `then` enters
 /// what is derived from that; what is derived from the slot itself follows here. Returns what the slot held before.
+#[inline(never)] // What it needs of the stack is free again when a file is made or unlinked.
 pub(in crate::storage) fn step(
     held: &Held<'_>,
     index: u32,
