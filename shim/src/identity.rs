@@ -95,6 +95,22 @@ pub unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulon
     answer
 }
 
+/// Whether a system call changes the caller's uid. 32-bit x86 and ARM have the calls twice: libc's setuid uses those for ids of
+/// 32 bits.
+fn changes_uid(number: c_long) -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "arm"))]
+    if matches!(
+        number,
+        libc::SYS_setuid32 | libc::SYS_setreuid32 | libc::SYS_setresuid32
+    ) {
+        return true;
+    }
+    matches!(
+        number,
+        libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid
+    )
+}
+
 /// syscall(2): the numbers that do one of these things, the four calls, and what changes an attach.
 ///
 /// # Safety
@@ -112,7 +128,7 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
     }
     let [a, b, c, d, e, f] = args;
     match number {
-        libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => {
+        number if changes_uid(number) => {
             before_a_change_of_uid();
             // Of this thread alone.
             credentials::never_remember();
