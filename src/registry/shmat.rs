@@ -91,10 +91,9 @@ impl Session {
         };
         // Crash here: the mapping dies with the process, and nothing was counted yet.
         if request.remap {
-            let pid = self.host.local.pid();
             if let Ok(held) = self.lock() {
                 slot_life::update(&held, image.slot, |image| {
-                    (image.atime, image.lpid) = (process::now_secs(), pid);
+                    (image.atime, image.lpid) = (process::now_secs(), self.host.local.pid());
                 });
             }
         } else if let Err(failure) = self.count_attach(image, true) {
