@@ -26,7 +26,7 @@ macro_rules! changes_identity {
         /// # Safety
         /// As libc's.
         pub unsafe fn $name($($arg: $kind),*) -> c_int {
-            let Some(real) = next!(always $name: unsafe extern "C" fn($($kind),*) -> c_int) else {
+            let Some(real) = next!($name: unsafe extern "C" fn($($kind),*) -> c_int) else {
                 return not_there();
             };
             $before();
@@ -81,7 +81,7 @@ extern "C" fn before_a_change_of_uid() {
 #[inline]
 pub unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int {
     type Prctl = unsafe extern "C" fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int;
-    let Some(real) = next!(always prctl: Prctl) else {
+    let Some(real) = next!(prctl: Prctl) else {
         return not_there();
     };
     if option != libc::PR_SET_SECCOMP {
@@ -120,7 +120,7 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
     if let Some(answer) = by_number::serve(number, args) {
         return answer;
     }
-    let Some(real) = next!(always syscall: by_number::Syscall) else {
+    let Some(real) = next!(syscall: by_number::Syscall) else {
         return c_long::from(not_there());
     };
     if by_number::concerns_attach(number, &args) {

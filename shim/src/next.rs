@@ -129,7 +129,6 @@ pub fn all() -> &'static [Next] {
 
 /// `next!(munmap: unsafe extern "C" fn(…) -> …)`: the function behind ours of that name and type, if there is one.
 macro_rules! next {
-    (always $name:ident : $type:ty) => { $crate::next::next!($name: $type) };
     ($name:ident : $type:ty) => {{
         #[unsafe(link_section = "shmshim_next")]
         static NEXT: $crate::next::Next = $crate::next::Next::new(stringify!($name));

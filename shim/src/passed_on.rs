@@ -26,7 +26,7 @@ macro_rules! passed_on {
                 say(&|line| form::$name(line, $($arg),*));
             }
             tell($($arg),*);
-            match next!(always $name: unsafe extern "C" fn($($type),*) -> c_int) {
+            match next!($name: unsafe extern "C" fn($($type),*) -> c_int) {
                 // SAFETY: the caller's promise is passed on.
                 Some(real) => unsafe { real($($arg),*) },
                 None => not_there(),

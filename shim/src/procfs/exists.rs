@@ -17,11 +17,11 @@ type Stat<T> = unsafe extern "C" fn(*const c_char, *mut T) -> c_int;
 type RealPath = unsafe extern "C" fn(*const c_char, *mut c_char) -> *mut c_char;
 
 by_path!(access(path: *const c_char, mode: c_int) -> c_int;
-    real next!(always access: Access), or not_there();
+    real next!(access: Access), or not_there();
     if is_missing(path), may_access(libc::AT_FDCWD, path, mode));
 
 by_path!(faccessat(dirfd: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int;
-    real next!(always faccessat: AccessAt), or not_there();
+    real next!(faccessat: AccessAt), or not_there();
     if is_missing(path), may_access(dirfd, path, mode));
 
 /// The answer of access to a path that the kernel has not found, or not granted.
@@ -43,7 +43,7 @@ extern "C" fn may_access(
 }
 
 by_path!(realpath(path: *const c_char, out: *mut c_char) -> *mut c_char;
-    real next!(always realpath: RealPath), or not_there();
+    real next!(realpath: RealPath), or not_there();
     if is_missing(path), show_path(path, out));
 
 /// The answer of realpath to a path that the kernel has not found.
@@ -79,7 +79,7 @@ extern "C" fn show_path(
 macro_rules! status {
     ($name:ident, $show:ident, $status:ty) => {
         by_path!($name(path: *const c_char, out: *mut $status) -> c_int;
-            real next!(always $name: Stat<$status>), or not_there();
+            real next!($name: Stat<$status>), or not_there();
             if is_missing(path), $show(path, out));
 
         #[inline(never)]
@@ -92,7 +92,7 @@ macro_rules! status {
             answer(left, before, || {
                 // SAFETY: the kernel has just read the path.
                 let file = unsafe { find(-1, libc::AT_FDCWD, path) }?;
-                let real = next!(always $name: Stat<$status>)?;
+                let real = next!($name: Stat<$status>)?;
                 // SAFETY: the caller's promise is passed on.
                 if unsafe { real(c"/proc/version".as_ptr(), out) } != 0 {
                     return Some(Err(errno::get()));

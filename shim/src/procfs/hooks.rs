@@ -202,7 +202,7 @@ fn make(file: File, flags: c_int, grant: Grant) -> Result<c_int, c_int> {
 macro_rules! stream {
     ($name:ident) => {
         by_path!($name(path: *const c_char, mode: *const c_char) -> *mut FILE;
-            real next!(always $name: unsafe extern "C" fn(*const c_char, *const c_char) -> *mut FILE),
+            real next!($name: unsafe extern "C" fn(*const c_char, *const c_char) -> *mut FILE),
             or not_there();
             if is_open_or_missing(path), look_closer_at_stream(path, mode));
     };
