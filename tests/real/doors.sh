@@ -70,7 +70,7 @@ test_doors_php() {
 test_doors_phpt() {
     local source passed
     need php php-cli
-    source=$(ls -d "$top"/target/doors/php-*/ 2>/dev/null | tail -n 1)
+    source=$(find "$top/target/doors" -maxdepth 1 -name "php-*" -type d 2>/dev/null | tail -n 1) || true
     [ -n "$source" ] || skip "no source of PHP in target/doors: scripts/setup doors"
     cp -r "$source" "$work/php"
     cd "$work/php"
