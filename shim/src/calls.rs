@@ -59,8 +59,10 @@ impl Asked {
 
     /// The caller's buffer cannot be used.
     fn bad_pointer(&self, addr: u64, bytes: usize) -> c_int {
-        let why = format_args!("the {bytes} bytes at {addr:#x} cannot all be accessed");
-        self.refuse(libc::EFAULT, &why)
+        self.refuse(
+            libc::EFAULT,
+            &format_args!("the {bytes} bytes at {addr:#x} cannot all be accessed"),
+        )
     }
 
     /// Copies a structure into the caller's buffer.

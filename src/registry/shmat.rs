@@ -93,7 +93,7 @@ impl Session {
         if request.remap {
             if let Ok(held) = self.lock() {
                 slot_life::update(&held, image.slot, |image| {
-                    (image.atime, image.lpid) = (process::now_secs(), self.host.local.pid());
+                    (image.atime, image.lpid) = (process::now_secs(), process::pid());
                 });
             }
         } else if let Err(failure) = self.count_attach(image, true) {
@@ -131,7 +131,7 @@ impl Session {
     fn count_attach(&mut self, image: &SlotImage, stamped: bool) -> Outcome<()> {
         let id = ShmId::from_raw(image.id)?;
         let known = self.local.attaches.record_of(image.slot);
-        let stamp = stamped.then(|| (self.host.local.pid(), process::now_secs()));
+        let stamp = stamped.then(|| (process::pid(), process::now_secs()));
         let held = self.lock()?;
         if live_locked(&held, id).is_none_or(|image| image.flags & FLAG_UNLINKED != 0) {
             return Err(sysv::removed_meanwhile(id).into());

@@ -370,7 +370,7 @@ fn plan(
         mode: rules::new_mode(shmflg),
         segsz: wish.size,
         flags: bits,
-        cpid: host.local.pid(),
+        cpid: process::pid(),
         ..SlotImage::default()
     };
     Ok((new, before, after))
