@@ -233,7 +233,8 @@ fn map_once(len_bytes: u64, flags: i32, fd: usize) -> OsResult<()> {
     let protection = libc::PROT_NONE as usize;
     // SAFETY: a new mapping at an address that the kernel chooses disturbs nothing.
     let addr = unsafe { raw::call(raw::number::MMAP, [0, len, protection, flags as usize, fd])? };
-    map::unmap_segment(addr as u64, len_bytes)
+    // SAFETY: that mapping.
+    unsafe { raw::call(libc::SYS_munmap, [addr, len]) }.map(|_| ())
 }
 
 /// Maps a segment of huge pages into the host's address space: the attach itself. What is reserved for its file

@@ -1,7 +1,7 @@
-//! Memory that other processes write too, and nothing but atomics on it.
+//! Memory that other processes write too, and nothing but atomics on it; and what the host has mapped.
 
 use super::file::Fd;
-use super::{OsError, OsResult, pages, raw};
+use super::{OsError, OsResult, pages, raw, served};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -22,8 +22,7 @@ unsafe impl<const BYTES: usize> Sync for SharedMap<BYTES> {}
 impl<const BYTES: usize> SharedMap<BYTES> {
     /// Maps the beginning of `fd`. The descriptor may be closed afterwards.
     pub fn new(fd: &Fd) -> OsResult<SharedMap<BYTES>> {
-        let addr = map(
-            0,
+        let addr = map_here(
             BYTES,
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_SHARED,
@@ -129,7 +128,7 @@ impl<const BYTES: usize> Drop for SharedMap<BYTES> {
 /// of a fork pays for each part of the library that it runs through.
 #[inline(always)]
 pub fn map_page(fd: &Fd, inherit: bool) -> OsResult<usize> {
-    let addr = map(
+    let addr = map_in_host(
         0,
         super::process::page_size(),
         libc::PROT_NONE,
@@ -153,13 +152,14 @@ pub fn map_page(fd: &Fd, inherit: bool) -> OsResult<usize> {
 pub fn not_inherited(addr: usize) -> OsResult<()> {
     // SAFETY: a page that we mapped for this purpose alone.
     unsafe {
-        raw::call(
+        in_host(
             libc::SYS_madvise,
             [
                 addr,
                 super::process::page_size(),
                 libc::MADV_DONTFORK as usize,
             ],
+            None,
         )
     }
     .map(|_| ())
@@ -167,9 +167,7 @@ pub fn not_inherited(addr: usize) -> OsResult<()> {
 
 /// Ends a mapping that [`map_page`] made.
 pub fn unmap_page(addr: usize) {
-    if let Some(start) = NonNull::new(addr as *mut u8) {
-        pages::unmap(start, super::process::page_size());
-    }
+    let _ = unmap_segment(addr as u64, super::process::page_size() as u64);
 }
 
 /// Where a segment is to be mapped.
@@ -221,7 +219,7 @@ pub(super) fn map_segment_as(
         Place::Replace(addr) => (addr, libc::MAP_FIXED),
     };
     let asked = usize::try_from(addr).map_err(no_room)?;
-    let got = map(asked, len, protection, libc::MAP_SHARED | how | flag, fd)?;
+    let got = map_in_host(asked, len, protection, libc::MAP_SHARED | how | flag, fd)?;
     if matches!(place, Place::Free(_)) && got != asked {
         // Kernels before 4.17 take the address as a mere hint.
         unmap_segment(got as u64, len_bytes)?;
@@ -232,8 +230,9 @@ pub(super) fn map_segment_as(
 
 /// Unmaps a piece of the host's address space that one of our attaches holds.
 pub fn unmap_segment(addr: u64, len_bytes: u64) -> OsResult<()> {
-    // SAFETY: the caller detaches what the host attached; the host asked for it.
-    unsafe { raw::call(libc::SYS_munmap, [addr as usize, len_bytes as usize]) }.map(|_| ())
+    let args = [addr as usize, len_bytes as usize];
+    // SAFETY: the caller detaches what the host attached, the host asked for it; or a page that `map_page` mapped.
+    unsafe { in_host(libc::SYS_munmap, args, None) }.map(|_| ())
 }
 
 /// Whether anything is mapped at the page that begins at `addr`.
@@ -256,7 +255,7 @@ pub fn is_occupied(start: u64, end: u64) -> bool {
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
     // SAFETY: replaces nothing, and what it maps is unmapped at once, before its address is known elsewhere.
     let tried = unsafe {
-        raw::call(
+        in_host(
             raw::number::MMAP,
             [
                 start as usize,
@@ -265,6 +264,7 @@ pub fn is_occupied(start: u64, end: u64) -> bool {
                 flags as usize,
                 usize::MAX,
             ],
+            None,
         )
     };
     match tried {
@@ -276,19 +276,44 @@ pub fn is_occupied(start: u64, end: u64) -> bool {
     }
 }
 
+/// A system call that changes what the host has mapped: this process, or a client that it serves, which gets a copy of `fd`
+/// in place of the fifth argument.
+///
+/// # Safety
+/// As of [`raw::call`], with all pointers into the host's memory.
 #[inline(always)]
-fn map(addr: usize, len: usize, protection: i32, flags: i32, fd: &Fd) -> OsResult<usize> {
-    // SAFETY: either the kernel chooses the address, or the host named it and bears what it asked for.
-    unsafe {
-        raw::call(
-            raw::number::MMAP,
-            [
-                addr,
-                len,
-                protection as usize,
-                flags as usize,
-                fd.number() as usize,
-            ],
-        )
+unsafe fn in_host<const N: usize>(
+    number: libc::c_long,
+    args: [usize; N],
+    fd: Option<&Fd>,
+) -> OsResult<usize> {
+    match served::client() {
+        // SAFETY: the caller's promise is passed on.
+        None => unsafe { raw::call(number, args) },
+        Some(client) => client.call(number, raw::six(args), fd),
     }
+}
+
+#[inline(always)]
+fn map_in_host(addr: usize, len: usize, protection: i32, flags: i32, fd: &Fd) -> OsResult<usize> {
+    let args = map_args(addr, len, protection, flags, fd);
+    // SAFETY: either the kernel chooses the address, or the host named it and bears what it asked for.
+    unsafe { in_host(raw::number::MMAP, args, Some(fd)) }
+}
+
+#[inline(always)]
+fn map_here(len: usize, protection: i32, flags: i32, fd: &Fd) -> OsResult<usize> {
+    // SAFETY: the kernel chooses the address.
+    unsafe { raw::call(raw::number::MMAP, map_args(0, len, protection, flags, fd)) }
+}
+
+#[inline(always)]
+fn map_args(addr: usize, len: usize, protection: i32, flags: i32, fd: &Fd) -> [usize; 5] {
+    [
+        addr,
+        len,
+        protection as usize,
+        flags as usize,
+        fd.number() as usize,
+    ]
 }

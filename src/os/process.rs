@@ -1,7 +1,7 @@
 //! Who we are and what time it is.
 
 use super::path::Path;
-use super::{OsResult, raw};
+use super::{OsResult, raw, served};
 use super::{file, pages};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,7 +14,15 @@ fn simple(number: libc::c_long) -> u32 {
 /// The process id (that of the thread group).
 #[inline(always)]
 pub fn pid() -> i32 {
-    simple(libc::SYS_getpid) as i32
+    match served::client() {
+        Some(client) => client.pid(),
+        None => simple(libc::SYS_getpid) as i32,
+    }
+}
+
+/// The process that a system call means that takes 0 for the caller.
+fn host() -> usize {
+    served::client().map_or(0, |client| client.pid() as usize)
 }
 
 /// The process id of the parent.
@@ -25,7 +33,7 @@ pub fn parent_pid() -> i32 {
 /// The session's id.
 pub fn session() -> i32 {
     // SAFETY: takes a number only.
-    unsafe { raw::call(libc::SYS_getsid, []) }.unwrap_or(0) as i32
+    unsafe { raw::call(libc::SYS_getsid, [host()]) }.unwrap_or(0) as i32
 }
 
 /// The effective user id.
@@ -76,6 +84,13 @@ fn groups(out: &mut [u32]) -> OsResult<usize> {
 
 /// Whether the capability with this number (`linux/capability.h`) is effective.
 pub fn capable(number: u32) -> bool {
+    match served::client() {
+        Some(client) => client.capable(number),
+        None => is_capable(number),
+    }
+}
+
+fn is_capable(number: u32) -> bool {
     #[repr(C)]
     struct Header {
         version: u32,
@@ -112,7 +127,7 @@ pub fn limit(which: usize) -> u64 {
     let mut limits = [0u64; 2];
     let place = limits.as_mut_ptr() as usize;
     // SAFETY: the buffer is a struct rlimit64; asking only.
-    let asked = unsafe { raw::call(libc::SYS_prlimit64, [0, which, 0, place]) };
+    let asked = unsafe { raw::call(libc::SYS_prlimit64, [host(), which, 0, place]) };
     let [soft, _] = limits;
     if asked.is_ok() { soft } else { 0 }
 }
@@ -175,7 +190,10 @@ pub fn exists(pid: i32) -> bool {
 
 /// The real user id.
 pub fn uid() -> u32 {
-    simple(raw::number::GETUID)
+    match served::client() {
+        Some(client) => client.uid(),
+        None => simple(raw::number::GETUID),
+    }
 }
 
 /// Whether a process with this id is there and has not ended: a zombie has. Where `/proc` cannot be read, one that is

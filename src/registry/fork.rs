@@ -72,7 +72,7 @@ pub fn on_fork_prepare(work: fn()) {
     BEFORE_FORK.set(work);
 }
 
-fn prepare() {
+pub(super) fn prepare() {
     BEFORE_FORK.run();
     if host_if_open().is_none() && !threads::is_alone() {
         OPENING.take();
@@ -90,7 +90,7 @@ fn prepare() {
     }
 }
 
-fn parent() {
+pub(super) fn parent() {
     OPENING.release();
     if let Some(host) = host_if_open() {
         host.end_fork();
@@ -100,7 +100,7 @@ fn parent() {
 /// Writes only to the page that the child finds wiped, as long as the prepared cell is adopted. Inlined, because each page of
 /// the library's code that a child runs through is a page fault.
 #[inline(always)]
-fn child() {
+pub(super) fn child() {
     let Some(open) = host_if_open() else {
         OPENING.release();
         return;

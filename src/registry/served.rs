@@ -1,0 +1,52 @@
+//! Forks and the end of a client that is served from another process (`os/served.rs`).
+//!
+//! A client's fork is a fork of the process that serves it, taken in two: [`prepare_fork`], then this process forks and the
+//! client does, then [`after_fork`] here and [`in_child`] in the new process, which serves the client's child.
+
+use super::process::host_if_open;
+use super::{attach_list, fork};
+use crate::os::{errno, served};
+
+/// Whether a child of the client would inherit something that counts.
+pub fn has_attaches() -> bool {
+    !attach_list::are_none()
+}
+
+/// Whether the client has a cell, which is seen by a mapping in it.
+pub fn is_counted() -> bool {
+    host_if_open().is_some_and(|host| host.me().is_some())
+}
+
+/// Whether the client's mappings are gone though it is there: it executes another program.
+pub fn has_left() -> bool {
+    let host = host_if_open();
+    host.and_then(|host| host.me().map(|me| (host, me)))
+        .is_some_and(|(host, me)| host.namespace.processes().probe(me.cell()).is_dead())
+}
+
+/// Before the client forks.
+pub fn prepare_fork() {
+    fork::prepare();
+}
+
+/// After the client has forked, or has failed to.
+pub fn after_fork(failed: bool) {
+    errno::set(if failed { libc::EAGAIN } else { 0 });
+    fork::parent();
+}
+
+/// In a fork of this process: it serves the client's child with this process id from now on.
+pub fn in_child(pid: i32) {
+    if let Some(client) = served::client() {
+        client.become_child(pid);
+    }
+    fork::child();
+}
+
+/// The client has ended. What it had attached is dropped at once, in the name of this process, which has nothing attached.
+/// To be called in a process of its own that has made no call, with the client's surroundings.
+pub fn reap() {
+    if let Ok(host) = super::process::host() {
+        let _ = host.reap_all();
+    }
+}
