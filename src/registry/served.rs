@@ -43,10 +43,19 @@ pub fn in_child(pid: i32) {
     fork::child();
 }
 
-/// The client has ended. What it had attached is dropped at once, in the name of this process, which has nothing attached.
-/// To be called in a process of its own that has made no call, with the client's surroundings.
-pub fn reap() {
-    if let Ok(host) = super::process::host() {
-        let _ = host.reap_all();
+/// The client has ended, or executes another program: what it had attached is dropped at once. This process makes no more
+/// calls in its name.
+pub fn end() {
+    served::end();
+    let Some(host) = host_if_open() else { return };
+    if let Ok(mut local) = host.local.lock_soon() {
+        while !local.attaches.is_empty() {
+            local.attaches.remove(0);
+        }
+        // Its mappings were the client's.
+        local.fork = None;
     }
+    host.local.set_identity(0);
+    // Refused, another process reaps it, as any that dies.
+    let _ = host.reap_all();
 }
