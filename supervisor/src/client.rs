@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 /// What a client's agent is busy with. Others of the client's calls wait.
+#[allow(clippy::large_enum_variant, reason = "one per client")]
 pub enum Work {
     /// A call of this thread.
     Call(Thread),

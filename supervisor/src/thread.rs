@@ -91,6 +91,7 @@ struct Saved {
 }
 
 #[derive(Clone, Copy)]
+#[allow(clippy::large_enum_variant, reason = "one per call")]
 enum State {
     /// In its call, which has this id.
     Waiting(u64),
