@@ -200,7 +200,7 @@ mod tests {
         let (silent, traced) = (program(false), program(true));
         for number in 0..600u32 {
             let kind = CALLS.iter().find(|call| call.0 == c_long::from(number));
-            let expected = |is_traced| match kind {
+            let expected = |is_traced: bool| match kind {
                 Some((_, Kind::Told)) if !is_traced => SECCOMP_RET_ALLOW,
                 Some(_) => SECCOMP_RET_USER_NOTIF,
                 None => SECCOMP_RET_ALLOW,
