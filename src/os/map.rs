@@ -1,8 +1,8 @@
-//! Memory that other processes write too, and nothing but atomics on it.
+//! Memory that other processes write too, and nothing but atomics on it; and what the host has mapped.
 
 use super::file::Fd;
 use super::pages::{PRIVATE, advise, map, unmap};
-use super::{OsError, OsResult, raw};
+use super::{OsError, OsResult, raw, served};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -120,7 +120,7 @@ impl<const BYTES: usize> Drop for SharedMap<BYTES> {
 #[inline(always)]
 pub fn map_page(fd: &Fd, inherit: bool) -> OsResult<usize> {
     let len = super::process::page_size();
-    let addr = map(0, len, libc::PROT_NONE, libc::MAP_SHARED, fd.number())?;
+    let addr = map_in_host(0, len, libc::PROT_NONE, libc::MAP_SHARED, Some(fd))?;
     if inherit {
         return Ok(addr);
     }
@@ -133,12 +133,12 @@ pub fn map_page(fd: &Fd, inherit: bool) -> OsResult<usize> {
 #[inline(always)]
 pub fn not_inherited(addr: usize) -> OsResult<()> {
     // SAFETY: a page that we mapped for this purpose alone.
-    unsafe { advise(addr, super::process::page_size(), libc::MADV_DONTFORK) }
+    unsafe { advise_in_host(addr, super::process::page_size(), libc::MADV_DONTFORK) }
 }
 
 /// Ends a mapping that [`map_page`] made.
 pub fn unmap_page(addr: usize) {
-    let _ = unmap(addr, super::process::page_size());
+    let _ = unmap_in_host(addr, super::process::page_size());
 }
 
 /// Where a segment is to be mapped.
@@ -176,7 +176,7 @@ pub fn map_segment(
     let asked = usize::try_from(addr).map_err(no_room)?;
     let flags = libc::MAP_SHARED | libc::MAP_NORESERVE | how;
     let protection = libc::PROT_READ | write | exec;
-    let got = map(asked, len, protection, flags, fd.number())?;
+    let got = map_in_host(asked, len, protection, flags, Some(fd))?;
     if matches!(place, Place::Free(_)) && got != asked {
         // Kernels before 4.17 take the address as a mere hint.
         unmap_segment(got as u64, len_bytes)?;
@@ -187,7 +187,7 @@ pub fn map_segment(
 
 /// Unmaps a piece of the host's address space that one of our attaches holds.
 pub fn unmap_segment(addr: u64, len_bytes: u64) -> OsResult<()> {
-    unmap(addr as usize, len_bytes as usize)
+    unmap_in_host(addr as usize, len_bytes as usize)
 }
 
 /// Whether anything is mapped at the page that begins at `addr`.
@@ -204,11 +204,49 @@ pub fn is_occupied(start: u64, end: u64) -> bool {
     let len = end.saturating_sub(start) as usize;
     let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE;
     // It replaces nothing, and is unmapped at once, before its address is known elsewhere.
-    match map(start as usize, len, libc::PROT_NONE, flags, -1) {
+    match map_in_host(start as usize, len, libc::PROT_NONE, flags, None) {
         Ok(got) => {
             let _ = unmap_segment(got as u64, len as u64);
             got as u64 != start
         }
         Err(error) => error == OsError(libc::EEXIST),
+    }
+}
+
+// What the host has mapped is changed in this process, or in the client that it serves: `served.rs`.
+
+#[inline(always)]
+fn map_in_host(addr: usize, len: usize, prot: i32, flags: i32, fd: Option<&Fd>) -> OsResult<usize> {
+    match served::client() {
+        None => map(addr, len, prot, flags, fd.map_or(-1, Fd::number)),
+        Some(client) => {
+            let args = [addr, len, prot as usize, flags as usize, usize::MAX];
+            client.call(raw::number::MMAP, raw::six(args), fd)
+        }
+    }
+}
+
+#[inline(always)]
+fn unmap_in_host(addr: usize, len: usize) -> OsResult<()> {
+    match served::client() {
+        None => unmap(addr, len),
+        Some(client) => {
+            let gone = client.call(libc::SYS_munmap, raw::six([addr, len]), None);
+            gone.map(drop)
+        }
+    }
+}
+
+/// # Safety
+/// The advice leaves the contents of the range as they are.
+#[inline(always)]
+unsafe fn advise_in_host(addr: usize, len: usize, advice: i32) -> OsResult<()> {
+    match served::client() {
+        // SAFETY: the caller's promise.
+        None => unsafe { advise(addr, len, advice) },
+        Some(client) => {
+            let args = raw::six([addr, len, advice as usize]);
+            client.call(libc::SYS_madvise, args, None).map(drop)
+        }
     }
 }

@@ -32,6 +32,7 @@
 //! | `usermem` | copies that answer `EFAULT` where a plain one would crash |
 //! | `huge` | huge pages: mounts, sizes, reservations |
 //! | `append` | a line for a file that the user chose |
+//! | `served` | calls on behalf of another process |
 
 pub mod append;
 pub mod atfork;
@@ -52,6 +53,7 @@ pub mod process;
 pub mod process_lock;
 pub mod raw;
 pub mod seccomp;
+pub mod served;
 pub mod signal_mask;
 mod status;
 #[cfg(target_env = "gnu")]

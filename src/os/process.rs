@@ -2,7 +2,7 @@
 
 use super::pages::PageVec;
 use super::path::Path;
-use super::{OsResult, file, raw};
+use super::{OsResult, file, raw, served};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 #[inline(always)]
@@ -14,7 +14,15 @@ fn simple(number: libc::c_long) -> u32 {
 /// The process id (that of the thread group).
 #[inline(always)]
 pub fn pid() -> i32 {
-    simple(libc::SYS_getpid) as i32
+    match served::client() {
+        Some(client) => client.pid(),
+        None => simple(libc::SYS_getpid) as i32,
+    }
+}
+
+/// The process that a system call means that takes 0 for the caller.
+fn host() -> usize {
+    served::client().map_or(0, |client| client.pid() as usize)
 }
 
 /// The process id of the parent.
@@ -24,7 +32,8 @@ pub fn parent_pid() -> i32 {
 
 /// The session's id.
 pub fn session() -> i32 {
-    simple(libc::SYS_getsid) as i32
+    // SAFETY: takes a number only.
+    unsafe { raw::call(libc::SYS_getsid, [host()]) }.unwrap_or(0) as i32
 }
 
 /// The effective user id.
@@ -62,6 +71,9 @@ fn groups(out: &mut [u32]) -> OsResult<usize> {
 
 /// Whether the capability with this number (`linux/capability.h`) is effective.
 pub fn capable(number: u32) -> bool {
+    if let Some(client) = served::client() {
+        return client.capable(number);
+    }
     // `struct __user_cap_header_struct`: version 3, and this thread.
     let header = [0x2008_0522u32, 0];
     // Two triples of effective, permitted, inheritable: the low and the high 32 capabilities.
@@ -79,7 +91,7 @@ pub fn limit(which: usize) -> u64 {
     let mut limits = [0u64; 2];
     let place = limits.as_mut_ptr() as usize;
     // SAFETY: the buffer is a struct rlimit64; asking only.
-    let asked = unsafe { raw::call(libc::SYS_prlimit64, [0, which, 0, place]) };
+    let asked = unsafe { raw::call(libc::SYS_prlimit64, [host(), which, 0, place]) };
     let [soft, _] = limits;
     if asked.is_ok() { soft } else { 0 }
 }
@@ -158,7 +170,10 @@ pub fn exists(pid: i32) -> bool {
 
 /// The real user id.
 pub fn uid() -> u32 {
-    simple(raw::number::GETUID)
+    match served::client() {
+        Some(client) => client.uid(),
+        None => simple(raw::number::GETUID),
+    }
 }
 
 /// Whether a process with this id is there and has not ended: a zombie has. Where `/proc` cannot be read, one that is

@@ -19,6 +19,7 @@ mod process;
 mod reap;
 mod resident;
 mod rules;
+pub mod served;
 mod session;
 mod shmat;
 mod shmctl;

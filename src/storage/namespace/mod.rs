@@ -12,7 +12,7 @@ mod rules;
 
 pub use rules::{LimitWords, Rules, Unlinking};
 
-use super::error::Stored;
+use super::error::{StorageError, Stored};
 use super::process::{Prepared, Processes};
 use super::runtime_dir::{RuntimeDir, Scope};
 use super::segment_file::{Files, Homes};
@@ -20,8 +20,8 @@ use super::table::layout::{
     self, CellState, FLAG_RIGHTS, FLAG_UNLINKED, MODE_MARKED, cell, header,
 };
 use super::table::{Held, Identity, Journal, SlotImage, Table, slot_life};
-use crate::os::credentials;
 use crate::os::signal_mask::Blocked;
+use crate::os::{OsError, credentials, served};
 
 /// One runtime directory, opened.
 pub struct Namespace {
@@ -104,7 +104,21 @@ impl Namespace {
 
     /// Takes the in-table lock. Signals are blocked and the in-process lock is held.
     pub fn lock(&self, me: Identity) -> Stored<Held<'_>> {
-        self.processes.lock(me)
+        let held = self.processes.lock(me)?;
+        if served::client().is_some() && !self.is_in_its_cell(me) {
+            return Err(StorageError::Call {
+                doing: "serve a process that has ended",
+                error: OsError(libc::ESRCH),
+            });
+        }
+        Ok(held)
+    }
+
+    /// Whether nobody has reaped the process of `me`, with the lock held. A client can die while it is served; then another
+    /// process may have its cell by now, and the lock, taken in the dead one's name, is nobody's to others.
+    fn is_in_its_cell(&self, me: Identity) -> bool {
+        let (state, generation) = self.table().cell_state(me.cell());
+        state != CellState::Free as u32 && generation == me.generation()
     }
 
     /// Whether nobody has that lock at this moment.

@@ -1,0 +1,61 @@
+//! Forks and the end of a client that is served from another process (`os/served.rs`).
+//!
+//! A client's fork is a fork of the process that serves it, taken in two: [`prepare_fork`], then this process forks and the
+//! client does, then [`after_fork`] here and [`in_child`] in the new process, which serves the client's child.
+
+use super::process::host_if_open;
+use super::{attach_list, fork};
+use crate::os::{errno, served};
+
+/// Whether a child of the client would inherit something that counts.
+pub fn has_attaches() -> bool {
+    !attach_list::are_none()
+}
+
+/// Whether the client has a cell, which is seen by a mapping in it.
+pub fn is_counted() -> bool {
+    host_if_open().is_some_and(|host| host.me().is_some())
+}
+
+/// Whether the client's mappings are gone though it is there: it executes another program.
+pub fn has_left() -> bool {
+    let host = host_if_open();
+    host.and_then(|host| host.me().map(|me| (host, me)))
+        .is_some_and(|(host, me)| host.namespace.processes().has_died(me.cell()))
+}
+
+/// Before the client forks.
+pub fn prepare_fork() {
+    fork::before_fork();
+}
+
+/// After the client has forked, or has failed to.
+pub fn after_fork(failed: bool) {
+    errno::set(if failed { libc::EAGAIN } else { 0 });
+    fork::after_fork_in_parent();
+}
+
+/// In a fork of this process: it serves the client's child with this process id from now on.
+pub fn in_child(pid: i32) {
+    if let Some(client) = served::client() {
+        client.become_child(pid);
+    }
+    fork::after_fork_in_child();
+}
+
+/// The client has ended, or executes another program: what it had attached is dropped at once. This process makes no more
+/// calls in its name.
+pub fn end() {
+    served::end();
+    let Some(host) = host_if_open() else { return };
+    if let Ok(mut local) = host.local.lock_soon() {
+        while !local.attaches.is_empty() {
+            local.attaches.remove(0);
+        }
+        // Its mappings were the client's.
+        local.fork = None;
+    }
+    host.local.set_identity(0);
+    // Refused, another process reaps it, as any that dies.
+    let _ = host.reap_all();
+}

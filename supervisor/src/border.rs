@@ -1,0 +1,211 @@
+//! The four calls as the kernel has them: registers in, a value or a negative errno out, buffers in the client's memory; and
+//! their lines in the trace.
+
+use crate::abi::{Plain, ShmInfo, ShmidDs, Shminfo};
+use crate::trace::{self, Answer, Call, Told, form};
+use shmshim_core::registry::{self, Outcome};
+use shmshim_core::sysv::{self, Command};
+use std::fmt;
+
+/// The client's memory.
+pub trait Memory {
+    /// Copies from there. Whether all of it could be read.
+    fn read(&self, addr: u64, bytes: &mut [u8]) -> bool;
+    /// Copies to there. Whether all of it could be written.
+    fn write(&self, addr: u64, bytes: &[u8]) -> bool;
+}
+
+/// What becomes of a call.
+pub enum Served {
+    /// It returns this: a negative errno, or a value.
+    Value(i64),
+    /// The kernel serves it.
+    ByKernel,
+}
+
+/// Serves a call.
+pub fn serve(memory: &dyn Memory, number: i64, args: [u64; 3]) -> Served {
+    let [first, second, third] = args;
+    let outcome = match number {
+        libc::SYS_shmget => {
+            let (key, size, shmflg) = (first as i32, second, third as i32);
+            let asked = Asked::new(memory, Call::Shmget { key, size, shmflg });
+            asked.answer(&registry::shmget(key, size, shmflg), |id| *id as u64)
+        }
+        libc::SYS_shmat => {
+            let (shmid, addr, shmflg) = (first as i32, second, third as i32);
+            let asked = Asked::new(
+                memory,
+                Call::Shmat {
+                    shmid,
+                    addr,
+                    shmflg,
+                },
+            );
+            asked.answer(&registry::shmat(shmid, addr, shmflg), |addr| *addr)
+        }
+        libc::SYS_shmdt => {
+            let asked = Asked::new(memory, Call::Shmdt { addr: first });
+            asked.answer(&registry::shmdt(first), |()| 0)
+        }
+        libc::SYS_shmctl => {
+            let (shmid, cmd, buf) = (first as i32, second as i32, third);
+            control(
+                Asked::new(memory, Call::Shmctl { shmid, cmd, buf }),
+                shmid,
+                cmd,
+                buf,
+            )
+        }
+        libc::SYS_semget => {
+            tell(|line| form::semget(line, first as i32, second as i32, third as i32));
+            return Served::ByKernel;
+        }
+        libc::SYS_msgget => {
+            tell(|line| form::msgget(line, first as i32, second as i32));
+            return Served::ByKernel;
+        }
+        _ => return Served::ByKernel,
+    };
+    Served::Value(match outcome {
+        Ok(value) => value as i64,
+        Err(errno) => -i64::from(errno),
+    })
+}
+
+/// Refuses a call for a reason of the supervisor's.
+pub fn refuse(memory: &dyn Memory, number: i64, args: [u64; 3], errno: i32, why: &str) -> Served {
+    let [first, second, third] = args;
+    let call = match number {
+        libc::SYS_shmget => Call::Shmget {
+            key: first as i32,
+            size: second,
+            shmflg: third as i32,
+        },
+        libc::SYS_shmat => Call::Shmat {
+            shmid: first as i32,
+            addr: second,
+            shmflg: third as i32,
+        },
+        libc::SYS_shmdt => Call::Shmdt { addr: first },
+        libc::SYS_shmctl => Call::Shmctl {
+            shmid: first as i32,
+            cmd: second as i32,
+            buf: third,
+        },
+        _ => return Served::ByKernel,
+    };
+    Served::Value(-i64::from(Asked::new(memory, call).refuse(errno, &why)))
+}
+
+fn tell(put: impl Fn(&mut trace::line::Line)) {
+    if trace::is_on() {
+        trace::say(&put);
+    }
+}
+
+/// A call on its way, and what is told of it.
+struct Asked<'a> {
+    memory: &'a dyn Memory,
+    call: Call,
+    told: Told,
+}
+
+impl Asked<'_> {
+    fn new(memory: &dyn Memory, call: Call) -> Asked<'_> {
+        Asked {
+            memory,
+            call,
+            told: Told::Nothing,
+        }
+    }
+
+    fn refuse(&self, errno: i32, why: &dyn fmt::Display) -> i32 {
+        if trace::is_on() {
+            trace::line(&self.call, &self.told, &Answer::Refused { errno, why });
+        }
+        errno
+    }
+
+    fn answer<T>(&self, outcome: &Outcome<T>, value: impl FnOnce(&T) -> u64) -> Result<u64, i32> {
+        match outcome {
+            Ok(answer) => {
+                let value = value(answer);
+                if trace::is_on() {
+                    trace::line(&self.call, &self.told, &Answer::Value(value));
+                }
+                Ok(value)
+            }
+            Err(failure) => Err(self.refuse(failure.errno, &failure.why)),
+        }
+    }
+
+    /// The answer, copied into the client's buffer before it counts as one.
+    fn give<T, S: Plain>(
+        &mut self,
+        outcome: &Outcome<T>,
+        buf: u64,
+        structure: impl FnOnce(&T) -> S,
+        told: impl FnOnce(&T) -> Told,
+        value: impl FnOnce(&T) -> u64,
+    ) -> Result<u64, i32> {
+        if let Ok(answer) = outcome {
+            let structure = structure(answer);
+            let bytes = structure.bytes();
+            if !self.memory.write(buf, bytes) {
+                return Err(self.bad_buffer(buf, bytes.len()));
+            }
+            self.told = told(answer);
+        }
+        self.answer(outcome, value)
+    }
+
+    fn bad_buffer(&self, buf: u64, len: usize) -> i32 {
+        let why = format!("the {len} bytes at {buf:#x} cannot all be accessed");
+        self.refuse(libc::EFAULT, &why)
+    }
+}
+
+fn control(mut asked: Asked<'_>, shmid: i32, cmd: i32, buf: u64) -> Result<u64, i32> {
+    // Whether command and id can be right at all comes before everything.
+    let command = sysv::parse_shmctl(shmid, cmd)
+        .map_err(|refusal| asked.refuse(refusal.errno.raw(), &refusal.reason))?;
+    match command {
+        Command::IpcRmid => asked.answer(&registry::remove(shmid), |()| 0),
+        Command::ShmLock => asked.answer(&registry::lock(shmid), |()| 0),
+        Command::ShmUnlock => asked.answer(&registry::unlock(shmid), |()| 0),
+        Command::IpcSet => {
+            let mut copied = [0; size_of::<ShmidDs>()];
+            if !asked.memory.read(buf, &mut copied) {
+                return Err(asked.bad_buffer(buf, copied.len()));
+            }
+            let new = ShmidDs::new_perm(&copied);
+            asked.told = Told::NewPerm(new);
+            asked.answer(&registry::set(shmid, new), |()| 0)
+        }
+        Command::IpcStat | Command::ShmStat | Command::ShmStatAny => asked.give(
+            &registry::stat(shmid, command),
+            buf,
+            ShmidDs::of,
+            |segment| Told::Segment(*segment),
+            |segment| match command {
+                Command::IpcStat => 0,
+                _ => segment.id.raw() as u64,
+            },
+        ),
+        Command::IpcInfo => asked.give(
+            &registry::limits(),
+            buf,
+            |(limits, _)| Shminfo::of(limits),
+            |(limits, _)| Told::Limits(*limits),
+            |(_, highest)| *highest as u64,
+        ),
+        Command::ShmInfo => asked.give(
+            &registry::usage(),
+            buf,
+            ShmInfo::of,
+            |usage| Told::Usage(*usage),
+            |usage| usage.highest as u64,
+        ),
+    }
+}

@@ -1,0 +1,257 @@
+//! The seccomp filter of all that is supervised: which system calls come to the supervisor. All others are answered from
+//! the kernel's bitmap of calls that a filter always allows, and cost what they cost without a filter.
+
+use libc::{
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W,
+};
+use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF, c_long, sock_filter};
+
+/// `linux/audit.h`.
+const ARCH_X86_64: u32 = 0xc000_003e;
+const ARCH_I386: u32 = 0x4000_0003;
+/// In the number of each call of a program for x32, whose calls the kernel serves.
+const X32_BIT: u32 = 0x4000_0000;
+/// `ipc` of 32-bit x86, and the range of its calls about shared memory.
+const I386_IPC: u32 = 117;
+const I386_IPC_SHM: (u32, u32) = (21, 24);
+/// `shmget` to `shmdt` of 32-bit x86.
+const I386_SHM: (u32, u32) = (395, 398);
+
+/// Offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const FIRST_ARGUMENT: u32 = 16;
+
+/// What a call is to the supervisor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Served from the namespace.
+    Shm,
+    /// Makes a child, which may inherit attaches.
+    Fork,
+    /// Starts another program.
+    Exec,
+    /// May change the caller's credentials.
+    Ids,
+    /// Goes to the kernel, and the trace says so.
+    Told,
+    /// Made by a program for another architecture: refused.
+    Foreign,
+}
+
+const CALLS: [(c_long, Kind); 23] = [
+    (libc::SYS_shmget, Kind::Shm),
+    (libc::SYS_shmat, Kind::Shm),
+    (libc::SYS_shmctl, Kind::Shm),
+    (libc::SYS_shmdt, Kind::Shm),
+    (libc::SYS_fork, Kind::Fork),
+    (libc::SYS_clone, Kind::Fork),
+    (libc::SYS_clone3, Kind::Fork),
+    (libc::SYS_execve, Kind::Exec),
+    (libc::SYS_execveat, Kind::Exec),
+    (libc::SYS_setuid, Kind::Ids),
+    (libc::SYS_setgid, Kind::Ids),
+    (libc::SYS_setreuid, Kind::Ids),
+    (libc::SYS_setregid, Kind::Ids),
+    (libc::SYS_setresuid, Kind::Ids),
+    (libc::SYS_setresgid, Kind::Ids),
+    (libc::SYS_setgroups, Kind::Ids),
+    (libc::SYS_setfsuid, Kind::Ids),
+    (libc::SYS_setfsgid, Kind::Ids),
+    (libc::SYS_capset, Kind::Ids),
+    (libc::SYS_unshare, Kind::Ids),
+    (libc::SYS_setns, Kind::Ids),
+    (libc::SYS_semget, Kind::Told),
+    (libc::SYS_msgget, Kind::Told),
+];
+
+/// What a call is that the filter brings.
+pub fn kind_of(arch: u32, number: i32) -> Kind {
+    let known = CALLS
+        .iter()
+        .find(|call| arch == ARCH_X86_64 && call.0 == c_long::from(number));
+    known.map_or(Kind::Foreign, |call| call.1)
+}
+
+/// Whether this call may change its caller's credentials.
+pub fn is_change_of_ids(number: i64) -> bool {
+    CALLS.contains(&(number, Kind::Ids))
+}
+
+/// Where a jump of the filter leads.
+#[derive(Clone, Copy)]
+enum To {
+    Next,
+    Native,
+    Allow,
+    Notify,
+}
+
+/// A filter in the making: jumps have names until all is there.
+#[derive(Default)]
+struct Assembler(Vec<(u32, u32, To, To)>);
+
+impl Assembler {
+    fn load(&mut self, offset: u32) {
+        self.0
+            .push((BPF_LD | BPF_W | BPF_ABS, offset, To::Next, To::Next));
+    }
+
+    fn when(&mut self, test: u32, operand: u32, then: To, otherwise: To) {
+        self.0
+            .push((BPF_JMP | test | BPF_K, operand, then, otherwise));
+    }
+
+    fn when_in(&mut self, range: (u32, u32), otherwise: To) {
+        self.when(BPF_JGE, range.0, To::Next, otherwise);
+        self.when(BPF_JGE, range.1 + 1, otherwise, To::Notify);
+    }
+
+    /// The finished filter, of which the instruction at `native` is the first for x86-64's own calls.
+    fn finish(self, native: usize) -> Vec<sock_filter> {
+        let end = self.0.len();
+        let distance = |at: usize, to: To| match to {
+            To::Next => 0,
+            To::Native => native - at - 1,
+            To::Allow => end - at - 1,
+            To::Notify => end - at,
+        };
+        let instruction = |(at, step): (usize, &(u32, u32, To, To))| sock_filter {
+            code: step.0 as u16,
+            k: step.1,
+            jt: distance(at, step.2) as u8,
+            jf: distance(at, step.3) as u8,
+        };
+        let answer = |verdict| sock_filter {
+            code: (BPF_RET | BPF_K) as u16,
+            jt: 0,
+            jf: 0,
+            k: verdict,
+        };
+        let mut all: Vec<_> = self.0.iter().enumerate().map(instruction).collect();
+        all.push(answer(SECCOMP_RET_ALLOW));
+        all.push(answer(SECCOMP_RET_USER_NOTIF));
+        all
+    }
+}
+
+/// The filter. `is_traced`: calls of which only the trace tells come, too.
+pub fn program(is_traced: bool) -> Vec<sock_filter> {
+    let mut code = Assembler::default();
+    code.load(ARCH);
+    code.when(BPF_JEQ, ARCH_X86_64, To::Native, To::Next);
+    code.when(BPF_JEQ, ARCH_I386, To::Next, To::Allow);
+    code.load(NUMBER);
+    let (first, last) = I386_SHM;
+    code.when(BPF_JGE, last + 1, To::Allow, To::Next);
+    code.when(BPF_JGE, first, To::Notify, To::Next);
+    code.when(BPF_JEQ, I386_IPC, To::Next, To::Allow);
+    code.load(FIRST_ARGUMENT);
+    code.0
+        .push((BPF_ALU | BPF_AND | BPF_K, 0xffff, To::Next, To::Next));
+    code.when_in(I386_IPC_SHM, To::Allow);
+    let native = code.0.len();
+    code.load(NUMBER);
+    code.when(BPF_JGE, X32_BIT, To::Allow, To::Next);
+    for (number, kind) in CALLS {
+        if number != libc::SYS_clone && (is_traced || kind != Kind::Told) {
+            code.when(BPF_JEQ, number as u32, To::Notify, To::Next);
+        }
+    }
+    code.when(BPF_JEQ, libc::SYS_clone as u32, To::Next, To::Allow);
+    code.load(FIRST_ARGUMENT);
+    // A thread, or a child that shares its parent's memory, changes no count.
+    code.when(BPF_JSET, libc::CLONE_VM as u32, To::Allow, To::Notify);
+    code.finish(native)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel would do with a call.
+    fn verdict(code: &[sock_filter], arch: u32, number: u32, first: u32) -> u32 {
+        let (mut at, mut word) = (0, 0u32);
+        loop {
+            let step = code[at];
+            let jump = |yes: bool| usize::from(if yes { step.jt } else { step.jf });
+            at += 1;
+            match u32::from(step.code) {
+                code if code == BPF_LD | BPF_W | BPF_ABS => {
+                    word = match step.k {
+                        NUMBER => number,
+                        ARCH => arch,
+                        FIRST_ARGUMENT => first,
+                        other => panic!("no word at {other}"),
+                    }
+                }
+                code if code == BPF_ALU | BPF_AND | BPF_K => word &= step.k,
+                code if code == BPF_JMP | BPF_JEQ | BPF_K => at += jump(word == step.k),
+                code if code == BPF_JMP | BPF_JGE | BPF_K => at += jump(word >= step.k),
+                code if code == BPF_JMP | BPF_JSET | BPF_K => at += jump(word & step.k != 0),
+                code if code == BPF_RET | BPF_K => return step.k,
+                code => panic!("no instruction {code:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_filter_brings_what_is_served_and_lets_all_else_pass() {
+        let (silent, traced) = (program(false), program(true));
+        for number in 0..600u32 {
+            let kind = CALLS.iter().find(|call| call.0 == c_long::from(number));
+            let expected = |is_traced: bool| match kind {
+                Some((_, Kind::Told)) if !is_traced => SECCOMP_RET_ALLOW,
+                Some(_) => SECCOMP_RET_USER_NOTIF,
+                None => SECCOMP_RET_ALLOW,
+            };
+            assert_eq!(
+                verdict(&silent, ARCH_X86_64, number, 0),
+                expected(false),
+                "{number}"
+            );
+            assert_eq!(
+                verdict(&traced, ARCH_X86_64, number, 0),
+                expected(true),
+                "{number}"
+            );
+            let x32 = number | X32_BIT;
+            assert_eq!(verdict(&silent, ARCH_X86_64, x32, 0), SECCOMP_RET_ALLOW);
+        }
+    }
+
+    #[test]
+    fn a_clone_that_shares_memory_passes() {
+        let code = program(false);
+        let clone = libc::SYS_clone as u32;
+        let thread = (libc::CLONE_VM | libc::CLONE_THREAD) as u32;
+        assert_eq!(
+            verdict(&code, ARCH_X86_64, clone, thread),
+            SECCOMP_RET_ALLOW
+        );
+        assert_eq!(
+            verdict(&code, ARCH_X86_64, clone, libc::SIGCHLD as u32),
+            SECCOMP_RET_USER_NOTIF
+        );
+    }
+
+    #[test]
+    fn the_calls_of_32_bit_programs_about_shared_memory_are_brought_as_foreign() {
+        let code = program(false);
+        for (number, first, is_brought) in [
+            (395, 0, true),
+            (398, 0, true),
+            (394, 0, false),
+            (399, 0, false),
+            (I386_IPC, 20, false),
+            (I386_IPC, 21, true),
+            (I386_IPC, 1 << 16 | 24, true),
+            (I386_IPC, 25, false),
+            (libc::SYS_shmget as u32, 0, false),
+        ] {
+            let brought = verdict(&code, ARCH_I386, number, first) == SECCOMP_RET_USER_NOTIF;
+            assert_eq!(brought, is_brought, "{number} {first}");
+            assert_eq!(kind_of(ARCH_I386, number as i32), Kind::Foreign);
+        }
+    }
+}
