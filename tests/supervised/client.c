@@ -1,0 +1,233 @@
+/*
+ * client STEP: a program of its own, linked statically, that shmshim-static serves. It says what went otherwise than on the
+ * kernel and exits with 1; with 42 when all was right.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { KEY = 0x4711, SIZE = 8192 };
+static int wrong;
+
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			printf("client.c:%d: not so: %s (errno %d)\n", __LINE__, #condition, errno); \
+			wrong = 1;                                                                 \
+		}                                                                                  \
+	} while (0)
+
+static struct shmid_ds state_of(int id)
+{
+	struct shmid_ds d = { .shm_nattch = -1 };
+	shmctl(id, IPC_STAT, &d);
+	return d;
+}
+
+static long nattch(int id) { return state_of(id).shm_nattch; }
+
+static int status_of(pid_t pid)
+{
+	int status = -1;
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void errors(void)
+{
+	struct shmid_ds d;
+	errno = 77;
+	CHECK(shmget(KEY + 1, 0, 0) == -1 && errno == ENOENT);
+	CHECK(shmget(KEY + 1, 0, IPC_CREAT) == -1 && errno == EINVAL);
+	CHECK(shmat(-1, NULL, 0) == (void *)-1 && errno == EINVAL);
+	CHECK(shmdt((void *)0x10000) == -1 && errno == EINVAL);
+	int id = shmget(IPC_PRIVATE, SIZE, 0600);
+	CHECK(shmctl(id, IPC_STAT, (void *)1) == -1 && errno == EFAULT);
+	CHECK(shmctl(id, IPC_STAT, &d) == 0 && d.shm_segsz == SIZE && d.shm_cpid == getpid());
+	CHECK(d.shm_perm.uid == geteuid() && d.shm_perm.mode == 0600);
+	d.shm_perm.mode = 0640;
+	CHECK(shmctl(id, IPC_SET, &d) == 0 && state_of(id).shm_perm.mode == 0640);
+	struct shm_info info;
+	CHECK(shmctl(0, SHM_INFO, (void *)&info) >= 0 && info.used_ids >= 1);
+	CHECK(shmctl(id, IPC_RMID, NULL) == 0 && shmctl(id, IPC_RMID, NULL) == -1);
+}
+
+static void attaches(void)
+{
+	int id = shmget(IPC_PRIVATE, SIZE, 0600);
+	char *p = shmat(id, NULL, 0), *other = shmat(id, NULL, SHM_RDONLY);
+	CHECK(p != (void *)-1 && other != (void *)-1 && p != other && nattch(id) == 2);
+	strcpy(p, "one");
+	CHECK(!strcmp(other, "one"));
+	CHECK(state_of(id).shm_lpid == getpid());
+	CHECK(shmat(id, p, 0) == (void *)-1 && errno == EINVAL);
+	CHECK(shmdt(other) == 0 && nattch(id) == 1);
+	CHECK(shmat(id, other, 0) == other && !strcmp(other, "one"));
+	CHECK(shmat(id, p, SHM_REMAP) == p && !strcmp(p, "one"));
+	CHECK(shmctl(id, IPC_RMID, NULL) == 0 && nattch(id) == 2);
+	CHECK(shmdt(p) == 0 && shmdt(other) == 0 && nattch(id) == -1);
+}
+
+static void forks(void)
+{
+	int id = shmget(IPC_PRIVATE, SIZE, 0600);
+	char *p = shmat(id, NULL, 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		p[0] = 1;
+		_exit(nattch(id) == 2 && shmdt(p) == 0 && nattch(id) == 1 ? 0 : 1);
+	}
+	CHECK(status_of(pid) == 0 && nattch(id) == 1 && p[0] == 1);
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	CHECK(status_of(pid) == 0 && nattch(id) == 1);
+	int ready[2];
+	CHECK(pipe(ready) == 0);
+	pid = fork();
+	if (pid == 0) {
+		write(ready[1], "", 1);
+		for (;;)
+			pause();
+	}
+	CHECK(read(ready[0], p, 1) == 1 && nattch(id) == 2);
+	kill(pid, SIGKILL);
+	CHECK(status_of(pid) == 128 + SIGKILL && nattch(id) == 1);
+	/* Many at once. */
+	pid_t many[8];
+	for (int i = 0; i < 8; i++) {
+		many[i] = fork();
+		if (many[i] == 0) {
+			for (int n = 0; n < 20; n++) {
+				int *sum = shmat(id, NULL, 0);
+				if (sum == (void *)-1)
+					_exit(1);
+				__sync_fetch_and_add(sum + 1, 1);
+				if (shmdt(sum))
+					_exit(2);
+			}
+			_exit(0);
+		}
+	}
+	for (int i = 0; i < 8; i++)
+		CHECK(status_of(many[i]) == 0);
+	CHECK(((int *)p)[1] == 160 && nattch(id) == 1);
+	CHECK(shmdt(p) == 0 && shmctl(id, IPC_RMID, NULL) == 0);
+}
+
+static int threads_id;
+
+static void *thread(void *unused)
+{
+	char *p = shmat(threads_id, NULL, 0);
+	if (p == (void *)-1)
+		return "no attach";
+	for (int i = 0; i < 50; i++)
+		if (shmget(IPC_PRIVATE, 0, 0) != -1 || errno != EINVAL)
+			return "errno of another thread";
+	return shmdt(p) ? "no detach" : unused;
+}
+
+static void threads(void)
+{
+	pthread_t started[4];
+	threads_id = shmget(IPC_PRIVATE, SIZE, 0600);
+	char *p = shmat(threads_id, NULL, 0);
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_create(&started[i], NULL, thread, NULL) == 0);
+	for (int i = 0; i < 4; i++) {
+		void *why;
+		pthread_join(started[i], &why);
+		if (why)
+			printf("%s\n", (char *)why);
+		CHECK(why == NULL);
+	}
+	CHECK(nattch(threads_id) == 1);
+	CHECK(shmdt(p) == 0 && shmctl(threads_id, IPC_RMID, NULL) == 0);
+}
+
+static void executes(char *self)
+{
+	int id = shmget(KEY, SIZE, IPC_CREAT | 0600);
+	char *p = shmat(id, NULL, 0);
+	strcpy(p, "before exec");
+	pid_t pid = vfork();
+	if (pid == 0) {
+		execl(self, self, "after-exec", NULL);
+		_exit(9);
+	}
+	CHECK(status_of(pid) == 42 && nattch(id) == 1);
+	pid = fork();
+	if (pid == 0) {
+		execl(self, self, "after-exec", NULL);
+		_exit(9);
+	}
+	CHECK(status_of(pid) == 42 && nattch(id) == 1);
+	CHECK(shmdt(p) == 0 && shmctl(id, IPC_RMID, NULL) == 0);
+}
+
+static void after_exec(void)
+{
+	int id = shmget(KEY, 0, 0);
+	CHECK(nattch(id) == 1);
+	char *p = shmat(id, NULL, 0);
+	CHECK(p != (void *)-1 && !strcmp(p, "before exec") && nattch(id) == 2);
+}
+
+/* A segment that others look at: attached until standard input ends. */
+static void hold(void)
+{
+	char byte;
+	int id = shmget(KEY, SIZE, IPC_CREAT | 0600);
+	char *p = shmat(id, NULL, 0);
+	CHECK(p != (void *)-1);
+	strcpy(p, "held");
+	printf("%d\n", id);
+	read(0, &byte, 1);
+	CHECK(!strcmp(p, "written by another"));
+}
+
+static void credentials(void)
+{
+	int id = shmget(IPC_PRIVATE, SIZE, 0600);
+	CHECK(syscall(SYS_setresuid, 54001, 54001, 54001) == 0);
+	/* In user scope another user has another namespace, and this process keeps the one that it has: as nobody's there. */
+	CHECK(shmat(id, NULL, 0) == (void *)-1 && errno == EACCES);
+}
+
+int main(int argc, char **argv)
+{
+	const char *step = argc > 1 ? argv[1] : "";
+	setvbuf(stdout, NULL, _IONBF, 0);
+	if (!strcmp(step, "errors"))
+		errors();
+	else if (!strcmp(step, "attaches"))
+		attaches();
+	else if (!strcmp(step, "forks"))
+		forks();
+	else if (!strcmp(step, "threads"))
+		threads();
+	else if (!strcmp(step, "exec"))
+		executes(argv[0]);
+	else if (!strcmp(step, "after-exec"))
+		after_exec();
+	else if (!strcmp(step, "hold"))
+		hold();
+	else if (!strcmp(step, "credentials"))
+		credentials();
+	else if (!strcmp(step, "kill"))
+		raise(SIGTERM);
+	else if (!strcmp(step, "sleep"))
+		pause();
+	else
+		return 2;
+	return wrong ? 1 : 42;
+}
