@@ -46,19 +46,18 @@ impl Host {
     /// allowed to, or died in between.
     #[cold]
     fn set_overdue_rights(&'static self, image: &SlotImage) -> Outcome<()> {
-        let euid = process::euid();
-        // In system scope every user can write the table, so no file is opened to others because of it.
-        let trusted = self.namespace.directory().scope() == Scope::User;
-        if !trusted || (euid != image.cuid && euid != 0) {
-            return Ok(());
-        }
-        let session = self.enter()?;
-        let held = session.lock()?;
-        let now = held.table().image(image.slot);
-        if now.id == image.id && now.is_live() && self.namespace.files().set_rights(&now).is_ok() {
-            slot_life::update(&held, image.slot, |image| image.flags &= !FLAG_RIGHTS);
+        if self.may_set_rights(image) {
+            // Where the table's lock cannot be had, the flag stays, and a later call finds it.
+            self.enter()?.set_rights_of_file(image);
         }
         Ok(())
+    }
+
+    /// In system scope every user can write the table, so no file is opened to others because of it.
+    fn may_set_rights(&self, image: &SlotImage) -> bool {
+        let euid = process::euid();
+        let trusted = self.namespace.directory().scope() == Scope::User;
+        trusted && (euid == image.cuid || euid == 0)
     }
 
     /// Reaps the dead processes that have `image` attached. Returns whether the segment has changed meanwhile, so that the
@@ -266,5 +265,24 @@ impl Host {
             Some(_) => None,
             None => self.hold_off_forks(),
         }
+    }
+}
+
+impl Session {
+    /// Gives a segment's file the rights that the table has for it, if this process may. Returns whether it has.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn set_rights_of_file(&self, image: &SlotImage) -> bool {
+        let namespace = &self.host.namespace;
+        let Ok(held) = self.lock() else { return false };
+        let now = held.table().image(image.slot);
+        let set = self.host.may_set_rights(image)
+            && now.id == image.id
+            && now.is_live()
+            && namespace.files().set_rights(&now).is_ok();
+        if set {
+            slot_life::update(&held, image.slot, |image| image.flags &= !FLAG_RIGHTS);
+        }
+        set
     }
 }

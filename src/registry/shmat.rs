@@ -7,11 +7,11 @@ use super::process::{Host, host, live_locked};
 use super::rules::segment;
 use super::session::Session;
 use crate::os::map::{self, Place};
-use crate::os::process;
+use crate::os::{OsError, process};
 use crate::storage::table::SlotImage;
 use crate::storage::table::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
 use crate::storage::table::{attach_record, slot_life};
-use crate::storage::{StorageError, sentence};
+use crate::storage::{StorageError, Stored, sentence};
 use crate::sysv::{self, AttachRequest, Errno, Piece, Reason, Refusal, ShmId};
 
 /// `shmat(2)`: attaches a segment and returns its address.
@@ -56,7 +56,6 @@ fn find(host: &'static Host, id: ShmId, image: &mut SlotImage) -> Outcome<()> {
 
 impl Session {
     fn attach(&mut self, image: &SlotImage, request: &AttachRequest) -> Outcome<u64> {
-        let namespace = &self.host.namespace;
         let len = image.mapped_len();
         let no_room = || {
             Failure::from(Refusal {
@@ -77,16 +76,17 @@ impl Session {
             self.count_attach(image, false)?;
             // Crash here: a count of a dead process, as any other.
         }
-        let mapped = namespace
-            .files()
-            .map(image, place, request.write, request.exec);
+        let files = self.host.namespace.files();
+        let mapped = files
+            .map(image, place, request.write, request.exec)
+            .or_else(|error| self.map_again(image, place, request, error));
         let start = match mapped {
             Ok(start) => start,
-            Err(obstacle) => {
+            Err(error) => {
                 if request.remap {
                     self.uncount_attach(image.slot);
                 }
-                return Err(self.why_not_mapped(request, len, huge, obstacle));
+                return Err(self.why_not_mapped(request, len, huge, error));
             }
         };
         // Crash here: the mapping dies with the process, and nothing was counted yet.
@@ -124,6 +124,25 @@ impl Session {
             not_inherited: false,
         });
         Ok(start)
+    }
+
+    /// The umask may have taken the owner's right when the file was made: gives the file its rights and tries again.
+    #[cold]
+    #[inline(never)]
+    fn map_again(
+        &self,
+        image: &SlotImage,
+        place: Place,
+        request: &AttachRequest,
+        error: StorageError,
+    ) -> Stored<u64> {
+        let is_denied = error.os_error() == Some(OsError(libc::EACCES));
+        if is_denied && self.set_rights_of_file(image) {
+            let files = self.host.namespace.files();
+            files.map(image, place, request.write, request.exec)
+        } else {
+            Err(error)
+        }
     }
 
     /// Enters one more attach into the table, if the segment is still there: when the last process that has it attached exits, it

@@ -68,6 +68,7 @@ TEST(in_system_scope_only_the_owner_makes_names_beside_the_table_whatever_the_um
 TEST(a_segment_is_a_file_that_carries_its_key_id_mode_and_size)
 {
 	SHIM_ONLY();
+	umask(0);
 	const struct { key_t key; size_t size; int mode; const char *name; } seg[] = {
 		{ 0x162e, 5000, 0640, "segments/SYSV0000162e" },
 		{ IPC_PRIVATE, 1, 0600, "segments/SYSV00000000" },
@@ -95,35 +96,48 @@ TEST(a_segment_is_a_file_that_carries_its_key_id_mode_and_size)
 	CHECK_MODE(in_runtime_dir(name), S_IFREG | 0600);
 }
 
-static void check_file_of(int mode)
+/*
+ * The file of a new segment. Divergence: in user scope, whose directory is closed to all others, it may lack bits that
+ * the umask took; the segment has them all, and its creator attaches it.
+ */
+static void check_file_of(int mode, mode_t mask, int in_system_scope)
 {
 	char name[64];
 	struct stat st;
 	int id = MUST(shmget(IPC_PRIVATE, PAGE, mode));
 	snprintf(name, sizeof name, "segments/SYSV00000000.%d", id);
-	CHECK_MODE(in_runtime_dir(name), S_IFREG | mode);
 	MUST(stat(in_runtime_dir(name), &st));
 	CHECK_EQ(st.st_size, PAGE);
+	if (mode & 0400)
+		CHECK_EQ(stat_of(id).shm_perm.mode, mode);
+	mode_t whole = S_IFREG | mode, lacking = whole & ~mask;
+	CHECK(st.st_mode == whole || (!in_system_scope && (mode & 0200) && st.st_mode == lacking));
+	if ((mode & 0600) == 0600) {
+		char *p = attach(id);
+		CHECK(WRITABLE(p));
+		MUST(shmdt(p));
+	}
 	MUST(shmctl(id, IPC_RMID, NULL));
 }
 
 static void check_files_under_changing_masks(const char *scope)
 {
 	static const int modes[] = { 0600, 0666, 0600, 0640, 0444, 0, 0777, 0666 };
-	static const mode_t masks[] = { 0, 077, 0, 0777, 022, 0700 };
+	static const mode_t masks[] = { 0, 077, 0, 0777, 022, 0700, 0400 };
+	int in_system_scope = !strcmp(scope, "system");
 	setenv("SHMSHIM_SCOPE", scope, 1);
 	for (size_t m = 0; m < sizeof masks / sizeof *masks; m++) {
 		umask(masks[m]);
 		for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
-			check_file_of(modes[i]);
+			check_file_of(modes[i], masks[m], in_system_scope);
 		/* And by the call that libc gives nobody a name for. */
 		syscall(SYS_umask, ~masks[m] & 0777);
 		for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
-			check_file_of(modes[i]);
+			check_file_of(modes[i], ~masks[m] & 0777, in_system_scope);
 	}
 }
 
-TEST(a_file_has_its_segments_mode_whatever_the_umask_becomes)
+TEST(a_segment_has_its_mode_and_is_attached_whatever_the_umask_becomes)
 {
 	SHIM_ONLY();
 	setenv("SHMSHIM_DIR", new_base(), 1);
@@ -330,7 +344,7 @@ TEST_SEVERAL_UIDS(a_umask_that_changed_unseen_keeps_nobody_from_his_segment)
 		setenv("SHMSHIM_SCOPE", "user", 1);
 		drop_to(54001, 54001);
 		umask(0);
-		check_file_of(0600);
+		check_file_of(0600, 0, 0);
 		bare_umask(0777);
 		int id = new_segment(PAGE);
 		char *p = attach(id);

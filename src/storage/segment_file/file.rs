@@ -73,8 +73,9 @@ impl<'n> Files<'n> {
         let len = file_len(image);
         let mode = image.mode & 0o777;
         let mut doing = "make";
-        // In a directory that is ours alone the name leads to what was just made, and three calls on it are cheaper than
-        // four with a descriptor. It takes a file that its owner may write.
+        // In a directory that is ours alone the name leads to what was just made, and two calls on it are cheaper than four
+        // with a descriptor. It takes a file that its owner may write. What the umask takes of the mode is missed by nobody
+        // but the owner, whose attach gives it back, and by a table that is made anew from the files.
         let by_name = self.directory.scope() == Scope::User && log2.is_none() && mode & 0o200 != 0;
         let mut try_to_make = || {
             doing = "make";
@@ -82,14 +83,7 @@ impl<'n> Files<'n> {
             if by_name {
                 file::make_file(&path, mode)?;
                 doing = "set the length of";
-                let set = file::set_len_of(&path, len).and_then(|()| {
-                    doing = "set the mode of";
-                    // The umask may have taken bits, and it does not apply to segments. Looking is cheaper than setting.
-                    if file::status_of(&path)?.permissions() == mode {
-                        return Ok(());
-                    }
-                    file::set_permissions_of(&path, mode)
-                });
+                let set = file::set_len_of(&path, len);
                 if set.is_err() {
                     let _ = dir::unlink_in(None, &path);
                 }
