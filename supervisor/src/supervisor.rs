@@ -35,6 +35,8 @@ pub struct Supervisor {
     program: Pid,
     /// Its end, and until when to keep that back.
     end: Option<(Event, Instant)>,
+    /// It has ended.
+    is_over: bool,
     clients: HashMap<u64, Client>,
     next_key: u64,
     by_pid: HashMap<Pid, u64>,
@@ -63,6 +65,7 @@ impl Supervisor {
             report,
             program,
             end: None,
+            is_over: false,
             clients: HashMap::new(),
             next_key: 0,
             by_pid: HashMap::new(),
@@ -100,7 +103,11 @@ impl Supervisor {
                 && self.clients.is_empty()
                 && self.ending.is_empty()
             {
-                self.look_at_children();
+                // A process leaves its filter before it can be waited for.
+                while !self.is_over {
+                    self.look_at_children();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 self.report_end();
                 return;
             }
@@ -177,6 +184,7 @@ impl Supervisor {
             match event {
                 Event::Exited(_) | Event::Killed(_) => {
                     self.end = Some((event, Instant::now() + MOST_FOR_AGENTS));
+                    self.is_over = true;
                     if let Some(key) = self.by_pid.get(&pid).copied() {
                         self.note_death(key);
                     }

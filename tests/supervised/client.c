@@ -198,9 +198,14 @@ static void hold(void)
 static void credentials(void)
 {
 	int id = shmget(IPC_PRIVATE, SIZE, 0600);
-	CHECK(syscall(SYS_setresuid, 54001, 54001, 54001) == 0);
-	/* In user scope another user has another namespace, and this process keeps the one that it has: as nobody's there. */
-	CHECK(shmat(id, NULL, 0) == (void *)-1 && errno == EACCES);
+	pid_t pid = fork();
+	if (pid == 0) {
+		wrong = syscall(SYS_setresuid, 54001, 54001, 54001) != 0;
+		CHECK(shmat(id, NULL, 0) == (void *)-1 && errno == EACCES);
+		_exit(wrong);
+	}
+	CHECK(status_of(pid) == 0);
+	CHECK(shmctl(id, IPC_RMID, NULL) == 0);
 }
 
 int main(int argc, char **argv)
