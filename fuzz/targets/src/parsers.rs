@@ -1,6 +1,6 @@
 //! The parsers, each held against what it promises.
 
-use crate::name::{self, File, Look};
+use crate::name::{self, File};
 use shmshim_core::fuzzing;
 use shmshim_core::os::path::CAPACITY;
 use shmshim_core::storage::runtime_dir::{Place, Scope};
@@ -49,11 +49,7 @@ pub fn environment(data: &[u8]) {
             let directory = place.directory.as_bytes();
             assert!(directory.starts_with(b"/") && directory.len() + 64 < CAPACITY);
             if let Some(dir) = dir.filter(|dir| dir.starts_with(b"/")) {
-                let base = dir
-                    .strip_suffix(b"/")
-                    .filter(|base| !base.is_empty())
-                    .unwrap_or(dir);
-                assert_eq!(place.base.as_bytes(), base);
+                assert_eq!(place.base.as_bytes(), dir);
             }
             let scope = scope.unwrap_or(b"user");
             assert!(allowed.contains(&scope));
@@ -115,24 +111,24 @@ pub fn limits(data: &[u8]) {
 
 /// Paths that the host opens.
 pub fn proc_paths(data: &[u8]) {
-    let path_of = |file| match file {
-        File::Segments => "/proc/sysvipc/shm".to_owned(),
-        File::Limit(name) => format!("/proc/sys/kernel/{}", name.file_name()),
+    let files = || {
+        LimitName::ALL
+            .map(File::Limit)
+            .into_iter()
+            .chain([File::Segments])
     };
-    match name::look(data) {
-        Look::Yes(file) => assert_eq!(path_of(file).as_bytes(), data),
-        Look::Perhaps(file) => {
-            let path = path_of(file);
-            let last = path.rsplit('/').next().unwrap();
-            assert!(data.ends_with(last.as_bytes()));
-            assert_ne!(path.as_bytes(), data);
+    match File::at(data) {
+        Some(file) => {
+            assert_eq!(file.path().to_bytes(), data);
+            assert!(name::may_mean_one(data));
         }
-        Look::No => {
-            for name in LimitName::ALL {
-                assert_ne!(path_of(File::Limit(name)).as_bytes(), data);
-            }
-        }
+        None => assert!(files().all(|file| file.path().to_bytes() != data)),
     }
+    // What is not looked at further can be none of them, whatever its directory is.
+    let last = data.rsplit(|byte| *byte == b'/').next().unwrap_or(data);
+    let is_elsewhere = data.starts_with(b"/") && !data.starts_with(b"/proc/");
+    let is_called_so = files().any(|file| file.path().to_bytes().ends_with(&[b"/", last].concat()));
+    assert_eq!(name::may_mean_one(data), is_called_so && !is_elsewhere);
 }
 
 /// A line of mountinfo.
