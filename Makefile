@@ -6,7 +6,7 @@ export DESTDIR ?=
 CARGO   ?= cargo
 MINUTES ?= 30
 
-.PHONY: all build check check-arm64 demo install uninstall deb dist crash faults hostile scale stops soak proofs bench clean setup help
+.PHONY: all build check check-targets check-arm64 demo install uninstall deb dist crash faults hostile scale stops soak proofs bench clean setup help
 
 all: build
 
@@ -17,6 +17,9 @@ build: setup ## target/release/libshmshim.so; what plain `make` does
 
 check: ## whether the tree is good: everything below but bench, bounded (scripts/check --help)
 	@scripts/check
+
+check-targets: ## 32-bit x86, musl, AArch64, Android, as far as scripts/setup-target has made their compilers
+	@scripts/check i686 musl aarch64 android
 
 demo: ## the main job, shown with programs of the distribution
 	@scripts/demo
@@ -68,4 +71,4 @@ setup:
 	@scripts/setup build
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf 'make %-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf 'make %-13s %s\n' "$$name" "$$what"; done

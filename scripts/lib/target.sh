@@ -28,7 +28,7 @@ use_target() {
     android) triple=aarch64-linux-android std= build=(cargo check -Zbuild-std=std,panic_unwind) && export RUSTC_BOOTSTRAP=1 ;;
     *) echo "there is no target $1" >&2 && exit 2 ;;
     esac
-    build+=(--target "$triple" --quiet)
+    build+=(-p shmshim --target "$triple" --quiet)
     if [ -n "$std" ] && has_std "$triple"; then
         :
     elif [ -x "$targets/bin/rustc" ] && { [ -n "$std" ] && [ -d "$targets/rust/usr/lib/rustlib/$triple" ] ||

@@ -46,7 +46,9 @@ TEST(stat_finds_what_open_finds)
 		CHECK_EQ(st64.st_mode, st.st_mode);
 		TEST_SUCC(open(file, O_RDONLY));
 	}
-	TEST_ERRNO(stat(LIST, UNMAPPED), EFAULT);
+	/* Where a word has 32 bits, glibc copies the kernel's structure itself, and dies of a bad pointer. */
+	if (sizeof(long) == 8)
+		TEST_ERRNO(stat(LIST, UNMAPPED), EFAULT);
 }
 
 TEST(access_finds_what_open_finds)

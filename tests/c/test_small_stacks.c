@@ -168,5 +168,6 @@ TEST(a_handler_that_makes_no_first_calls_does_with_8_KiB_the_kernels_frame_inclu
 	if (getauxval(AT_MINSIGSTKSZ) > 3700)
 		SKIP("the kernel's frame takes %lu bytes", getauxval(AT_MINSIGSTKSZ));
 	in_handler(0);
-	handled_on_a_stack_of(8192);
+	/* Where few registers are, more of a call lies on the stack: still within 6 KiB, but not within what the frame leaves of 8. */
+	handled_on_a_stack_of(sizeof(long) == 8 ? 8192 : 9216);
 }
