@@ -8,7 +8,7 @@
 //! | `exports.rs` | every symbol that is exported, at one glance |
 //! | `hook.rs`, `next.rs` | how a symbol is exported, and how the function behind it is found |
 //! | `direct.rs` | what happens where there is none, or not yet |
-//! | `doors.rs` | dlopen, dlsym: whoever looks into libc's table finds ours |
+//! | `doors.rs` | dlopen, dlsym: look-ups in libc's table find ours |
 //! | `panic_guard.rs` | no panic gets past it |
 //! | `calls.rs` | shmget, shmat, shmdt, shmctl |
 //! | `by_number.rs` | the same by libc's `syscall` |

@@ -1,5 +1,5 @@
 //! On whose behalf the calls are made: this process's own, or a client's, whose supervisor this process is a part of
-//! (`static/`).
+//! (`supervisor/`).
 //!
 //! For a client its process id counts in place of ours, its real uid, its capabilities and its limits; and what the host
 //! is to have mapped is mapped into the client's memory, by system calls that the supervisor makes there. The effective

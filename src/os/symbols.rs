@@ -4,7 +4,7 @@
 //! may call an allocator, which calls what we have replaced. Reading takes no lock: a walk along the list of objects ends
 //! at libc, what stands before that was there at the start and is never unloaded.
 //!
-//! And libc's table is changed here, so that whoever looks one of our names up in it ([`correct_libc`]) finds ours.
+//! And libc's table is changed here, so that a look-up of one of our names in it finds ours ([`correct_libc`]).
 
 use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -117,7 +117,7 @@ fn supervise(program: &[CString], report: Report, mask: SigSet, group: Pid) {
         // The child has said why.
         return;
     };
-    // Whoever reads what the program writes is to see its end.
+    // A reader of what the program writes is to see its end.
     let stays = std::env::var_os("SHMSHIM_TRACE").is_some_and(|value| value == "stderr");
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         let _ = dup2_stdin(&null);

@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 pub struct Status {
     /// The process that it belongs to.
     pub tgid: i32,
-    /// That one's parent.
+    /// The parent of that process.
     pub parent: i32,
     /// Who traces it; 0: nobody.
     pub tracer: i32,

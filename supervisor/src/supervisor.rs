@@ -360,7 +360,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts an agent where the last one was killed. What that one knew is lost, and the cell goes that was the client's.
+    /// Starts an agent where the last one was killed. What it knew is lost, and the cell goes that was the client's.
     fn find_agent(&mut self, key: u64, thread: &mut Thread) -> nix::Result<()> {
         let Some(client) = self.clients.get_mut(&key) else {
             return Ok(());
