@@ -1,0 +1,23 @@
+//! `shmshim`: runs programs under the library, and shows, changes and explains what they do with shared memory.
+//!
+//! A file per subcommand stands in `commands/`. The namespace's table is read by the core crate alone
+//! (`shmshim_core::registry`); nothing here knows its layout.
+
+mod args;
+mod commands;
+mod error;
+mod output;
+mod place;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    cli.place.choose();
+    match args::run(cli) {
+        Ok(status) => status,
+        Err(error) => error.report(),
+    }
+}

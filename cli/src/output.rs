@@ -1,0 +1,80 @@
+//! What is printed: lines, tables, JSON, and colours only where they are welcome.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::error::{Error, Outcome};
+
+/// Says one sentence on standard error.
+pub fn complain(sentence: &str) {
+    let _ = writeln!(io::stderr(), "shmshim: {sentence}");
+}
+
+/// Prints to standard output. A closed pipe is an end, not an error.
+pub fn print(text: &str) -> Outcome<()> {
+    match io::stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| io::stdout().flush())
+    {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Error::refused(format!(
+            "standard output cannot be written: {error}"
+        ))),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Prints a value as JSON, indented, with a newline.
+pub fn print_json(value: &impl Serialize) -> Outcome<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::refused(format!("no JSON can be made of this: {error}")))?;
+    print(&(text + "\n"))
+}
+
+/// Whether standard output may be coloured: a terminal, and no `NO_COLOR`.
+pub fn has_colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A table without borders: columns are as wide as they need, numbers are set right by the caller's choice.
+pub fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+    table.set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Prints a table, no line with spaces at its end.
+pub fn print_table(table: &comfy_table::Table) -> Outcome<()> {
+    let mut text = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n");
+    text.push('\n');
+    print(&text)
+}
+
+/// A size as people write it: `4096` is `4 KiB`; what is no whole number has one decimal.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    if value.fract() == 0.0 || unit == "B" {
+        format!("{value:.0} {unit}")
+    } else {
+        format!("{value:.1} {unit}")
+    }
+}
