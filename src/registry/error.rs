@@ -10,11 +10,11 @@
 
 use crate::os::{OsError, map};
 use crate::storage::{StorageError, sentence};
-use crate::sysv::{AttachRequest, Errno, Reason, Refusal};
+use crate::sysv::{AttachRequest, Errno, Reason, Refusal, refusal};
 use core::fmt;
 
 /// Why a call failed. Displays as one sentence without its final dot.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[allow(
     clippy::large_enum_variant,
     reason = "made on the stack by a failing call, and there is no heap"
@@ -36,7 +36,7 @@ impl fmt::Display for Why {
 }
 
 /// What a failed call returns: the errno for the caller, the reason for the trace.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Failure {
     /// An errno that the call's manual has.
     pub errno: i32,
@@ -92,12 +92,20 @@ impl Failure {
         error: OsError,
     ) -> Failure {
         let addr = request.addr;
-        let (errno, reason) = match error.0 {
-            libc::EINVAL if unaligned => (
-                Errno::Einval,
-                Reason::Other("the address is not aligned to the segment's huge pages"),
+        let occupied = || {
+            refusal!(
+                Einval,
+                [addr, len],
+                "something is mapped within {len} bytes from {addr:#x}"
+            )
+        };
+        let refusal = match error.0 {
+            libc::EINVAL if unaligned => refusal!(
+                Einval,
+                [],
+                "the address is not aligned to the segment's huge pages"
             ),
-            libc::EEXIST | libc::EINVAL => (Errno::Einval, Reason::RangeOccupied { addr, len }),
+            libc::EEXIST | libc::EINVAL => occupied(),
             // The range ends where no mapping can be, and begins where others are: that comes first.
             libc::ENOMEM
                 if request.fixed
@@ -106,23 +114,46 @@ impl Failure {
                     && addr.saturating_add(len) > USER_SPACE_END
                     && map::is_occupied(addr, USER_SPACE_END) =>
             {
-                (Errno::Einval, Reason::RangeOccupied { addr, len })
+                occupied()
             }
             libc::ENOMEM if request.fixed && addr.saturating_add(len) > USER_SPACE_END => {
-                (Errno::Enomem, Reason::RangeBeyondUserSpace { addr, len })
+                refusal!(
+                    Enomem,
+                    [addr, len],
+                    "{len} bytes from {addr:#x} end beyond user space"
+                )
             }
-            libc::ENOMEM => (Errno::Enomem, Reason::NoRoom { len }),
+            libc::ENOMEM => no_room(len),
             // A file system mounted noexec, most likely.
             libc::EPERM if request.exec && !(request.fixed && addr < MMAP_MIN_ADDR) => {
                 return obstacle.into();
             }
-            libc::EPERM if request.remap => (Errno::Eperm, Reason::RangeSealed { addr, len }),
-            libc::EPERM if request.fixed => (Errno::Eperm, Reason::BelowMmapMinAddr { addr }),
-            libc::EAGAIN => (Errno::Eagain, Reason::MlockLimit { len }),
+            libc::EPERM if request.remap => refusal!(
+                Eperm,
+                [addr, len],
+                "a sealed mapping lies within {len} bytes from {addr:#x}"
+            ),
+            libc::EPERM if request.fixed => {
+                refusal!(Eperm, [addr], "address {addr:#x} is below vm.mmap_min_addr")
+            }
+            libc::EAGAIN => refusal!(
+                Eagain,
+                [len],
+                "future mappings are locked and {len} bytes exceed RLIMIT_MEMLOCK"
+            ),
             _ => return obstacle.into(),
         };
-        Refusal { errno, reason }.into()
+        refusal.into()
     }
+}
+
+/// No free range of the address space is that long.
+pub fn no_room(len: u64) -> Refusal {
+    refusal!(
+        Enomem,
+        [len],
+        "the address space has no room for {len} bytes"
+    )
 }
 
 /// Below this `vm.mmap_min_addr` may forbid a mapping, at its usual value.
@@ -169,5 +200,79 @@ fn errno_of_os(error: OsError) -> i32 {
         | libc::ESTALE
         | libc::EISDIR => Errno::Eacces.raw(),
         _ => Errno::Enomem.raw(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a mapping that was refused with `errno`.
+    fn refused(request: &AttachRequest, errno: i32) -> (i32, String) {
+        let error = OsError(errno);
+        let obstacle = StorageError::Call {
+            doing: "map",
+            error,
+        };
+        let failure = Failure::of_mapping(request, 8192, false, obstacle, error);
+        (failure.errno, failure.why.to_string())
+    }
+
+    #[test]
+    fn a_mapping_that_is_refused_says_where() {
+        let anywhere = crate::sysv::parse_shmat(1, 0, 0).unwrap();
+        let fixed = AttachRequest {
+            fixed: true,
+            addr: 4096,
+            ..anywhere
+        };
+        let last = AttachRequest {
+            addr: USER_SPACE_END,
+            ..fixed
+        };
+        let replacing = AttachRequest {
+            remap: true,
+            ..fixed
+        };
+        for (request, errno, expected, sentence) in [
+            (
+                &fixed,
+                libc::EEXIST,
+                libc::EINVAL,
+                "something is mapped within 8192 bytes from 0x1000".into(),
+            ),
+            (
+                &last,
+                libc::ENOMEM,
+                libc::ENOMEM,
+                format!("8192 bytes from {USER_SPACE_END:#x} end beyond user space"),
+            ),
+            (
+                &fixed,
+                libc::EPERM,
+                libc::EPERM,
+                "address 0x1000 is below vm.mmap_min_addr".into(),
+            ),
+            (
+                &replacing,
+                libc::EPERM,
+                libc::EPERM,
+                "a sealed mapping lies within 8192 bytes from 0x1000".into(),
+            ),
+            (
+                &anywhere,
+                libc::ENOMEM,
+                libc::ENOMEM,
+                "the address space has no room for 8192 bytes".into(),
+            ),
+            (
+                &anywhere,
+                libc::EAGAIN,
+                libc::EAGAIN,
+                "future mappings are locked and 8192 bytes exceed RLIMIT_MEMLOCK".into(),
+            ),
+        ] {
+            assert_eq!(refused(request, errno), (expected, sentence));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::attach_list::Entry;
 use super::credentials::Thread;
-use super::error::{Failure, Outcome};
+use super::error::{Failure, Outcome, no_room};
 use super::process::{Host, host, live_locked};
 use super::rules::segment;
 use super::session::Session;
@@ -12,7 +12,7 @@ use crate::storage::table::SlotImage;
 use crate::storage::table::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
 use crate::storage::table::{attach_record, slot_life};
 use crate::storage::{StorageError, Stored, sentence};
-use crate::sysv::{self, AttachRequest, Errno, Piece, Reason, Refusal, ShmId};
+use crate::sysv::{self, AttachRequest, Piece, ShmId};
 
 /// `shmat(2)`: attaches a segment and returns its address.
 pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
@@ -57,15 +57,10 @@ fn find(host: &'static Host, id: ShmId, image: &mut SlotImage) -> Outcome<()> {
 impl Session {
     fn attach(&mut self, image: &SlotImage, request: &AttachRequest) -> Outcome<u64> {
         let len = image.mapped_len();
-        let no_room = || {
-            Failure::from(Refusal {
-                errno: Errno::Enomem,
-                reason: Reason::NoRoom { len },
-            })
-        };
         let huge = image.huge_page_log2();
         sysv::check_range(request, if huge.is_some() { len } else { image.segsz })?;
-        self.local.attaches.reserve(2).map_err(|_| no_room())?;
+        let spare = self.local.attaches.reserve(2);
+        spare.map_err(|_| no_room(len))?;
         let place = match (request.fixed, request.remap) {
             (false, _) => Place::Anywhere(self.local.attaches.last_choice(len)),
             (true, false) => Place::Free(request.addr),

@@ -4,21 +4,15 @@ use super::error::{Failure, Outcome};
 use super::process::host_if_open;
 use crate::os::{map, process};
 use crate::storage::table::{attach_record, slot_life};
-use crate::sysv::{Detach, Errno, Reason, Refusal};
+use crate::sysv::{Detach, not_attached};
 
 /// `shmdt(2)`: detaches what shmat gave at `addr`.
 pub fn shmdt(addr: u64) -> Outcome<()> {
     let mut walk = Detach::new(addr)?;
-    let nothing = || {
-        Failure::from(Refusal {
-            errno: Errno::Einval,
-            reason: Reason::NotAttached(addr),
-        })
-    };
-    let host = host_if_open().ok_or_else(nothing)?;
+    let host = host_if_open().ok_or_else(|| not_attached(addr))?;
     // A cell is not taken when there is nothing to detach.
     if !super::attach_list::may_touch(addr, u64::MAX) {
-        return Err(nothing());
+        return Err(not_attached(addr).into());
     }
     let enter = || host.enter_to_detach().map_err(Failure::of_shmdt);
     let mut session = enter()?;

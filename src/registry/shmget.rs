@@ -14,9 +14,9 @@ use crate::storage::table::layout::{
 };
 use crate::storage::table::slot_life::{self, Cursor};
 use crate::storage::table::{derived, grow, rebuild};
-use crate::storage::{Refused, StorageError, sentence};
+use crate::storage::{StorageError, sentence};
 use crate::sysv::{
-    self, Caller, Errno, HugePages, IdCursor, Key, Reason, Refusal, ShmId, flags, shmget as rules,
+    self, Caller, Errno, HugePages, IdCursor, Key, ShmId, flags, refusal, shmget as rules,
 };
 
 /// `shmget(2)`: the id of the segment with `key`, made if need be.
@@ -153,7 +153,7 @@ fn create(host: &'static Host, session: &Session, wish: &Wish<'_>) -> Outcome<i3
         match attempt(host, session, wish, &mut tries) {
             Ok(Some(id)) => return Ok(id),
             Ok(None) => {}
-            Err(failure) if tries.may_help(host, session, &failure) => {}
+            Err(failure) if is_scarcity(wish, &failure) && tries.may_help(host, session) => {}
             Err(failure) => return Err(failure),
         }
     }
@@ -192,12 +192,9 @@ impl Tries {
     /// Whether the creation that was refused may succeed now: the dead have been reaped, or a creation of another process has
     /// ended, which may have failed or may have the key. Waits for that for a second at most, because that process may be
     /// stopped.
-    fn may_help(&mut self, host: &Host, session: &Session, failure: &Failure) -> bool {
+    fn may_help(&mut self, host: &Host, session: &Session) -> bool {
         const MOST_NAPS: u32 = 1000;
         const NAP_NANOS: u32 = 1_000_000;
-        if !is_scarcity(failure) {
-            return false;
-        }
         if !self.swept {
             self.sweep(host, session);
             return true;
@@ -312,19 +309,17 @@ fn admit(held: &Held<'_>, wish: &Wish<'_>, host: &Host) -> Outcome<Option<HugePa
     Ok(huge)
 }
 
-fn is_scarcity(failure: &Failure) -> bool {
-    matches!(
-        failure.why,
-        Why::Rule(
-            Reason::AboveShmall { .. }
-                | Reason::ShmmniReached { .. }
-                | Reason::NoFreeId
-                | Reason::NoHugePages { .. }
-        ) | Why::Surroundings(StorageError::Refused(Refused {
-            sentence: sentence::NO_ROOM,
-            ..
-        }))
-    )
+/// Whether something is used up: a limit of the namespace, the huge pages that the caller may have, or the file system.
+fn is_scarcity(wish: &Wish<'_>, failure: &Failure) -> bool {
+    match failure.why {
+        Why::Rule(_) => {
+            let has_huge_pages = matches!(wish.huge, Ok(Some(_)));
+            failure.errno == Errno::Enospc.raw()
+                || failure.errno == Errno::Enomem.raw() && has_huge_pages
+        }
+        Why::Surroundings(StorageError::Refused(refused)) => refused.sentence == sentence::NO_ROOM,
+        Why::Surroundings(_) => false,
+    }
 }
 
 /// Chooses the id and writes down what the segment will be. Returns the cursor before and after, too.
@@ -342,10 +337,8 @@ fn plan(
     let allocated = cursor.allocate(host.namespace.taken(), |from, to| {
         derived::next_free_slot(held, from, to)
     });
-    let (id, cursor): (ShmId, IdCursor) = allocated.ok_or(Refusal {
-        errno: Errno::Enospc,
-        reason: Reason::NoFreeId,
-    })?;
+    let (id, cursor): (ShmId, IdCursor) =
+        allocated.ok_or_else(|| refusal!(Enospc, [], "every identifier is taken"))?;
     let after = cursor_words(cursor);
     let mut bits = 0;
     if let Some(pages) = huge {
