@@ -48,7 +48,7 @@ impl Asked {
                 }
                 Ok(value)
             }
-            Err(failure) => Err(self.refuse(failure.errno, &failure.why)),
+            Err(error) => Err(self.refuse(error.errno, &error.why)),
         }
     }
 

@@ -1,10 +1,10 @@
-//! Every errno with the reason it was given, and the one place that says which errno a failure of the surroundings becomes.
+//! Every errno with the reason it was given, and the one place that says which errno an error of the surroundings becomes.
 //!
 //! | what failed | errno |
 //! |---|---|
 //! | what lies in the file system is not as it must be, or not to be reached | `EACCES` |
 //! | anything else of it: no room, no descriptor, no memory | `ENOMEM` |
-//! | a mapping, in shmat | [`Failure::of_mapping`] |
+//! | a mapping, in shmat | [`Error::of_mapping`] |
 //! | a hugetlbfs, in shmget | `ENOMEM` |
 //! | anything, in shmdt | `EINVAL` |
 
@@ -30,14 +30,14 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Why::Rule(reason) => reason.fmt(f),
-            Why::Surroundings(obstacle) => obstacle.fmt(f),
+            Why::Surroundings(error) => error.fmt(f),
         }
     }
 }
 
 /// What a failed call returns: the errno for the caller, the reason for the trace.
 #[derive(Clone, Copy, Debug)]
-pub struct Failure {
+pub struct Error {
     /// An errno that the call's manual has.
     pub errno: i32,
     /// Why.
@@ -45,52 +45,52 @@ pub struct Failure {
 }
 
 /// What a call returns.
-pub type Outcome<T> = Result<T, Failure>;
+pub type Outcome<T> = Result<T, Error>;
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Failure {
-        Failure {
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        Error {
             errno: refusal.errno.raw(),
             why: Why::Rule(refusal.reason),
         }
     }
 }
 
-impl From<StorageError> for Failure {
-    fn from(obstacle: StorageError) -> Failure {
-        Failure {
-            errno: errno_of(&obstacle),
-            why: Why::Surroundings(obstacle),
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Error {
+        Error {
+            errno: errno_of(&error),
+            why: Why::Surroundings(error),
         }
     }
 }
 
-impl Failure {
+impl Error {
     /// shmdt has only one errno.
-    pub fn of_shmdt(self) -> Failure {
+    pub fn of_shmdt(self) -> Error {
         self.with(Errno::Einval)
     }
 
     /// The directory on a hugetlbfs cannot be used: to a program that is as if there were no huge pages.
-    pub fn of_huge_home(obstacle: StorageError) -> Failure {
-        Failure::from(obstacle).with(Errno::Enomem)
+    pub fn of_huge_home(error: StorageError) -> Error {
+        Error::from(error).with(Errno::Enomem)
     }
 
-    fn with(self, errno: Errno) -> Failure {
-        Failure {
+    fn with(self, errno: Errno) -> Error {
+        Error {
             errno: errno.raw(),
             ..self
         }
     }
 
-    /// The mapping of a segment's file was refused with `error`. `unaligned`: the address does not fit its huge pages.
+    /// The mapping of a segment's file was refused with `cause`. `unaligned`: the address does not fit its huge pages.
     pub fn of_mapping(
         request: &AttachRequest,
         len: u64,
         unaligned: bool,
-        obstacle: StorageError,
-        error: OsError,
-    ) -> Failure {
+        error: StorageError,
+        cause: OsError,
+    ) -> Error {
         let addr = request.addr;
         let occupied = || {
             refusal!(
@@ -99,7 +99,7 @@ impl Failure {
                 "something is mapped within {len} bytes from {addr:#x}"
             )
         };
-        let refusal = match error.0 {
+        let refusal = match cause.0 {
             libc::EINVAL if unaligned => refusal!(
                 Einval,
                 [],
@@ -126,7 +126,7 @@ impl Failure {
             libc::ENOMEM => no_room(len),
             // A file system mounted noexec, most likely.
             libc::EPERM if request.exec && !(request.fixed && addr < MMAP_MIN_ADDR) => {
-                return obstacle.into();
+                return error.into();
             }
             libc::EPERM if request.remap => refusal!(
                 Eperm,
@@ -141,7 +141,7 @@ impl Failure {
                 [len],
                 "future mappings are locked and {len} bytes exceed RLIMIT_MEMLOCK"
             ),
-            _ => return obstacle.into(),
+            _ => return error.into(),
         };
         refusal.into()
     }
@@ -171,8 +171,8 @@ const USER_SPACE_END: u64 = if cfg!(target_pointer_width = "32") {
 
 /// The errno that says to a program what the surroundings say to a human. Only such as all of shmget, shmat and
 /// shmctl may return.
-fn errno_of(obstacle: &StorageError) -> i32 {
-    match obstacle {
+fn errno_of(error: &StorageError) -> i32 {
+    match error {
         StorageError::Refused(refused) => match refused.sentence {
             // As of a segment that was removed: shmat alone finds out.
             sentence::FILE_GONE => Errno::Eidrm.raw(),
@@ -209,13 +209,13 @@ mod tests {
 
     /// What becomes of a mapping that was refused with `errno`.
     fn refused(request: &AttachRequest, errno: i32) -> (i32, String) {
-        let error = OsError(errno);
-        let obstacle = StorageError::Call {
+        let cause = OsError(errno);
+        let refused = StorageError::Call {
             doing: "map",
-            error,
+            error: cause,
         };
-        let failure = Failure::of_mapping(request, 8192, false, obstacle, error);
-        (failure.errno, failure.why.to_string())
+        let error = Error::of_mapping(request, 8192, false, refused, cause);
+        (error.errno, error.why.to_string())
     }
 
     #[test]

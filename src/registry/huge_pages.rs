@@ -1,7 +1,7 @@
 //! SHM_HUGETLB: who may have huge pages, and whether there are any.
 
 use super::credentials::Thread;
-use super::error::{Failure, Outcome};
+use super::error::{Error, Outcome};
 use super::process::Host;
 use crate::os::signal_mask::Blocked;
 use crate::os::{helper_process, huge};
@@ -37,7 +37,7 @@ fn ask_system(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
         Ok(true) => Ok(Some(pages)),
         // Divergence: the kernel has a hugetlbfs of its own for this, which programs cannot use.
         Ok(false) => Err(not_mounted(pages.size_log2).into()),
-        Err(obstacle) => Err(Failure::of_huge_home(obstacle)),
+        Err(error) => Err(Error::of_huge_home(error)),
     }
 }
 
@@ -52,14 +52,14 @@ pub fn check_free(pages: HugePages, size: u64, shmflg: i32) -> Outcome<()> {
 }
 
 /// Why the file of a new segment could not be made.
-pub fn why_not_made(size: u64, obstacle: StorageError) -> Failure {
-    match obstacle {
+pub fn why_not_made(size: u64, error: StorageError) -> Error {
+    match error {
         StorageError::Call { .. } => none_free(size),
-        _ => obstacle.into(),
+        _ => error.into(),
     }
 }
 
-fn none_free(size: u64) -> Failure {
+fn none_free(size: u64) -> Error {
     refusal!(Enomem, [size], "too few free huge pages for {size} bytes").into()
 }
 

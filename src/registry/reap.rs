@@ -175,7 +175,7 @@ impl Host {
             match self.enter_from(Some(blocked)) {
                 Ok(session) => self.namespace.reap_all(session.me),
                 // Files that await unlinking count for nothing, and are left to a process that can be registered.
-                Err(failure) if some_dead => return Err(failure),
+                Err(error) if some_dead => return Err(error),
                 Err(_) => {}
             }
         }

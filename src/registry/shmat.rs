@@ -2,7 +2,7 @@
 
 use super::attach_list::Entry;
 use super::credentials::Thread;
-use super::error::{Failure, Outcome, no_room};
+use super::error::{Error, Outcome, no_room};
 use super::process::{Host, host, live_locked};
 use super::rules::segment;
 use super::session::Session;
@@ -91,10 +91,10 @@ impl Session {
                     (image.atime, image.lpid) = (process::now_secs(), process::pid());
                 });
             }
-        } else if let Err(failure) = self.count_attach(image, true) {
+        } else if let Err(error) = self.count_attach(image, true) {
             let _ = map::unmap_segment(start, len);
             self.forget_range(start, start.saturating_add(len), None);
-            return Err(failure);
+            return Err(error);
         }
         if !request.fixed {
             self.local.attaches.note_choice(start, len);
@@ -177,26 +177,26 @@ impl Session {
         request: &AttachRequest,
         len: u64,
         huge: Option<u32>,
-        obstacle: StorageError,
-    ) -> Failure {
+        error: StorageError,
+    ) -> Error {
         let addr = request.addr;
-        let Some(error) = obstacle.os_error() else {
-            return obstacle.into();
+        let Some(cause) = error.os_error() else {
+            return error.into();
         };
-        if let StorageError::System { path, .. } = obstacle {
+        if let StorageError::System { path, .. } = error {
             let namespace = &self.host.namespace;
-            let gone = error.0 == libc::ENOENT && namespace.directory().is_reachable();
+            let gone = cause.0 == libc::ENOENT && namespace.directory().is_reachable();
             let (slot, id) = (request.id.slot(), request.id.raw());
             return if gone && namespace.end_if_lost(self.me, slot, id) {
                 StorageError::at(sentence::FILE_GONE, &path).into()
             } else if gone {
                 sysv::removed_meanwhile(request.id).into()
             } else {
-                obstacle.into()
+                error.into()
             };
         }
         let unaligned = huge.is_some_and(|log2| addr.trailing_zeros() < log2);
-        Failure::of_mapping(request, len, unaligned, obstacle, error)
+        Error::of_mapping(request, len, unaligned, error, cause)
     }
 
     fn destroy_if_due(&mut self, id: ShmId) {

@@ -121,20 +121,20 @@ fn change_permissions(
         Ok(()) => slot_life::update(held, image.slot, |image| image.flags &= !FLAG_RIGHTS),
         // An owner who is not the creator may change the segment but not its file: the table alone is changed, and the
         // creator's next call finds the flag.
-        Err(obstacle) if is_not_the_callers(&obstacle) && Thread.euid() != image.cuid => {}
+        Err(error) if is_not_the_callers(&error) && Thread.euid() != image.cuid => {}
         // The last process that has it attached exits, and has unlinked it already: there is no file to have rights.
         Err(_) if image.flags & FLAG_UNLINKED != 0 => {}
-        Err(obstacle) => {
+        Err(error) => {
             slot_life::update(held, image.slot, |changed| *changed = *image);
-            return Err(obstacle.into());
+            return Err(error.into());
         }
     }
     Ok(())
 }
 
-fn is_not_the_callers(obstacle: &StorageError) -> bool {
-    let error = obstacle.os_error();
-    error.is_some_and(|error| matches!(error.0, libc::EPERM | libc::EACCES))
+fn is_not_the_callers(error: &StorageError) -> bool {
+    let cause = error.os_error();
+    cause.is_some_and(|cause| matches!(cause.0, libc::EPERM | libc::EACCES))
 }
 
 /// IPC_RMID.

@@ -1,6 +1,6 @@
 //! shmdt.
 
-use super::error::{Failure, Outcome};
+use super::error::{Error, Outcome};
 use super::process::host_if_open;
 use crate::os::{map, process};
 use crate::storage::table::{attach_record, slot_life};
@@ -14,7 +14,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     if !super::attach_list::may_touch(addr, u64::MAX) {
         return Err(not_attached(addr).into());
     }
-    let enter = || host.enter_to_detach().map_err(Failure::of_shmdt);
+    let enter = || host.enter_to_detach().map_err(Error::of_shmdt);
     let mut session = enter()?;
     let slot = session.slot_attached_at(addr).filter(|_| session.counted);
     if let Some(slot) = slot.filter(|&slot| host.has_lost_attachers(slot)) {

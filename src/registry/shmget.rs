@@ -1,7 +1,7 @@
 //! shmget.
 
 use super::credentials::{Thread, is_granted_at_once};
-use super::error::{Failure, Outcome, Why};
+use super::error::{Error, Outcome, Why};
 use super::process::{Host, host, host_for_fast_path};
 use super::rules::{cursor_of, cursor_words, segment};
 use super::session::Session;
@@ -153,8 +153,8 @@ fn create(host: &'static Host, session: &Session, wish: &Wish<'_>) -> Outcome<i3
         match attempt(host, session, wish, &mut tries) {
             Ok(Some(id)) => return Ok(id),
             Ok(None) => {}
-            Err(failure) if is_scarcity(wish, &failure) && tries.may_help(host, session) => {}
-            Err(failure) => return Err(failure),
+            Err(error) if is_scarcity(wish, &error) && tries.may_help(host, session) => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -257,19 +257,19 @@ fn attempt(
             slot_life::free(&session.lock()?, index, Some((before, after)));
             open_existing(&rival, wish.size, wish.shmflg).map(Some)
         }
-        (Err(StorageError::System { error, .. }), _)
-            if error.0 == libc::EEXIST && tries.collisions < 100 =>
+        (Err(StorageError::System { error: cause, .. }), _)
+            if cause.0 == libc::EEXIST && tries.collisions < 100 =>
         {
             // A file that the table does not know: not ours to touch. The next id will do.
             slot_life::free(&held, index, None);
             tries.collisions += 1;
             Ok(None)
         }
-        (Err(obstacle), _) => {
+        (Err(error), _) => {
             slot_life::free(&held, index, Some((before, after)));
             Err(match huge {
-                None => obstacle.into(),
-                Some(_) => super::huge_pages::why_not_made(wish.size, obstacle),
+                None => error.into(),
+                Some(_) => super::huge_pages::why_not_made(wish.size, error),
             })
         }
     }
@@ -310,12 +310,12 @@ fn admit(held: &Held<'_>, wish: &Wish<'_>, host: &Host) -> Outcome<Option<HugePa
 }
 
 /// Whether something is used up: a limit of the namespace, the huge pages that the caller may have, or the file system.
-fn is_scarcity(wish: &Wish<'_>, failure: &Failure) -> bool {
-    match failure.why {
+fn is_scarcity(wish: &Wish<'_>, error: &Error) -> bool {
+    match error.why {
         Why::Rule(_) => {
             let has_huge_pages = matches!(wish.huge, Ok(Some(_)));
-            failure.errno == Errno::Enospc.raw()
-                || failure.errno == Errno::Enomem.raw() && has_huge_pages
+            error.errno == Errno::Enospc.raw()
+                || error.errno == Errno::Enomem.raw() && has_huge_pages
         }
         Why::Surroundings(StorageError::Refused(refused)) => refused.sentence == sentence::NO_ROOM,
         Why::Surroundings(_) => false,

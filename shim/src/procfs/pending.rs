@@ -157,9 +157,9 @@ pub fn write(fd: c_int, addr: usize, count: usize) -> Option<Result<usize, c_int
     Some(match written {
         Ok(written) if position == 0 => {
             let set = registry::set_limit(name, text.get(..written).unwrap_or(&text));
-            set.map(|()| written).map_err(|failure| {
+            set.map(|()| written).map_err(|error| {
                 sys::rewind(fd);
-                failure.errno
+                error.errno
             })
         }
         // The kernel takes what is written behind the beginning for nothing.
