@@ -2,7 +2,7 @@
 
 use super::credentials::Thread;
 use super::error::{Error, Outcome};
-use super::process::Host;
+use super::process::Registry;
 use crate::os::signal_mask::Blocked;
 use crate::os::{helper_process, huge};
 use crate::storage::StorageError;
@@ -12,19 +12,19 @@ use crate::sysv::{self, Caller, HugePages, Refusal, flags, refusal};
 /// D4, and as much of D5 as can be known without trying. No session is held: this reads files of the system and may make
 /// a directory.
 #[inline]
-pub fn ask(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
+pub fn ask(registry: &'static Registry, shmflg: i32) -> Outcome<Option<HugePages>> {
     if shmflg & flags::SHM_HUGETLB == 0 {
         Ok(None)
     } else {
-        ask_system(host, shmflg)
+        ask_system(registry, shmflg)
     }
 }
 
 #[cold]
 #[inline(never)]
-fn ask_system(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
+fn ask_system(registry: &'static Registry, shmflg: i32) -> Outcome<Option<HugePages>> {
     let _blocked = Blocked::all();
-    let _undisturbed = host.hold_off_forks();
+    let _undisturbed = registry.hold_off_forks();
     let mut sizes = [0u32; 16];
     let count = helper_process::with_descriptor(|| huge::page_sizes_log2(&mut sizes)).unwrap_or(0);
     let group = helper_process::with_descriptor(huge::allowed_group).unwrap_or(None);
@@ -33,7 +33,12 @@ fn ask_system(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
     let Some(pages) = sysv::check_hugetlb(shmflg, sizes, in_group, &Thread)? else {
         return Ok(None);
     };
-    match host.namespace.files().huge().ensure_home(pages.size_log2) {
+    match registry
+        .namespace
+        .files()
+        .huge()
+        .ensure_home(pages.size_log2)
+    {
         Ok(true) => Ok(Some(pages)),
         // Divergence: the kernel has a hugetlbfs of its own for this, which programs cannot use.
         Ok(false) => Err(not_mounted(pages.size_log2).into()),

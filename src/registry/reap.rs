@@ -4,7 +4,7 @@
 //! drops what dead ones had. The count is then what the kernel's would be.
 
 use super::error::Outcome;
-use super::process::{Host, Local};
+use super::process::{Local, Registry};
 use super::session::Session;
 use crate::os::process;
 use crate::os::process_lock::Guard;
@@ -20,7 +20,7 @@ const BATCH: usize = 16;
 /// How often a list may change under a walk before the walk goes on without it.
 const MANY: u32 = 10_000;
 
-impl Host {
+impl Registry {
     /// Reads the segment that `find` finds into `image`, with no dead process counted in it.
     #[inline]
     pub fn find_reaped(
@@ -258,7 +258,7 @@ impl Host {
         self.namespace.resident_bytes(image)
     }
 
-    /// [`Host::hold_off_forks`] for a thread that may have a session, which does so already.
+    /// [`Registry::hold_off_forks`] for a thread that may have a session, which does so already.
     #[inline]
     fn undisturbed(&'static self, session: Option<&Session>) -> Option<Guard<'static, Local>> {
         match session {
@@ -273,10 +273,10 @@ impl Session {
     #[cold]
     #[inline(never)]
     pub(super) fn set_rights_of_file(&self, image: &SlotImage) -> bool {
-        let namespace = &self.host.namespace;
+        let namespace = &self.registry.namespace;
         let Ok(held) = self.lock() else { return false };
         let now = held.table().image(image.slot);
-        let set = self.host.may_set_rights(image)
+        let set = self.registry.may_set_rights(image)
             && now.id == image.id
             && now.is_live()
             && namespace.files().set_rights(&now).is_ok();

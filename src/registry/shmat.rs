@@ -3,7 +3,7 @@
 use super::attach_list::Entry;
 use super::credentials::Thread;
 use super::error::{Error, Outcome, no_room};
-use super::process::{Host, host, live_locked};
+use super::process::{Registry, live_locked, registry};
 use super::rules::segment;
 use super::session::Session;
 use crate::os::map::{self, Place};
@@ -31,23 +31,23 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
 /// return with are long, and would lie on the stack while the segment is attached.
 #[inline(never)]
 fn permit(request: &AttachRequest, image: &mut SlotImage) -> Outcome<Session> {
-    let host = host()?;
-    let blocked = host.block()?;
-    host.enforce_forced()?;
-    find(host, request.id, image)?;
+    let registry = registry()?;
+    let blocked = registry.block()?;
+    registry.enforce_forced()?;
+    find(registry, request.id, image)?;
     if image.mode & sysv::flags::SHM_DEST != 0 || image.flags & FLAG_RIGHTS != 0 {
         // The processes that had it attached may be dead; then it is destroyed.
-        host.find_reaped(image, |image| find(host, request.id, image))?;
+        registry.find_reaped(image, |image| find(registry, request.id, image))?;
     }
-    host.reap_lost_attachers(request.id.slot())?;
-    let session = host.enter_blocked(blocked)?;
+    registry.reap_lost_attachers(request.id.slot())?;
+    let session = registry.enter_blocked(blocked)?;
     sysv::may_attach(&segment(image), request, &Thread)?;
     Ok(session)
 }
 
 #[inline]
-fn find(host: &'static Host, id: ShmId, image: &mut SlotImage) -> Outcome<()> {
-    if host.live(id, image)? {
+fn find(registry: &'static Registry, id: ShmId, image: &mut SlotImage) -> Outcome<()> {
+    if registry.live(id, image)? {
         Ok(())
     } else {
         Err(sysv::unknown_id(id).into())
@@ -71,7 +71,7 @@ impl Session {
             self.count_attach(image, false)?;
             // Crash here: a count of a dead process, as any other.
         }
-        let files = self.host.namespace.files();
+        let files = self.registry.namespace.files();
         let mapped = files
             .map(image, place, request.write, request.exec)
             .or_else(|error| self.map_again(image, place, request, error));
@@ -104,7 +104,7 @@ impl Session {
             self.forget_range(
                 start,
                 start.saturating_add(len),
-                Some(self.host.local.pid()),
+                Some(self.registry.local.pid()),
             );
         }
         self.local.attaches.insert(Entry {
@@ -133,7 +133,7 @@ impl Session {
     ) -> Stored<u64> {
         let is_denied = error.os_error() == Some(OsError(libc::EACCES));
         if is_denied && self.set_rights_of_file(image) {
-            let files = self.host.namespace.files();
+            let files = self.registry.namespace.files();
             files.map(image, place, request.write, request.exec)
         } else {
             Err(error)
@@ -184,7 +184,7 @@ impl Session {
             return error.into();
         };
         if let StorageError::System { path, .. } = error {
-            let namespace = &self.host.namespace;
+            let namespace = &self.registry.namespace;
             let gone = cause.0 == libc::ENOENT && namespace.directory().is_reachable();
             let (slot, id) = (request.id.slot(), request.id.raw());
             return if gone && namespace.end_if_lost(self.me, slot, id) {
@@ -201,7 +201,7 @@ impl Session {
 
     fn destroy_if_due(&mut self, id: ShmId) {
         let Ok(held) = self.lock() else { return };
-        let forced = self.host.namespace.is_rmid_forced();
+        let forced = self.registry.namespace.is_rmid_forced();
         let is_due = |image: &SlotImage| {
             let marked = segment(image).is_marked();
             sysv::must_destroy(marked, image.nattch.into(), forced)
