@@ -1,6 +1,6 @@
 //! Reaping: attaches of dead processes are dropped from the table.
 //!
-//! A process that dies tells nobody. So a call that needs a segment's nattch first probes the processes that it counts, and
+//! A process that dies tells no other. So a call that needs a segment's nattch first probes the processes that it counts, and
 //! drops what dead ones had. The count is then what the kernel's would be.
 
 use super::error::Outcome;

@@ -137,7 +137,7 @@ pub fn remember(name: LimitName, fd: c_int) -> Result<(), c_int> {
         table.opened.get_mut(at)?.replace(opened)
     });
     if let Some(oldest) = oldest {
-        // SAFETY: it came from `map`, and nobody finds it in the table any more.
+        // SAFETY: it came from `map`, and no thread finds it in the table any more.
         unsafe { sys::unmap(oldest.page) };
     }
     Ok(())

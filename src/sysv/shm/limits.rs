@@ -13,7 +13,7 @@ pub struct Limits {
     pub shmall: u64,
     /// Number of segments.
     pub shmmni: u32,
-    /// Segments that nobody has attached go when they were detached or their creator ends.
+    /// Segments that no process has attached go when they were detached or their creator ends.
     pub shm_rmid_forced: bool,
 }
 
