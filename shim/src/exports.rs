@@ -9,6 +9,7 @@
 //! symbols of programs older or stranger than glibc's headers make today, and libc's inner calls, which no
 //! symbol can intercept.
 #![allow(missing_docs)] // The names are libc's, and so is their documentation.
+#![allow(unused_unsafe)] // The four calls are safe.
 
 use libc::{
     FILE, c_char, c_int, c_long, c_ulong, c_void, key_t, mode_t, off_t, size_t, ssize_t, uid_t,
@@ -17,225 +18,109 @@ use libc::{
 use crate::hook::hook;
 use crate::{calls, identity, memory, passed_on, procfs};
 
-// What it is all about.
-hook! {
-    unsafe fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int => our_shmget {
-        calls::shmget(key, size, shmflg)
-    }
+/// Exports functions of ours under the names of libc's, with the same arguments: `name(…) -> … => hook's name, ours`.
+macro_rules! export {
+    ($($(#[$when:meta])* $name:ident($($arg:ident: $type:ty),*) -> $answer:ty => $hook:ident, $ours:path;)*) => {$(
+        $(#[$when])*
+        hook! {
+            unsafe fn $name($($arg: $type),*) -> $answer => $hook {
+                // SAFETY: the caller's promise is passed on.
+                unsafe { $ours($($arg),*) }
+            }
+        }
+    )*};
 }
 
-hook! {
-    unsafe fn shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> *mut c_void => our_shmat {
-        calls::shmat(shmid, shmaddr, shmflg)
-    }
-}
+export! {
+    // What it is all about.
+    shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int => our_shmget, calls::shmget;
 
-hook! {
-    unsafe fn shmdt(shmaddr: *const c_void) -> c_int => our_shmdt {
-        calls::shmdt(shmaddr)
-    }
-}
+    shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> *mut c_void => our_shmat, calls::shmat;
 
-hook! {
-    unsafe fn shmctl(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int => our_shmctl {
-        calls::shmctl(shmid, cmd, buf)
-    }
-}
+    shmdt(shmaddr: *const c_void) -> c_int => our_shmdt, calls::shmdt;
 
-// Attaches end by it, whole or in part: nattch.
-hook! {
-    unsafe fn munmap(addr: *mut c_void, length: size_t) -> c_int => our_munmap {
-        // SAFETY: the caller's promise is passed on, here and in all that follow.
-        unsafe { memory::munmap(addr, length) }
-    }
-}
+    shmctl(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int => our_shmctl, calls::shmctl;
 
-// Attaches move, shrink and grow by it.
-hook! {
-    unsafe fn mremap(
+    // Attaches end by it, whole or in part: nattch.
+    munmap(addr: *mut c_void, length: size_t) -> c_int => our_munmap, memory::munmap;
+
+    // Attaches move, shrink and grow by it.
+    mremap(
         old: *mut c_void, old_length: size_t, new_length: size_t, flags: c_int, new: *mut c_void
-    ) -> *mut c_void => our_mremap {
-        // SAFETY: as above.
-        unsafe { memory::mremap(old, old_length, new_length, flags, new) }
-    }
-}
+    ) -> *mut c_void => our_mremap, memory::mremap;
 
-// MAP_FIXED puts something else over an attach.
-hook! {
-    unsafe fn mmap(
+    // MAP_FIXED puts something else over an attach.
+    mmap(
         addr: *mut c_void, length: size_t, prot: c_int, flags: c_int, fd: c_int, offset: off_t
-    ) -> *mut c_void => our_mmap {
-        // SAFETY: as above.
-        unsafe { memory::mmap(addr, length, prot, flags, fd, offset) }
-    }
-}
+    ) -> *mut c_void => our_mmap, memory::mmap;
 
-// MADV_DONTFORK: a child is not counted for what it does not inherit.
-hook! {
-    unsafe fn madvise(addr: *mut c_void, length: size_t, advice: c_int) -> c_int => our_madvise {
-        // SAFETY: as above.
-        unsafe { memory::madvise(addr, length, advice) }
-    }
-}
+    // MADV_DONTFORK: a child is not counted for what it does not inherit.
+    madvise(addr: *mut c_void, length: size_t, advice: c_int) -> c_int => our_madvise, memory::madvise;
 
-// The files under /proc show the namespace, whichever function opens them: cat, bash, head, mawk.
-hook! {
-    unsafe fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_open {
-        // SAFETY: as above.
-        unsafe { procfs::hooks::open(path, flags, mode) }
-    }
-}
+    // The files under /proc show the namespace, whichever function opens them: cat, bash, head, mawk.
+    open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_open, procfs::hooks::open;
 
-// The same: grep.
-hook! {
-    unsafe fn openat(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_openat {
-        // SAFETY: as above.
-        unsafe { procfs::hooks::openat(dirfd, path, flags, mode) }
-    }
-}
+    // The same: grep.
+    openat(dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_openat, procfs::hooks::openat;
 
-// The same: ipcs and lsipc (the list), sed, tee.
-hook! {
-    unsafe fn fopen(path: *const c_char, mode: *const c_char) -> *mut FILE => our_fopen {
-        // SAFETY: as above.
-        unsafe { procfs::hooks::fopen(path, mode) }
-    }
-}
+    // The same: ipcs and lsipc (the list), sed, tee.
+    fopen(path: *const c_char, mode: *const c_char) -> *mut FILE => our_fopen, procfs::hooks::fopen;
 
-// Where the kernel has no System V files: sysctl, and bash's `test -e`.
-hook! {
-    unsafe fn stat(path: *const c_char, out: *mut libc::stat) -> c_int => our_stat {
-        // SAFETY: as above.
-        unsafe { procfs::exists::stat(path, out) }
-    }
-}
+    // Where the kernel has no System V files: sysctl, and bash's `test -e`.
+    stat(path: *const c_char, out: *mut libc::stat) -> c_int => our_stat, procfs::exists::stat;
 
-// The same: ipcs and lsipc, busybox sysctl, python's os.access.
-hook! {
-    unsafe fn access(path: *const c_char, mode: c_int) -> c_int => our_access {
-        // SAFETY: as above.
-        unsafe { procfs::exists::access(path, mode) }
-    }
-}
+    // The same: ipcs and lsipc, busybox sysctl, python's os.access.
+    access(path: *const c_char, mode: c_int) -> c_int => our_access, procfs::exists::access;
 
-// The same: `test -r` of bash and dash.
-hook! {
-    unsafe fn faccessat(
+    // The same: `test -r` of bash and dash.
+    faccessat(
         dirfd: c_int, path: *const c_char, mode: c_int, flags: c_int
-    ) -> c_int => our_faccessat {
-        // SAFETY: as above.
-        unsafe { procfs::exists::faccessat(dirfd, path, mode, flags) }
-    }
-}
+    ) -> c_int => our_faccessat, procfs::exists::faccessat;
 
-// The same: sysctl, between stat and open.
-hook! {
-    unsafe fn realpath(path: *const c_char, out: *mut c_char) -> *mut c_char => our_realpath {
-        // SAFETY: as above.
-        unsafe { procfs::exists::realpath(path, out) }
-    }
-}
+    // The same: sysctl, between stat and open.
+    realpath(path: *const c_char, out: *mut c_char) -> *mut c_char => our_realpath, procfs::exists::realpath;
 
-// So that the trace can say that these are the kernel's: every use of semaphores and message queues begins here.
-hook! {
-    unsafe fn semget(key: key_t, count: c_int, flags: c_int) -> c_int => our_semget {
-        // SAFETY: as above.
-        unsafe { passed_on::semget(key, count, flags) }
-    }
-}
+    // So that the trace can say that these are the kernel's: every use of semaphores and message queues begins here.
+    semget(key: key_t, count: c_int, flags: c_int) -> c_int => our_semget, passed_on::semget;
 
-// The same.
-hook! {
-    unsafe fn msgget(key: key_t, flags: c_int) -> c_int => our_msgget {
-        // SAFETY: as above.
-        unsafe { passed_on::msgget(key, flags) }
-    }
-}
+    // The same.
+    msgget(key: key_t, flags: c_int) -> c_int => our_msgget, passed_on::msgget;
 
-// What is written to a limit is in force, or refused, when write returns.
-hook! {
-    unsafe fn write(fd: c_int, buf: *const c_void, count: size_t) -> ssize_t => our_write {
-        // SAFETY: as above.
-        unsafe { procfs::hooks::write(fd, buf, count) }
-    }
-}
+    // What is written to a limit is in force, or refused, when write returns.
+    write(fd: c_int, buf: *const c_void, count: size_t) -> ssize_t => our_write, procfs::hooks::write;
 
-// A limit that was written by stdio is in force before the next program starts.
-hook! {
-    unsafe fn execve(
+    // A limit that was written by stdio is in force before the next program starts.
+    execve(
         path: *const c_char, argv: *const *const c_char, envp: *const *const c_char
-    ) -> c_int => our_execve {
-        // SAFETY: as above.
-        unsafe { procfs::hooks::execve(path, argv, envp) }
-    }
-}
+    ) -> c_int => our_execve, procfs::hooks::execve;
 
-// The effective uid that rights are judged by is remembered, and these change it: su, nsenter.
-// (In user scope a process without a cell takes one before it may no longer: dash, python, perl.)
-hook! {
-    unsafe fn setuid(uid: uid_t) -> c_int => our_setuid {
-        // SAFETY: as above.
-        unsafe { identity::setuid(uid) }
-    }
-}
+    // The effective uid that rights are judged by is remembered, and these change it: su, nsenter.
+    // (In user scope a process without a cell takes one before it may no longer: dash, python, perl.)
+    setuid(uid: uid_t) -> c_int => our_setuid, identity::setuid;
 
-// The same: perl, python; servers that act for their users.
-hook! {
-    unsafe fn seteuid(euid: uid_t) -> c_int => our_seteuid {
-        // SAFETY: as above.
-        unsafe { identity::seteuid(euid) }
-    }
-}
+    // The same: perl, python; servers that act for their users.
+    seteuid(euid: uid_t) -> c_int => our_seteuid, identity::seteuid;
 
-// The same: su, perl, python.
-hook! {
-    unsafe fn setreuid(ruid: uid_t, euid: uid_t) -> c_int => our_setreuid {
-        // SAFETY: as above.
-        unsafe { identity::setreuid(ruid, euid) }
-    }
-}
+    // The same: su, perl, python.
+    setreuid(ruid: uid_t, euid: uid_t) -> c_int => our_setreuid, identity::setreuid;
 
-// The same: setpriv, bash, perl, python.
-hook! {
-    unsafe fn setresuid(ruid: uid_t, euid: uid_t, suid: uid_t) -> c_int => our_setresuid {
-        // SAFETY: as above.
-        unsafe { identity::setresuid(ruid, euid, suid) }
-    }
-}
+    // The same: setpriv, bash, perl, python.
+    setresuid(ruid: uid_t, euid: uid_t, suid: uid_t) -> c_int => our_setresuid, identity::setresuid;
 
-// Uids may have other names afterwards: unshare.
-hook! {
-    unsafe fn unshare(flags: c_int) -> c_int => our_unshare {
-        // SAFETY: as above.
-        unsafe { identity::unshare(flags) }
-    }
-}
+    // Uids may have other names afterwards: unshare.
+    unshare(flags: c_int) -> c_int => our_unshare, identity::unshare;
 
-// The same: nsenter.
-hook! {
-    unsafe fn setns(fd: c_int, kind: c_int) -> c_int => our_setns {
-        // SAFETY: as above.
-        unsafe { identity::setns(fd, kind) }
-    }
-}
+    // The same: nsenter.
+    setns(fd: c_int, kind: c_int) -> c_int => our_setns, identity::setns;
 
-// A filter that the program puts on itself is heeded.
-hook! {
-    unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int => our_prctl {
-        // SAFETY: as above.
-        unsafe { identity::prctl(option, a, b, c, d) }
-    }
-}
+    // A filter that the program puts on itself is heeded.
+    prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int => our_prctl, identity::prctl;
 
-// All of these by number: libseccomp, setuid of one thread. Elsewhere the core itself enters the kernel by it.
-#[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]
-hook! {
-    unsafe fn syscall(
+    // All of these by number: libseccomp, setuid of one thread. Elsewhere the core itself enters the kernel by it.
+    #[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]
+    syscall(
         number: c_long, a: c_long, b: c_long, c: c_long, d: c_long, e: c_long, f: c_long
-    ) -> c_long => our_syscall {
-        // SAFETY: as above.
-        unsafe { identity::syscall(number, [a, b, c, d, e, f]) }
-    }
+    ) -> c_long => our_syscall, identity::syscall;
 }
 
 /// The forms that glibc has besides: for 64-bit file sizes, and the checked ones of `_FORTIFY_SOURCE`. Where a word has 64
@@ -246,87 +131,42 @@ mod gnu {
     use libc::off64_t;
     use libc::stat64 as Stat64;
 
-    // shmctl of programs that are built for times of 64 bits: the structure is the same, its high halves have names.
-    #[cfg(target_arch = "x86")]
-    hook! {
-        unsafe fn __shmctl64(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int => our_shmctl64 {
-            calls::shmctl(shmid, cmd, buf)
-        }
-    }
+    export! {
+        // shmctl of programs that are built for times of 64 bits: the structure is the same, its high halves have names.
+        #[cfg(target_arch = "x86")]
+        __shmctl64(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int => our_shmctl64, calls::shmctl;
 
-    // As mmap: python, and what else is built for 64-bit file sizes.
-    hook! {
-        unsafe fn mmap64(
+        // As mmap: python, and what else is built for 64-bit file sizes.
+        mmap64(
             addr: *mut c_void, length: size_t, prot: c_int, flags: c_int, fd: c_int, offset: off64_t
-        ) -> *mut c_void => our_mmap64 {
-            // SAFETY: as above.
-            unsafe { memory::mmap64(addr, length, prot, flags, fd, offset) }
-        }
-    }
+        ) -> *mut c_void => our_mmap64, memory::mmap64;
 
-    // As stat: dash, perl, python, busybox.
-    hook! {
-        unsafe fn stat64(path: *const c_char, out: *mut Stat64) -> c_int => our_stat64 {
-            // SAFETY: as above.
-            unsafe { procfs::exists::stat64(path, out) }
-        }
-    }
+        // As stat: dash, perl, python, busybox.
+        stat64(path: *const c_char, out: *mut Stat64) -> c_int => our_stat64, procfs::exists::stat64;
 
-    // As open: dash, perl, python, node, busybox.
-    hook! {
-        unsafe fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_open64 {
-            // SAFETY: as above.
-            unsafe { procfs::hooks::open64(path, flags, mode) }
-        }
-    }
+        // As open: dash, perl, python, node, busybox.
+        open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int => our_open64, procfs::hooks::open64;
 
-    #[cfg(target_pointer_width = "32")]
-    hook! {
-        unsafe fn openat64(
+        #[cfg(target_pointer_width = "32")]
+        openat64(
             dirfd: c_int, path: *const c_char, flags: c_int, mode: mode_t
-        ) -> c_int => our_openat64 {
-            // SAFETY: as above.
-            unsafe { procfs::hooks::openat64(dirfd, path, flags, mode) }
-        }
-    }
+        ) -> c_int => our_openat64, procfs::hooks::openat64;
 
-    // As open: ipcs and lsipc (the limits).
-    hook! {
-        unsafe fn __open_2(path: *const c_char, flags: c_int) -> c_int => our_open_2 {
-            // SAFETY: as above.
-            unsafe { procfs::hooks::__open_2(path, flags) }
-        }
-    }
+        // As open: ipcs and lsipc (the limits).
+        __open_2(path: *const c_char, flags: c_int) -> c_int => our_open_2, procfs::hooks::__open_2;
 
-    #[cfg(target_pointer_width = "32")]
-    hook! {
-        unsafe fn __open64_2(path: *const c_char, flags: c_int) -> c_int => our_open64_2 {
-            // SAFETY: as above.
-            unsafe { procfs::hooks::__open64_2(path, flags) }
-        }
-    }
+        #[cfg(target_pointer_width = "32")]
+        __open64_2(path: *const c_char, flags: c_int) -> c_int => our_open64_2, procfs::hooks::__open64_2;
 
-    // As openat: sysctl.
-    hook! {
-        unsafe fn __openat_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int => our_openat_2 {
-            // SAFETY: as above.
-            unsafe { procfs::hooks::__openat_2(dirfd, path, flags) }
-        }
-    }
+        // As openat: sysctl.
+        __openat_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int => our_openat_2, procfs::hooks::__openat_2;
 
-    #[cfg(target_pointer_width = "32")]
-    hook! {
-        unsafe fn __openat64_2(dirfd: c_int, path: *const c_char, flags: c_int) -> c_int => our_openat64_2 {
-            // SAFETY: as above.
-            unsafe { procfs::hooks::__openat64_2(dirfd, path, flags) }
-        }
-    }
+        #[cfg(target_pointer_width = "32")]
+        __openat64_2(
+            dirfd: c_int, path: *const c_char, flags: c_int
+        ) -> c_int => our_openat64_2, procfs::hooks::__openat64_2;
 
-    // As fopen: busybox.
-    hook! {
-        unsafe fn fopen64(path: *const c_char, mode: *const c_char) -> *mut FILE => our_fopen64 {
-            // SAFETY: as above.
-            unsafe { procfs::hooks::fopen64(path, mode) }
-        }
+        // As fopen: busybox.
+        fopen64(path: *const c_char, mode: *const c_char) -> *mut FILE => our_fopen64, procfs::hooks::fopen64;
     }
 }

@@ -116,7 +116,16 @@ fn changes_uid(number: c_long) -> bool {
 /// # Safety
 /// As libc's.
 #[inline]
-pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
+pub unsafe fn syscall(
+    number: c_long,
+    a: c_long,
+    b: c_long,
+    c: c_long,
+    d: c_long,
+    e: c_long,
+    f: c_long,
+) -> c_long {
+    let args = [a, b, c, d, e, f];
     if let Some(answer) = by_number::serve(number, args) {
         return answer;
     }
@@ -126,39 +135,35 @@ pub unsafe fn syscall(number: c_long, args: [c_long; 6]) -> c_long {
     if by_number::concerns_attach(number, &args) {
         return by_number::on_attach(number, &args, real);
     }
-    let [a, b, c, d, e, f] = args;
+    // SAFETY: the caller's promise is passed on.
+    let make = || unsafe { real(number, a, b, c, d, e, f) };
     match number {
         number if changes_uid(number) => {
             before_a_change_of_uid();
             // Of this thread alone.
             credentials::never_remember();
-            // SAFETY: the caller's promise is passed on.
-            unsafe { real(number, a, b, c, d, e, f) }
+            make()
         }
         libc::SYS_unshare | libc::SYS_setns => {
             before_other_namespaces();
-            // SAFETY: the caller's promise is passed on.
-            unsafe { real(number, a, b, c, d, e, f) }
+            make()
         }
         libc::SYS_prctl if a == c_long::from(libc::PR_SET_SECCOMP) => {
             let confinement = will_confine(b == libc::SECCOMP_MODE_FILTER as c_long, c as usize);
-            // SAFETY: the caller's promise is passed on.
-            let answer = unsafe { real(number, a, b, c, d, e, f) };
+            let answer = make();
             has_confined(confinement, answer == 0);
             answer
         }
         libc::SYS_seccomp if a <= libc::SECCOMP_SET_MODE_FILTER as c_long => {
             let filter = a == libc::SECCOMP_SET_MODE_FILTER as c_long;
             let confinement = will_confine(filter, c as usize);
-            // SAFETY: the caller's promise is passed on.
-            let answer = unsafe { real(number, a, b, c, d, e, f) };
+            let answer = make();
             // With SECCOMP_FILTER_FLAG_NEW_LISTENER the answer is a descriptor.
             has_confined(confinement, answer >= 0);
             answer
         }
         _ => {
-            // SAFETY: the caller's promise is passed on.
-            let answer = unsafe { real(number, a, b, c, d, e, f) };
+            let answer = make();
             passed_on::say_syscall(number, a, b, answer);
             answer
         }
