@@ -169,13 +169,22 @@ impl Registry {
         }
     }
 
-    /// Takes the table's lock once, and with it what is to be repaired after a death.
+    /// What `read` makes of the table's totals while they do not change: without a lock if possible. A process that was changing
+    /// them may have died over it; taking the lock repairs that.
+    #[inline]
+    pub fn consistently<R>(&'static self, read: impl Fn() -> R) -> Outcome<R> {
+        match self.namespace.table().consistently(&read) {
+            Some(answer) => Ok(answer),
+            None => self.read_totals_locked(read),
+        }
+    }
+
     #[cold]
     #[inline(never)]
-    pub fn repair_if_need_be(&'static self) -> Outcome<()> {
+    fn read_totals_locked<R>(&'static self, read: impl Fn() -> R) -> Outcome<R> {
         let session = self.enter()?;
-        session.lock()?;
-        Ok(())
+        let _held = session.lock()?;
+        Ok(read())
     }
 }
 

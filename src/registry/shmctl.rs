@@ -229,33 +229,18 @@ pub fn limits() -> Outcome<(Limits, i32)> {
     registry.enforce_forced()?;
     reap_if_it_matters(registry)?;
     let table = registry.namespace.table();
-    let answer = || {
+    registry.consistently(|| {
         let highest = derived::highest_live_slot(table).unwrap_or(0);
         (registry.limits(), highest as i32)
-    };
-    match table.consistently(answer) {
-        Some(answer) => Ok(answer),
-        None => {
-            let session = registry.enter()?;
-            let _held = session.lock()?;
-            Ok(answer())
-        }
-    }
+    })
 }
 
 #[inline]
 fn reap_if_it_matters(registry: &'static Registry) -> Outcome<()> {
     // Only a marked segment can be destroyed with a process that died; and files wait to be unlinked that other processes
     // could not unlink.
-    let something_is_left = || registry.namespace.marked() != 0 || registry.namespace.has_dying();
-    let is_left = match registry.namespace.table().consistently(something_is_left) {
-        Some(is_left) => is_left,
-        None => {
-            // The process that was counting may have died over it: taking the lock repairs that.
-            registry.repair_if_need_be()?;
-            something_is_left()
-        }
-    };
+    let namespace = &registry.namespace;
+    let is_left = registry.consistently(|| namespace.marked() != 0 || namespace.has_dying())?;
     if is_left { registry.reap_all() } else { Ok(()) }
 }
 
@@ -284,21 +269,13 @@ pub fn usage() -> Outcome<Usage> {
     let rss = registry
         .resident
         .pages(namespace, |image| registry.resident_bytes(image));
-    let totals = || Usage {
+    registry.consistently(|| Usage {
         used_ids: namespace.segments() as i32,
         shm_tot: namespace.pages(),
         shm_rss: rss,
         shm_swp: 0,
         highest: derived::highest_live_slot(table).unwrap_or(0) as i32,
-    };
-    match table.consistently(totals) {
-        Some(usage) => Ok(usage),
-        None => {
-            let session = registry.enter()?;
-            let _held = session.lock()?;
-            Ok(totals())
-        }
-    }
+    })
 }
 
 /// Calls `each` with every segment, by rising index, with its resident and its swapped bytes: `/proc/sysvipc/shm`.
