@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::os::{errno, map, process};
 use crate::storage::table::{attach_record, slot_life};
 use crate::sysv::{
-    Cut, Join, Mremap, MremapKind, Piece, ShmId, cut, join, moved, page_align, page_size,
+    Cut, Join, Moved, Mremap, MremapKind, Piece, ShmId, cut, join, moved, page_align, page_size,
 };
 
 /// Whether a call on `len` bytes from `addr` can concern an attach of this process. Lock-free and cheap; `false` is
@@ -29,21 +29,24 @@ pub fn mmap_fixed(addr: u64, len: u64, real: impl FnOnce() -> u64) -> u64 {
     unmapping(addr, len, real, |answer| answer == addr)
 }
 
+/// `None`: there is nothing to follow, or this thread is in a call already.
+fn session() -> Option<Session> {
+    registry_if_open()?.enter_to_follow().ok()
+}
+
 fn unmapping<T: Copy>(
     addr: u64,
     len: u64,
     real: impl FnOnce() -> T,
     has_worked: impl FnOnce(T) -> bool,
 ) -> T {
-    let Some(mut session) = registry_if_open().and_then(|registry| registry.enter_to_follow().ok())
-    else {
+    let Some(mut session) = session() else {
         return real();
     };
     let prepared = session.local.attaches.reserve(1);
     let answer = real();
     if has_worked(answer) && prepared.is_ok() {
-        let pid = Some(session.registry.local.pid());
-        session.forget_range(addr, addr.saturating_add(page_align(len)), pid);
+        session.forget_range(addr, addr.saturating_add(page_align(len)), true);
     }
     answer
 }
@@ -57,8 +60,7 @@ pub fn mremap(
     new_addr: u64,
     real: impl FnOnce() -> u64,
 ) -> u64 {
-    let Some(mut session) = registry_if_open().and_then(|registry| registry.enter_to_follow().ok())
-    else {
+    let Some(mut session) = session() else {
         return real();
     };
     // Over huge pages the kernel takes whole ones.
@@ -89,8 +91,7 @@ pub fn mremap(
         // The kernel clears the new place before it looks at the old one, and leaves it so when that is no good.
         let end = new_addr.saturating_add(page_align(new_len));
         if session.has_lost_pages(new_addr, end) {
-            let pid = Some(session.registry.local.pid());
-            session.forget_range(new_addr, end, pid);
+            session.forget_range(new_addr, end, true);
         }
     }
     answer
@@ -101,8 +102,7 @@ pub fn madvise(addr: u64, len: u64, advice: i32, real: impl FnOnce() -> i32) -> 
     if advice != libc::MADV_DONTFORK && advice != libc::MADV_DOFORK {
         return real();
     }
-    let Some(mut session) = registry_if_open().and_then(|registry| registry.enter_to_follow().ok())
-    else {
+    let Some(mut session) = session() else {
         return real();
     };
     let answer = real();
@@ -117,14 +117,10 @@ pub fn madvise(addr: u64, len: u64, advice: i32, real: impl FnOnce() -> i32) -> 
     answer
 }
 
-/// What a change of mappings does to one segment's entry in the table.
-#[derive(Clone, Copy)]
-struct Change {
-    /// Pieces more or less.
-    pieces: i32,
-    attached: bool,
-    detached: bool,
-}
+/// What a change of mappings stamps in the table: any of these.
+const LPID: u32 = 1;
+const ATIME: u32 = 2;
+const DTIME: u32 = 4;
 
 impl Session {
     /// The slot of the segment whose attach begins at `addr`, if one does.
@@ -150,20 +146,21 @@ impl Session {
             .is_some_and(|entry| !map::is_mapped(entry.piece.start.max(start)))
     }
 
-    /// Brings the list in order after `start..end` was unmapped or covered. Without a pid nothing is stamped.
-    pub(super) fn forget_range(&mut self, start: u64, end: u64, pid: Option<i32>) {
+    /// Brings the list in order after `start..end` was unmapped or covered. Where no attach was counted there, nothing is
+    /// stamped.
+    pub(super) fn forget_range(&mut self, start: u64, end: u64, stamped: bool) {
         let mut at = 0;
         while let Some(entry) = self.local.attaches.entries().get(at).copied() {
             let left = cut(&entry.piece, start, end);
             let pieces_left = self.apply_cut(at, entry, left);
             at += pieces_left;
             if left != Cut::Untouched {
-                let change = Change {
-                    pieces: pieces_left as i32 - 1,
-                    attached: pieces_left > 0,
-                    detached: true,
+                let stamps = match (stamped, pieces_left) {
+                    (false, _) => 0,
+                    (true, 0) => LPID | DTIME,
+                    (true, _) => LPID | ATIME | DTIME,
                 };
-                self.enter_change(entry.piece.id, change, pid);
+                self.enter_change(entry.piece.id, pieces_left as i32 - 1, stamps);
             }
         }
     }
@@ -213,38 +210,33 @@ impl Session {
     }
 
     fn follow_mremap(&mut self, mremap: &Mremap) {
-        let pid = Some(self.registry.local.pid());
         if let Some((start, end)) = mremap.cleared() {
-            self.forget_range(start, end, pid);
+            self.forget_range(start, end, true);
         }
         // What arrives must not be taken for something that was there: first all that leaves, then all that comes.
         // More than one piece cannot arrive: a range of several was refused.
         let mut arrival = None;
         let mut at = 0;
         while let Some(entry) = self.local.attaches.entries().get(at).copied() {
-            let what = moved(&entry.piece, mremap);
-            let before = self.local.attaches.len();
-            at += self.apply_cut(at, entry, what.left);
-            let mut pieces = self.local.attaches.len() as i32 - before as i32;
-            let arrived = what.arrived.is_some();
-            pieces += i32::from(arrived);
-            arrival = what.arrived.map(|piece| (entry, piece)).or(arrival);
-            let shrunk = !matches!(what.left, Cut::Untouched) && mremap.new_len <= mremap.old_len;
-            let left_its_place =
-                !matches!(what.left, Cut::Untouched) && (what.arrived.is_some() || shrunk);
-            if left_its_place || arrived {
-                // Counted in one step, so that a move of the last piece never looks like a detach.
-                let change = Change {
-                    pieces,
-                    attached: match what.left {
-                        Cut::Two(..) => true,
-                        Cut::One(_) => mremap.kind == MremapKind::InPlace,
-                        Cut::Gone | Cut::Untouched => false,
-                    },
-                    detached: left_its_place,
-                };
-                self.enter_change(entry.piece.id, change, pid);
+            let Moved { left, arrived } = moved(&entry.piece, mremap);
+            let pieces_left = self.apply_cut(at, entry, left);
+            at += pieces_left;
+            arrival = arrived.map(|piece| (entry, piece)).or(arrival);
+            let has_arrived = arrived.is_some();
+            let has_left =
+                left != Cut::Untouched && (has_arrived || mremap.new_len <= mremap.old_len);
+            if !has_left && !has_arrived {
+                continue;
             }
+            let stays = match left {
+                Cut::Two(..) => true,
+                Cut::One(_) => mremap.kind == MremapKind::InPlace,
+                Cut::Gone | Cut::Untouched => false,
+            };
+            let stamps = LPID | if stays { ATIME } else { 0 } | if has_left { DTIME } else { 0 };
+            // Counted in one step, so that a move of the last piece never looks like a detach.
+            let pieces = pieces_left as i32 - 1 + i32::from(has_arrived);
+            self.enter_change(entry.piece.id, pieces, stamps);
         }
         if let Some((entry, arrived)) = arrival {
             self.arrive(entry, arrived);
@@ -253,46 +245,37 @@ impl Session {
 
     /// Puts a moved piece in its place, joining it to a neighbour as the kernel does.
     fn arrive(&mut self, entry: Entry, arrived: Piece) {
-        let entries = self.local.attaches.entries();
-        let below_at = entries
-            .iter()
-            .position(|other| other.piece.end() == arrived.start);
-        let above_at = entries
-            .iter()
-            .position(|other| other.piece.start == arrived.end());
-        let piece_at =
-            |at: Option<usize>| at.and_then(|at| entries.get(at)).map(|other| other.piece);
-        let (below, above) = (piece_at(below_at), piece_at(above_at));
-        let (joined_at, joined) = match join(below.as_ref(), &arrived, above.as_ref()) {
+        let pieces = || {
+            self.local
+                .attaches
+                .entries()
+                .iter()
+                .map(|other| other.piece)
+        };
+        let below = pieces().find(|other| other.end() == arrived.start);
+        let above = pieces().find(|other| other.start == arrived.end());
+        match join(below.as_ref(), &arrived, above.as_ref()) {
             Join::Apart => {
                 self.insert_piece(entry, arrived);
-                let change = Change {
-                    pieces: 0,
-                    attached: true,
-                    detached: false,
-                };
-                return self.enter_change(entry.piece.id, change, Some(self.registry.local.pid()));
+                self.enter_change(entry.piece.id, 0, LPID | ATIME);
             }
-            Join::Below(piece) => (below_at, piece),
-            Join::Above(piece) => (above_at, piece),
-        };
-        if let Some(at) = joined_at {
-            self.replace(at, entry, joined);
-            let change = Change {
-                pieces: -1,
-                attached: false,
-                detached: false,
-            };
-            self.enter_change(entry.piece.id, change, None);
+            Join::Below(joined) | Join::Above(joined) => {
+                // Of what is in the list, only the neighbour lies there.
+                if let Some(at) =
+                    pieces().position(|other| other.overlaps(joined.start, joined.end()))
+                {
+                    self.replace(at, entry, joined);
+                    self.enter_change(entry.piece.id, -1, 0);
+                }
+            }
         }
     }
 
-    /// Enters what happened to pieces of `id` into the table.
-    fn enter_change(&mut self, id: ShmId, change: Change, pid: Option<i32>) {
+    /// Enters into the table that segment `id` has so many pieces more here, or fewer, with the `stamps` of that.
+    fn enter_change(&mut self, id: ShmId, pieces: i32, stamps: u32) {
         if !self.counted || self.local.attaches.record_of(id.slot()).is_none() {
             return;
         }
-        let now = process::now_secs();
         let Ok(held) = self.lock() else { return };
         let Some(record) = self.record_of(&held, id) else {
             return;
@@ -300,23 +283,23 @@ impl Session {
         if live_locked(&held, id).is_none() {
             return;
         }
-        if let Some(pid) = pid {
+        if stamps != 0 {
+            let (pid, now) = (self.registry.local.pid(), process::now_secs());
             slot_life::update(&held, id.slot(), |image| {
                 image.lpid = pid;
-                if change.attached {
+                if stamps & ATIME != 0 {
                     image.atime = now;
                 }
-                if change.detached {
+                if stamps & DTIME != 0 {
                     image.dtime = now;
                 }
             });
         }
-        if change.pieces > 0 {
-            let more = change.pieces.unsigned_abs();
-            let _ = attach_record::attach(&held, id.slot(), self.me, Some(record), more, None);
-        } else if change.pieces < 0 {
-            let fewer = change.pieces.unsigned_abs();
-            let ended = attach_record::detach(&held, record, fewer, None, slot_life::Last::Claim);
+        let count = pieces.unsigned_abs();
+        if pieces > 0 {
+            let _ = attach_record::attach(&held, id.slot(), self.me, Some(record), count, None);
+        } else if pieces < 0 {
+            let ended = attach_record::detach(&held, record, count, None, slot_life::Last::Claim);
             drop(held);
             if let Some(image) = ended {
                 self.unlink_claimed(&image);

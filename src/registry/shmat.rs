@@ -93,7 +93,7 @@ impl Session {
             }
         } else if let Err(error) = self.count_attach(image, true) {
             let _ = map::unmap_segment(start, len);
-            self.forget_range(start, start.saturating_add(len), None);
+            self.forget_range(start, start.saturating_add(len), false);
             return Err(error);
         }
         if !request.fixed {
@@ -101,11 +101,7 @@ impl Session {
         }
         let attach = self.local.attaches.number_attach();
         if request.remap {
-            self.forget_range(
-                start,
-                start.saturating_add(len),
-                Some(self.registry.local.pid()),
-            );
+            self.forget_range(start, start.saturating_add(len), true);
         }
         self.local.attaches.insert(Entry {
             piece: Piece {
