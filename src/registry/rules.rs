@@ -2,7 +2,7 @@
 
 use crate::storage::table::SlotImage;
 use crate::storage::table::slot_life::Cursor;
-use crate::storage::{LimitWords, Rules, Unlinking};
+use crate::storage::{LimitWords, Rules};
 use crate::sysv::{self, IdCursor, Key, Limits, SLOTS, Segment, ShmId};
 
 const _: () = assert!(SLOTS == crate::storage::table::layout::SLOTS);
@@ -13,15 +13,7 @@ pub fn for_storage() -> Rules {
         limits: words_of(&Limits::KERNEL_DEFAULTS),
         fresh_cursor: |seed| cursor_words(IdCursor::fresh(seed)),
         is_destroyed: sysv::must_destroy,
-        may_unlink: |asked| {
-            let Unlinking {
-                euid,
-                cuid,
-                directory_owner,
-                is_shared,
-            } = *asked;
-            sysv::may_unlink(euid, cuid, directory_owner, is_shared)
-        },
+        may_unlink: sysv::may_unlink,
     }
 }
 

@@ -10,7 +10,7 @@ mod create;
 mod recover;
 mod rules;
 
-pub use rules::{LimitWords, Rules, Unlinking};
+pub use rules::{LimitWords, Rules};
 
 use super::error::{StorageError, Stored};
 use super::process::{Prepared, Processes};
@@ -63,7 +63,7 @@ impl Namespace {
                 seq: 0,
             },
             is_destroyed: |marked, nattch, forced| nattch == 0 && (marked || forced),
-            may_unlink: |_| true,
+            may_unlink: |_, _, _, _| true,
         };
         Namespace::new(Table::new(map), RuntimeDir::nowhere(), false, &rules)
     }
@@ -258,12 +258,9 @@ impl Namespace {
 
     /// Whether this process may unlink the files of that creator.
     fn may_unlink(&self, cuid: u32) -> bool {
-        (self.rules.may_unlink)(&Unlinking {
-            euid: credentials::euid(),
-            cuid,
-            directory_owner: self.directory().owner(),
-            is_shared: self.directory().scope() == Scope::System,
-        })
+        let directory = self.directory();
+        let is_shared = directory.scope() == Scope::System;
+        (self.rules.may_unlink)(credentials::euid(), cuid, directory.owner(), is_shared)
     }
 
     /// Unlinks the file of a segment that this process has claimed, and frees its slot. The lock must not be held.

@@ -23,18 +23,9 @@ pub struct Rules {
     /// Whether a segment is destroyed that so many attaches are left of.
     pub is_destroyed: IsDestroyed,
     /// Whether a process may unlink the files of a creator in a directory.
-    pub may_unlink: fn(&Unlinking) -> bool,
+    pub may_unlink: MayUnlink,
 }
 
-/// Who is to unlink whose file, and where.
-#[derive(Clone, Copy, Debug)]
-pub struct Unlinking {
-    /// The effective uid of the process.
-    pub euid: u32,
-    /// The file's creator.
-    pub cuid: u32,
-    /// Whose the directory is.
-    pub directory_owner: u32,
-    /// Whether others than its owner may make files in the directory, so that it is sticky.
-    pub is_shared: bool,
-}
+/// Asked with the effective uid of the process, the file's creator, the directory's owner, and whether others than its owner
+/// may make files in the directory, so that it is sticky.
+pub type MayUnlink = fn(euid: u32, cuid: u32, directory_owner: u32, is_shared: bool) -> bool;
