@@ -2,7 +2,7 @@
 
 use super::credentials::{Thread, is_granted_at_once};
 use super::error::{Error, Outcome, Why};
-use super::process::{Registry, registry, registry_for_fast_path};
+use super::process::{registry, registry_for_fast_path};
 use super::rules::{cursor_of, cursor_words, segment};
 use super::session::Session;
 use crate::os::process;
@@ -14,7 +14,7 @@ use crate::storage::table::layout::{
 };
 use crate::storage::table::slot_life::{self, Cursor};
 use crate::storage::table::{derived, grow, rebuild};
-use crate::storage::{StorageError, sentence};
+use crate::storage::{Namespace, StorageError, sentence};
 use crate::sysv::{
     self, Caller, Errno, HugePages, IdCursor, Key, ShmId, flags, refusal, shmget as rules,
 };
@@ -27,13 +27,19 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
         Way::Existing(id) => return Ok(id),
         Way::Make(session) => session,
     };
-    let wish = Wish {
+    let mut creation = Creation {
+        session: &session,
+        namespace: &session.registry.namespace,
         key,
         size,
         shmflg,
         huge: &asked,
+        swept: false,
+        naps: 0,
+        collisions: 0,
+        repairs: 0,
     };
-    create(session.registry, &session, &wish)
+    creation.run()
 }
 
 /// What is to be done for a key.
@@ -137,54 +143,49 @@ fn open_existing(image: &SlotImage, size: u64, shmflg: i32) -> Outcome<i32> {
     Ok(rules::open_existing(&segment(image), size, shmflg, &Thread)?.raw())
 }
 
-/// A segment that is to be made.
-struct Wish<'a> {
+/// A segment that is to be made, and what has been tried for it.
+struct Creation<'a> {
+    session: &'a Session,
+    namespace: &'a Namespace,
     key: Key,
     size: u64,
     shmflg: i32,
     /// What was found out about SHM_HUGETLB.
     huge: &'a Outcome<Option<HugePages>>,
-}
-
-#[inline(never)]
-fn create(registry: &'static Registry, session: &Session, wish: &Wish<'_>) -> Outcome<i32> {
-    let mut tries = Tries::default();
-    loop {
-        match attempt(registry, session, wish, &mut tries) {
-            Ok(Some(id)) => return Ok(id),
-            Ok(None) => {}
-            Err(error) if is_scarcity(wish, &error) && tries.may_help(registry, session) => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// What one creation has tried already.
-#[derive(Default)]
-struct Tries {
     swept: bool,
     naps: u32,
     collisions: u32,
     repairs: u32,
 }
 
-impl Tries {
-    fn sweep(&mut self, registry: &Registry, session: &Session) {
+impl Creation<'_> {
+    #[inline(never)]
+    fn run(&mut self) -> Outcome<i32> {
+        loop {
+            match self.attempt() {
+                Ok(Some(id)) => return Ok(id),
+                Ok(None) => {}
+                Err(error) if self.is_scarcity(&error) && self.may_help() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn sweep(&mut self) {
         self.swept = true;
-        registry.namespace.reap_all(session.me);
+        self.namespace.reap_all(self.session.me);
     }
 
     /// The map of free slots says that a slot is free, and it is not: the table has been damaged.
     #[cold]
-    fn repair(&mut self, registry: &Registry, held: &Held<'_>) -> Outcome<Option<i32>> {
+    fn repair(&mut self, held: &Held<'_>) -> Outcome<Option<i32>> {
         rebuild::rebuild(held);
         self.repairs += 1;
         if self.repairs < 3 {
             return Ok(None);
         }
-        Err(registry
-            .namespace
-            .processes()
+        let processes = self.namespace.processes();
+        Err(processes
             .is_damaged("what is derived in it does not agree")
             .into())
     }
@@ -192,89 +193,174 @@ impl Tries {
     /// Whether the creation that was refused may succeed now: the dead have been reaped, or a creation of another process has
     /// ended, which may have failed or may have the key. Waits for that for a second at most, because that process may be
     /// stopped.
-    fn may_help(&mut self, registry: &Registry, session: &Session) -> bool {
+    fn may_help(&mut self) -> bool {
         const MOST_NAPS: u32 = 1000;
         const NAP_NANOS: u32 = 1_000_000;
         if !self.swept {
-            self.sweep(registry, session);
+            self.sweep();
             return true;
         }
-        let waits = registry.namespace.making() != 0 && self.naps < MOST_NAPS;
+        let waits = self.namespace.making() != 0 && self.naps < MOST_NAPS;
         if waits {
             self.naps += 1;
             process::nap(NAP_NANOS);
         }
         waits
     }
-}
 
-/// One try. `None`: what was in the way is gone, or another id will do.
-fn attempt(
-    registry: &'static Registry,
-    session: &Session,
-    wish: &Wish<'_>,
-    tries: &mut Tries,
-) -> Outcome<Option<i32>> {
-    let held = session.lock()?;
-    if let Some(image) = find(&held, wish.key) {
-        drop(held);
-        return open_existing(&image, wish.size, wish.shmflg).map(Some);
-    }
-    rules::missing_key(wish.key, wish.shmflg)?;
-    let huge = admit(&held, wish, registry)?;
-    let (new, before, after) = plan(&held, registry, wish, huge)?;
-    let index = new.id as u32 % sysv::SLOTS;
-    // An index that is passed over, or begins anew, may be taken by a marked segment that only the dead still have.
-    let passed_over = index != before.next;
-    if passed_over
-        && !tries.swept
-        && (registry.namespace.marked() != 0 || registry.namespace.has_dying())
-    {
-        drop(held);
-        tries.sweep(registry, session);
-        return Ok(None);
-    }
-    grow::ensure(&held, &SLOT_PART, index)?;
-    if held.table().image(index).state != SlotState::Free as u32 {
-        return tries.repair(registry, &held);
-    }
-    if !wish.key.is_private() {
-        key_index::make_room(&held)?;
-    }
-    // From here on the segment counts for the limits; `free` gives its share back.
-    slot_life::reserve(&held, &new, after);
-    let image = held.table().image(index);
-    drop(held);
-    // Crash here: the cell's `work` names the slot; the process that reaps the cell unlinks what there is of the file.
-    let promise = wish.shmflg & flags::SHM_NORESERVE == 0;
-    let made = registry.namespace.files().make(&image, promise);
-    let held = session.lock()?;
-    match (made, find(&held, wish.key)) {
-        (Ok(()), None) => {
-            slot_life::publish(&held, index, process::now_secs());
-            Ok(Some(new.id))
-        }
-        (Ok(()), Some(rival)) => {
+    /// One try. `None`: what was in the way is gone, or another id will do.
+    fn attempt(&mut self) -> Outcome<Option<i32>> {
+        let (session, namespace) = (self.session, self.namespace);
+        let held = session.lock()?;
+        if let Some(image) = find(&held, self.key) {
             drop(held);
-            let _ = registry.namespace.files().unlink(&image);
-            slot_life::free(&session.lock()?, index, Some((before, after)));
-            open_existing(&rival, wish.size, wish.shmflg).map(Some)
+            return open_existing(&image, self.size, self.shmflg).map(Some);
         }
-        (Err(StorageError::System { error: cause, .. }), _)
-            if cause.0 == libc::EEXIST && tries.collisions < 100 =>
-        {
-            // A file that the table does not know: not ours to touch. The next id will do.
-            slot_life::free(&held, index, None);
-            tries.collisions += 1;
-            Ok(None)
+        rules::missing_key(self.key, self.shmflg)?;
+        let huge = self.admit(&held)?;
+        let (new, before, after) = self.plan(&held, huge)?;
+        let index = new.id as u32 % sysv::SLOTS;
+        // An index that is passed over, or begins anew, may be taken by a marked segment that only the dead still have.
+        let passed_over = index != before.next;
+        if passed_over && !self.swept && (namespace.marked() != 0 || namespace.has_dying()) {
+            drop(held);
+            self.sweep();
+            return Ok(None);
         }
-        (Err(error), _) => {
-            slot_life::free(&held, index, Some((before, after)));
-            Err(match huge {
-                None => error.into(),
-                Some(_) => super::huge_pages::why_not_made(wish.size, error),
-            })
+        grow::ensure(&held, &SLOT_PART, index)?;
+        if held.table().image(index).state != SlotState::Free as u32 {
+            return self.repair(&held);
         }
+        if !self.key.is_private() {
+            key_index::make_room(&held)?;
+        }
+        // From here on the segment counts for the limits; `free` gives its share back.
+        slot_life::reserve(&held, &new, after);
+        let image = held.table().image(index);
+        drop(held);
+        // Crash here: the cell's `work` names the slot; the process that reaps the cell unlinks what there is of the file.
+        let promise = self.shmflg & flags::SHM_NORESERVE == 0;
+        let made = namespace.files().make(&image, promise);
+        let held = session.lock()?;
+        match (made, find(&held, self.key)) {
+            (Ok(()), None) => {
+                slot_life::publish(&held, index, process::now_secs());
+                Ok(Some(new.id))
+            }
+            (Ok(()), Some(rival)) => {
+                drop(held);
+                let _ = namespace.files().unlink(&image);
+                slot_life::free(&session.lock()?, index, Some((before, after)));
+                open_existing(&rival, self.size, self.shmflg).map(Some)
+            }
+            (Err(StorageError::System { error: cause, .. }), _)
+                if cause.0 == libc::EEXIST && self.collisions < 100 =>
+            {
+                // A file that the table does not know: not ours to touch. The next id will do.
+                slot_life::free(&held, index, None);
+                self.collisions += 1;
+                Ok(None)
+            }
+            (Err(error), _) => {
+                slot_life::free(&held, index, Some((before, after)));
+                Err(match huge {
+                    None => error.into(),
+                    Some(_) => super::huge_pages::why_not_made(self.size, error),
+                })
+            }
+        }
+    }
+
+    /// Whether a segment of `size` bytes may be made: kernel-semantics' D1 to D8, in that order. Returns the huge
+    /// pages that it gets, if any.
+    fn admit(&self, held: &Held<'_>) -> Outcome<Option<HugePages>> {
+        let Creation {
+            namespace,
+            size,
+            shmflg,
+            ..
+        } = *self;
+        let limits = &self.session.registry.limits();
+        rules::check_size(size, limits)?;
+        let pages = namespace.pages().saturating_add(namespace.making_pages());
+        rules::check_shmall(size, pages, limits)?;
+        let huge = (*self.huge)?;
+        if huge.is_none() {
+            rules::check_file_size(size)?;
+            if shmflg & flags::SHM_NORESERVE == 0 {
+                namespace.files().check_room(held, sysv::pages_of(size))?;
+            }
+        }
+        let segments = namespace.segments().saturating_add(namespace.making());
+        if let Err(full) = rules::check_shmmni(segments, limits) {
+            // Huge pages are reserved by the making of the file, which it does not come to now.
+            if let Some(pages) = huge {
+                super::huge_pages::check_free(pages, size, shmflg)?;
+            }
+            return Err(full.into());
+        }
+        Ok(huge)
+    }
+
+    /// Whether something is used up: a limit of the namespace, the huge pages that the caller may have, or the file system.
+    fn is_scarcity(&self, error: &Error) -> bool {
+        match error.why {
+            Why::Rule(_) => {
+                let has_huge_pages = matches!(self.huge, Ok(Some(_)));
+                error.errno == Errno::Enospc.raw()
+                    || error.errno == Errno::Enomem.raw() && has_huge_pages
+            }
+            Why::Surroundings(StorageError::Refused(refused)) => {
+                refused.sentence == sentence::NO_ROOM
+            }
+            Why::Surroundings(_) => false,
+        }
+    }
+
+    /// Chooses the id and writes down what the segment will be. Returns the cursor before and after, too.
+    fn plan(
+        &self,
+        held: &Held<'_>,
+        huge: Option<HugePages>,
+    ) -> Outcome<(SlotImage, Cursor, Cursor)> {
+        let shmflg = self.shmflg;
+        let before = slot_life::cursor(held);
+        let cursor = cursor_of(before);
+        // Slots whose file is being made or unlinked at this moment are not free either; alone with itself, a process
+        // finds as many as there are segments.
+        let allocated = cursor.allocate(self.namespace.taken(), |from, to| {
+            derived::next_free_slot(held, from, to)
+        });
+        let (id, cursor): (ShmId, IdCursor) =
+            allocated.ok_or_else(|| refusal!(Enospc, [], "every identifier is taken"))?;
+        let after = cursor_words(cursor);
+        let mut bits = 0;
+        if let Some(pages) = huge {
+            bits |= pages.size_log2 << FLAG_HUGE_SHIFT;
+        }
+        // The namespace's own file system promises nothing for a segment of huge pages.
+        if shmflg & flags::SHM_NORESERVE != 0 || huge.is_some() {
+            bits |= FLAG_NORESERVE;
+        }
+        if self.namespace.rounds_files() {
+            bits |= FLAG_ROUNDED;
+        }
+        let (uid, gid) = (Thread.euid(), process::egid());
+        let new = SlotImage {
+            id: id.raw(),
+            key: self.key.0,
+            name_key: self.key.0,
+            uid,
+            gid,
+            cuid: uid,
+            cgid: gid,
+            mode: rules::new_mode(shmflg),
+            segsz: self.size,
+            flags: bits,
+            cpid: process::pid(),
+            ..SlotImage::default()
+        };
+        Ok((new, before, after))
     }
 }
 
@@ -284,90 +370,4 @@ fn find(held: &Held<'_>, key: Key) -> Option<SlotImage> {
     } else {
         key_index::find_locked(held, key.0)
     }
-}
-
-/// Whether a segment of `size` bytes may be made: kernel-semantics' D1 to D8, in that order. Returns the huge
-/// pages that it gets, if any.
-fn admit(held: &Held<'_>, wish: &Wish<'_>, registry: &Registry) -> Outcome<Option<HugePages>> {
-    let Wish { size, shmflg, .. } = *wish;
-    let (namespace, limits) = (&registry.namespace, &registry.limits());
-    rules::check_size(size, limits)?;
-    let pages = namespace.pages().saturating_add(namespace.making_pages());
-    rules::check_shmall(size, pages, limits)?;
-    let huge = (*wish.huge)?;
-    if huge.is_none() {
-        rules::check_file_size(size)?;
-        if shmflg & flags::SHM_NORESERVE == 0 {
-            namespace.files().check_room(held, sysv::pages_of(size))?;
-        }
-    }
-    let segments = namespace.segments().saturating_add(namespace.making());
-    if let Err(full) = rules::check_shmmni(segments, limits) {
-        // Huge pages are reserved by the making of the file, which it does not come to now.
-        if let Some(pages) = huge {
-            super::huge_pages::check_free(pages, size, shmflg)?;
-        }
-        return Err(full.into());
-    }
-    Ok(huge)
-}
-
-/// Whether something is used up: a limit of the namespace, the huge pages that the caller may have, or the file system.
-fn is_scarcity(wish: &Wish<'_>, error: &Error) -> bool {
-    match error.why {
-        Why::Rule(_) => {
-            let has_huge_pages = matches!(wish.huge, Ok(Some(_)));
-            error.errno == Errno::Enospc.raw()
-                || error.errno == Errno::Enomem.raw() && has_huge_pages
-        }
-        Why::Surroundings(StorageError::Refused(refused)) => refused.sentence == sentence::NO_ROOM,
-        Why::Surroundings(_) => false,
-    }
-}
-
-/// Chooses the id and writes down what the segment will be. Returns the cursor before and after, too.
-fn plan(
-    held: &Held<'_>,
-    registry: &Registry,
-    wish: &Wish<'_>,
-    huge: Option<HugePages>,
-) -> Outcome<(SlotImage, Cursor, Cursor)> {
-    let shmflg = wish.shmflg;
-    let before = slot_life::cursor(held);
-    let cursor = cursor_of(before);
-    // Slots whose file is being made or unlinked at this moment are not free either; alone with itself, a process
-    // finds as many as there are segments.
-    let allocated = cursor.allocate(registry.namespace.taken(), |from, to| {
-        derived::next_free_slot(held, from, to)
-    });
-    let (id, cursor): (ShmId, IdCursor) =
-        allocated.ok_or_else(|| refusal!(Enospc, [], "every identifier is taken"))?;
-    let after = cursor_words(cursor);
-    let mut bits = 0;
-    if let Some(pages) = huge {
-        bits |= pages.size_log2 << FLAG_HUGE_SHIFT;
-    }
-    // The namespace's own file system promises nothing for a segment of huge pages.
-    if shmflg & flags::SHM_NORESERVE != 0 || huge.is_some() {
-        bits |= FLAG_NORESERVE;
-    }
-    if registry.namespace.rounds_files() {
-        bits |= FLAG_ROUNDED;
-    }
-    let (uid, gid) = (Thread.euid(), process::egid());
-    let new = SlotImage {
-        id: id.raw(),
-        key: wish.key.0,
-        name_key: wish.key.0,
-        uid,
-        gid,
-        cuid: uid,
-        cgid: gid,
-        mode: rules::new_mode(shmflg),
-        segsz: wish.size,
-        flags: bits,
-        cpid: process::pid(),
-        ..SlotImage::default()
-    };
-    Ok((new, before, after))
 }
