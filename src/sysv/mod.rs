@@ -50,17 +50,8 @@ pub mod shm;
 mod testing;
 
 pub(crate) use ipc::refusal;
-pub use ipc::{
-    Caller, Capability, Errno, IdCursor, Key, Reason, Refusal, Ruling, SLOTS, ShmId, is_owner,
-    may_access, may_set_limits, may_unlink, owners_bits_grant, owns, removed_meanwhile, unknown_id,
-    unused_index,
-};
+pub use ipc::*;
 pub use page::{page_align, page_size, pages_of, set_page_size};
-pub use shm::{
-    AttachRequest, Command, Cut, Detach, HugePages, Join, LimitName, Limits, LockBudget, Moved,
-    Mremap, MremapKind, NewPerm, Piece, SHM_HEADER, SHMMIN, Segment, check_file_size,
-    check_hugetlb, check_range, check_shmall, check_shmmni, check_size, cut, flags, is_by_index,
-    is_for_all, is_no_lookup, is_too_small, join, may_attach, may_lock, may_remove, may_set,
-    may_stat, may_unlock, missing_key, moved, must_destroy, must_destroy_orphan, new_mode,
-    not_attached, open_existing, parse_shmat, parse_shmctl, shmget, wanted_bits, write_shm_line,
-};
+pub use shm::*;
+// Both have their constants; those of shared memory have the common ones, too.
+pub use shm::flags;
