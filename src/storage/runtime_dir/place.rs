@@ -144,18 +144,15 @@ impl Place {
         }
         let system = file::file_system_of(&self.base)
             .map_err(|error| StorageError::system("statfs", &self.base, error))?;
-        if INCOHERENT.contains(&system.magic) {
-            return Err(StorageError::numbers(
-                sentence::INCOHERENT,
-                &self.base,
-                system.magic,
-                0,
-            ));
+        let magic = system.magic;
+        let refused = |sentence| Err(StorageError::numbers(sentence, &self.base, magic, 0));
+        if INCOHERENT.contains(&magic) {
+            refused(sentence::INCOHERENT)
+        } else if NO_PLACE.contains(&magic) {
+            refused(sentence::NO_PLACE)
+        } else {
+            Ok(magic)
         }
-        if NO_PLACE.contains(&system.magic) {
-            return Err(StorageError::at(sentence::NO_PLACE, &self.base));
-        }
-        Ok(system.magic)
     }
 
     /// Checks the runtime directory. `Ok(None)`: there is none yet.
@@ -254,12 +251,8 @@ fn is_owner(scope: Scope, euid: u32, owner: u32) -> bool {
 fn directory_name(name: &mut Path, scope: Scope, session: bool, euid: u32) -> Stored<()> {
     let uid = userns::outer(euid);
     if uid == Uid::None || uid != Uid::Same && euid == UNMAPPED {
-        return Err(StorageError::numbers(
-            sentence::UNMAPPED,
-            name,
-            euid.into(),
-            0,
-        ));
+        let euid = euid.into();
+        return Err(StorageError::numbers(sentence::UNMAPPED, name, euid, 0));
     }
     let mut push = || {
         if scope == Scope::System {
@@ -307,22 +300,13 @@ pub fn check(
         sentence::NOT_A_DIRECTORY => status.is_dir(),
         _ => status.is_file(),
     };
+    let wrong = |sentence, should| Err(StorageError::of_other(sentence, path, status, should));
     if !is_wanted {
-        Err(StorageError::of(wanted, path, status))
+        wrong(wanted, 0)
     } else if status.uid != owner {
-        Err(StorageError::of_other(
-            sentence::WRONG_OWNER,
-            path,
-            status,
-            owner,
-        ))
+        wrong(sentence::WRONG_OWNER, owner)
     } else if status.permissions() != mode {
-        Err(StorageError::of_other(
-            sentence::WRONG_MODE,
-            path,
-            status,
-            mode,
-        ))
+        wrong(sentence::WRONG_MODE, mode)
     } else {
         Ok(())
     }

@@ -263,12 +263,8 @@ fn what_is_wrong(path: &Path, status: &file::Status, image: &SlotImage) -> Stora
     } else if status.links > 1 {
         wrong(sentence::HARD_LINKED)
     } else {
-        StorageError::numbers(
-            sentence::OTHER_LENGTH,
-            path,
-            status.len_bytes,
-            file_len(image),
-        )
+        let (len, wanted) = (status.len_bytes, file_len(image));
+        StorageError::numbers(sentence::OTHER_LENGTH, path, len, wanted)
     }
 }
 

@@ -297,6 +297,17 @@ pub const LAST_PAGE: u32 = RECORD_AREA + RECORDS * size_of::<Record>() as u32;
 /// Length of the file in bytes.
 pub const FILE_BYTES: u32 = LAST_PAGE + PAGE;
 
+/// The array whose entries are of type `E`.
+const fn part<E>(ready: u32, area: u32, at_first: u32, most: u32) -> Part {
+    Part {
+        ready,
+        area,
+        entry_bytes: size_of::<E>() as u32,
+        at_first,
+        most,
+    }
+}
+
 /// One of the table's arrays, which grow.
 pub struct Part {
     /// Offset of the header's count of entries that are backed by pages.
@@ -312,29 +323,16 @@ pub struct Part {
 }
 
 /// The cells.
-pub const CELL_PART: Part = Part {
-    ready: header!(cells_ready),
-    area: CELL_AREA,
-    entry_bytes: size_of::<Cell>() as u32,
-    at_first: CELLS_AT_FIRST,
-    most: CELLS,
-};
+pub const CELL_PART: Part = part::<Cell>(header!(cells_ready), CELL_AREA, CELLS_AT_FIRST, CELLS);
 /// The slots.
-pub const SLOT_PART: Part = Part {
-    ready: header!(slots_ready),
-    area: SLOT_AREA,
-    entry_bytes: size_of::<Slot>() as u32,
-    at_first: SLOTS_AT_FIRST,
-    most: SLOTS,
-};
+pub const SLOT_PART: Part = part::<Slot>(header!(slots_ready), SLOT_AREA, SLOTS_AT_FIRST, SLOTS);
 /// The records.
-pub const RECORD_PART: Part = Part {
-    ready: header!(records_ready),
-    area: RECORD_AREA,
-    entry_bytes: size_of::<Record>() as u32,
-    at_first: RECORDS_AT_FIRST,
-    most: RECORDS,
-};
+pub const RECORD_PART: Part = part::<Record>(
+    header!(records_ready),
+    RECORD_AREA,
+    RECORDS_AT_FIRST,
+    RECORDS,
+);
 /// All of them.
 pub const PARTS: [Part; 3] = [CELL_PART, SLOT_PART, RECORD_PART];
 
