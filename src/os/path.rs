@@ -31,10 +31,15 @@ impl Path {
     }
 
     /// Appends `text` as it is. `None`, and nothing appended, when it does not fit or holds a NUL.
+    #[inline]
     pub fn push(&mut self, text: &[u8]) -> Option<()> {
         if text.contains(&0) {
             return None;
         }
+        self.append(text)
+    }
+
+    fn append(&mut self, text: &[u8]) -> Option<()> {
         let end = self.len.checked_add(text.len())?;
         if end >= CAPACITY {
             return None;
@@ -65,7 +70,7 @@ impl Path {
             *place = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
-        self.push(digits)
+        self.append(digits)
     }
 
     /// Appends `number` as eight lower-case hexadecimal digits.
@@ -76,7 +81,7 @@ impl Path {
             let digit = (number >> shift & 15) as u8;
             *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
         }
-        self.push(&digits)
+        self.append(&digits)
     }
 
     /// The path without its NUL.

@@ -30,7 +30,7 @@ pub struct Session {
 /// The in-process lock, taken: with the signals blocked, and the process that keeps the table's lock, if one does.
 pub(super) struct Entered {
     pub(super) local: Guard<'static, Local>,
-    pub(super) kept: Option<StorageError>,
+    pub(super) kept: Option<Identity>,
     // Dropped last, as in a session.
     pub(super) blocked: Blocked,
 }
@@ -62,10 +62,7 @@ impl Registry {
             return Ok(blocked);
         }
         let Entered { blocked, kept, .. } = self.take_locks_patiently(blocked)?;
-        match kept {
-            None => Ok(blocked),
-            Some(kept) => Err(kept.into()),
-        }
+        self.must_not_be_kept(kept).map(|()| blocked)
     }
 
     /// [`Registry::enter`] from a function that has blocked the signals: they are let through while a lock is waited for.
@@ -77,9 +74,7 @@ impl Registry {
     /// [`Registry::enter`] for a call that has blocked the signals already ([`Registry::block`]).
     pub fn enter_blocked(&'static self, blocked: Blocked) -> Outcome<Session> {
         let mut entered = self.take_locks(blocked)?;
-        if let Some(kept) = entered.kept {
-            return Err(kept.into());
-        }
+        self.must_not_be_kept(entered.kept)?;
         let me = self.begin(&mut entered.local)?;
         Ok(self.session(entered, Some(me)))
     }
@@ -89,9 +84,7 @@ impl Registry {
     pub fn enter_to_detach(&'static self) -> Outcome<Session> {
         let blocked = self.namespace.block()?;
         let mut entered = self.take_locks(blocked)?;
-        if let Some(kept) = entered.kept {
-            return Err(kept.into());
-        }
+        self.must_not_be_kept(entered.kept)?;
         let me = self.begin(&mut entered.local).ok();
         Ok(self.session(entered, me))
     }
@@ -109,6 +102,14 @@ impl Registry {
             None => self.begin(&mut entered.local).ok(),
         };
         Ok(self.session(entered, me))
+    }
+
+    #[inline]
+    fn must_not_be_kept(&self, keeper: Option<Identity>) -> Outcome<()> {
+        match keeper {
+            None => Ok(()),
+            Some(keeper) => Err(self.namespace.processes().is_kept_by(keeper).into()),
+        }
     }
 
     fn session(&'static self, entered: Entered, me: Option<Identity>) -> Session {

@@ -81,14 +81,16 @@ impl Processes {
         })
     }
 
-    /// Why taking that lock would last long, if it would: see [`lock::keeper`].
+    /// The process that would make taking that lock last long, if one would: see [`lock::keeper`].
     #[inline]
-    pub fn keeper(&self, me: Option<Identity>) -> Option<StorageError> {
-        lock::keeper(&self.table, self, me).map(|owner| self.is_kept_by(owner))
+    pub fn keeper(&self, me: Option<Identity>) -> Option<Identity> {
+        lock::keeper(&self.table, self, me)
     }
 
+    /// That this process keeps the lock.
     #[cold]
-    fn is_kept_by(&self, owner: Identity) -> StorageError {
+    #[inline(never)]
+    pub fn is_kept_by(&self, owner: Identity) -> StorageError {
         let pid = self.table.pid_of(owner.cell()).unwrap_or(0) as u64;
         let table = self.directory.table_path();
         StorageError::numbers(sentence::KEPT, &table, pid, owner.cell().into())
