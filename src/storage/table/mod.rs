@@ -6,6 +6,7 @@
 pub mod attach_record;
 mod cell;
 pub mod derived;
+pub mod events;
 pub mod grow;
 pub mod identity;
 mod journal;
@@ -14,6 +15,7 @@ pub mod layout;
 pub mod lock;
 pub mod lock_word;
 pub mod map;
+pub mod parts;
 pub mod rebuild;
 pub mod seqlock;
 pub mod slot;
