@@ -4,7 +4,7 @@ use super::recover;
 use super::{Namespace, Rules};
 use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
-use crate::os::{OsError, dir, process};
+use crate::os::{OsError, OsResult, dir, process};
 use crate::storage::error::{StorageError, Stored, beyond_limits};
 use crate::storage::runtime_dir::{Place, RuntimeDir, TABLE_MODES, check};
 use crate::storage::sentence;
@@ -13,7 +13,7 @@ use crate::storage::table::layout::{self, header, record};
 use crate::storage::table::parts;
 use crate::storage::table::{Identity, Table, TableMap};
 
-const TABLE: &[u8] = b"registry";
+pub(super) const TABLE: &[u8] = b"registry";
 const TMPFS: u64 = 0x0102_1994;
 const RAMFS: u64 = 0x8584_58f6;
 
@@ -47,7 +47,7 @@ impl Namespace {
             let path = place.inside(TABLE);
             match file::open(&path, libc::O_RDWR, 0) {
                 Ok(fd) => {
-                    let (map, table) = map_table(&place, &path, fd, directory.uid)?;
+                    let (map, table) = map_table(&place, &path, &fd, directory.uid, TableMap::new)?;
                     let opened = RuntimeDir::new(&place, TABLE, &table, &directory);
                     opened.has_lost_files(restored);
                     return Ok(Namespace::new(Table::new(map), opened, rounds_files, rules));
@@ -69,7 +69,12 @@ impl Namespace {
 /// A link, a directory, somebody's fifo, a mode: that says more than how the opening failed.
 #[cold]
 #[inline(never)]
-fn why_not_opened(place: &Place, path: &Path, error: OsError, owner: u32) -> StorageError {
+pub(super) fn why_not_opened(
+    place: &Place,
+    path: &Path,
+    error: OsError,
+    owner: u32,
+) -> StorageError {
     let mode = place.scope.mode(TABLE_MODES);
     file::status_of(path)
         .ok()
@@ -77,10 +82,17 @@ fn why_not_opened(place: &Place, path: &Path, error: OsError, owner: u32) -> Sto
         .unwrap_or_else(|| StorageError::system("open", path, error))
 }
 
+/// Checks an open table file and has `map` map it.
 #[inline(never)]
-fn map_table(place: &Place, path: &Path, fd: Fd, owner: u32) -> Stored<(TableMap, Status)> {
-    let status = place.check_table(path, &fd, owner)?;
-    let map = TableMap::new(&fd).map_err(|error| StorageError::system("map", path, error))?;
+pub(super) fn map_table(
+    place: &Place,
+    path: &Path,
+    fd: &Fd,
+    owner: u32,
+    map: fn(&Fd) -> OsResult<TableMap>,
+) -> Stored<(TableMap, Status)> {
+    let status = place.check_table(path, fd, owner)?;
+    let map = map(fd).map_err(|error| StorageError::system("map", path, error))?;
     let table = Table::new(map);
     // A table of another version may well have another length: say the better reason. No more than its first page is read,
     // which is there.

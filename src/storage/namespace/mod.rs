@@ -9,8 +9,10 @@
 mod create;
 mod recover;
 mod rules;
+mod view;
 
 pub use rules::{LimitWords, Rules, Unlinking};
+pub use view::{Member, Reading, View};
 
 use super::error::{StorageError, Stored};
 use super::process::{Prepared, Processes};

@@ -13,7 +13,18 @@ use super::rebuild;
 use super::seqlock::SeqLock;
 use super::slot::SlotImage;
 use super::slot_life::{Last, end, step};
+use crate::os::OsResult;
+use crate::os::pages::PageVec;
 use crate::storage::error::{StorageError, Stored};
+
+/// What a record counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The cell of the process.
+    pub cell: u32,
+    /// Its attaches.
+    pub count: u32,
+}
 
 /// Adds attaches of `owner` to segment `index`. Returns the record that counts it; `known` is the one that counted
 /// earlier attaches of the same process, if any.
@@ -220,6 +231,45 @@ impl Table {
             }
             found
         })
+    }
+
+    /// Reads slot `slot` and what its records count, as both were at one moment, without a lock. `Ok(false)`: it is being
+    /// changed all the time, or by a process that is stopped or dead.
+    pub fn read_counted(
+        &self,
+        slot: u32,
+        image: &mut SlotImage,
+        counted: &mut PageVec<Counted>,
+    ) -> OsResult<bool> {
+        let read =
+            SeqLock::of_slot(self.slot(slot)).read(|| self.read_as_it_stands(slot, image, counted));
+        read.map_or(Ok(false), |read| read.map(|()| true))
+    }
+
+    /// The same, whatever is being changed meanwhile. A slot that is not backed is free.
+    pub fn read_as_it_stands(
+        &self,
+        slot: u32,
+        image: &mut SlotImage,
+        counted: &mut PageVec<Counted>,
+    ) -> OsResult<()> {
+        *image = self.image(slot);
+        counted.resize(0, Counted::default())?;
+        if slot >= self.slots_ready() {
+            return Ok(());
+        }
+        for record in derived::records_of_segment(self, slot) {
+            let len = counted.len();
+            counted.reserve(1)?;
+            counted.insert(
+                len,
+                Counted {
+                    cell: self.get32(record!(record, cell)).wrapping_sub(1),
+                    count: self.get32(record!(record, count)),
+                },
+            );
+        }
+        Ok(())
     }
 
     /// Number of attaches of a slot, and the cell + 1 of the process that has all of them, if one has; a hint.

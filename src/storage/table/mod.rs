@@ -21,6 +21,7 @@ pub mod seqlock;
 pub mod slot;
 pub mod slot_life;
 
+pub use attach_record::Counted;
 pub use identity::Identity;
 pub use journal::Journal;
 pub use lock_word::{Held, Surroundings};
