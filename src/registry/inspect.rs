@@ -28,7 +28,7 @@ pub use crate::storage::runtime_dir::{Scope, scope_of_name};
 
 /// A namespace that is looked at.
 pub struct Inspection {
-    view: View,
+    pub(super) view: View,
     is_own: bool,
 }
 

@@ -10,6 +10,7 @@
 mod attach_list;
 mod credentials;
 mod error;
+pub mod events;
 mod exit;
 mod fork;
 mod huge_pages;
