@@ -48,7 +48,7 @@ impl Asked {
                 }
                 Ok(value)
             }
-            Err(failure) => Err(self.refuse(failure.errno, &failure.why)),
+            Err(error) => Err(self.refuse(error.errno, &error.why)),
         }
     }
 
@@ -109,7 +109,7 @@ fn serve(
     }
 }
 
-/// Whether nobody wants to be told of this call, and nothing is to be done before it: then what can be answered at once
+/// Whether no trace is asked for of this call, and nothing is to be done before it: then what can be answered at once
 /// is. Nothing there can panic or change `errno`.
 #[inline(always)]
 fn is_plain() -> bool {

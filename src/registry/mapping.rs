@@ -4,7 +4,7 @@
 //! that has just become free before the list knows of it.
 
 use super::attach_list::{self, Entry};
-use super::process::{host_if_open, live_locked};
+use super::process::{live_locked, registry_if_open};
 use super::session::Session;
 use crate::os::{errno, map, process};
 use crate::storage::table::{attach_record, slot_life};
@@ -35,13 +35,14 @@ fn unmapping<T: Copy>(
     real: impl FnOnce() -> T,
     has_worked: impl FnOnce(T) -> bool,
 ) -> T {
-    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
+    let Some(mut session) = registry_if_open().and_then(|registry| registry.enter_to_follow().ok())
+    else {
         return real();
     };
     let prepared = session.local.attaches.reserve(1);
     let answer = real();
     if has_worked(answer) && prepared.is_ok() {
-        let pid = Some(session.host.local.pid());
+        let pid = Some(session.registry.local.pid());
         session.forget_range(addr, addr.saturating_add(page_align(len)), pid);
     }
     answer
@@ -56,7 +57,8 @@ pub fn mremap(
     new_addr: u64,
     real: impl FnOnce() -> u64,
 ) -> u64 {
-    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
+    let Some(mut session) = registry_if_open().and_then(|registry| registry.enter_to_follow().ok())
+    else {
         return real();
     };
     // Over huge pages the kernel takes whole ones.
@@ -87,7 +89,7 @@ pub fn mremap(
         // The kernel clears the new place before it looks at the old one, and leaves it so when that is no good.
         let end = new_addr.saturating_add(page_align(new_len));
         if session.has_lost_pages(new_addr, end) {
-            let pid = Some(session.host.local.pid());
+            let pid = Some(session.registry.local.pid());
             session.forget_range(new_addr, end, pid);
         }
     }
@@ -99,7 +101,8 @@ pub fn madvise(addr: u64, len: u64, advice: i32, real: impl FnOnce() -> i32) -> 
     if advice != libc::MADV_DONTFORK && advice != libc::MADV_DOFORK {
         return real();
     }
-    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
+    let Some(mut session) = registry_if_open().and_then(|registry| registry.enter_to_follow().ok())
+    else {
         return real();
     };
     let answer = real();
@@ -204,13 +207,13 @@ impl Session {
             .iter()
             .find(|entry| entry.piece.start <= addr && addr < entry.piece.end());
         let slot = entry.map(|entry| entry.piece.id.slot());
-        slot.and_then(|slot| self.host.namespace.table().snapshot(slot))
+        slot.and_then(|slot| self.registry.namespace.table().snapshot(slot))
             .and_then(|image| image.huge_page_log2())
             .map_or(page_size(), |log2| 1 << log2)
     }
 
     fn follow_mremap(&mut self, mremap: &Mremap) {
-        let pid = Some(self.host.local.pid());
+        let pid = Some(self.registry.local.pid());
         if let Some((start, end)) = mremap.cleared() {
             self.forget_range(start, end, pid);
         }
@@ -268,7 +271,7 @@ impl Session {
                     attached: true,
                     detached: false,
                 };
-                return self.enter_change(entry.piece.id, change, Some(self.host.local.pid()));
+                return self.enter_change(entry.piece.id, change, Some(self.registry.local.pid()));
             }
             Join::Below(piece) => (below_at, piece),
             Join::Above(piece) => (above_at, piece),

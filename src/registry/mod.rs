@@ -33,7 +33,7 @@ mod inspect_tests;
 
 pub use credentials::before_change as before_change_of_credentials;
 pub use credentials::on_giving_up_root;
-pub use error::{Failure, Outcome, Why};
+pub use error::{Error, Outcome, Why};
 pub use exit::at_exit;
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
 pub use mapping::{madvise, may_touch, mmap_fixed, mremap, munmap};

@@ -503,7 +503,7 @@ pub fn check_reaped(held: &Held<'_>) {
     let gone = image.mode & MODE_MARKED != 0 && image.nattch == 0 && image.is_live();
     assert!(!gone, "a removed segment has outlived its last user");
 
-    // Whatever was being made or unlinked is found by whoever sweeps next, and no slot is lost.
+    // Whatever was being made or unlinked is found by the next process that sweeps, and no slot is lost.
     slot_life::list_stuck_again(held, |_| true);
     while let Some(image) = slot_life::claim_dying(held, |_| true) {
         slot_life::free(held, image.slot, None);

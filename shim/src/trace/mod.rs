@@ -73,7 +73,7 @@ static TRACE: AtomicU8 = AtomicU8::new(UNREAD);
 #[repr(C, align(4096))]
 struct Destination(UnsafeCell<[u8; libc::PATH_MAX as usize]>);
 
-// SAFETY: by the invariant above, nobody reads while it is written.
+// SAFETY: by the invariant above, no thread reads while it is written.
 unsafe impl Sync for Destination {}
 
 #[unsafe(link_section = ".data.shmshim_trace")]
@@ -139,7 +139,7 @@ pub fn say(put: &dyn Fn(&mut Line)) {
     }
     line.put(format_args!("{:<5} ", process::pid()));
     put(&mut line);
-    // SAFETY: `FILE` was seen, so the path is written and nobody writes it any more.
+    // SAFETY: `FILE` was seen, so the path is written and is not changed any more.
     let path = unsafe { &*DESTINATION.0.get() };
     let Ok(path) = CStr::from_bytes_until_nul(path) else {
         return;

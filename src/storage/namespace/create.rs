@@ -238,7 +238,7 @@ fn restore_table(place: &Place, rules: &Rules, checked: &Status, rounds_files: b
 
 #[inline(never)]
 fn adopt_all(namespace: &Namespace, rounds_files: bool) -> Stored<()> {
-    // The hidden table is nobody else's yet, so any identity will do to lock it.
+    // The hidden table is known to no other process yet, so any identity will do to lock it.
     let held = namespace.lock(Identity::from_packed(0))?;
     let rounded = if rounds_files {
         layout::FLAG_ROUNDED

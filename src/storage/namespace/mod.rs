@@ -117,14 +117,14 @@ impl Namespace {
         Ok(held)
     }
 
-    /// Whether nobody has reaped the process of `me`, with the lock held. A client can die while it is served; then another
-    /// process may have its cell by now, and the lock, taken in the dead one's name, is nobody's to others.
+    /// Whether the process of `me` has not been reaped, with the lock held. A client can die while it is served; then another
+    /// process may have its cell by now, and the lock, taken in the dead process's name, is free to others.
     fn is_in_its_cell(&self, me: Identity) -> bool {
         let (state, generation) = self.table().cell_state(me.cell());
         state != CellState::Free as u32 && generation == me.generation()
     }
 
-    /// Whether nobody has that lock at this moment.
+    /// Whether the lock is free at this moment.
     #[inline]
     pub fn is_unlocked(&self) -> bool {
         self.table().get32(header!(lock)) == 0

@@ -54,7 +54,7 @@ fn adopt_one(
         return Ok(());
     }
     let marked = status.permissions() & layout::MODE_MARKED != 0;
-    // The table is nobody else's yet, and thrown away after a death.
+    // The table is known to no other process yet, and thrown away after a death.
     SlotImage {
         slot: index,
         state: SlotState::Live as u32,

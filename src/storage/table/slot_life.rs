@@ -131,7 +131,7 @@ pub fn publish(held: &Held<'_>, index: u32, ctime_secs: i64) {
 }
 
 /// What this process was making or unlinking is no more, its file neither: the slot is free. `rewind`: the cursor goes back to
-/// the first where it still is the second, because nobody has moved it since.
+/// the first where it still is the second, because no other process has moved it since.
 pub fn free(held: &Held<'_>, index: u32, rewind: Option<(Cursor, Cursor)>) {
     let free = |image: &mut SlotImage| (image.state, image.key) = (SlotState::Free as u32, 0);
     let put = |journal: &mut Journal<'_>| {
@@ -158,14 +158,14 @@ pub fn mark(held: &Held<'_>, index: u32, why: What) {
 /// What becomes of the file of a segment that ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Last {
-    /// The caller unlinks it and [frees](free) the slot: its cell's `work` names the slot already, and nobody else finds it,
+    /// The caller unlinks it and [frees](free) the slot: its cell's `work` names the slot already, and no other process finds it,
     /// who might not be allowed to unlink.
     Claim,
     /// It awaits unlinking by the next process that may.
     List,
 }
 
-/// Ends a live segment that nobody has attached. `why` is what is noted.
+/// Ends a live segment that no process has attached. `why` is what is noted.
 pub fn destroy(held: &Held<'_>, index: u32, last: Last, why: What) {
     let ended = end(held, index, last, |_| (), |_| (), || ());
     events::note(held, &About::segment(why, &ended, 0));
@@ -213,7 +213,7 @@ pub fn claim_dying(held: &Held<'_>, may_unlink: impl Fn(u32) -> bool) -> Option<
 
 /// The file of a claimed segment cannot be unlinked by this process: the next one may try.
 pub fn give_up(held: &Held<'_>, index: u32) {
-    // In one step: on the list of those that are nobody's work, and stuck, it would be listed twice.
+    // In one step: on the list of those that are in no cell's work, and stuck, it would be listed twice.
     let stick = |image: &mut SlotImage| image.flags |= FLAG_STUCK;
     let put = |journal: &mut Journal<'_>| put_work(held, journal, 0);
     // Still counted as dying, but off the list, so that a sweep comes to its end.
