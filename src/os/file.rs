@@ -5,6 +5,7 @@ use super::path::Path;
 use super::{OsError, OsResult, raw};
 use core::ffi::CStr;
 use core::str::FromStr;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 pub use super::status::{
     FileSystem, Status, file_system_of, kind_of, status, status_following, status_in, status_of,
@@ -26,6 +27,14 @@ impl Drop for Fd {
     fn drop(&mut self) {
         // SAFETY: the descriptor was opened by us and is closed once.
         let _ = unsafe { raw::call(libc::SYS_close, [self.0 as usize]) };
+    }
+}
+
+impl From<Fd> for OwnedFd {
+    fn from(fd: Fd) -> OwnedFd {
+        let fd = core::mem::ManuallyDrop::new(fd);
+        // SAFETY: the descriptor is open and ours, and will not be closed by the one that gives it away.
+        unsafe { OwnedFd::from_raw_fd(fd.0) }
     }
 }
 

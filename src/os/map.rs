@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-/// The first `BYTES` of a file, mapped shared and writable for as long as this lives.
+/// The first `BYTES` of a file, mapped shared for as long as this lives.
 ///
 /// There are no references to its bytes, only atomic words at checked offsets of its [blocks](Block). The compiler
 /// checks those that it knows.
@@ -23,7 +23,15 @@ unsafe impl<const BYTES: usize> Sync for SharedMap<BYTES> {}
 impl<const BYTES: usize> SharedMap<BYTES> {
     /// Maps the beginning of `fd`. The descriptor may be closed afterwards.
     pub fn new(fd: &Fd) -> OsResult<SharedMap<BYTES>> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        SharedMap::with_access(fd, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    /// The same for words that are only loaded: a store would raise SIGSEGV.
+    pub fn read_only(fd: &Fd) -> OsResult<SharedMap<BYTES>> {
+        SharedMap::with_access(fd, libc::PROT_READ)
+    }
+
+    fn with_access(fd: &Fd, protection: i32) -> OsResult<SharedMap<BYTES>> {
         let addr = map(0, BYTES, protection, libc::MAP_SHARED, fd.number())?;
         // Not worth its place in the host's core dumps; where that cannot be said, it costs nothing but that place.
         // SAFETY: a mapping of our own.

@@ -10,10 +10,12 @@
 mod attach_list;
 mod credentials;
 mod error;
+pub mod events;
 mod exit;
 mod fork;
 mod huge_pages;
 mod identity;
+pub mod inspect;
 mod mapping;
 mod process;
 mod reap;
@@ -25,6 +27,9 @@ mod shmat;
 mod shmctl;
 mod shmdt;
 mod shmget;
+
+#[cfg(test)]
+mod inspect_tests;
 
 pub use credentials::before_change as before_change_of_credentials;
 pub use credentials::on_giving_up_root;

@@ -11,6 +11,7 @@ use crate::os::process_lock::Guard;
 use crate::os::signal_mask::Blocked;
 use crate::storage::runtime_dir::Scope;
 use crate::storage::table::SlotImage;
+use crate::storage::table::events::What;
 use crate::storage::table::layout::{self, CellState, FLAG_RIGHTS};
 use crate::storage::table::{derived, rebuild, slot_life};
 use crate::sysv;
@@ -219,7 +220,7 @@ impl Registry {
             };
             let held = session.lock()?;
             if held.table().image(slot) == image {
-                slot_life::destroy(&held, slot, slot_life::Last::List);
+                slot_life::destroy(&held, slot, slot_life::Last::List, What::FreedAsOrphan);
             }
         }
         if let Some(session) = session {

@@ -9,6 +9,7 @@ use super::session::Session;
 use crate::os::map::{self, Place};
 use crate::os::{OsError, process};
 use crate::storage::table::SlotImage;
+use crate::storage::table::events::What;
 use crate::storage::table::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
 use crate::storage::table::{attach_record, slot_life};
 use crate::storage::{StorageError, Stored, sentence};
@@ -203,7 +204,12 @@ impl Session {
             sysv::must_destroy(marked, image.nattch.into(), forced)
         };
         if let Some(image) = live_locked(&held, id).filter(is_due) {
-            slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
+            slot_life::destroy(
+                &held,
+                image.slot,
+                slot_life::Last::Claim,
+                What::FreedByDetach,
+            );
             drop(held);
             self.unlink_claimed(&image);
         }

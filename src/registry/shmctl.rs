@@ -10,6 +10,7 @@ use crate::storage::StorageError;
 use crate::storage::runtime_dir::Scope;
 use crate::storage::table::Held;
 use crate::storage::table::SlotImage;
+use crate::storage::table::events::{self, About, What};
 use crate::storage::table::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
 use crate::storage::table::{derived, slot_life};
 use crate::sysv::flags::{SHM_DEST, SHM_LOCKED};
@@ -133,6 +134,12 @@ fn change_permissions(
             return Err(error.into());
         }
     }
+    let owner = u64::from(new.uid) << 32 | u64::from(new.gid);
+    let about = About {
+        other: new.mode,
+        ..About::segment(What::Set, image, owner)
+    };
+    events::note(held, &about);
     Ok(())
 }
 
@@ -148,11 +155,11 @@ pub fn remove(shmid: i32) -> Outcome<()> {
     let (session, held, image) = enter_at(id, may)?;
     let forced = session.registry.namespace.is_rmid_forced();
     if sysv::must_destroy(true, image.nattch.into(), forced) {
-        slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
+        slot_life::destroy(&held, image.slot, slot_life::Last::Claim, What::Removed);
         drop(held);
         session.unlink_claimed(&image);
     } else if image.mode & SHM_DEST == 0 {
-        slot_life::mark(&held, image.slot);
+        slot_life::mark(&held, image.slot, What::Marked);
         let image = held.table().image(image.slot);
         // When the table must be rebuilt from the files, the sticky bit says that the key is free. If it cannot be set now,
         // the flag says so.

@@ -9,9 +9,8 @@ use crate::os::process;
 use crate::storage::table::Held;
 use crate::storage::table::SlotImage;
 use crate::storage::table::key_index::{self, Lookup};
-use crate::storage::table::layout::{
-    FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SLOT_PART, SlotState,
-};
+use crate::storage::table::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
+use crate::storage::table::parts::SLOT_PART;
 use crate::storage::table::slot_life::{self, Cursor};
 use crate::storage::table::{derived, grow, rebuild};
 use crate::storage::{Namespace, StorageError, sentence};

@@ -32,4 +32,4 @@ pub(crate) mod sentence;
 pub mod table;
 
 pub use error::{Refused, StorageError, Stored};
-pub use namespace::{LimitWords, Namespace, Rules};
+pub use namespace::{LimitWords, Member, Namespace, Reading, Rules, View};

@@ -28,6 +28,8 @@ pub const NO_BASE: &str = "{path} does not exist; have SHMSHIM_DIR name a direct
 pub const NO_SUCH_SETTING: &str = "{path}, which SHMSHIM_DIR leads to, does not exist; make it (mkdir -m 0700), or have SHMSHIM_DIR name another";
 /// None of the default bases can be used.
 pub const NO_DEFAULT: &str = "none of /run/shmshim, /dev/shm and /tmp is a directory of root's, sticky, that can be written to; mount a tmpfs (mount -t tmpfs -o mode=1777 none /dev/shm), or have SHMSHIM_DIR name a directory of yours";
+/// A directory that was named as a namespace's has another name than those have.
+pub const NO_NAMESPACE: &str = "{path} is not called as a namespace's directory is, .shmshim or .shmshim-uid with a number; name one that is, as shmshim ls --all lists them";
 /// No files can be made on the file system of the base directory.
 pub const NO_PLACE: &str = "{path} is on a file system of the kernel's, where no files can be made; have SHMSHIM_DIR name a directory on a tmpfs";
 /// The path of the base leaves no room for the names below it. It is said as far as it is known.

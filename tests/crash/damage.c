@@ -337,7 +337,7 @@ static void lock_without_owner(void) { *word_at(64) = 0x777; }
 static void journal_of_nonsense(void)
 {
 	for (unsigned entry = 0; entry < 32; entry++)
-		*word_at(432 + entry * 16) = 22294528 - 4 + entry, *word_at(436 + entry * 16) = entry % 2 ? 4 : 8;
+		*word_at(432 + entry * 16) = 22556672 - 4 + entry, *word_at(436 + entry * 16) = entry % 2 ? 4 : 8;
 	*word_at(428) = UINT32_MAX;
 	*word_at(424) = 1;
 	lock_of_nobody();

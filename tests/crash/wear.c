@@ -112,7 +112,7 @@ static void begin(struct actor *holder)
 static void end(struct actor *holder)
 {
 	actor_kill(holder);
-	munmap((void *)table, 22294528);
+	munmap((void *)table, 22556672);
 	place_end();
 }
 

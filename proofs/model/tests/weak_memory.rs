@@ -10,6 +10,7 @@ use shmshim_model::os::map::leave_plain;
 use shmshim_model::scene::{self, SLOTS, create, process};
 use shmshim_model::storage::Namespace;
 use shmshim_model::storage::process::reap;
+use shmshim_model::storage::table::events::What;
 use shmshim_model::storage::table::layout::CellState;
 use shmshim_model::storage::table::{attach_record, derived, key_index, slot_life};
 use shmshim_model::stories::{Look, STORIES, Seen, Story, check_reaped};
@@ -269,7 +270,7 @@ fn remove(namespace: &Namespace, cell: u32, key: i32, unlinked: &AtomicUsize) {
     let me = process(cell);
     let held = namespace.lock(me).unwrap();
     if let Some(image) = key_index::find_locked(&held, key) {
-        slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
+        slot_life::destroy(&held, image.slot, slot_life::Last::Claim, What::Removed);
         drop(held);
         unlinked.fetch_add(1, Ordering::Relaxed);
         slot_life::free(&namespace.lock(me).unwrap(), image.slot, None);

@@ -4,14 +4,16 @@ use super::recover;
 use super::{Namespace, Rules};
 use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
-use crate::os::{OsError, dir, process};
+use crate::os::{OsError, OsResult, dir, process};
 use crate::storage::error::{StorageError, Stored, beyond_limits};
 use crate::storage::runtime_dir::{Place, RuntimeDir, TABLE_MODES, check};
 use crate::storage::sentence;
+use crate::storage::table::events::{self, About, What};
 use crate::storage::table::layout::{self, header, record};
+use crate::storage::table::parts;
 use crate::storage::table::{Identity, Table, TableMap};
 
-const TABLE: &[u8] = b"registry";
+pub(super) const TABLE: &[u8] = b"registry";
 const TMPFS: u64 = 0x0102_1994;
 const RAMFS: u64 = 0x8584_58f6;
 
@@ -45,7 +47,7 @@ impl Namespace {
             let path = place.inside(TABLE);
             match file::open(&path, libc::O_RDWR, 0) {
                 Ok(fd) => {
-                    let (map, table) = map_table(&place, &path, fd, directory.uid)?;
+                    let (map, table) = map_table(&place, &path, &fd, directory.uid, TableMap::new)?;
                     let opened = RuntimeDir::new(&place, TABLE, &table, &directory);
                     opened.has_lost_files(restored);
                     return Ok(Namespace::new(Table::new(map), opened, rounds_files, rules));
@@ -67,7 +69,12 @@ impl Namespace {
 /// A link, a directory, somebody's fifo, a mode: that says more than how the opening failed.
 #[cold]
 #[inline(never)]
-fn why_not_opened(place: &Place, path: &Path, error: OsError, owner: u32) -> StorageError {
+pub(super) fn why_not_opened(
+    place: &Place,
+    path: &Path,
+    error: OsError,
+    owner: u32,
+) -> StorageError {
     let mode = place.scope.mode(TABLE_MODES);
     file::status_of(path)
         .ok()
@@ -75,10 +82,17 @@ fn why_not_opened(place: &Place, path: &Path, error: OsError, owner: u32) -> Sto
         .unwrap_or_else(|| StorageError::system("open", path, error))
 }
 
+/// Checks an open table file and has `map` map it.
 #[inline(never)]
-fn map_table(place: &Place, path: &Path, fd: Fd, owner: u32) -> Stored<(TableMap, Status)> {
-    let status = place.check_table(path, &fd, owner)?;
-    let map = TableMap::new(&fd).map_err(|error| StorageError::system("map", path, error))?;
+pub(super) fn map_table(
+    place: &Place,
+    path: &Path,
+    fd: &Fd,
+    owner: u32,
+    map: fn(&Fd) -> OsResult<TableMap>,
+) -> Stored<(TableMap, Status)> {
+    let status = place.check_table(path, fd, owner)?;
+    let map = map(fd).map_err(|error| StorageError::system("map", path, error))?;
     let table = Table::new(map);
     // A table of another version may well have another length: say the better reason. No more than its first page is read,
     // which is there.
@@ -117,7 +131,7 @@ fn write_table(
         file::set_len(&fd, u64::from(layout::FILE_BYTES))?;
         // The header, the bitmap, the smallest index; the first page of each area behind.
         let front = layout::INDEX + layout::INDEX_WORDS_AT_FIRST * 4;
-        let parts = layout::PARTS.map(|part| (part.area, part.at_first * part.entry_bytes));
+        let parts = parts::PARTS.map(|part| (part.area, part.at_first * part.entry_bytes));
         let last = (layout::LAST_PAGE, layout::FILE_BYTES - layout::LAST_PAGE);
         for (area, len_bytes) in [(0, front)].into_iter().chain(parts).chain([last]) {
             file::allocate_behind(&fd, u64::from(area), 0, u64::from(len_bytes))?;
@@ -136,7 +150,7 @@ fn write_table(
     table.set32(header!(cursor_next), cursor.next);
     table.set32(header!(cursor_last), cursor.last as u32);
     table.set32(header!(cursor_seq), cursor.seq);
-    for part in &layout::PARTS {
+    for part in &parts::PARTS {
         table.set32(part.ready, part.at_first);
     }
     let records = layout::RECORDS_AT_FIRST;
@@ -184,7 +198,26 @@ fn seed_of(table: &Status) -> u64 {
 
 #[inline(never)]
 fn make_table(hidden: &Place, built: &Fd, rules: &Rules) -> Stored<()> {
-    write_table(hidden, built, &hidden.inside(TABLE), rules).map(|_| ())
+    let (map, _) = write_table(hidden, built, &hidden.inside(TABLE), rules)?;
+    note_made(&Table::new(map), What::NamespaceMade, 0);
+    Ok(())
+}
+
+/// The first event of a table that nobody else has yet.
+fn note_made(table: &Table, what: What, segments: u32) {
+    let about = About {
+        what,
+        id: 0,
+        key: 0,
+        value: segments.into(),
+        other: 0,
+    };
+    let by = events::Process {
+        pid: process::pid(),
+        uid: process::euid(),
+        program: process::program_name(),
+    };
+    events::put(table, 0, &about, &by);
 }
 
 /// The directory is there and its table is not: somebody removed it. Its owner makes a new one from the segments' files.
@@ -196,7 +229,10 @@ fn restore_table(place: &Place, rules: &Rules, checked: &Status, rounds_files: b
         let namespace = Namespace::new(Table::new(map), opened, rounds_files, rules);
         adopt_all(&namespace, rounds_files).inspect_err(|_| {
             let _ = dir::unlink_in(Some(directory), hidden);
-        })
+        })?;
+        let segments = namespace.segments();
+        note_made(namespace.table(), What::NamespaceRestored, segments);
+        Ok(())
     })
 }
 

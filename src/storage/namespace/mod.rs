@@ -9,13 +9,16 @@
 mod create;
 mod recover;
 mod rules;
+mod view;
 
 pub use rules::{LimitWords, Rules};
+pub use view::{Member, Reading, View};
 
 use super::error::{StorageError, Stored};
 use super::process::{Prepared, Processes};
 use super::runtime_dir::{RuntimeDir, Scope};
 use super::segment_file::{Files, Homes};
+use super::table::events::{self, About, What};
 use super::table::layout::{
     self, CellState, FLAG_RIGHTS, FLAG_UNLINKED, MODE_MARKED, cell, header,
 };
@@ -139,12 +142,26 @@ impl Namespace {
 
     /// Sets the limits.
     pub fn set_limit_words(&self, held: &Held<'_>, words: LimitWords) {
+        let before = self.limit_words();
         let mut journal = Journal::begin(held);
         journal.put64(header!(shmmax), words.shmmax);
         journal.put64(header!(shmall), words.shmall);
         journal.put32(header!(shmmni), words.shmmni);
         journal.put32(header!(rmid_forced), words.rmid_forced);
         journal.commit();
+        let numbered = (0..).zip(words.in_order().into_iter().zip(before.in_order()));
+        for (id, (value, _)) in numbered.filter(|(_, (new, old))| new != old) {
+            let what = What::LimitSet;
+            let (key, other) = (0, 0);
+            let about = About {
+                what,
+                id,
+                key,
+                value,
+                other,
+            };
+            events::note(held, &about);
+        }
     }
 
     /// Whether shm_rmid_forced is set.
@@ -298,14 +315,14 @@ impl Namespace {
             return false;
         }
         if image.nattch == 0 {
-            slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
+            slot_life::destroy(&held, image.slot, slot_life::Last::Claim, What::FileLost);
             drop(held);
             self.unlink_claimed(me, &image);
             return true;
         }
         // Crash here, between the two: the next attach does what is left to do.
         if image.mode & MODE_MARKED == 0 {
-            slot_life::mark(&held, slot);
+            slot_life::mark(&held, slot, What::FileLost);
         }
         slot_life::update(&held, slot, |image| {
             image.flags = image.flags & !FLAG_RIGHTS | FLAG_UNLINKED;

@@ -206,7 +206,7 @@ impl Place {
 
     /// Checks the directory `name` in the runtime directory, whose owner is known. `Ok(false)`: it is missing.
     #[inline(never)]
-    pub(super) fn check_part(&self, name: &[u8], owner: u32) -> Stored<bool> {
+    pub(in crate::storage) fn check_part(&self, name: &[u8], owner: u32) -> Stored<bool> {
         let path = self.inside(name);
         let seen = status_if_there(&path);
         let Some(status) = seen.map_err(|error| StorageError::system("stat", &path, error))? else {

@@ -4,6 +4,7 @@
 
 use super::hugetlb::{Homes, HugeFiles};
 use super::name::{parse_name, push_file_name};
+use crate::os::file::{Fd, Status};
 use crate::os::map::{self, Place};
 use crate::os::path::Path;
 use crate::os::{OsError, dir, file, helper_process, huge};
@@ -169,6 +170,30 @@ impl<'n> Files<'n> {
         })
     }
 
+    /// Opens a segment's file to read what is in it. The file is held against what the table says of it.
+    pub fn open_to_read(&self, image: &SlotImage) -> Stored<Fd> {
+        self.directory.check_in_place()?;
+        let mut path = Path::new();
+        self.path_of(image, &mut path)?;
+        let opened = || {
+            let dir = self.directory.open_parent(&path)?;
+            let fd = file::open_in(dir.as_ref(), &path, libc::O_RDONLY, 0)?;
+            file::status(&fd).map(|status| (fd, status))
+        };
+        let (fd, status) = opened().map_err(|error| self.directory.error("open", &path, error))?;
+        match is_as_expected(&status, image) {
+            true => Ok(fd),
+            false => Err(what_is_wrong(&path, &status, image)),
+        }
+    }
+
+    /// The path of a segment's file, and what is there; nothing, if it was unlinked.
+    pub fn found(&self, image: &SlotImage) -> Stored<(Path, Option<Status>)> {
+        let mut path = Path::new();
+        self.path_of(image, &mut path)?;
+        Ok((path, file::status_of(&path).ok()))
+    }
+
     /// Whether there is a file with the segment's id and another key in its name. In system scope the table is
     /// everybody's word, and a user who scribbles in it could give a segment's id another file; the real one they
     /// cannot remove. A file that is gone altogether is no such case: the segment was removed meanwhile.
@@ -242,7 +267,7 @@ impl<'n> Files<'n> {
 
 /// Whether a file can be that of a segment.
 #[inline]
-fn is_as_expected(status: &file::Status, image: &SlotImage) -> bool {
+fn is_as_expected(status: &Status, image: &SlotImage) -> bool {
     // A length in the table that is too small would have the program use what lies behind its attach, and pages behind
     // the end of the file would raise SIGBUS.
     status.is_file()
@@ -254,7 +279,7 @@ fn is_as_expected(status: &file::Status, image: &SlotImage) -> bool {
 /// Why it cannot.
 #[cold]
 #[inline(never)]
-fn what_is_wrong(path: &Path, status: &file::Status, image: &SlotImage) -> StorageError {
+fn what_is_wrong(path: &Path, status: &Status, image: &SlotImage) -> StorageError {
     let wrong = |sentence| StorageError::of(sentence, path, status);
     if !status.is_file() {
         wrong(sentence::NOT_A_FILE)

@@ -1,17 +1,30 @@
 //! Attach records: how many attaches of a segment a process has. Each change is one step that a SIGKILL cannot divide.
 
 use super::derived;
+use super::events::{self, About, What};
 use super::grow;
 use super::identity::Identity;
 use super::journal::Journal;
-use super::layout::{MODE_MARKED, RECORD_PART, RECORDS, SLOTS, header, record, slot};
+use super::layout::{MODE_MARKED, RECORDS, SLOTS, header, record, slot};
 use super::lock_word::Held;
 use super::map::Table;
+use super::parts::RECORD_PART;
 use super::rebuild;
 use super::seqlock::SeqLock;
 use super::slot::SlotImage;
 use super::slot_life::{Last, end, step};
+use crate::os::OsResult;
+use crate::os::pages::PageVec;
 use crate::storage::error::{StorageError, Stored};
+
+/// What a record counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The cell of the process.
+    pub cell: u32,
+    /// Its attaches.
+    pub count: u32,
+}
 
 /// Adds attaches of `owner` to segment `index`. Returns the record that counts it; `known` is the one that counted
 /// earlier attaches of the same process, if any.
@@ -101,10 +114,27 @@ pub fn detach(
     // Decided and done in one step: a segment must not outlive the death of the process that takes the last attach off.
     let image = table.image(index);
     if image.is_live() && is_destroyed(held, image.mode, image.nattch.saturating_sub(count)) {
-        return Some(end(held, index, last, stamp, put, then));
+        let ended = end(held, index, last, stamp, put, then);
+        note_end(held, owner, &ended);
+        return Some(ended);
     }
     step(held, index, stamp, put, then);
     None
+}
+
+/// Notes that a segment went with the last attach of the process in cell `owner`: which is the caller, or dead.
+fn note_end(held: &Held<'_>, owner: u32, ended: &SlotImage) {
+    if owner == held.me().cell() {
+        events::note(held, &About::segment(What::FreedByDetach, ended, 0));
+    } else {
+        let reaper = events::process_in(held.table(), held.me().cell());
+        let about = About {
+            other: reaper.pid as u32,
+            ..About::segment(What::FreedByEnd, ended, 0)
+        };
+        let dead = events::process_in(held.table(), owner);
+        events::note_of(held, &about, &dead);
+    }
 }
 
 /// How many attaches of segment `id` `record` counts for `owner`.
@@ -201,6 +231,45 @@ impl Table {
             }
             found
         })
+    }
+
+    /// Reads slot `slot` and what its records count, as both were at one moment, without a lock. `Ok(false)`: it is being
+    /// changed all the time, or by a process that is stopped or dead.
+    pub fn read_counted(
+        &self,
+        slot: u32,
+        image: &mut SlotImage,
+        counted: &mut PageVec<Counted>,
+    ) -> OsResult<bool> {
+        let read =
+            SeqLock::of_slot(self.slot(slot)).read(|| self.read_as_it_stands(slot, image, counted));
+        read.map_or(Ok(false), |read| read.map(|()| true))
+    }
+
+    /// The same, whatever is being changed meanwhile. A slot that is not backed is free.
+    pub fn read_as_it_stands(
+        &self,
+        slot: u32,
+        image: &mut SlotImage,
+        counted: &mut PageVec<Counted>,
+    ) -> OsResult<()> {
+        *image = self.image(slot);
+        counted.resize(0, Counted::default())?;
+        if slot >= self.slots_ready() {
+            return Ok(());
+        }
+        for record in derived::records_of_segment(self, slot) {
+            let len = counted.len();
+            counted.reserve(1)?;
+            counted.insert(
+                len,
+                Counted {
+                    cell: self.get32(record!(record, cell)).wrapping_sub(1),
+                    count: self.get32(record!(record, count)),
+                },
+            );
+        }
+        Ok(())
     }
 
     /// Number of attaches of a slot, and the cell + 1 of the process that has all of them, if one has; a hint.

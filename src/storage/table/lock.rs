@@ -108,6 +108,16 @@ fn keeper_is(
     is_kept.then_some(owner)
 }
 
+impl Table {
+    /// The process that has the lock at this moment, if one has.
+    pub fn locker(&self) -> Option<Identity> {
+        match self.get32(header!(lock)) {
+            0 => None,
+            word => Some(owner_of(word)),
+        }
+    }
+}
+
 fn owner_of(word: u32) -> Identity {
     Identity::from_packed(word & !WAITERS)
 }

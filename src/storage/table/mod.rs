@@ -6,6 +6,7 @@
 pub mod attach_record;
 mod cell;
 pub mod derived;
+pub mod events;
 pub mod grow;
 pub mod identity;
 mod journal;
@@ -14,11 +15,13 @@ pub mod layout;
 pub mod lock;
 pub mod lock_word;
 pub mod map;
+pub mod parts;
 pub mod rebuild;
 pub mod seqlock;
 pub mod slot;
 pub mod slot_life;
 
+pub use attach_record::Counted;
 pub use identity::Identity;
 pub use journal::Journal;
 pub use lock_word::{Held, Surroundings};

@@ -11,6 +11,7 @@
 //! the cell of the process that does it names the slot meanwhile (`work`), so that its death leaves nothing behind.
 
 use super::derived;
+use super::events::{self, About, What};
 use super::journal::Journal;
 use super::key_index;
 use super::layout::{FLAG_RIGHTS, FLAG_STUCK, MODE_MARKED, SLOTS, SlotState, cell, header, slot};
@@ -125,7 +126,8 @@ pub fn publish(held: &Held<'_>, index: u32, ctime_secs: i64) {
         (image.state, image.ctime) = (SlotState::Live as u32, ctime_secs);
     };
     let put = |journal: &mut Journal<'_>| put_work(held, journal, 0);
-    step(held, index, publish, put, || ());
+    let made = step(held, index, publish, put, || ());
+    events::note(held, &About::segment(What::Created, &made, made.segsz));
 }
 
 /// What this process was making or unlinking is no more, its file neither: the slot is free. `rewind`: the cursor goes back to
@@ -142,13 +144,15 @@ pub fn free(held: &Held<'_>, index: u32, rewind: Option<(Cursor, Cursor)>) {
 }
 
 /// Marks a segment that is still attached: the key is free at once, the segment goes with its last attach. [`FLAG_RIGHTS`]
-/// stays until its file says so, too.
-pub fn mark(held: &Held<'_>, index: u32) {
-    update(held, index, |image| {
+/// stays until its file says so, too. `why` is what is noted.
+pub fn mark(held: &Held<'_>, index: u32, why: What) {
+    let mark = |image: &mut SlotImage| {
         image.key = 0;
         image.mode |= MODE_MARKED;
         image.flags |= FLAG_RIGHTS;
-    });
+    };
+    let marked = step(held, index, mark, |_| (), || ());
+    events::note(held, &About::segment(why, &marked, marked.nattch.into()));
 }
 
 /// What becomes of the file of a segment that ends.
@@ -161,9 +165,10 @@ pub enum Last {
     List,
 }
 
-/// Ends a live segment that no process has attached.
-pub fn destroy(held: &Held<'_>, index: u32, last: Last) {
-    end(held, index, last, |_| (), |_| (), || ());
+/// Ends a live segment that no process has attached. `why` is what is noted.
+pub fn destroy(held: &Held<'_>, index: u32, last: Last, why: What) {
+    let ended = end(held, index, last, |_| (), |_| (), || ());
+    events::note(held, &About::segment(why, &ended, 0));
 }
 
 /// The [`step`] that ends a segment.

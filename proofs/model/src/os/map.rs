@@ -78,6 +78,11 @@ impl<const BYTES: usize> SharedMap<BYTES> {
         Err(OsError(libc::ENODEV))
     }
 
+    /// There are no files here.
+    pub fn read_only(_: &Fd) -> OsResult<SharedMap<BYTES>> {
+        Err(OsError(libc::ENODEV))
+    }
+
     /// There is nothing behind it.
     pub fn move_before(&mut self, _: usize) -> OsResult<NonNull<u8>> {
         Err(OsError(libc::ENODEV))
