@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands;
-use crate::error::Outcome;
+use crate::error::{Outcome, RUN_FAILED, USAGE};
 use crate::place::Place;
 
 /// The whole command line.
@@ -69,6 +69,19 @@ pub enum Command {
     Check(commands::check::Args),
     /// Tell which namespace would be used and whether a program can be served
     Doctor(commands::doctor::Args),
+}
+
+/// The exit status for a command line that is wrong, or asks for help alone. What runs a program keeps apart from it, as
+/// `env` and `timeout` do.
+pub fn status_of(error: &clap::Error) -> u8 {
+    let runs_a_program = |word: std::ffi::OsString| word == "run" || word == "trace";
+    if !error.use_stderr() {
+        0
+    } else if std::env::args_os().any(runs_a_program) {
+        RUN_FAILED
+    } else {
+        USAGE
+    }
 }
 
 /// Carries a command out.

@@ -11,7 +11,9 @@ mod error;
 mod launch;
 mod library;
 mod output;
+mod parent;
 mod place;
+mod private;
 mod program;
 
 use std::process::ExitCode;
@@ -19,7 +21,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(args::status_of(&error));
+        }
+    };
     cli.place.choose();
     match args::run(cli) {
         Ok(status) => status,
