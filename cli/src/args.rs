@@ -69,6 +69,9 @@ pub enum Command {
     Check(commands::check::Args),
     /// Tell which namespace would be used and whether a program can be served
     Doctor(commands::doctor::Args),
+    /// Write the manual pages and the shells' completions into a directory
+    #[command(hide = true)]
+    Generate(commands::generate::Args),
 }
 
 /// The exit status for a command line that is wrong, or asks for help alone. What runs a program keeps apart from it, as
@@ -107,5 +110,6 @@ pub fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Import(args) => commands::import::run(args, place),
         Command::Check(args) => commands::check::run(args, place),
         Command::Doctor(args) => commands::doctor::run(args, place),
+        Command::Generate(args) => commands::generate::run(args, place),
     }
 }

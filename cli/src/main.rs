@@ -5,11 +5,13 @@
 
 mod args;
 mod commands;
+mod diagnosis;
 mod door;
 mod elf;
 mod error;
 mod launch;
 mod library;
+mod logind;
 mod output;
 mod parent;
 mod place;
