@@ -4,15 +4,24 @@
 //! (`shmshim_core::registry`); nothing here knows its layout.
 
 mod args;
+mod bytes;
 mod commands;
 mod door;
 mod elf;
 mod error;
+mod hexdump;
+mod kernel;
 mod launch;
 mod library;
+mod namespaces;
 mod output;
 mod place;
+mod process;
 mod program;
+mod segment;
+mod source;
+mod time;
+mod users;
 
 use std::process::ExitCode;
 
