@@ -6,6 +6,7 @@
 mod args;
 mod bytes;
 mod commands;
+mod diagnosis;
 mod door;
 mod elf;
 mod error;
@@ -13,9 +14,12 @@ mod hexdump;
 mod kernel;
 mod launch;
 mod library;
+mod logind;
 mod namespaces;
 mod output;
+mod parent;
 mod place;
+mod private;
 mod process;
 mod program;
 mod segment;
@@ -28,7 +32,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(args::status_of(&error));
+        }
+    };
     cli.place.choose();
     match args::run(cli) {
         Ok(status) => status,
