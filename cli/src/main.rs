@@ -4,19 +4,28 @@
 //! (`shmshim_core::registry`); nothing here knows its layout.
 
 mod args;
+mod bytes;
 mod commands;
 mod diagnosis;
 mod door;
 mod elf;
 mod error;
+mod hexdump;
+mod kernel;
 mod launch;
 mod library;
 mod logind;
+mod namespaces;
 mod output;
 mod parent;
 mod place;
 mod private;
+mod process;
 mod program;
+mod segment;
+mod source;
+mod time;
+mod users;
 
 use std::process::ExitCode;
 
