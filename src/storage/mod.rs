@@ -32,4 +32,6 @@ pub(crate) mod sentence;
 pub mod table;
 
 pub use error::{Refused, StorageError, Stored};
-pub use namespace::{LimitWords, Member, Namespace, Reading, Rules, Unlinking, View};
+pub use namespace::{
+    Builder, LimitWords, Member, Namespace, Reading, Rules, Unlinking, View, Whole,
+};
