@@ -5,9 +5,14 @@
 
 mod args;
 mod commands;
+mod door;
+mod elf;
 mod error;
+mod launch;
+mod library;
 mod output;
 mod place;
+mod program;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,224 @@
+//! What the command's tests share: a namespace of their own, the command in it, and a program that uses shared memory.
+//!
+//! `scripts/check-command` builds the library and runs them. SHMSHIM_LIB names another library than
+//! target/release/libshmshim.so.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test file uses a part of it, and a test fails by a panic"
+)]
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+/// The library under test.
+pub fn library() -> PathBuf {
+    let path = match std::env::var_os("SHMSHIM_LIB") {
+        Some(path) => PathBuf::from(path),
+        None => workspace().join("target/release/libshmshim.so"),
+    };
+    assert!(
+        path.is_file(),
+        "there is no {}: run scripts/check-command",
+        path.display()
+    );
+    path
+}
+
+/// The top of the sources.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// A C program of tests/programs, compiled once; `flags` come last on the compiler's command line.
+pub fn compile(source: &str, program: &str, flags: &[&str]) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let program = directory.join(program);
+    let built = directory.join(format!(
+        "{}.{}",
+        program.file_name().unwrap().to_str().unwrap(),
+        std::process::id()
+    ));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/programs")
+        .join(source);
+    let status = Command::new("cc")
+        .args(["-Wall", "-g", "-O1", "-o"])
+        .args([&built, &source])
+        .args(flags)
+        .status()
+        .expect("cc cannot be run");
+    assert!(status.success(), "cc {}", source.display());
+    std::fs::rename(&built, &program).unwrap();
+    program
+}
+
+/// tests/programs/client.c, compiled; its head comment lists the operations.
+pub fn client() -> &'static Path {
+    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
+    CLIENT.get_or_init(|| compile("client.c", "client", &[]))
+}
+
+/// A base directory that is removed at the end of the test, and programs in its namespace.
+pub struct Namespace {
+    directory: TempDir,
+}
+
+impl Namespace {
+    /// A fresh one, in which there is nothing yet.
+    pub fn new() -> Namespace {
+        let directory = tempfile::Builder::new()
+            .prefix("shmshim-test.")
+            .tempdir()
+            .unwrap();
+        Namespace { directory }
+    }
+
+    /// The base directory, as SHMSHIM_DIR.
+    pub fn base(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The runtime directory in it, once a program has made it: that of the user's scope.
+    pub fn runtime(&self) -> PathBuf {
+        let mut entries = std::fs::read_dir(self.base()).unwrap();
+        entries
+            .find_map(|entry| {
+                let entry = entry.unwrap();
+                let name = entry.file_name();
+                name.to_str()
+                    .is_some_and(|name| name.starts_with(".shmshim"))
+                    .then(|| entry.path())
+            })
+            .expect("no program has made the namespace")
+    }
+
+    /// `shmshim` with these arguments, in this namespace.
+    pub fn shmshim<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> assert_cmd::Command {
+        let mut command = assert_cmd::Command::from_std(self.shmshim_std(arguments));
+        // A bound for what hangs, not a measurement.
+        command.timeout(std::time::Duration::from_secs(300));
+        command
+    }
+
+    /// The same as `std`'s command, to be left running.
+    pub fn shmshim_std<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shmshim"));
+        self.surround(&mut command);
+        command.args(arguments);
+        command
+    }
+
+    /// A program under the library, in this namespace.
+    pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        self.surround(&mut command);
+        command.env("LD_PRELOAD", library());
+        command
+    }
+
+    /// The client, under the library.
+    pub fn client(&self, operations: &[&str]) -> Command {
+        let mut command = self.program(client());
+        command.args(operations);
+        command
+    }
+
+    /// Runs the client to its end and returns what it printed; it must succeed.
+    pub fn run(&self, operations: &[&str]) -> String {
+        let output = self.client(operations).output().unwrap();
+        assert!(output.status.success(), "client {operations:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Makes a segment and returns its id.
+    pub fn make(&self, key: &str, size: &str) -> i32 {
+        let printed = self.run(&["make", key, size, "600"]);
+        printed.trim().parse().unwrap()
+    }
+
+    /// Starts the client; `operations` must contain `hold` or `pause`, which is waited for.
+    pub fn hold(&self, operations: &[&str]) -> Holder {
+        Holder::new(self.client(operations))
+    }
+
+    fn surround(&self, command: &mut Command) {
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SHMSHIM_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env("SHMSHIM_DIR", self.base())
+            .env("SHMSHIM_LIB", library())
+            .env("LC_ALL", "C")
+            .env("NO_COLOR", "1")
+            .env_remove("LD_PRELOAD");
+    }
+}
+
+/// A program that has printed "ready" and waits. It ends when this is dropped.
+pub struct Holder {
+    child: Child,
+    /// What it printed before that, line by line.
+    pub printed: Vec<String>,
+}
+
+impl Holder {
+    /// Starts it, and waits until it says so.
+    pub fn new(mut command: Command) -> Holder {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut printed = Vec::new();
+        loop {
+            match lines.next() {
+                Some(Ok(line)) if line == "ready" => return Holder { child, printed },
+                Some(line) => printed.push(line.unwrap()),
+                None => panic!("{command:?} ended: {:?}", child.wait()),
+            }
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The id of the segment that it printed last.
+    pub fn id(&self) -> i32 {
+        self.printed.last().unwrap().parse().unwrap()
+    }
+
+    /// Has it go on to its end.
+    pub fn release(&mut self) -> ExitStatus {
+        drop(self.child.stdin.take());
+        self.child.wait().unwrap()
+    }
+
+    /// Kills it by SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
