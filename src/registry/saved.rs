@@ -78,8 +78,8 @@ impl<E> From<Failure> for Stopped<E> {
 /// A namespace that is being made.
 pub struct Restoring<'n>(&'n Builder<'n>);
 
-/// Makes the namespace that the settings name, with the segments that `fill` adds; a failure leaves nothing. `Ok(false)`: there
-/// is one already.
+/// Makes the namespace that the settings name, with the segments that `fill` adds; a failure changes nothing. `Ok(false)`:
+/// there is one already, with segments or processes in it.
 pub fn restore<E>(
     limits: &Limits,
     cursor: IdCursor,

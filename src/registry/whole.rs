@@ -24,11 +24,6 @@ impl Found {
         Ok(self.0.count_living()?)
     }
 
-    /// Whether it holds the file of any segment.
-    pub fn has_segments(&self) -> Outcome<bool> {
-        Ok(self.0.has_segments()?)
-    }
-
     /// Removes it with all that is in it. What living processes have attached they keep, and each further call of theirs is
     /// refused.
     pub fn remove(&self) -> Outcome<()> {

@@ -39,13 +39,18 @@ impl Whole {
     }
 
     /// Whether it holds any segment's file.
-    pub fn has_segments(&self) -> Stored<bool> {
+    fn has_segments(&self) -> Stored<bool> {
         let mut any = has_entries(&self.place.inside(b"segments"))?;
         self.for_each_home(&mut |segments| {
             any |= has_entries(segments)?;
             Ok(())
         })?;
         Ok(any)
+    }
+
+    /// Whether it holds segments or processes.
+    fn is_in_use(&self) -> Stored<bool> {
+        Ok(self.count_living()? > 0 || self.has_segments()?)
     }
 
     /// Removes it, with all segments, those of huge pages included.
@@ -131,7 +136,8 @@ pub struct Builder<'n> {
 
 impl Namespace {
     /// Builds the namespace that the settings name, with the segments that `fill` adds and the cursor of ids; it has the limits
-    /// of `rules`. It is seen by others when it is whole, or never. `Ok(false)`: there is one already.
+    /// of `rules`. It is seen by others when it is whole, or never. One that is empty makes way. `Ok(false)`: there is one that
+    /// is not.
     pub fn build<E: From<StorageError>>(
         rules: &Rules,
         cursor: Cursor,
@@ -139,8 +145,13 @@ impl Namespace {
     ) -> Result<bool, E> {
         let mut place = Place::choose()?;
         let rounded = rounds_files(place.check_base()?);
-        if place.check_directory()?.is_some() {
-            return Ok(false);
+        let found = place
+            .check_directory()?
+            .map(|status| Whole { place, status });
+        if let Some(found) = &found {
+            if found.is_in_use()? {
+                return Ok(false);
+            }
         }
         // What a killed builder has left may be what there is no room for now.
         place.remove_leftovers()?;
@@ -163,7 +174,11 @@ impl Namespace {
             rebuild::rebuild(&held);
             // Better no namespace than one that has forgotten keys.
             key_index::back(&held, 0)?;
-            Ok(())
+            match &found {
+                // Where it is in use by now, it stays, and what was built has no name to get.
+                Some(found) if !found.is_in_use()? => Ok(found.remove()?),
+                _ => Ok(()),
+            }
         })
     }
 }

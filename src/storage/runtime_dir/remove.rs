@@ -45,8 +45,9 @@ impl Place {
             ));
         }
         let base = self.open_base()?;
+        self.check_content(&self.open_checked(checked)?)?;
+        // Another descriptor, for that one has been read to its end.
         let directory = self.open_checked(checked)?;
-        self.check_content(&directory)?;
         self.lock_directory(&directory)?;
         for attempt in 0..100 {
             let hidden = self.hidden_name(attempt);
