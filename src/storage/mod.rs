@@ -24,6 +24,7 @@
 
 pub mod error;
 mod error_text;
+pub mod invariant;
 pub mod namespace;
 pub mod process;
 pub mod runtime_dir;
