@@ -5,18 +5,26 @@
 
 mod archive;
 mod args;
+mod bytes;
 mod client;
 mod commands;
 mod door;
 mod elf;
 mod error;
+mod hexdump;
+mod kernel;
 mod launch;
 mod library;
+mod namespaces;
 mod number;
 mod output;
 mod place;
+mod process;
 mod program;
 mod segment;
+mod source;
+mod time;
+mod users;
 
 use std::process::ExitCode;
 
