@@ -2,7 +2,7 @@
 
 use super::credentials::{Thread, is_granted_at_once};
 use super::error::{Error, Outcome, Why};
-use super::process::{registry, registry_for_fast_path};
+use super::process::{Registry, registry, registry_for_fast_path};
 use super::rules::{cursor_of, cursor_words, segment};
 use super::session::Session;
 use crate::os::process;
@@ -216,7 +216,7 @@ impl Creation<'_> {
             return open_existing(&image, self.size, self.shmflg).map(Some);
         }
         rules::missing_key(self.key, self.shmflg)?;
-        let huge = self.admit(&held)?;
+        let huge = admit(&held, session.registry, self.size, self.shmflg, self.huge)?;
         let (new, before, after) = self.plan(&held, huge)?;
         let index = new.id as u32 % sysv::SLOTS;
         // An index that is passed over, or begins anew, may be taken by a marked segment that only the dead still have.
@@ -268,37 +268,6 @@ impl Creation<'_> {
                 })
             }
         }
-    }
-
-    /// Whether a segment of `size` bytes may be made: kernel-semantics' D1 to D8, in that order. Returns the huge
-    /// pages that it gets, if any.
-    fn admit(&self, held: &Held<'_>) -> Outcome<Option<HugePages>> {
-        let Creation {
-            namespace,
-            size,
-            shmflg,
-            ..
-        } = *self;
-        let limits = &self.session.registry.limits();
-        rules::check_size(size, limits)?;
-        let pages = namespace.pages().saturating_add(namespace.making_pages());
-        rules::check_shmall(size, pages, limits)?;
-        let huge = (*self.huge)?;
-        if huge.is_none() {
-            rules::check_file_size(size)?;
-            if shmflg & flags::SHM_NORESERVE == 0 {
-                namespace.files().check_room(held, sysv::pages_of(size))?;
-            }
-        }
-        let segments = namespace.segments().saturating_add(namespace.making());
-        if let Err(full) = rules::check_shmmni(segments, limits) {
-            // Huge pages are reserved by the making of the file, which it does not come to now.
-            if let Some(pages) = huge {
-                super::huge_pages::check_free(pages, size, shmflg)?;
-            }
-            return Err(full.into());
-        }
-        Ok(huge)
     }
 
     /// Whether something is used up: a limit of the namespace, the huge pages that the caller may have, or the file system.
@@ -369,4 +338,35 @@ fn find(held: &Held<'_>, key: Key) -> Option<SlotImage> {
     } else {
         key_index::find_locked(held, key.0)
     }
+}
+
+/// Whether a segment of `size` bytes may be made: kernel-semantics' D1 to D8, in that order. `huge` is what was found out
+/// about SHM_HUGETLB. Returns the huge pages that it gets, if any.
+pub(super) fn admit(
+    held: &Held<'_>,
+    registry: &Registry,
+    size: u64,
+    shmflg: i32,
+    huge: &Outcome<Option<HugePages>>,
+) -> Outcome<Option<HugePages>> {
+    let (namespace, limits) = (&registry.namespace, &registry.limits());
+    rules::check_size(size, limits)?;
+    let pages = namespace.pages().saturating_add(namespace.making_pages());
+    rules::check_shmall(size, pages, limits)?;
+    let huge = (*huge)?;
+    if huge.is_none() {
+        rules::check_file_size(size)?;
+        if shmflg & flags::SHM_NORESERVE == 0 {
+            namespace.files().check_room(held, sysv::pages_of(size))?;
+        }
+    }
+    let segments = namespace.segments().saturating_add(namespace.making());
+    if let Err(full) = rules::check_shmmni(segments, limits) {
+        // Huge pages are reserved by the making of the file, which it does not come to now.
+        if let Some(pages) = huge {
+            super::huge_pages::check_free(pages, size, shmflg)?;
+        }
+        return Err(full.into());
+    }
+    Ok(huge)
 }

@@ -7,6 +7,7 @@
 //   read                 prints the text in the last attach
 //   detach, remove       the last attach, the last segment
 //   hold                 prints "ready" and waits for the end of standard input
+//   await FIFO           waits until somebody writes into a fifo
 //   say TEXT             prints a line
 //   pause                prints "ready" and waits for a signal
 //   daemon               goes on in a child with a session of its own, its input and output closed; the parent ends with 0
@@ -134,6 +135,13 @@ int main(int argc, char **argv)
 			ready();
 			while (getchar() != EOF)
 				;
+		} else if (!strcmp(word, "await")) {
+			char byte;
+			int fd = open(argument(&next), O_RDONLY);
+
+			if (fd < 0 || read(fd, &byte, 1) < 0)
+				failed("open");
+			close(fd);
 		} else if (!strcmp(word, "say")) {
 			puts(argument(&next));
 			fflush(stdout);
