@@ -98,19 +98,7 @@ impl Failure {
                 Reason::Other("the address is not aligned to the segment's huge pages"),
             ),
             libc::EEXIST | libc::EINVAL => (Errno::Einval, Reason::RangeOccupied { addr, len }),
-            // The range ends where no mapping can be, and begins where others are: that comes first.
-            libc::ENOMEM
-                if request.fixed
-                    && !request.remap
-                    && addr < USER_SPACE_END
-                    && addr.saturating_add(len) > USER_SPACE_END
-                    && map::is_occupied(addr, USER_SPACE_END) =>
-            {
-                (Errno::Einval, Reason::RangeOccupied { addr, len })
-            }
-            libc::ENOMEM if request.fixed && addr.saturating_add(len) > USER_SPACE_END => {
-                (Errno::Enomem, Reason::RangeBeyondUserSpace { addr, len })
-            }
+            libc::ENOMEM if request.fixed => no_room_at(request, len),
             libc::ENOMEM => (Errno::Enomem, Reason::NoRoom { len }),
             // A file system mounted noexec, most likely.
             libc::EPERM if request.exec && !(request.fixed && addr < MMAP_MIN_ADDR) => {
@@ -128,15 +116,19 @@ impl Failure {
 /// Below this `vm.mmap_min_addr` may forbid a mapping, at its usual value.
 const MMAP_MIN_ADDR: u64 = 65536;
 
-/// Where user space ends on x86-64 with four-level page tables, on AArch64 with 48 bits, and for a program of 32 bits on a
-/// kernel of 64; only the errno of ranges that reach beyond it, and the wording of a reason, depend on it.
-const USER_SPACE_END: u64 = if cfg!(target_pointer_width = "32") {
-    0xffff_e000
-} else if cfg!(target_arch = "aarch64") {
-    1 << 48
-} else {
-    0x7fff_ffff_f000
-};
+/// Why `len` bytes are not to be had where they were asked for.
+fn no_room_at(request: &AttachRequest, len: u64) -> (Errno, Reason) {
+    let addr = request.addr;
+    let Some(end) = map::user_space_end().filter(|end| addr.saturating_add(len) > *end) else {
+        return (Errno::Enomem, Reason::NoRoom { len });
+    };
+    // The range ends where no mapping can be, and begins where others are: that comes first.
+    if !request.remap && addr < end && map::is_occupied(addr, end) {
+        (Errno::Einval, Reason::RangeOccupied { addr, len })
+    } else {
+        (Errno::Enomem, Reason::RangeBeyondUserSpace { addr, len })
+    }
+}
 
 /// The errno that says to a program what the surroundings say to a human. Only such as all of shmget, shmat and
 /// shmctl may return.
