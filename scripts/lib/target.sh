@@ -31,8 +31,7 @@ use_target() {
     build+=(-p shmshim --target "$triple" --quiet)
     if [ -n "$std" ] && has_std "$triple"; then
         :
-    elif [ -x "$targets/bin/rustc" ] && { [ -n "$std" ] && [ -d "$targets/rust/usr/lib/rustlib/$triple" ] ||
-        [ -z "$std" ] && [ -d "$targets/rust/usr/lib/rustlib/src" ]; }; then
+    elif [ -x "$targets/bin/rustc" ] && [ -d "$targets/rust/usr/lib/rustlib/$([ -n "$std" ] && echo "$triple" || echo src)" ]; then
         export RUSTC=$targets/bin/rustc
     else
         lacks="no Rust for $triple"

@@ -207,6 +207,38 @@ pub fn is_mapped(addr: u64) -> bool {
     asked != Err(OsError(libc::ENOMEM))
 }
 
+/// Where user space ends. How many bits an address has depends on the kernel, the processor and the size of pages: so the
+/// kernel is asked for the last page that a mapping can have. `None` where it maps nothing more at all.
+pub fn user_space_end() -> Option<u64> {
+    if cfg!(target_pointer_width = "32") {
+        return Some(0xffff_e000); // of a kernel of 64 bits
+    }
+    let page = super::process::page_size();
+    // Nobody gets the last page of x86-64.
+    let withheld = if cfg!(target_arch = "x86_64") {
+        page
+    } else {
+        0
+    };
+    [56, 52, 48, 47, 42, 39, 38, 36]
+        .map(|bits| (1u64 << bits) - withheld as u64)
+        .into_iter()
+        .find(|end| is_there(*end as usize - page, page))
+}
+
+/// Whether a mapping can be, or is, at `addr`.
+fn is_there(addr: usize, len: usize) -> bool {
+    let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE;
+    // As below.
+    match map_in_host(addr, len, libc::PROT_NONE, flags, None) {
+        Ok(got) => {
+            let _ = unmap_in_host(got, len);
+            got == addr
+        }
+        Err(error) => error == OsError(libc::EEXIST),
+    }
+}
+
 /// Whether anything is mapped in `start..end`, all of which is user space.
 pub fn is_occupied(start: u64, end: u64) -> bool {
     let len = end.saturating_sub(start) as usize;

@@ -92,37 +92,14 @@ impl Error {
         cause: OsError,
     ) -> Error {
         let addr = request.addr;
-        let occupied = || {
-            refusal!(
-                Einval,
-                [addr, len],
-                "something is mapped within {len} bytes from {addr:#x}"
-            )
-        };
         let refusal = match cause.0 {
             libc::EINVAL if unaligned => refusal!(
                 Einval,
                 [],
                 "the address is not aligned to the segment's huge pages"
             ),
-            libc::EEXIST | libc::EINVAL => occupied(),
-            // The range ends where no mapping can be, and begins where others are: that comes first.
-            libc::ENOMEM
-                if request.fixed
-                    && !request.remap
-                    && addr < USER_SPACE_END
-                    && addr.saturating_add(len) > USER_SPACE_END
-                    && map::is_occupied(addr, USER_SPACE_END) =>
-            {
-                occupied()
-            }
-            libc::ENOMEM if request.fixed && addr.saturating_add(len) > USER_SPACE_END => {
-                refusal!(
-                    Enomem,
-                    [addr, len],
-                    "{len} bytes from {addr:#x} end beyond user space"
-                )
-            }
+            libc::EEXIST | libc::EINVAL => occupied(addr, len),
+            libc::ENOMEM if request.fixed => no_room_at(request, len),
             libc::ENOMEM => no_room(len),
             // A file system mounted noexec, most likely.
             libc::EPERM if request.exec && !(request.fixed && addr < MMAP_MIN_ADDR) => {
@@ -159,15 +136,30 @@ pub fn no_room(len: u64) -> Refusal {
 /// Below this `vm.mmap_min_addr` may forbid a mapping, at its usual value.
 const MMAP_MIN_ADDR: u64 = 65536;
 
-/// Where user space ends on x86-64 with four-level page tables, on AArch64 with 48 bits, and for a program of 32 bits on a
-/// kernel of 64; only the errno of ranges that reach beyond it, and the wording of a reason, depend on it.
-const USER_SPACE_END: u64 = if cfg!(target_pointer_width = "32") {
-    0xffff_e000
-} else if cfg!(target_arch = "aarch64") {
-    1 << 48
-} else {
-    0x7fff_ffff_f000
-};
+/// Why `len` bytes are not to be had where they were asked for.
+fn no_room_at(request: &AttachRequest, len: u64) -> Refusal {
+    let addr = request.addr;
+    let Some(end) = map::user_space_end().filter(|end| addr.saturating_add(len) > *end) else {
+        return no_room(len);
+    };
+    // The range ends where no mapping can be, and begins where others are: that comes first.
+    if !request.remap && addr < end && map::is_occupied(addr, end) {
+        return occupied(addr, len);
+    }
+    refusal!(
+        Enomem,
+        [addr, len],
+        "{len} bytes from {addr:#x} end beyond user space"
+    )
+}
+
+fn occupied(addr: u64, len: u64) -> Refusal {
+    refusal!(
+        Einval,
+        [addr, len],
+        "something is mapped within {len} bytes from {addr:#x}"
+    )
+}
 
 /// The errno that says to a program what the surroundings say to a human. Only such as all of shmget, shmat and
 /// shmctl may return.
@@ -220,16 +212,14 @@ mod tests {
 
     #[test]
     fn a_mapping_that_is_refused_says_where() {
+        let end = map::user_space_end().unwrap();
         let anywhere = crate::sysv::parse_shmat(1, 0, 0).unwrap();
         let fixed = AttachRequest {
             fixed: true,
             addr: 4096,
             ..anywhere
         };
-        let last = AttachRequest {
-            addr: USER_SPACE_END,
-            ..fixed
-        };
+        let last = AttachRequest { addr: end, ..fixed };
         let replacing = AttachRequest {
             remap: true,
             ..fixed
@@ -245,7 +235,7 @@ mod tests {
                 &last,
                 libc::ENOMEM,
                 libc::ENOMEM,
-                format!("8192 bytes from {USER_SPACE_END:#x} end beyond user space"),
+                format!("8192 bytes from {end:#x} end beyond user space"),
             ),
             (
                 &fixed,

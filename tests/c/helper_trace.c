@@ -32,7 +32,7 @@ static void successes(void)
 	shmget(-1, 4096, IPC_CREAT | IPC_EXCL | SHM_NORESERVE | 0666);
 	shmat(id, NULL, 0);
 	shmat(id, AREA, SHM_RDONLY);
-	shmat(id, (char *)AREA + 0x2345, SHM_RND);
+	shmat(id, (char *)AREA + 0x12345, SHM_RND);
 	shmat(id, AREA, SHM_REMAP | SHM_EXEC);
 	shmctl(id, IPC_STAT, &d);
 	shmctl(id, IPC_SET, &d);
@@ -66,9 +66,9 @@ static void refusals(void)
 	shmat(id + 32768, NULL, 0);
 	shmat(id, AREA, 0);
 #if __SIZEOF_LONG__ == 8
-	shmat(id, (void *)0x7ffffffff000, 0);
+	shmat(id, (void *)0xffff888000000000, 0);
 #endif
-	shmdt((char *)AREA + 4096);
+	shmdt((char *)AREA + 0x10000);
 	shmdt(NULL);
 	shmctl(id, 77, &d);
 	shmctl(-1, IPC_STAT, &d);

@@ -6,9 +6,9 @@
  *
  *     TEST(a_new_segment_is_zeroed)
  *     {
- *         int id = MUST(shmget(IPC_PRIVATE, 5000, 0600));
+ *         int id = MUST(shmget(IPC_PRIVATE, IN_TWO_PAGES, 0600));
  *         char *p = (char *)MUST(shmat(id, NULL, 0));
- *         CHECK_EQ(p[8191], 0);
+ *         CHECK_EQ(p[2 * PAGE - 1], 0);
  *         TEST_ERRNO(shmdt(p + 1), EINVAL);
  *     }
  *
@@ -74,6 +74,8 @@
 #else
 #define PAGE ((unsigned long)sysconf(_SC_PAGESIZE))
 #endif
+/* A size that ends within its second page: 5000 where a page has 4096 bytes. */
+#define IN_TWO_PAGES (PAGE + 904)
 /* What there is only where a word has 64 bits: sizes and addresses from 2^32 on. */
 #if __SIZEOF_LONG__ == 8
 #define WIDE_ONLY(...) __VA_ARGS__

@@ -73,7 +73,7 @@ TEST(exec_sets_dtime_and_leaves_the_parents_attach)
 
 TEST(the_program_that_exec_starts_has_nothing_at_the_old_address)
 {
-	int id = new_segment(PAGE);
+	int id = new_segment(4096);
 	attach_at(id, FREE_AREA);
 	EXPECT_STEPS("not mapped\ndt -1 EINVAL\nstat key=0 mode=600 size=4096 nattch=1\n",
 		     arg_of("addr,%#lx", (unsigned long)FREE_AREA), "mapped", "dt",

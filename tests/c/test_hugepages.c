@@ -42,9 +42,9 @@ TEST(a_page_size_that_the_machine_lacks_is_einval_before_any_right)
 {
 	need_a_machine_without_huge_pages();
 	struct get_case t[] = {
-		{ "64 KiB", IPC_PRIVATE, 1, SHM_HUGETLB | PAGE_SIZE_LOG2(16) | 0600, EINVAL },
+		{ "8 KiB", IPC_PRIVATE, 1, SHM_HUGETLB | PAGE_SIZE_LOG2(13) | 0600, EINVAL },
 		{ "2 bytes", IPC_PRIVATE, 1, SHM_HUGETLB | PAGE_SIZE_LOG2(1) | 0600, EINVAL },
-		{ "not reserved", IPC_PRIVATE, 1, SHM_HUGETLB | SHM_NORESERVE | PAGE_SIZE_LOG2(16) | 0600, EINVAL },
+		{ "not reserved", IPC_PRIVATE, 1, SHM_HUGETLB | SHM_NORESERVE | PAGE_SIZE_LOG2(13) | 0600, EINVAL },
 		{ "size 0 first", IPC_PRIVATE, 0, SHM_HUGETLB | 0600, EINVAL },
 	};
 	GET_CASES(t);

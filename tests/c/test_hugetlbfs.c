@@ -140,7 +140,7 @@ TEST(the_number_of_segments_is_looked_at_behind_the_pages)
 		{ "enough pages", IPC_PRIVATE, 1, SHM_HUGETLB | 0600, ENOSPC },
 		{ "unreserved", IPC_PRIVATE, all, SHM_HUGETLB | SHM_NORESERVE | 0600, ENOSPC },
 		{ "too few", IPC_PRIVATE, all, SHM_HUGETLB | 0600, ENOMEM },
-		{ "no such size", IPC_PRIVATE, 1, SHM_HUGETLB | PAGE_SIZE_LOG2(16) | 0600, EINVAL },
+		{ "no such size", IPC_PRIVATE, 1, SHM_HUGETLB | PAGE_SIZE_LOG2(13) | 0600, EINVAL },
 	};
 	GET_CASES(t);
 }

@@ -33,7 +33,7 @@ TEST(an_empty_namespace_is_all_zero)
 TEST(pages_are_counted_when_first_touched_by_reading_or_writing)
 {
 	need_tmpfs();
-	int id = new_segment(10000);
+	int id = new_segment(PAGE + IN_TWO_PAGES);
 	CHECK_INFO(1, 3, 0);
 	volatile char *p = attach(id);
 	CHECK_INFO(1, 3, 0);
@@ -41,24 +41,24 @@ TEST(pages_are_counted_when_first_touched_by_reading_or_writing)
 	CHECK_INFO(1, 3, 1);
 	p[1] = c;
 	CHECK_INFO(1, 3, 1);
-	p[4096] = 1;
+	p[PAGE] = 1;
 	CHECK_INFO(1, 3, 2);
 	MUST(shmdt((void *)p));
 	CHECK_INFO(1, 3, 2); /* memory stays when nobody is attached */
 	p = attach(id);
-	p[9000] = p[4096];
+	p[2 * PAGE + 808] = p[PAGE];
 	CHECK_INFO(1, 3, 3);
 }
 
 TEST(all_segments_are_summed_each_rounded_up)
 {
-	size_t sizes[] = { 1, 4096, 4097, 12288 };
+	size_t sizes[] = { 1, PAGE, PAGE + 1, 3 * PAGE };
 	int id[4];
 	for (int i = 0; i < 4; i++)
 		id[i] = new_segment(sizes[i]);
 	CHECK_INFO(4, 1 + 1 + 2 + 3, 0);
 	*attach(id[0]) = 1;
-	memset(attach(id[3]), 1, 12288);
+	memset(attach(id[3]), 1, 3 * PAGE);
 	CHECK_INFO(4, 7, 4);
 	MUST(shmctl(id[2], IPC_RMID, NULL));
 	CHECK_INFO(3, 5, 4);

@@ -25,7 +25,7 @@ static const char *perms_at(const void *p)
 
 TEST(a_new_segment_is_zero_to_the_end_of_its_last_page)
 {
-	size_t sizes[] = { 1, 4095, 4096, 4097, 5000, 100000 };
+	size_t sizes[] = { 1, PAGE - 1, PAGE, PAGE + 1, IN_TWO_PAGES, 100000 };
 	for (int i = 0; i < 6; i++) {
 		char *p = attach(new_segment(sizes[i]));
 		size_t len = (sizes[i] + PAGE - 1) / PAGE * PAGE, set = 0;
@@ -37,19 +37,19 @@ TEST(a_new_segment_is_zero_to_the_end_of_its_last_page)
 
 TEST(the_last_page_is_usable_to_its_end_and_keeps_what_was_written)
 {
-	int id = new_segment(5000);
+	int id = new_segment(IN_TWO_PAGES);
 	char *p = attach(id);
 	memset(p, 'x', 2 * PAGE);
 	MUST(shmdt(p));
 	p = attach(id);
-	CHECK_EQ(p[4999], 'x');
-	CHECK_EQ(p[5000], 'x');
-	CHECK_EQ(p[8191], 'x');
+	CHECK_EQ(p[IN_TWO_PAGES - 1], 'x');
+	CHECK_EQ(p[IN_TWO_PAGES], 'x');
+	CHECK_EQ(p[2 * PAGE - 1], 'x');
 }
 
 TEST(the_byte_behind_the_last_page_is_not_mapped)
 {
-	attach_at(new_segment(5000), FREE_AREA);
+	attach_at(new_segment(IN_TWO_PAGES), FREE_AREA);
 	CHECK(WRITABLE(FREE_AREA + 2 * PAGE - 1));
 	CHECK_EQ(touch(FREE_AREA + 2 * PAGE, false), SIGSEGV);
 	CHECK_EQ(touch(FREE_AREA - 1, false), SIGSEGV);

@@ -44,9 +44,9 @@ TEST(munmap_of_a_whole_attach_detaches_it)
 
 TEST(munmap_of_a_last_partial_page_unmaps_the_page)
 {
-	int id = new_segment(5000);
+	int id = new_segment(IN_TWO_PAGES);
 	attach_at(id, AT);
-	MUST(munmap(AT, 5000)); /* lengths are rounded up */
+	MUST(munmap(AT, IN_TWO_PAGES)); /* lengths are rounded up */
 	CHECK_EQ(nattch_of(id), 0);
 	CHECK_EQ(touch(AT + PAGE, false), SIGSEGV);
 }

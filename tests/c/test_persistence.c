@@ -74,7 +74,7 @@ TEST(a_producer_and_a_consumer_that_were_started_separately_meet)
 TEST(a_server_attaches_by_id_what_its_client_has_already_removed)
 {
 	/* As an X client and its server do with an image. */
-	int id = new_segment(64 * PAGE);
+	int id = new_segment(1 << 18);
 	char *image = attach(id);
 	strcpy(image, "image");
 	struct talk server = TALK_STEPS(id_step(id), "at", "stat", "say,attached", "wait", "show", "stat", "dt", "stat");
@@ -95,7 +95,7 @@ TEST(a_server_attaches_by_id_what_its_client_has_already_removed)
 
 TEST(an_unrelated_program_attaches_by_id_after_removal)
 {
-	int id = MUST(shmget(0x144, PAGE, IPC_CREAT | 0600));
+	int id = MUST(shmget(0x144, 4096, IPC_CREAT | 0600));
 	char *p = attach(id);
 	strcpy(p, "still here");
 	MUST(shmctl(id, IPC_RMID, NULL));
@@ -126,7 +126,7 @@ TEST(a_removed_segment_and_its_successor_of_the_same_key_coexist)
 TEST(a_restarted_server_learns_from_nattch_whether_the_old_one_still_runs)
 {
 	/* As a database does with the segment its lock file names. */
-	int id = MUST(shmget(0x146, PAGE, IPC_CREAT | IPC_EXCL | 0600));
+	int id = MUST(shmget(0x146, 4096, IPC_CREAT | IPC_EXCL | 0600));
 	struct gate up = gate_make();
 	pid_t *backend = shared_memory(sizeof *backend);
 	pid_t server = MUST(fork());

@@ -45,13 +45,13 @@ TEST(each_segment_has_its_line_in_the_format_of_the_kernel)
 {
 	char expected[4096], *end = stpcpy(expected, HEADER);
 	int id[6];
-	id[0] = MUST(shmget(0x162e, 5000, IPC_CREAT | 0600));
+	id[0] = MUST(shmget(0x162e, IN_TWO_PAGES, IPC_CREAT | 0600));
 	id[1] = MUST(shmget(-1, sizeof(long) == 8 ? POW2(40) : POW2(30), IPC_CREAT | SHM_NORESERVE | 0777));
 	id[2] = MUST(shmget((key_t)0x80000000, 3 * PAGE, IPC_CREAT | 0004));
 	id[3] = new_segment(2 * PAGE);
 	id[4] = MUST(shmget(0x7fffffff, 1, IPC_CREAT | 0640));
 	id[5] = MUST(shmget(77, 1, IPC_CREAT | 0));
-	memset(attach(id[0]), 1, 5000);
+	memset(attach(id[0]), 1, IN_TWO_PAGES);
 	attach(id[3])[PAGE] = 1;
 	attach(id[3]);
 	*attach(id[4]) = 1;

@@ -3,6 +3,7 @@
  * which failed left no trace.
  */
 #include "shmtest.h"
+#include "user_space.h"
 
 #define TOP_PAGE ((void *)-PAGE)
 #define SYS_MSEAL 462
@@ -15,19 +16,9 @@ static void occupy(void *at, size_t len)
 		FATAL("%p is not free", at);
 }
 
-#if __SIZEOF_LONG__ == 8
-static bool user_space_has_47_bits(void)
-{
-	void *p = mmap((void *)0x800000000000, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	if (p != MAP_FAILED)
-		munmap(p, PAGE);
-	return p == MAP_FAILED;
-}
-#endif
-
 TEST(the_arguments_are_judged_before_the_id)
 {
-	int id = new_segment(5000);
+	int id = new_segment(IN_TWO_PAGES);
 	struct at_case t[] = {
 		{ "negative id", -1, NULL, 0, EINVAL },
 		{ "most negative id", (int)0x80000000, NULL, 0, EINVAL },
@@ -37,9 +28,9 @@ TEST(the_arguments_are_judged_before_the_id)
 		{ "no such id, NULL SHM_REMAP", id + 1, NULL, SHM_REMAP, EINVAL },
 		{ "NULL with SHM_REMAP", id, NULL, SHM_REMAP, EINVAL },
 		{ "unaligned", id, FREE_AREA + 1, 0, EINVAL },
-		{ "unaligned by 4095", id, FREE_AREA + 4095, 0, EINVAL },
+		{ "unaligned by a page less one", id, FREE_AREA + PAGE - 1, 0, EINVAL },
 		{ "unaligned with SHM_REMAP", id, FREE_AREA + 1, SHM_REMAP, EINVAL },
-		{ "rounds to 0 with SHM_REMAP", id, (void *)0xfff, SHM_RND | SHM_REMAP, EINVAL },
+		{ "rounds to 0 with SHM_REMAP", id, (void *)(PAGE - 1), SHM_RND | SHM_REMAP, EINVAL },
 		{ "unaligned beyond user space", id, (char *)KERNEL_ADDRESS + 1, 0, EINVAL },
 	};
 	AT_CASES(t);
@@ -48,7 +39,7 @@ TEST(the_arguments_are_judged_before_the_id)
 
 TEST(arguments_come_before_rights_and_rights_before_the_place)
 {
-	int id = MUST(shmget(IPC_PRIVATE, 5000, 0000));
+	int id = MUST(shmget(IPC_PRIVATE, IN_TWO_PAGES, 0000));
 	occupy(FREE_AREA, PAGE);
 	set_caps(0);
 	struct at_case t[] = {
@@ -67,7 +58,7 @@ TEST(arguments_come_before_rights_and_rights_before_the_place)
 
 TEST(a_place_that_is_occupied_is_einval)
 {
-	int id = new_segment(5000);
+	int id = new_segment(IN_TWO_PAGES);
 	char here;
 	char *other = attach_at(new_segment(1), FREE_AREA + 0x100000);
 	occupy(FREE_AREA, PAGE);
@@ -96,7 +87,7 @@ TEST(a_mapping_without_access_occupies_its_place_too)
 
 TEST(a_place_beyond_user_space_is_enomem)
 {
-	int id = new_segment(5000), less = new_segment(PAGE - 1);
+	int id = new_segment(IN_TWO_PAGES), less = new_segment(PAGE - 1);
 	WIDE_ONLY(int page = new_segment(PAGE);)
 	struct at_case t[] = {
 		{ "kernel", id, KERNEL_ADDRESS, 0, ENOMEM },
@@ -108,13 +99,15 @@ TEST(a_place_beyond_user_space_is_enomem)
 	};
 	AT_CASES(t);
 #if __SIZEOF_LONG__ == 8
-	if (user_space_has_47_bits()) {
-		struct at_case u[] = {
-			{ "first beyond", id, (void *)0x800000000000, 0, ENOMEM },
-			{ "last page of 47 bits", id, (void *)0x7ffffffff000, 0, ENOMEM },
-			{ "reaches over the end", id, (void *)0x7fffffffe000, 0, ENOMEM },
-		};
-		AT_CASES(u);
+	char *end = user_space_end();
+	struct at_case u[] = { { "first beyond", id, end, 0, ENOMEM }, { "second beyond", id, end + PAGE, 0, ENOMEM } };
+	AT_CASES(u);
+	if (touch(end - PAGE, false) == SIGSEGV) { /* not the stack, where addresses are not random */
+		struct at_case free[] = { { "reaches over the end", id, end - PAGE, 0, ENOMEM } };
+		AT_CASES(free);
+		occupy(end - PAGE, PAGE);
+		struct at_case taken[] = { { "reaches over the end, and is occupied", id, end - PAGE, 0, EINVAL } };
+		AT_CASES(taken);
 	}
 #endif
 	CHECK_EQ(nattch_of(id), 0);
@@ -138,7 +131,7 @@ TEST(page_zero_is_eperm_without_cap_sys_rawio)
 	int id = new_segment(1);
 	set_caps(0);
 	TEST_ERRNO(shmat(id, (void *)1, SHM_RND), EPERM);
-	TEST_ERRNO(shmat(id, (void *)0xfff, SHM_RND), EPERM);
+	TEST_ERRNO(shmat(id, (void *)(PAGE - 1), SHM_RND), EPERM);
 	TEST_RES(shmat(id, (void *)least, 0), _ret == (long)least);
 	CHECK_EQ(nattch_of(id), 1);
 }
@@ -146,12 +139,12 @@ TEST(page_zero_is_eperm_without_cap_sys_rawio)
 TEST(root_gets_page_zero_and_can_detach_it)
 {
 	need_root();
-	int id = new_segment(5000);
+	int id = new_segment(IN_TWO_PAGES);
 	errno = 0;
-	void *p = shmat(id, (void *)0xfff, SHM_RND);
+	void *p = shmat(id, (void *)(PAGE - 1), SHM_RND);
 	CHECK_EQ((uintptr_t)p, 0);
 	CHECK_EQ(nattch_of(id), 1);
-	CHECK(READABLE((char *)0 + 8191));
+	CHECK(READABLE((char *)0 + 2 * PAGE - 1));
 	TEST_SUCC(shmdt(NULL));
 	CHECK_EQ(nattch_of(id), 0);
 	TEST_ERRNO(shmdt(NULL), EINVAL);
@@ -159,8 +152,8 @@ TEST(root_gets_page_zero_and_can_detach_it)
 
 TEST(shm_rnd_rounds_down_and_is_nothing_else)
 {
-	int id = new_segment(5000);
-	TEST_RES(shmat(id, FREE_AREA + 4095, SHM_RND), _ret == (long)FREE_AREA);
+	int id = new_segment(IN_TWO_PAGES);
+	TEST_RES(shmat(id, FREE_AREA + PAGE - 1, SHM_RND), _ret == (long)FREE_AREA);
 	TEST_RES(shmat(id, FREE_AREA + 4 * PAGE + 1, SHM_RND), _ret == (long)(FREE_AREA + 4 * PAGE));
 	TEST_RES(shmat(id, FREE_AREA + 8 * PAGE, SHM_RND), _ret == (long)(FREE_AREA + 8 * PAGE));
 	TEST_RES(shmat(id, NULL, SHM_RND), _ret % PAGE == 0 && _ret != 0);
@@ -169,7 +162,7 @@ TEST(shm_rnd_rounds_down_and_is_nothing_else)
 
 TEST(the_kernel_chooses_distinct_aligned_places)
 {
-	int id = new_segment(5000);
+	int id = new_segment(IN_TWO_PAGES);
 	char *at[100];
 	for (int i = 0; i < 100; i++) {
 		at[i] = attach(id);
@@ -215,7 +208,7 @@ TEST(a_place_that_an_attach_has_left_is_somebody_elses_when_he_takes_it)
 
 TEST(segments_attach_back_to_back_at_fixed_places)
 {
-	int id = new_segment(5000), one = new_segment(1);
+	int id = new_segment(IN_TWO_PAGES), one = new_segment(1);
 	char *at = FREE_AREA;
 	for (int i = 0; i < 20; i++, at += 2 * PAGE)
 		TEST_RES(shmat(id, at, 0), _ret == (long)at);
@@ -235,7 +228,7 @@ TEST(unknown_flag_bits_are_ignored)
 
 TEST(shm_remap_replaces_whatever_is_there)
 {
-	int id = new_segment(5000), other = new_segment(1);
+	int id = new_segment(IN_TWO_PAGES), other = new_segment(1);
 	occupy(FREE_AREA, 4 * PAGE);
 	FREE_AREA[0] = 1, FREE_AREA[PAGE] = 2, FREE_AREA[3 * PAGE] = 3;
 	TEST_RES(shmat(id, FREE_AREA + PAGE, SHM_REMAP), _ret == (long)(FREE_AREA + PAGE));
@@ -243,7 +236,7 @@ TEST(shm_remap_replaces_whatever_is_there)
 	CHECK_EQ(FREE_AREA[PAGE], 0);
 	CHECK_EQ(FREE_AREA[3 * PAGE], 3);
 	TEST_RES(shmat(other, FREE_AREA + 0x100000, SHM_REMAP), true); /* nothing there */
-	TEST_RES(shmat(other, FREE_AREA + 0x200fff, SHM_REMAP | SHM_RND),
+	TEST_RES(shmat(other, FREE_AREA + 0x200000 + PAGE - 1, SHM_REMAP | SHM_RND),
 		 _ret == (long)(FREE_AREA + 0x200000));
 	CHECK_EQ(nattch_of(id), 1);
 	CHECK_EQ(nattch_of(other), 2);
@@ -312,7 +305,7 @@ TEST(more_attaches_than_shmseg_says_work)
 
 TEST(a_failed_attach_leaves_times_and_counts_as_they_were)
 {
-	int id = MUST(shmget(1, 5000, IPC_CREAT | 0400));
+	int id = MUST(shmget(1, IN_TWO_PAGES, IPC_CREAT | 0400));
 	struct shmid_ds before = stat_of(id), after;
 	occupy(FREE_AREA, PAGE);
 	next_second();

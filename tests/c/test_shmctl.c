@@ -189,18 +189,18 @@ TEST(commands_that_use_no_buffer_never_look_at_it)
 TEST(a_buffer_may_be_unaligned_and_may_lie_in_a_segment)
 {
 	need_errno_for_bad_buffers();
-	int id = new_segment(5000);
+	int id = new_segment(IN_TWO_PAGES);
 	char *p = attach_at(id, FREE_AREA), *own = malloc(256);
 	struct shmid_ds d;
 	TEST_SUCC(shmctl(id, IPC_STAT, (struct shmid_ds *)(own + 3)));
 	memcpy(&d, own + 3, sizeof d);
-	CHECK_EQ(d.shm_segsz, 5000);
+	CHECK_EQ(d.shm_segsz, IN_TWO_PAGES);
 	d.shm_perm.mode = 0604;
 	memcpy(own + 1, &d, sizeof d);
 	TEST_SUCC(shmctl(id, IPC_SET, (struct shmid_ds *)(own + 1)));
 	CHECK_EQ(stat_of(id).shm_perm.mode, 0604);
-	TEST_SUCC(shmctl(id, IPC_STAT, (struct shmid_ds *)(p + 4097)));
-	memcpy(&d, p + 4097, sizeof d);
+	TEST_SUCC(shmctl(id, IPC_STAT, (struct shmid_ds *)(p + PAGE + 1)));
+	memcpy(&d, p + PAGE + 1, sizeof d);
 	CHECK_EQ(d.shm_nattch, 1);
 	TEST_SUCC(shmctl(0, SHM_INFO, (struct shmid_ds *)p));
 	char *r = (char *)MUST(shmat(id, NULL, SHM_RDONLY));

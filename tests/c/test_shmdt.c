@@ -47,7 +47,7 @@ TEST(an_address_that_is_no_attach_is_einval)
 	TEST_ERRNO(shmdt((void *)((uintptr_t)&id & -PAGE)), EINVAL);
 	TEST_ERRNO(shmdt(&id), EINVAL);
 	TEST_ERRNO(shmdt(AT + 1), EINVAL);
-	TEST_ERRNO(shmdt(AT + 4095), EINVAL);
+	TEST_ERRNO(shmdt(AT + PAGE - 1), EINVAL);
 	TEST_ERRNO(shmdt(AT + PAGE), EINVAL);
 	TEST_ERRNO(shmdt(AT + 2 * PAGE), EINVAL);
 	TEST_ERRNO(shmdt(AT - PAGE), EINVAL);
@@ -69,7 +69,7 @@ TEST(a_base_detaches_once)
 TEST(each_of_many_attaches_goes_by_its_own_base)
 {
 	char *at[50];
-	int id = new_segment(5000);
+	int id = new_segment(IN_TWO_PAGES);
 	for (int i = 0; i < 50; i++)
 		at[i] = attach(id);
 	for (int i = 0; i < 50; i++) {

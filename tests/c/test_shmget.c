@@ -32,7 +32,7 @@ TEST(an_existing_key_is_judged_by_exclusiveness_then_size_then_rights)
 		{ "exclusiveness before rights", NO_RIGHTS, 0, IPC_CREAT | IPC_EXCL | 0600, EEXIST },
 		{ "all three", NO_RIGHTS, (size_t)-1, IPC_CREAT | IPC_EXCL | 0600, EEXIST },
 		{ "one byte too many, though the page has it", KEY, 5001, 0600, EINVAL },
-		{ "the page-rounded size", KEY, 8192, 0, EINVAL },
+		{ "the page-rounded size", KEY, (5000 + PAGE - 1) / PAGE * PAGE, 0, EINVAL },
 		{ "absurd size", KEY, (size_t)-1, 0, EINVAL },
 		{ "size too big with IPC_CREAT", KEY, 5001, IPC_CREAT | 0600, EINVAL },
 		{ "size before rights", NO_RIGHTS, 5001, 0600, EINVAL },
@@ -123,11 +123,11 @@ TEST(a_new_segment_has_a_size_between_1_and_what_a_file_can_hold)
 #endif
 		{ "none of them left anything", ABSENT, 0, 0, ENOENT },
 		{ "1", KEY, 1, IPC_CREAT | 0600, 0 },
-		{ "1 page + 1", KEY + 1, 4097, IPC_CREAT | 0600, 0 },
+		{ "1 page + 1", KEY + 1, PAGE + 1, IPC_CREAT | 0600, 0 },
 	};
 	GET_CASES(t);
 	CHECK_EQ(stat_of(shmget(KEY, 0, 0)).shm_segsz, 1);
-	CHECK_EQ(stat_of(shmget(KEY + 1, 0, 0)).shm_segsz, 4097);
+	CHECK_EQ(stat_of(shmget(KEY + 1, 0, 0)).shm_segsz, PAGE + 1);
 }
 
 #if __SIZEOF_LONG__ == 8
@@ -145,7 +145,7 @@ TEST(more_than_memory_can_hold_is_enomem_unless_not_reserved)
 		{ "they left nothing", ABSENT, 0, 0, ENOENT },
 		{ "2^46 not reserved", KEY, 1ul << 46, IPC_CREAT | SHM_NORESERVE | 0600, 0 },
 		{ "2^63 - 1 not reserved", KEY + 1, (1ul << 63) - 1, IPC_CREAT | SHM_NORESERVE | 0600, 0 },
-		{ "2^63 - 4096 not reserved", KEY + 2, (1ul << 63) - 4096, IPC_CREAT | SHM_NORESERVE | 0600, 0 },
+		{ "2^63 - 1 page not reserved", KEY + 2, (1ul << 63) - PAGE, IPC_CREAT | SHM_NORESERVE | 0600, 0 },
 	};
 	GET_CASES(t);
 	int id = MUST(shmget(KEY, 0, 0));

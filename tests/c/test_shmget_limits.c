@@ -4,7 +4,7 @@
  */
 #include "shmtest.h"
 
-#define BAD_PAGE_SIZE (SHM_HUGETLB | 16 << 26) /* 64 KiB: no machine of this kind has it */
+#define BAD_PAGE_SIZE (SHM_HUGETLB | 13 << 26) /* 8 KiB: no machine has it */
 
 TEST(a_new_namespace_starts_with_the_defaults)
 {
@@ -57,18 +57,18 @@ TEST(shmmax_bounds_new_segments_and_leaves_larger_old_ones_alone)
 
 TEST(shmall_counts_whole_pages_of_all_segments)
 {
-	int first = MUST(shmget(0x31, 8193, IPC_CREAT | 0600)); /* 3 pages */
+	int first = MUST(shmget(0x31, 2 * PAGE + 1, IPC_CREAT | 0600)); /* 3 pages */
 	set_limit("shmall", "5");
 	struct get_case t[] = {
-		{ "3 + 3 pages", 0x32, 8193, IPC_CREAT | 0600, ENOSPC },
-		{ "3 + 2 pages", 0x33, 4097, IPC_CREAT | 0600, 0 },
+		{ "3 + 3 pages", 0x32, 2 * PAGE + 1, IPC_CREAT | 0600, ENOSPC },
+		{ "3 + 2 pages", 0x33, PAGE + 1, IPC_CREAT | 0600, 0 },
 		{ "full, one byte", 0x34, 1, IPC_CREAT | 0600, ENOSPC },
 		{ "full, opening", 0x31, 1, IPC_CREAT | 0600, 0 },
 		{ "full, not reserved", 0x34, 1, IPC_CREAT | SHM_NORESERVE | 0600, ENOSPC },
 	};
 	GET_CASES(t);
 	MUST(shmctl(first, IPC_RMID, NULL));
-	TEST_SUCC(shmget(0x35, 12288, IPC_CREAT | 0600));
+	TEST_SUCC(shmget(0x35, 3 * PAGE, IPC_CREAT | 0600));
 	TEST_ERRNO(shmget(0x36, 1, IPC_CREAT | 0600), ENOSPC);
 }
 
@@ -133,23 +133,23 @@ TEST(a_shmmni_of_0_allows_none)
 
 TEST(removed_but_attached_segments_count_for_shmmni_and_shmall)
 {
-	int id = MUST(shmget(0x31, 12288, IPC_CREAT | 0600));
+	int id = MUST(shmget(0x31, 3 * PAGE, IPC_CREAT | 0600));
 	char *p = attach(id);
 	MUST(shmctl(id, IPC_RMID, NULL));
 	set_limit("shmmni", "1");
 	TEST_ERRNO(shmget(0x32, 1, IPC_CREAT | 0600), ENOSPC);
 	set_limit("shmmni", "9");
 	set_limit("shmall", "4");
-	TEST_ERRNO(shmget(0x32, 8192, IPC_CREAT | 0600), ENOSPC);
-	TEST_SUCC(shmget(0x32, 4096, IPC_CREAT | 0600));
+	TEST_ERRNO(shmget(0x32, 2 * PAGE, IPC_CREAT | 0600), ENOSPC);
+	TEST_SUCC(shmget(0x32, PAGE, IPC_CREAT | 0600));
 	MUST(shmdt(p));
-	TEST_SUCC(shmget(0x33, 12288, IPC_CREAT | 0600));
+	TEST_SUCC(shmget(0x33, 3 * PAGE, IPC_CREAT | 0600));
 }
 
 TEST(limits_below_what_is_in_use_are_accepted_and_only_stop_creation)
 {
-	int a = MUST(shmget(0x31, 8192, IPC_CREAT | 0600));
-	MUST(shmget(0x32, 8192, IPC_CREAT | 0600));
+	int a = MUST(shmget(0x31, 2 * PAGE, IPC_CREAT | 0600));
+	MUST(shmget(0x32, 2 * PAGE, IPC_CREAT | 0600));
 	set_limit("shmmni", "1");
 	set_limit("shmall", "1");
 	char *p = attach(a);

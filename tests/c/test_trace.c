@@ -95,6 +95,8 @@ static void run_helper_trace(char *what)
 #define IDS "uid=[0-9]+, gid=[0-9]+, "
 #define CIDS "cuid=[0-9]+, cgid=[0-9]+\\}, "
 #define TIMES(a, d) "shm_atime=" a ", shm_dtime=" d ", shm_ctime=[1-9][0-9]+\\}\\) = "
+/* What depends on the size of a page. */
+static char rounded_down[128], pages_in_all[128];
 static const char *const successes[] = {
 	"shmget\\(0x162e, 5000, IPC_CREAT\\|0740\\) = 0",
 	"shmget\\(0x162e, 0, 000\\) = 0",
@@ -103,7 +105,7 @@ static const char *const successes[] = {
 	"shmget\\(0xffffffff, 4096, IPC_CREAT\\|IPC_EXCL\\|SHM_NORESERVE\\|0666\\) = 2",
 	"shmat\\(0, NULL, 0\\) = 0x[0-9a-f]+",
 	"shmat\\(0, " FREE_AREA_TEXT "00000, SHM_RDONLY\\) = " FREE_AREA_TEXT "00000",
-	"shmat\\(0, " FREE_AREA_TEXT "02345, SHM_RND\\) = " FREE_AREA_TEXT "02000",
+	rounded_down,
 	"shmat\\(0, " FREE_AREA_TEXT "00000, SHM_REMAP\\|SHM_EXEC\\) = " FREE_AREA_TEXT "00000",
 	"shmctl\\(0, IPC_STAT, \\{shm_perm=\\{" IDS "mode=0740, key=5678, " CIDS
 	"shm_segsz=5000, shm_cpid=[0-9]+, shm_lpid=[0-9]+, shm_nattch=3, " TIMES("[1-9][0-9]+", "[0-9]+") "0",
@@ -112,7 +114,7 @@ static const char *const successes[] = {
 	"shmctl\\(0, SHM_UNLOCK, NULL\\) = 0",
 	"shmctl\\(0, IPC_INFO, \\{shmmax=18446744073692774399, shmmin=1, shmmni=4096, shmseg=4096, "
 	"shmall=18446744073692774399\\}\\) = 2",
-	"shmctl\\(0, SHM_INFO, \\{used_ids=3, shm_tot=4, shm_rss=0, shm_swp=0, swap_attempts=0, swap_successes=0\\}\\) = 2",
+	pages_in_all,
 	"shmctl\\(1, SHM_STAT, \\{shm_perm=\\{" IDS "mode=0600, key=0, " CIDS
 	"shm_segsz=1, shm_cpid=[0-9]+, shm_lpid=0, shm_nattch=0, " TIMES("0", "0") "1",
 	"shmctl\\(1, SHM_STAT_ANY, \\{shm_perm=\\{" IDS "mode=0600, key=0, " CIDS
@@ -127,6 +129,10 @@ TEST(a_call_that_succeeds_is_traced_as_strace_would)
 {
 	SHIM_ONLY();
 	setenv("SHMSHIM_TRACE", trace_file(), 1);
+	snprintf(rounded_down, sizeof rounded_down, "shmat\\(0, %s12345, SHM_RND\\) = %s%05lx", FREE_AREA_TEXT, FREE_AREA_TEXT,
+		 0x12345 & -PAGE);
+	snprintf(pages_in_all, sizeof pages_in_all, "shmctl\\(0, SHM_INFO, \\{used_ids=3, shm_tot=%lu, shm_rss=0, shm_swp=0, "
+		 "swap_attempts=0, swap_successes=0\\}\\) = 2", (5000 + PAGE - 1) / PAGE + 2);
 	run_helper_trace("successes");
 	read_trace();
 	check_lines(successes, sizeof successes / sizeof *successes);
@@ -151,8 +157,8 @@ static const char *const refusals[] = {
 	"shmat\\(0, " FREE_AREA_TEXT "00001, 0\\) = -1 EINVAL" WHY(FREE_AREA_TEXT "00001"),
 	"shmat\\(32768, NULL, 0\\) = -1 EINVAL" WHY("32768"),
 	"shmat\\(0, " FREE_AREA_TEXT "00000, 0\\) = -1 EINVAL" WHY(FREE_AREA_TEXT "00000"),
-	WIDE_ONLY("shmat\\(0, 0x7ffffffff000, 0\\) = -1 ENOMEM" WHY("0x7ffffffff000"),)
-	"shmdt\\(" FREE_AREA_TEXT "01000\\) = -1 EINVAL" WHY(FREE_AREA_TEXT "01000"),
+	WIDE_ONLY("shmat\\(0, 0xffff888000000000, 0\\) = -1 ENOMEM" WHY("0xffff888000000000"),)
+	"shmdt\\(" FREE_AREA_TEXT "10000\\) = -1 EINVAL" WHY(FREE_AREA_TEXT "10000"),
 	"shmdt\\(NULL\\) = -1 EINVAL" WHY(),
 	"shmctl\\(0, 0x4d /\\* SHM_\\?\\?\\? \\*/, 0x[0-9a-f]+\\) = -1 EINVAL" WHY("77"),
 	"shmctl\\(-1, IPC_STAT, 0x[0-9a-f]+\\) = -1 EINVAL" WHY("-1"),
@@ -203,15 +209,22 @@ TEST(a_limit_that_is_reached_is_traced_with_its_value)
 	new_segment(PAGE);
 	set_limit("shmall", "100");
 	TEST_ERRNO(shmget(0x99, PAGE, IPC_CREAT | 0600), ENOSPC);
-	set_limit("shmmax", "4095");
+	char one_less[24], lines_text[5][128];
+	snprintf(one_less, sizeof one_less, "%lu", PAGE - 1);
+	set_limit("shmmax", one_less);
 	TEST_ERRNO(shmget(0x99, PAGE, IPC_CREAT | 0600), EINVAL);
-	static const char *const lines[] = {
-		"shmget\\(IPC_PRIVATE, 8192, 0600\\) = 0",
-		"shmget\\(0x99, 8192, IPC_CREAT\\|0600\\) = -1 ENOSPC" WHY("3"),
-		"shmget\\(IPC_PRIVATE, 4096, 0600\\) = 1",
-		"shmget\\(0x99, 4096, IPC_CREAT\\|0600\\) = -1 ENOSPC" WHY("shmmni.*2"),
-		"shmget\\(0x99, 4096, IPC_CREAT\\|0600\\) = -1 EINVAL" WHY("4096.*4095"),
+	const struct { const char *pattern; unsigned long size; } made[] = {
+		{ "shmget\\(IPC_PRIVATE, %lu, 0600\\) = 0", 2 * PAGE },
+		{ "shmget\\(0x99, %lu, IPC_CREAT\\|0600\\) = -1 ENOSPC" WHY("3"), 2 * PAGE },
+		{ "shmget\\(IPC_PRIVATE, %lu, 0600\\) = 1", PAGE },
+		{ "shmget\\(0x99, %lu, IPC_CREAT\\|0600\\) = -1 ENOSPC" WHY("shmmni.*2"), PAGE },
+		{ "shmget\\(0x99, %lu, IPC_CREAT\\|0600\\) = -1 EINVAL" WHY("%lu.*%lu"), PAGE },
 	};
+	const char *lines[5];
+	for (int i = 0; i < 5; i++) {
+		lines[i] = lines_text[i];
+		snprintf(lines_text[i], sizeof lines_text[i], made[i].pattern, made[i].size, made[i].size, PAGE - 1);
+	}
 	read_trace();
 	check_lines(lines, sizeof lines / sizeof *lines);
 }
@@ -255,6 +268,10 @@ TEST(the_trace_goes_to_standard_error_when_asked)
 	int out = dup(2), fds[2];
 	MUST(pipe(fds));
 	dup2(fds[1], 2);
+	snprintf(rounded_down, sizeof rounded_down, "shmat\\(0, %s12345, SHM_RND\\) = %s%05lx", FREE_AREA_TEXT, FREE_AREA_TEXT,
+		 0x12345 & -PAGE);
+	snprintf(pages_in_all, sizeof pages_in_all, "shmctl\\(0, SHM_INFO, \\{used_ids=3, shm_tot=%lu, shm_rss=0, shm_swp=0, "
+		 "swap_attempts=0, swap_successes=0\\}\\) = 2", (5000 + PAGE - 1) / PAGE + 2);
 	run_helper_trace("successes");
 	dup2(out, 2);
 	close(fds[1]);
