@@ -6,7 +6,7 @@ use libc::{c_int, c_void, key_t, size_t};
 use shmshim_core::os::errno;
 use shmshim_core::os::usermem::{self, Frame};
 use shmshim_core::registry::{self, Outcome};
-use shmshim_core::sysv::{self, Command, Errno, flags};
+use shmshim_core::sysv::{self, Command, flags};
 
 use crate::abi::{Plain, ShmInfo, ShmidDs, Shminfo};
 use crate::trace::{self, Answer, Call, Told};
@@ -119,33 +119,18 @@ fn is_plain() -> bool {
 /// shmget(2).
 #[inline(always)]
 pub fn shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int {
-    // The rest is called last, so that a lookup needs neither a frame nor saved registers.
-    if is_plain() {
-        match registry::shmget_at_first_place(key, size as u64, shmflg) {
-            Some(Ok(id)) => return id,
-            Some(Err(refused)) => return refused_at_once(refused),
-            None => {}
-        }
-    }
-    shmget_further_on(key, size, shmflg)
-}
-
-#[inline(never)]
-extern "C" fn shmget_further_on(key: key_t, size: size_t, shmflg: c_int) -> c_int {
+    // The rest is called last, so that a lookup needs no frame.
     if is_plain() {
         match registry::shmget_at_once(key, size as u64, shmflg) {
             Some(Ok(id)) => return id,
-            Some(Err(refused)) => return refused_at_once(refused),
+            Some(Err(refused)) => {
+                errno::set(refused.raw());
+                return -1;
+            }
             None => {}
         }
     }
     shmget_in_full(key, size, shmflg)
-}
-
-#[inline(always)]
-fn refused_at_once(refused: Errno) -> c_int {
-    errno::set(refused.raw());
-    -1
 }
 
 #[inline(never)]

@@ -91,7 +91,7 @@ pub unsafe fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulon
     let confinement = will_confine(a == c_ulong::from(libc::SECCOMP_MODE_FILTER), b as usize);
     // SAFETY: the caller's promise is passed on.
     let answer = unsafe { real(option, a, b, c, d) };
-    has_confined(confinement, answer == 0);
+    confinement.end(answer == 0);
     answer
 }
 
@@ -151,7 +151,7 @@ pub unsafe fn syscall(
         libc::SYS_prctl if a == c_long::from(libc::PR_SET_SECCOMP) => {
             let confinement = will_confine(b == libc::SECCOMP_MODE_FILTER as c_long, c as usize);
             let answer = make();
-            has_confined(confinement, answer == 0);
+            confinement.end(answer == 0);
             answer
         }
         libc::SYS_seccomp if a <= libc::SECCOMP_SET_MODE_FILTER as c_long => {
@@ -159,7 +159,7 @@ pub unsafe fn syscall(
             let confinement = will_confine(filter, c as usize);
             let answer = make();
             // With SECCOMP_FILTER_FLAG_NEW_LISTENER the answer is a descriptor.
-            has_confined(confinement, answer >= 0);
+            confinement.end(answer >= 0);
             answer
         }
         _ => {
@@ -170,26 +170,11 @@ pub unsafe fn syscall(
     }
 }
 
-/// What is to be told to the core once the kernel has agreed.
-enum Confinement {
-    Strict,
-    Filter(seccomp::Prepared),
-}
-
+/// What confines the process once the kernel has agreed: strict mode, or a filter.
 #[cold]
-fn will_confine(filter: bool, program: usize) -> Confinement {
+fn will_confine(filter: bool, program: usize) -> seccomp::Prepared {
     match filter {
-        true => Confinement::Filter(seccomp::prepare_filter(program as u64)),
-        false => Confinement::Strict,
-    }
-}
-
-#[cold]
-fn has_confined(confinement: Confinement, done: bool) {
-    match confinement {
-        Confinement::Strict if done => seccomp::note_strict(),
-        Confinement::Strict => {}
-        Confinement::Filter(filter) if done => filter.commit(),
-        Confinement::Filter(filter) => filter.discard(),
+        true => seccomp::prepare_filter(program as u64),
+        false => seccomp::Prepared::STRICT_MODE,
     }
 }

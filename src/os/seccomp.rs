@@ -59,28 +59,23 @@ fn copy_program(addr: u64) -> Option<PageVec<u8>> {
 }
 
 impl Prepared {
-    /// The kernel has taken the filter: it is in force.
-    pub fn commit(self) {
-        // Without a copy nothing can be known of it: take it for one that allows nothing.
-        let filter = self.0.unwrap_or(&STRICT);
-        let _ = NEWEST.fetch_update(Ordering::AcqRel, Ordering::Acquire, |before| {
-            // What stands before the strict one is never asked, so it may as well be itself.
-            filter.before.store(before, Ordering::Relaxed);
-            Some(core::ptr::from_ref(filter).cast_mut())
-        });
-    }
+    /// Strict mode, and a filter that could not be copied: taken for one that allows nothing.
+    pub const STRICT_MODE: Prepared = Prepared(None);
 
-    /// The kernel has refused it.
-    pub fn discard(self) {
-        if let Some(filter) = self.0 {
+    /// The kernel has `agreed` to it, and it is in force; or has not.
+    #[cold]
+    pub fn end(self, agreed: bool) {
+        if agreed {
+            let filter = self.0.unwrap_or(&STRICT);
+            let _ = NEWEST.fetch_update(Ordering::AcqRel, Ordering::Acquire, |before| {
+                // What stands before the strict one is never asked, so it may as well be itself.
+                filter.before.store(before, Ordering::Relaxed);
+                Some(core::ptr::from_ref(filter).cast_mut())
+            });
+        } else if let Some(filter) = self.0 {
             pages::unleak(filter);
         }
     }
-}
-
-/// Remembers that the process is in strict mode.
-pub fn note_strict() {
-    Prepared(None).commit();
 }
 
 /// Whether making this call would end the process or raise SIGSYS.

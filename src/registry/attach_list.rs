@@ -7,6 +7,7 @@ use crate::os::OsResult;
 use crate::os::pages::PageVec;
 use crate::os::wipe_on_fork::Wiped;
 use crate::sysv::{Piece, SLOTS};
+use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The range that all attaches lie in; empty when there are none. A hint for a caller without the lock.
@@ -54,6 +55,21 @@ pub struct AttachList {
     chosen: (u64, u64),
 }
 
+/// The pieces, by falling address. Their order must stay when they are changed in place.
+impl Deref for AttachList {
+    type Target = [Entry];
+
+    fn deref(&self) -> &[Entry] {
+        &self.entries
+    }
+}
+
+impl DerefMut for AttachList {
+    fn deref_mut(&mut self) -> &mut [Entry] {
+        &mut self.entries
+    }
+}
+
 impl AttachList {
     /// An empty list, with [`WIPED_WORDS`] words.
     pub const fn new(wiped: Wiped) -> AttachList {
@@ -74,26 +90,6 @@ impl AttachList {
     /// Makes room for `more` pieces, so that nothing can fail once the mapping is made.
     pub fn reserve(&mut self, more: usize) -> OsResult<()> {
         self.entries.reserve(more)
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// How many pieces there are.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// The pieces, by falling address.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    /// The pieces, to be changed in place; their order must stay.
-    pub fn entries_mut(&mut self) -> &mut [Entry] {
-        &mut self.entries
     }
 
     /// A number for the next shmat call.

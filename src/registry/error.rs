@@ -59,7 +59,7 @@ impl From<Refusal> for Error {
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Error {
         Error {
-            errno: errno_of(&error),
+            errno: errno_of(&error).raw(),
             why: Why::Surroundings(error),
         }
     }
@@ -163,35 +163,24 @@ fn occupied(addr: u64, len: u64) -> Refusal {
 
 /// The errno that says to a program what the surroundings say to a human. Only such as all of shmget, shmat and
 /// shmctl may return.
-fn errno_of(error: &StorageError) -> i32 {
+fn errno_of(error: &StorageError) -> Errno {
+    use libc::{EACCES, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EPERM, EROFS, ESTALE};
     match error {
         StorageError::Refused(refused) => match refused.sentence {
             // As of a segment that was removed: shmat alone finds out.
-            sentence::FILE_GONE => Errno::Eidrm.raw(),
+            sentence::FILE_GONE => Errno::Eidrm,
             // For the moment: the same call may succeed later.
-            sentence::NO_ROOM | sentence::KEPT => Errno::Enomem.raw(),
-            _ => Errno::Eacces.raw(),
+            sentence::NO_ROOM | sentence::KEPT => Errno::Enomem,
+            _ => Errno::Eacces,
         },
-        StorageError::Damaged { .. } => Errno::Eacces.raw(),
-        StorageError::TableFull { .. } => Errno::Enomem.raw(),
-        StorageError::System { error, .. } | StorageError::Call { error, .. } => {
-            errno_of_os(*error)
-        }
-    }
-}
-
-fn errno_of_os(error: OsError) -> i32 {
-    match error.0 {
-        libc::EACCES
-        | libc::EPERM
-        | libc::EROFS
-        | libc::ENOENT
-        | libc::ENOTDIR
-        | libc::ELOOP
-        | libc::ENXIO
-        | libc::ESTALE
-        | libc::EISDIR => Errno::Eacces.raw(),
-        _ => Errno::Enomem.raw(),
+        StorageError::Damaged { .. } => Errno::Eacces,
+        StorageError::TableFull { .. } => Errno::Enomem,
+        StorageError::System { error, .. } | StorageError::Call { error, .. } => match error.0 {
+            EACCES | EPERM | EROFS | ENOENT | ENOTDIR | ELOOP | ENXIO | ESTALE | EISDIR => {
+                Errno::Eacces
+            }
+            _ => Errno::Enomem,
+        },
     }
 }
 

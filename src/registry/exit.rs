@@ -30,7 +30,7 @@ pub fn at_exit(before: impl FnOnce()) {
 fn announce(registry: &'static Registry) -> Outcome<()> {
     let session = registry.enter()?;
     let now = process::now_secs();
-    for entry in session.local.attaches.entries() {
+    for entry in session.local.attaches.iter() {
         let id = entry.piece.id;
         let Some(record) = session.local.attaches.record_of(id.slot()) else {
             continue;

@@ -119,11 +119,7 @@ impl Registry {
             kept,
         } = entered;
         local.fork_errno = None;
-        let inherits = local
-            .attaches
-            .entries()
-            .iter()
-            .any(|entry| !entry.not_inherited);
+        let inherits = local.attaches.iter().any(|entry| !entry.not_inherited);
         // A child of a raw clone that forks before any call of its own is counted first itself.
         let is_known = self.me().is_some() || inherits || local.fork.is_some();
         let me = match kept {
@@ -206,7 +202,7 @@ impl Registry {
             return None;
         };
         for at in 0..local.attaches.len() {
-            let Some(id) = local.attaches.entries().get(at).map(|entry| entry.piece.id) else {
+            let Some(id) = local.attaches.get(at).map(|entry| entry.piece.id) else {
                 continue;
             };
             let count = local.attaches.take_planned(id.slot());
@@ -237,7 +233,7 @@ impl Registry {
         let Ok(held) = self.namespace.lock(me) else {
             return;
         };
-        for entry in local.attaches.entries() {
+        for entry in local.attaches.iter() {
             let image = live_locked(&held, entry.piece.id).filter(|image| image.lpid == pid);
             let before = local.attaches.noted_stamp(entry.piece.id.slot());
             if let (Some(image), Some((atime, lpid))) = (image, before) {

@@ -113,7 +113,7 @@ fn learn_records(held: &Held<'_>, me: Identity, local: &mut Local) {
 /// Counts in the table those attaches of this process that are not counted yet.
 fn count_missing(held: &Held<'_>, me: Identity, local: &mut Local, stamp: Option<(i32, i64)>) {
     for at in 0..local.attaches.len() {
-        let Some(id) = local.attaches.entries().get(at).map(|entry| entry.piece.id) else {
+        let Some(id) = local.attaches.get(at).map(|entry| entry.piece.id) else {
             continue;
         };
         let known = local.attaches.record_of(id.slot());

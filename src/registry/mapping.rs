@@ -108,7 +108,7 @@ pub fn madvise(addr: u64, len: u64, advice: i32, real: impl FnOnce() -> i32) -> 
     let answer = real();
     let end = addr.saturating_add(page_align(len));
     if answer == 0 {
-        for entry in session.local.attaches.entries_mut() {
+        for entry in session.local.attaches.iter_mut() {
             if entry.piece.start >= addr && entry.piece.end() <= end {
                 entry.not_inherited = advice == libc::MADV_DONTFORK;
             }
@@ -126,13 +126,13 @@ impl Session {
     /// The slot of the segment whose attach begins at `addr`, if one does.
     pub(super) fn slot_attached_at(&self, addr: u64) -> Option<u32> {
         let at = self.local.attaches.count_above(addr).checked_sub(1)?;
-        let piece = self.local.attaches.entries().get(at)?.piece;
+        let piece = self.local.attaches.get(at)?.piece;
         (piece.start == addr).then_some(piece.id.slot())
     }
 
     /// Whether `start..end` touches an attach without lying in one piece of it.
     fn is_mixed(&self, start: u64, end: u64) -> bool {
-        self.local.attaches.entries().iter().any(|entry| {
+        self.local.attaches.iter().any(|entry| {
             let piece = &entry.piece;
             piece.overlaps(start, end) && (start < piece.start || end > piece.end())
         })
@@ -140,7 +140,7 @@ impl Session {
 
     /// Whether an attach in `start..end` is not there any more. All of the range is as its first such page is.
     fn has_lost_pages(&self, start: u64, end: u64) -> bool {
-        let mut pieces = self.local.attaches.entries().iter();
+        let mut pieces = self.local.attaches.iter();
         pieces
             .find(|entry| entry.piece.overlaps(start, end))
             .is_some_and(|entry| !map::is_mapped(entry.piece.start.max(start)))
@@ -150,7 +150,7 @@ impl Session {
     /// stamped.
     pub(super) fn forget_range(&mut self, start: u64, end: u64, stamped: bool) {
         let mut at = 0;
-        while let Some(entry) = self.local.attaches.entries().get(at).copied() {
+        while let Some(entry) = self.local.attaches.get(at).copied() {
             let left = cut(&entry.piece, start, end);
             let pieces_left = self.apply_cut(at, entry, left);
             at += pieces_left;
@@ -199,10 +199,8 @@ impl Session {
 
     /// The size of the pages that the attach at `addr`, if there is one, is made of.
     fn page_bytes_at(&self, addr: u64) -> u64 {
-        let entries = self.local.attaches.entries();
-        let entry = entries
-            .iter()
-            .find(|entry| entry.piece.start <= addr && addr < entry.piece.end());
+        let mut entries = self.local.attaches.iter();
+        let entry = entries.find(|entry| entry.piece.start <= addr && addr < entry.piece.end());
         let slot = entry.map(|entry| entry.piece.id.slot());
         slot.and_then(|slot| self.registry.namespace.table().snapshot(slot))
             .and_then(|image| image.huge_page_log2())
@@ -217,7 +215,7 @@ impl Session {
         // More than one piece cannot arrive: a range of several was refused.
         let mut arrival = None;
         let mut at = 0;
-        while let Some(entry) = self.local.attaches.entries().get(at).copied() {
+        while let Some(entry) = self.local.attaches.get(at).copied() {
             let Moved { left, arrived } = moved(&entry.piece, mremap);
             let pieces_left = self.apply_cut(at, entry, left);
             at += pieces_left;
@@ -245,13 +243,7 @@ impl Session {
 
     /// Puts a moved piece in its place, joining it to a neighbour as the kernel does.
     fn arrive(&mut self, entry: Entry, arrived: Piece) {
-        let pieces = || {
-            self.local
-                .attaches
-                .entries()
-                .iter()
-                .map(|other| other.piece)
-        };
+        let pieces = || self.local.attaches.iter().map(|other| other.piece);
         let below = pieces().find(|other| other.end() == arrived.start);
         let above = pieces().find(|other| other.start == arrived.end());
         match join(below.as_ref(), &arrived, above.as_ref()) {

@@ -47,4 +47,4 @@ pub use shmctl::{
     usage,
 };
 pub use shmdt::shmdt;
-pub use shmget::{shmget, shmget_at_first_place, shmget_at_once};
+pub use shmget::{shmget, shmget_at_once};

@@ -71,6 +71,7 @@ impl Registry {
         if me.is_some_and(|me| image.sole_cell == me + 1) {
             return Ok(false);
         }
+        let table = self.namespace.table();
         let mut blocked = Some(Blocked::all());
         let mut session = None;
         let mut reaped = false;
@@ -78,11 +79,7 @@ impl Registry {
         let mut restarts = 0;
         loop {
             let mut batch = [0u32; BATCH];
-            let Some(count) = self
-                .namespace
-                .table()
-                .attachers(image.slot, alive, &mut batch)
-            else {
+            let Some(count) = table.attachers(image.slot, alive, &mut batch) else {
                 // Another process attaches or detaches at this moment. Begun anew, the walk finds all that died before it.
                 restarts += 1;
                 if restarts > MANY {
@@ -125,7 +122,7 @@ impl Registry {
             session.sweep();
         }
         // Another process may have reaped a dead one whose cell then got a new process, which is alive.
-        Ok(reaped || self.namespace.table().snapshot(image.slot) != Some(*image))
+        Ok(reaped || table.snapshot(image.slot) != Some(*image))
     }
 
     /// Before this process stamps a segment: reaps its attachers if the pid of one of the first few is gone, so that the stamp
@@ -143,24 +140,15 @@ impl Registry {
     pub fn has_lost_attachers(&self, slot: u32) -> bool {
         const FEW: usize = 8;
         let me = self.me().map(|me| me.cell());
-        let (nattch, sole_cell) = self.namespace.table().attached_by(slot);
+        let table = self.namespace.table();
+        let (nattch, sole_cell) = table.attached_by(slot);
         if nattch == 0 || me.is_some_and(|me| sole_cell == me + 1) {
             return false;
         }
         let mut cells = [0u32; FEW];
-        let count = self
-            .namespace
-            .table()
-            .attachers(slot, 0, &mut cells)
-            .unwrap_or(0);
-        cells.get(..count).unwrap_or(&[]).iter().any(|&cell| {
-            let pid = self
-                .namespace
-                .table()
-                .pid_of(cell)
-                .filter(|_| Some(cell) != me);
-            pid.is_some_and(|pid| !process::exists(pid))
-        })
+        let count = table.attachers(slot, 0, &mut cells).unwrap_or(0);
+        let mut others = cells.iter().take(count).filter(|&&cell| Some(cell) != me);
+        others.any(|&cell| table.pid_of(cell).is_some_and(|pid| !process::exists(pid)))
     }
 
     /// Probes all processes of the namespace and reaps the dead ones.
@@ -199,9 +187,7 @@ impl Registry {
         let mut blocked = Some(Blocked::all());
         let table = self.namespace.table();
         let mut session: Option<Session> = None;
-        let mut at = 0;
-        while let Some(slot) = derived::next_taken_slot(table, at) {
-            at = slot + 1;
+        for slot in derived::taken_slots(table) {
             let Some(image) = table.snapshot(slot) else {
                 continue;
             };

@@ -67,9 +67,7 @@ fn hash(state: u64, fact: u64) -> u64 {
 
 fn for_each_touched(namespace: &Namespace, mut each: impl FnMut(u32)) {
     let table = namespace.table();
-    let mut at = 0;
-    while let Some(slot) = derived::next_taken_slot(table, at) {
-        at = slot + 1;
+    for slot in derived::taken_slots(table) {
         if !table.is_untouched(slot) {
             each(slot);
         }

@@ -204,9 +204,7 @@ pub fn lock(shmid: i32) -> Outcome<()> {
 
 fn locked_bytes(held: &Held<'_>, uid: u32, except: u32) -> u64 {
     let mut sum = 0u64;
-    let mut at = 0;
-    while let Some(slot) = derived::next_taken_slot(held.table(), at) {
-        at = slot + 1;
+    for slot in derived::taken_slots(held.table()) {
         let image = held.table().image(slot);
         if slot != except && image.is_live() && image.mode & SHM_LOCKED != 0 && image.locker == uid
         {
@@ -293,9 +291,7 @@ pub fn list(each: &mut dyn FnMut(&Segment, u64, u64)) -> Outcome<()> {
     registry.reap_all()?;
     let table = registry.namespace.table();
     let mut image = SlotImage::default();
-    let mut at = 0;
-    while let Some(slot) = derived::next_taken_slot(table, at) {
-        at = slot + 1;
+    for slot in derived::taken_slots(table) {
         if registry.live_at(slot, &mut image)? {
             each(&segment(&image), registry.resident_bytes(&image), 0);
         }

@@ -27,7 +27,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
     // By rising address: the entries are kept by falling address.
     while let Some(next) = at.checked_sub(1) {
         at = next;
-        let Some(entry) = session.local.attaches.entries().get(at).copied() else {
+        let Some(entry) = session.local.attaches.get(at).copied() else {
             break;
         };
         if walk.is_done(entry.piece.start) {

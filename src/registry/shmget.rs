@@ -97,34 +97,14 @@ fn open_or_enter(
 /// `shmget(2)` without a lock or a system call, of a key that has a segment, or has none and asks for none; and only when
 /// everything is as usual: the namespace is open, no process changes the table at this moment, the caller's uid is known
 /// and decides. `None`: ask [`shmget`], which gives a reason with each refusal.
-#[inline]
+#[inline(always)]
 pub fn shmget_at_once(key: i32, size: u64, shmflg: i32) -> Option<Result<i32, Errno>> {
-    look_up(key, size, shmflg, u32::MAX, sysv::wanted_bits(shmflg))
-}
-
-/// The same for most calls that ask for no rights: those whose key is, or would be, where it is looked for first. It is
-/// short enough for the registers that a function need not save.
-#[inline(always)]
-pub fn shmget_at_first_place(key: i32, size: u64, shmflg: i32) -> Option<Result<i32, Errno>> {
-    if sysv::wanted_bits(shmflg) != 0 {
-        return None;
-    }
-    look_up(key, size, shmflg, 1, 0)
-}
-
-#[inline(always)]
-fn look_up(
-    key: i32,
-    size: u64,
-    shmflg: i32,
-    places: u32,
-    wanted: u32,
-) -> Option<Result<i32, Errno>> {
+    let wanted = sysv::wanted_bits(shmflg);
     let registry = registry_for_fast_path()?;
     if rules::is_no_lookup(Key(key), shmflg) {
         return None;
     }
-    match key_index::find_at_once(registry.namespace.table(), key, places, wanted != 0) {
+    match key_index::find_at_once(registry.namespace.table(), key, wanted != 0) {
         Lookup::Found(known) if rules::is_too_small(known.segsz, size) => None,
         Lookup::Found(known) => match known.owners {
             Some(whose) if !is_granted_at_once(whose.mode, whose.uid, whose.cuid, wanted) => None,

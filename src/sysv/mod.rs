@@ -47,7 +47,7 @@ pub mod page;
 pub mod shm;
 
 #[cfg(test)]
-mod testing;
+mod for_tests;
 
 pub(crate) use ipc::refusal;
 pub use ipc::*;

@@ -84,9 +84,14 @@ pub fn next_free_slot(held: &Held<'_>, from: u32, to: u32) -> Option<u32> {
     next_slot(held.table(), from, to.min(layout::SLOTS), !0)
 }
 
-/// The lowest taken slot at or behind `from`, if any. Needs no lock; a hint without one.
-pub fn next_taken_slot(table: &Table, from: u32) -> Option<u32> {
-    next_slot(table, from, table.slots_ready(), 0)
+/// The taken slots, by rising index. Needs no lock; a hint without one.
+pub fn taken_slots(table: &Table) -> impl Iterator<Item = u32> + '_ {
+    let mut from = 0;
+    core::iter::from_fn(move || {
+        let found = next_slot(table, from, table.slots_ready(), 0)?;
+        from = found + 1;
+        Some(found)
+    })
 }
 
 /// The highest slot that holds a live segment, if any. Needs no lock; a hint without one.

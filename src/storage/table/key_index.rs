@@ -66,7 +66,7 @@ pub enum Lookup {
     Found(Known),
     /// No segment has this key.
     Absent,
-    /// Something is being changed, is not as it should be, or stands further on: look again, or take the lock.
+    /// Something is being changed, or is not as it should be: look again, or take the lock.
     Unsure,
 }
 
@@ -74,7 +74,7 @@ pub enum Lookup {
 /// stopped or dead.
 pub fn find(table: &Table, key: i32) -> Lookup {
     for _ in 0..READ_TRIES {
-        match find_at_once(table, key, u32::MAX, true) {
+        match find_at_once(table, key, true) {
             Lookup::Unsure => spin_loop(),
             certain => return certain,
         }
@@ -82,11 +82,11 @@ pub fn find(table: &Table, key: i32) -> Lookup {
     Lookup::Unsure
 }
 
-/// Looks `key` up without a lock, once, at no more than `places` of those where it can be; its owners too, if they matter.
+/// Looks `key` up without a lock, once; its owners too, if they matter.
 ///
 /// Each instruction here is one of a few dozen in all: what can be wrong is compared and branched on, not put right.
 #[inline(always)]
-pub fn find_at_once(table: &Table, key: i32, places: u32, with_owners: bool) -> Lookup {
+pub fn find_at_once(table: &Table, key: i32, with_owners: bool) -> Lookup {
     let table = table.words();
     let index = SeqLock::of_index(table).begin();
     let words = word!(table, Header, index_words).load(Ordering::Acquire);
@@ -94,7 +94,7 @@ pub fn find_at_once(table: &Table, key: i32, places: u32, with_owners: bool) -> 
         return Lookup::Unsure;
     }
     let mut position = home(key, words);
-    for _ in 0..words.min(places) {
+    for _ in 0..words {
         let entry = table.word32_at(word_offset(position % layout::INDEX_WORDS));
         let Some(slot) = entry.load(Ordering::Acquire).checked_sub(1) else {
             return match index.is_unchanged() {

@@ -48,7 +48,7 @@ pub fn unused_index(slot: u32) -> Refusal {
 mod tests {
     use super::*;
     use crate::sysv::Errno;
-    use crate::sysv::testing::errno;
+    use crate::sysv::for_tests::errno;
 
     #[test]
     fn an_identifier_is_never_negative() {

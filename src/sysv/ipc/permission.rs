@@ -170,7 +170,7 @@ mod tests {
     use super::super::flags::{EXEC, READ, WRITE};
     use super::*;
     use crate::sysv::Errno;
-    use crate::sysv::testing::{
+    use crate::sysv::for_tests::{
         ALL_CAPABILITIES, CREATOR, OWNER, Person, STRANGER, errno, refused, segment,
     };
 

@@ -4,7 +4,7 @@ use crate::sysv::Errno::{Eacces, Eexist, Eidrm, Einval, Enoent, Enomem, Enospc, 
 use crate::sysv::flags::{
     EXEC, IPC_CREAT, IPC_EXCL, READ, SHM_HUGE_SHIFT, SHM_HUGETLB, SHM_REMAP, SHM_RND, WRITE,
 };
-use crate::sysv::testing::{CREATOR, Person, STRANGER, refused, segment};
+use crate::sysv::for_tests::{CREATOR, Person, STRANGER, refused, segment};
 use crate::sysv::{
     Detach, Errno, Key, LimitName, Limits, LockBudget, NewPerm, Ruling, ShmId, check_file_size,
     check_hugetlb, check_range, check_shmall, check_shmmni, check_size, may_access, may_lock,

@@ -71,7 +71,7 @@ fn no_such_page(asked_log2: u32) -> Refusal {
 mod tests {
     use super::*;
     use crate::sysv::Errno;
-    use crate::sysv::testing::{OWNER, Person, errno};
+    use crate::sysv::for_tests::{OWNER, Person, errno};
 
     const MIB2: i32 = 21 << SHM_HUGE_SHIFT;
     const GIB1: i32 = 30 << SHM_HUGE_SHIFT;

@@ -131,7 +131,7 @@ impl Limits {
 mod tests {
     use super::*;
     use crate::sysv::Errno;
-    use crate::sysv::testing::errno;
+    use crate::sysv::for_tests::errno;
 
     const BEFORE: Limits = Limits {
         shmmax: 7,

@@ -40,7 +40,7 @@ pub fn write_shm_line(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sysv::testing::segment;
+    use crate::sysv::for_tests::segment;
     use crate::sysv::{Key, ShmId};
 
     fn line(seg: &Segment, rss_bytes: u64) -> String {

@@ -89,7 +89,7 @@ impl Segment {
 
 #[cfg(test)]
 mod tests {
-    use crate::sysv::testing::segment;
+    use crate::sysv::for_tests::segment;
 
     #[test]
     fn the_mode_tells_marked_and_locked_apart() {

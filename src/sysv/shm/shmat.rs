@@ -101,7 +101,7 @@ pub fn check_range(req: &AttachRequest, len: u64) -> Ruling<()> {
 mod tests {
     use super::*;
     use crate::sysv::Errno;
-    use crate::sysv::testing::{OWNER, Person, STRANGER, errno, refused, segment};
+    use crate::sysv::for_tests::{OWNER, Person, STRANGER, errno, refused, segment};
 
     const ID: i32 = 32769;
     const PAGE: u64 = 4096;

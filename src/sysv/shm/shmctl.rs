@@ -203,7 +203,7 @@ pub fn may_unlock(seg: &Segment, caller: &impl Caller) -> Ruling<()> {
 mod tests {
     use super::*;
     use crate::sysv::Errno;
-    use crate::sysv::testing::{
+    use crate::sysv::for_tests::{
         ALL_CAPABILITIES, CREATOR, OWNER, Person, STRANGER, errno, segment,
     };
 

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::sysv::Capability;
     use crate::sysv::Errno;
-    use crate::sysv::testing::{OWNER, Person, STRANGER, errno, refused, segment};
+    use crate::sysv::for_tests::{OWNER, Person, STRANGER, errno, refused, segment};
 
     const LIMITS: Limits = Limits::KERNEL_DEFAULTS;
     const KIB64: i32 = 16 << SHM_HUGE_SHIFT;
