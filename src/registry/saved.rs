@@ -34,9 +34,7 @@ pub fn save(each: &mut dyn FnMut(&Saved)) -> Outcome<(Limits, IdCursor)> {
     registry.reap_all()?;
     let session = registry.enter()?;
     let held = session.lock()?;
-    let mut at = 0;
-    while let Some(slot) = derived::next_taken_slot(held.table(), at) {
-        at = slot + 1;
+    for slot in derived::taken_slots(held.table()) {
         let image = held.table().image(slot);
         if image.is_live() {
             each(&Saved {
