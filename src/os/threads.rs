@@ -9,41 +9,9 @@ static NOT_ALONE: c_char = 0;
 /// libc's word on whether the process has no thread but this one.
 static ALONE: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
 
-/// A number that no other living thread of this process has. Costs one load.
+/// A number that no other living thread of this process has: where its `errno` is.
 #[inline(always)]
 pub fn id() -> usize {
-    #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
-    {
-        let id: usize;
-        // SAFETY: the thread pointer, which by the ABI of thread-local storage stands in the first word that it points to.
-        unsafe {
-            core::arch::asm!("mov {}, fs:0", out(reg) id, options(nostack, preserves_flags, readonly));
-        }
-        id
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        let id: usize;
-        // SAFETY: reads the thread pointer's register.
-        unsafe {
-            core::arch::asm!("mrs {}, tpidr_el0", out(reg) id, options(nostack, preserves_flags, nomem));
-        }
-        id
-    }
-    #[cfg(target_arch = "x86")]
-    {
-        let id: usize;
-        // SAFETY: as on x86-64.
-        unsafe {
-            core::arch::asm!("mov {}, gs:0", out(reg) id, options(nostack, preserves_flags, readonly));
-        }
-        id
-    }
-    #[cfg(not(any(
-        all(target_arch = "x86_64", target_pointer_width = "64"),
-        target_arch = "aarch64",
-        target_arch = "x86"
-    )))]
     super::errno::address()
 }
 

@@ -185,14 +185,14 @@ impl Registry {
     /// Takes a cell for the child and counts in it what the child will inherit.
     fn plan_child(&self, me: Identity, local: &mut Local) -> Option<Prepared> {
         let alone = threads::is_alone();
-        let (prepared, again) = self
-            .namespace
-            .prepare_child(me, local.last_child, alone)
-            .ok()?;
+        let processes = self.namespace.processes();
+        let (prepared, again) = processes.prepare_child(me, local.last_child, alone).ok()?;
         let child = prepared.child();
         local.last_child = Some(child);
         // Adding a cell is the time to reap dead ones.
-        if !again {
+        if again {
+            self.namespace.sweep(me);
+        } else {
             self.namespace.tidy(me, Some(child));
         }
         let stamp = Some((self.local.pid(), process::now_secs()));

@@ -61,7 +61,7 @@ fn open_or_enter(
     let registry = registry()?;
     // What only looks something up makes no system call, and does not find out whether the table's file has been cut.
     let makes = rules::is_no_lookup(key, shmflg);
-    let blocked = makes.then(|| registry.block()).transpose()?;
+    let blocked = if makes { Some(registry.block()?) } else { None };
     registry.enforce_forced()?;
     let mut is_new = true;
     if !key.is_private() {

@@ -320,7 +320,7 @@ fn fork_beside_a_looker(parent_returns_first: bool) {
     create(&namespace.lock(process(0)).unwrap(), 0, 5);
     scene::free_cell(&namespace, 2);
     scene::free_cell(&namespace, 3);
-    let (prepared, _) = namespace.prepare_child(process(0), None, true).unwrap();
+    let (prepared, _) = namespace.processes().prepare_child(process(0), None, true).unwrap();
     let cell = prepared.child().cell();
     attach_record::attach(
         &namespace.lock(process(0)).unwrap(),
@@ -374,7 +374,7 @@ fn fork_beside_a_looker(parent_returns_first: bool) {
     }
     // The cell that the child has moved out of, as soon as its parent does not hold it any more.
     let moved_out = namespace.table().cell_state(cell).0 == CellState::Free as u32;
-    let next = moved_out.then(|| namespace.prepare_child(process(1), None, true));
+    let next = moved_out.then(|| namespace.processes().prepare_child(process(1), None, true));
     child.join().unwrap();
     parent.join().unwrap();
     if let Some(Ok((next, _))) = next {

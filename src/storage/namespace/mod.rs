@@ -17,7 +17,7 @@ pub use view::{Member, Reading, View};
 pub use whole::{Builder, Whole};
 
 use super::error::{StorageError, Stored};
-use super::process::{Prepared, Processes};
+use super::process::Processes;
 use super::runtime_dir::{RuntimeDir, Scope};
 use super::segment_file::{Files, Homes};
 use super::table::events::{self, About, What};
@@ -205,20 +205,6 @@ impl Namespace {
     /// Whether files await unlinking.
     pub fn has_dying(&self) -> bool {
         self.table().get32(header!(dying)) != 0
-    }
-
-    /// Prepares a cell for a child that is about to be forked: see [`Processes::prepare_child`].
-    pub fn prepare_child(
-        &self,
-        me: Identity,
-        last: Option<Identity>,
-        alone: bool,
-    ) -> Stored<(Prepared, bool)> {
-        let (prepared, again) = self.processes.prepare_child(me, last, alone)?;
-        if again {
-            self.sweep(me);
-        }
-        Ok((prepared, again))
     }
 
     /// Probes two cells in use, in turn, and reaps the dead: each process that comes does it once, so that the dead do

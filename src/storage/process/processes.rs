@@ -55,12 +55,7 @@ impl Processes {
     /// SIGBUS in the host; this way it is a refusal. Calls that make no system call do not find out.
     pub fn block(&self) -> Stored<Blocked> {
         let every = self.table.word64(layout::LAST_PAGE);
-        Blocked::all_if_there(every).ok_or_else(|| self.was_cut())
-    }
-
-    #[cold]
-    fn was_cut(&self) -> StorageError {
-        self.is_damaged("it was truncated while in use")
+        Blocked::all_if_there(every).ok_or_else(|| self.is_damaged("it was truncated while in use"))
     }
 
     /// That the table is damaged in a way that cannot be repaired from what it says itself.

@@ -40,6 +40,12 @@ fn home(key: i32, words: u32) -> u32 {
     ((u64::from(hash) * u64::from(words)) >> 32) as u32
 }
 
+/// Where a key can be, in the order in which these places are tried.
+fn places(key: i32, words: u32) -> impl Iterator<Item = u32> {
+    let first = home(key, words);
+    (0..words).map(move |step| (first + step) & (words - 1))
+}
+
 /// What a lookup of a key needs of its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields are those of layout::Slot")]
@@ -147,15 +153,11 @@ pub fn find_locked(held: &Held<'_>, key: i32) -> Option<SlotImage> {
 
 #[inline]
 pub(super) fn probe(table: &Table, key: i32) -> Option<u32> {
-    let words = words(table);
-    let mut position = home(key, words);
-    for _ in 0..words {
-        let entry = table.get32(word_offset(position));
-        let slot = entry.checked_sub(1)?;
+    for position in places(key, words(table)) {
+        let slot = table.get32(word_offset(position)).checked_sub(1)?;
         if slot < table.slots_ready() && table.get32(slot!(slot, key)) as i32 == key {
             return Some(slot);
         }
-        position = (position + 1) & (words - 1);
     }
     None
 }
@@ -213,14 +215,9 @@ pub(super) fn fill(held: &Held<'_>, words: u32) {
 /// Puts a slot's key into the index; within [`change_index`].
 pub(super) fn insert(held: &Held<'_>, key: i32, slot: u32) {
     let table = held.table();
-    let words = words(table);
-    let mut position = home(key, words);
-    for _ in 0..words {
-        if table.get32(word_offset(position)) == 0 {
-            table.set32(word_offset(position), slot + 1);
-            return;
-        }
-        position = (position + 1) & (words - 1);
+    let mut places = places(key, words(table));
+    if let Some(free) = places.find(|&position| table.get32(word_offset(position)) == 0) {
+        table.set32(word_offset(free), slot + 1);
     }
 }
 
@@ -229,14 +226,11 @@ pub(super) fn remove(held: &Held<'_>, key: i32, slot: u32) {
     let table = held.table();
     let words = words(table);
     let mask = words - 1;
-    let mut hole = home(key, words);
-    for _ in 0..words {
-        match table.get32(word_offset(hole)) {
-            0 => return,
-            entry if entry == slot + 1 => break,
-            _ => hole = (hole + 1) & mask,
-        }
-    }
+    let entries = places(key, words).map(|position| (position, table.get32(word_offset(position))));
+    let mut used = entries.take_while(|&(_, entry)| entry != 0);
+    let Some((mut hole, _)) = used.find(|&(_, entry)| entry == slot + 1) else {
+        return;
+    };
     // What stands behind the hole, and would have been put there or before it, moves up.
     let mut position = hole;
     for _ in 0..words {
