@@ -8,6 +8,7 @@
 //! a segment that no other process has attached.
 
 mod attach_list;
+mod attaches;
 mod credentials;
 mod error;
 pub mod events;
@@ -31,6 +32,7 @@ mod shmget;
 #[cfg(test)]
 mod inspect_tests;
 
+pub use attaches::each as each_attach;
 pub use credentials::before_change as before_change_of_credentials;
 pub use credentials::on_giving_up_root;
 pub use error::{Error, Outcome, Why};
