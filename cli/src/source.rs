@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use serde::Serialize;
-use shmshim_core::registry::Failure;
+use shmshim_core::registry::Error as Failure;
 use shmshim_core::registry::inspect::{self, Attach, Inspection, Process};
 use shmshim_core::sysv;
 
