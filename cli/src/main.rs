@@ -3,23 +3,45 @@
 //! A file per subcommand stands in `commands/`. The namespace's table is read by the core crate alone
 //! (`shmshim_core::registry`); nothing here knows its layout.
 
+mod archive;
 mod args;
+mod bytes;
+mod client;
 mod commands;
+mod diagnosis;
 mod door;
 mod elf;
 mod error;
+mod hexdump;
+mod kernel;
 mod launch;
 mod library;
+mod logind;
+mod namespaces;
+mod number;
 mod output;
+mod parent;
 mod place;
+mod private;
+mod process;
 mod program;
+mod segment;
+mod source;
+mod time;
+mod users;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(args::status_of(&error));
+        }
+    };
     cli.place.choose();
     match args::run(cli) {
         Ok(status) => status,

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use anstyle::Style;
 use serde::Serialize;
 
 use crate::error::{Error, Outcome};
@@ -9,6 +10,11 @@ use crate::error::{Error, Outcome};
 /// Says one sentence on standard error.
 pub fn complain(sentence: &str) {
     let _ = writeln!(io::stderr(), "shmshim: {sentence}");
+}
+
+/// Puts text on standard error as it is.
+pub fn complain_raw(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Prints to standard output. A closed pipe is an end, not an error.
@@ -51,13 +57,44 @@ pub fn table(header: &[&str]) -> comfy_table::Table {
 
 /// Prints a table, no line with spaces at its end.
 pub fn print_table(table: &comfy_table::Table) -> Outcome<()> {
-    let mut text = table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect::<Vec<_>>()
-        .join("\n");
-    text.push('\n');
+    print_table_in_colour(table, &[])
+}
+
+/// The same where colours are welcome: the header in bold, and a row in its style.
+pub fn print_table_in_colour(table: &comfy_table::Table, rows: &[Style]) -> Outcome<()> {
+    let is_coloured = has_colour();
+    let mut text = String::new();
+    for (at, line) in table.lines().enumerate() {
+        let line = line.trim_end();
+        let style = match at.checked_sub(1) {
+            _ if !is_coloured => Style::new(),
+            None => Style::new().bold(),
+            Some(row) => rows.get(row).copied().unwrap_or_default(),
+        };
+        text.push_str(&format!("{style}{line}{style:#}\n"));
+    }
     print(&text)
+}
+
+/// Sets these columns right: those of numbers.
+pub fn set_right(table: &mut comfy_table::Table, columns: &[usize]) {
+    for &column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
+    }
+}
+
+/// The rest of a text that is wider than `width` is dropped for an ellipsis.
+pub fn shortened(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width) {
+        None => text.to_owned(),
+        Some(_) => text
+            .chars()
+            .take(width.saturating_sub(1))
+            .chain(['…'])
+            .collect(),
+    }
 }
 
 /// A size as people write it: `4096` is `4 KiB`; what is no whole number has one decimal.

@@ -31,6 +31,7 @@
 //! | `seccomp` | whether a filter of the host forbids a system call |
 //! | `usermem` | copies that answer `EFAULT` where a plain one would crash |
 //! | `huge` | huge pages: mounts, sizes, reservations |
+//! | `kernel_shm` | segments of the kernel's, to be read |
 //! | `guard` | inaccessible pages beside attaches |
 //! | `append` | a line for a file that the user chose |
 //! | `served` | calls on behalf of another process |
@@ -47,6 +48,7 @@ pub mod futex;
 pub mod guard;
 pub mod helper_process;
 pub mod huge;
+pub mod kernel_shm;
 pub mod map;
 pub mod own_stack;
 pub mod pages;

@@ -18,16 +18,19 @@ mod huge_pages;
 mod identity;
 pub mod inspect;
 mod mapping;
+pub mod placed;
 mod process;
 mod reap;
 mod resident;
 mod rules;
+pub mod saved;
 pub mod served;
 mod session;
 mod shmat;
 mod shmctl;
 mod shmdt;
 mod shmget;
+pub mod whole;
 
 #[cfg(test)]
 mod inspect_tests;

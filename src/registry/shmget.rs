@@ -137,12 +137,12 @@ fn open_existing(image: &SlotImage, size: u64, shmflg: i32) -> Outcome<i32> {
 }
 
 /// A segment that is to be made.
-struct Wish<'a> {
-    key: Key,
-    size: u64,
-    shmflg: i32,
+pub(super) struct Wish<'a> {
+    pub(super) key: Key,
+    pub(super) size: u64,
+    pub(super) shmflg: i32,
     /// What was found out about SHM_HUGETLB.
-    huge: &'a Outcome<Option<HugePages>>,
+    pub(super) huge: &'a Outcome<Option<HugePages>>,
 }
 
 #[inline(never)]
@@ -287,7 +287,11 @@ fn find(held: &Held<'_>, key: Key) -> Option<SlotImage> {
 
 /// Whether a segment of `size` bytes may be made: kernel-semantics' D1 to D8, in that order. Returns the huge
 /// pages that it gets, if any.
-fn admit(held: &Held<'_>, wish: &Wish<'_>, registry: &Registry) -> Outcome<Option<HugePages>> {
+pub(super) fn admit(
+    held: &Held<'_>,
+    wish: &Wish<'_>,
+    registry: &Registry,
+) -> Outcome<Option<HugePages>> {
     let Wish { size, shmflg, .. } = *wish;
     let (namespace, limits) = (&registry.namespace, &registry.limits());
     rules::check_size(size, limits)?;

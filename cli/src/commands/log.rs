@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use shmshim_core::registry::Failure;
+use shmshim_core::registry::Error as Failure;
 use shmshim_core::registry::events::{By, Event, Happening, Subject};
 use shmshim_core::registry::inspect::{self, Inspection};
 

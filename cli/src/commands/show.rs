@@ -2,14 +2,136 @@
 
 use std::process::ExitCode;
 
-use crate::error::{Error, Outcome};
+use serde::Serialize;
+
+use crate::commands::ls::{attaches, creator};
+use crate::commands::who;
+use crate::error::Outcome;
+use crate::output::{print, print_json, size};
 use crate::place::Place;
+use crate::segment::Which;
+use crate::source::{Look, Segment, Use};
+use crate::time;
+
+const EXAMPLES: &str = "\
+Examples:
+  shmshim show 0x162e            the segment with this key
+  shmshim show 1530200064        the segment with this id
+  shmshim show --kernel 98305    one of the kernel's own
+
+JSON: an object as those of shmshim ls --json, with users: an array as that of shmshim who --json.";
 
 /// What `shmshim show` takes.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    segment: Which,
+    #[command(flatten)]
+    look: Look,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    segment: Segment,
+    users: Vec<Use>,
+}
 
 /// Show a segment: what IPC_STAT tells, who has it attached, and what its bytes mean.
-pub fn run(_args: Args, _place: &Place) -> Outcome<ExitCode> {
-    Err(Error::usage("shmshim show is not built yet"))
+pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
+    let source = args.look.existing()?;
+    let segment = source.segment(&args.segment)?;
+    let users = source.uses(Some(segment.id))?;
+    if args.json {
+        print_json(&Shown { segment, users })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = String::new();
+    for (name, value) in lines(&segment) {
+        text.push_str(&format!("{name:<14}{value}\n"));
+    }
+    print(&text)?;
+    if !users.is_empty() {
+        print("\n")?;
+        who::print(&users)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn lines(segment: &Segment) -> Vec<(&'static str, String)> {
+    let named = |number: u32, name: &Option<String>| match name {
+        Some(name) => format!("{number} ({name})"),
+        None => number.to_string(),
+    };
+    let bytes = |bytes: u64| match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        bytes => format!("{bytes} bytes ({})", size(bytes)),
+    };
+    let flags = match segment.flags.is_empty() {
+        true => "-".to_owned(),
+        false => segment.flags.join(", "),
+    };
+    let mut lines = vec![
+        ("id", format!("{} ({:#x})", segment.id, segment.id)),
+        ("key", segment.key.clone()),
+        ("size", bytes(segment.size)),
+        ("resident", bytes(segment.resident)),
+    ];
+    if let Some(swapped) = segment.swapped {
+        lines.push(("swapped", bytes(swapped)));
+    }
+    if let Some(huge) = segment.huge_page_size {
+        lines.push(("huge pages", size(huge)));
+    }
+    lines.extend([
+        ("attaches", attaches(segment)),
+        ("owner", named(segment.uid, &segment.owner)),
+        ("group", named(segment.gid, &segment.group)),
+        ("creator", named(segment.cuid, &segment.creator)),
+        (
+            "mode",
+            format!("{} {}", segment.mode, letters(&segment.mode)),
+        ),
+        ("flags", flags),
+        ("changed", time::long(segment.changed)),
+        ("attached", time::long(segment.attached)),
+        ("detached", time::long(segment.detached)),
+        ("made by", creator(segment)),
+        (
+            "last used by",
+            segment
+                .last_pid
+                .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+        ),
+    ]);
+    if let Some(file) = &segment.file {
+        lines.push(("file", file.clone()));
+    }
+    lines
+}
+
+/// The permission bits as ls writes them.
+fn letters(mode: &str) -> String {
+    let bits = u32::from_str_radix(mode, 8).unwrap_or(0);
+    let letter = |(at, letter): (u32, char)| match bits >> (8 - at) & 1 {
+        1 => letter,
+        _ => '-',
+    };
+    (0..).zip("rwxrwxrwx".chars()).map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_written_as_ls_does() {
+        assert_eq!(letters("0640"), "rw-r-----");
+        assert_eq!(letters("0777"), "rwxrwxrwx");
+        assert_eq!(letters("0001"), "--------x");
+    }
 }

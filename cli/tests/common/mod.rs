@@ -60,6 +60,25 @@ pub fn compile(source: &str, program: &str, flags: &[&str]) -> PathBuf {
     program
 }
 
+/// Copies a program. Another process writes the copy: a child of another test's could have this one's descriptor of it
+/// still open, and then it could not be executed.
+pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let status = Command::new("cp")
+        .args([from.as_ref(), to.as_ref()])
+        .status();
+    assert!(status.unwrap().success(), "cp {}", from.as_ref().display());
+}
+
+/// Writes a script, which can be executed then.
+pub fn write_script(path: &Path, text: &str) {
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, text).unwrap();
+    copy(&draft, path);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(path, mode).unwrap();
+    std::fs::remove_file(draft).unwrap();
+}
+
 /// tests/programs/client.c, compiled; its head comment lists the operations.
 pub fn client() -> &'static Path {
     static CLIENT: OnceLock<PathBuf> = OnceLock::new();
@@ -117,6 +136,41 @@ impl Namespace {
         self.surround(&mut command);
         command.args(arguments);
         command
+    }
+
+    /// Another file of the command, in this namespace.
+    pub fn shmshim_at<S: AsRef<OsStr>>(
+        &self,
+        file: &Path,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = Command::new(file);
+        self.surround(&mut command);
+        command.args(arguments);
+        command
+    }
+
+    /// A command line that ends with `shmshim` and its arguments: `timeout 5 shmshim run ...`. The namespace and the
+    /// library stand in the arguments, for the wrapper may clean the environment.
+    pub fn behind(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
+        let (program, options) = wrapper.split_first().unwrap();
+        let mut command = Command::new(program);
+        self.surround(&mut command);
+        command
+            .args(options)
+            .arg("env")
+            .arg(format!("SHMSHIM_LIB={}", library().display()))
+            .arg(env!("CARGO_BIN_EXE_shmshim"))
+            .arg("--dir")
+            .arg(self.base())
+            .args(arguments);
+        command
+    }
+
+    /// Runs that; it must succeed.
+    pub fn shmshim_behind(&self, wrapper: &[&str], arguments: &[&str]) {
+        let output = self.behind(wrapper, arguments).output().unwrap();
+        assert!(output.status.success(), "{wrapper:?}: {output:?}");
     }
 
     /// A program under the library, in this namespace.

@@ -37,7 +37,7 @@ impl Namespace {
     fn open_here(rules: &Rules) -> Stored<Namespace> {
         let mut place = Place::choose()?;
         let magic = place.check_base()?;
-        let rounds_files = magic != TMPFS && magic != RAMFS;
+        let rounds_files = rounds_files(magic);
         for _ in 0..10 {
             let Some(directory) = place.check_directory()? else {
                 place.make(|hidden, built| make_table(hidden, built, rules))?;
@@ -64,6 +64,11 @@ impl Namespace {
             OsError(libc::EAGAIN),
         ))
     }
+}
+
+/// Whether the file system drops what stands behind a file's end.
+pub(super) fn rounds_files(magic: u64) -> bool {
+    magic != TMPFS && magic != RAMFS
 }
 
 /// A link, a directory, somebody's fifo, a mode: that says more than how the opening failed.
@@ -118,7 +123,7 @@ pub(super) fn map_table(
 
 /// Writes a fresh table into an open directory of ours, which is that of `place`, as `path`.
 #[inline(never)]
-fn write_table(
+pub(super) fn write_table(
     place: &Place,
     directory: &Fd,
     path: &Path,

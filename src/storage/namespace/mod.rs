@@ -10,9 +10,11 @@ mod create;
 mod recover;
 mod rules;
 mod view;
+mod whole;
 
 pub use rules::{LimitWords, Rules, Unlinking};
 pub use view::{Member, Reading, View};
+pub use whole::{Builder, Whole};
 
 use super::error::{StorageError, Stored};
 use super::process::{Prepared, Processes};

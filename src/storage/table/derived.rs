@@ -20,7 +20,7 @@ pub(crate) fn count(held: &Held<'_>, offset: u32, by: i32) {
 /// What a slot with this image counts for: in use, marked, in the making, taken; then pages of the first, of those in the
 /// making, and promised.
 #[inline]
-fn shares(image: &SlotImage) -> ([i32; 4], [i64; 3]) {
+pub(super) fn shares(image: &SlotImage) -> ([i32; 4], [i64; 3]) {
     let live = image.state == SlotState::Live as u32;
     let making = image.state == SlotState::Creating as u32;
     let taken = image.state != SlotState::Free as u32;

@@ -4,6 +4,7 @@
 //! holds ([`lock_word::Surroundings`]).
 
 pub mod attach_record;
+pub mod audit;
 mod cell;
 pub mod derived;
 pub mod events;
