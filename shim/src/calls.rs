@@ -21,13 +21,16 @@ struct Asked {
     told: Told,
     /// A frame that the call came through.
     frame: Frame,
+    /// When it began, if the trace tells.
+    begun: u64,
 }
 
 impl Asked {
     /// The call failed with `errno`, and why.
     fn refuse(&self, errno: c_int, why: &dyn fmt::Display) -> c_int {
         if trace::is_on() {
-            trace::line(&self.call, &self.told, &Answer::Refused { errno, why });
+            let answer = Answer::Refused { errno, why };
+            trace::line(&self.call, &self.told, &answer, self.begun);
         }
         errno
     }
@@ -44,7 +47,8 @@ impl Asked {
             Ok(value) => {
                 let value = tell(self, &value)?;
                 if trace::is_on() {
-                    trace::line(&self.call, &self.told, &Answer::Value(value));
+                    let answer = Answer::Value(value);
+                    trace::line(&self.call, &self.told, &answer, self.begun);
                 }
                 Ok(value)
             }
@@ -75,6 +79,7 @@ impl Asked {
     fn has_answered(&self, answer: Result<u64, c_int>) {
         guard::follow(&self.call, answer);
         report::note(&self.call, answer);
+        trace::events::follow();
     }
 
     /// The caller's buffer cannot be used.
@@ -111,8 +116,12 @@ fn serve(
         call,
         told: Told::Nothing,
         frame,
+        begun: 0,
     };
     let is_watched = settings::is_on();
+    if is_watched {
+        asked.begun = trace::begin();
+    }
     if is_watched && panic_guard::catch(|| asked.is_to_fail()) == Some(true) {
         return None;
     }

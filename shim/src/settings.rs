@@ -29,6 +29,12 @@ pub fn is_on() -> bool {
     }
 }
 
+/// Whether it is known already that one is.
+#[inline(always)]
+pub fn is_known_on() -> bool {
+    STATE.load(Acquire) == ON
+}
+
 /// Whether it is known already that none is.
 #[inline(always)]
 pub fn is_known_off() -> bool {
@@ -56,5 +62,8 @@ fn read() -> bool {
         };
     // Pairs with: the load in `is_on`.
     STATE.store(if is_on { ON } else { OFF }, Release);
+    if is_on {
+        trace::events::begin();
+    }
     is_on
 }

@@ -2,6 +2,7 @@
 
 use super::error::Outcome;
 use super::process::registry_if_open;
+use crate::os::signal_mask::Blocked;
 
 /// Calls `each` with the segment, the address and the length of every piece that this process has attached. It may make no
 /// call of ours.
@@ -13,4 +14,13 @@ pub fn each(each: &mut dyn FnMut(i32, u64, u64)) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+/// How many pieces this process has attached.
+pub fn count() -> u64 {
+    let _blocked = Blocked::all();
+    registry_if_open()
+        .filter(|registry| registry.has_attaches())
+        .and_then(|registry| registry.local.lock_soon().ok())
+        .map_or(0, |local| local.attaches.len() as u64)
 }

@@ -92,6 +92,22 @@ impl Happening {
     }
 }
 
+/// Calls `each` with every event that the process's own namespace has kept from number `from` on. Returns the number of the
+/// next one.
+pub fn each_since(from: u64, each: &mut dyn FnMut(&Event)) -> u64 {
+    let Some(registry) = registry_if_open() else {
+        return from;
+    };
+    let table = registry.namespace.table();
+    let kept = table.events();
+    for number in kept.start.max(from)..kept.end {
+        if let Some(event) = table.event_of(number).and_then(|noted| event(&noted)) {
+            each(&event);
+        }
+    }
+    kept.end
+}
+
 /// Who removed the segment that had this key last, as far as the process's own namespace remembers it. `None`: it knows of
 /// no such segment, or the segment that has the key is there.
 pub fn last_removal(key: i32) -> Option<Event> {

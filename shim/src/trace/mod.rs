@@ -8,9 +8,12 @@
 //! A file that cannot be written is said once, on standard error.
 //!
 //! A line is made in a buffer on the stack and leaves with one write: nothing is allocated, lines of several
-//! processes do not mix.
+//! processes do not mix. What it tells beside the call `SHMSHIM_TRACE_FORMAT` says: `format.rs`.
 
+pub mod events;
 pub mod form;
+pub mod format;
+mod json;
 pub mod line;
 
 use core::fmt;
@@ -70,21 +73,82 @@ pub fn is_set() -> bool {
 pub unsafe fn read() {
     // SAFETY: the caller's promise.
     unsafe { DESTINATION.read(c"SHMSHIM_TRACE") };
+    if is_set() {
+        format::read();
+    }
 }
 
-/// Writes the line of one call.
-pub fn line(call: &Call, told: &Told, answer: &Answer<'_>) {
-    say(&|line| form::call(line, call, told, answer));
+/// When something happened, and to whom.
+pub struct Stamp {
+    at_nanos: u64,
+    duration_nanos: u64,
+    pid: i32,
+    tid: i32,
 }
 
-/// Writes a line.
+impl Stamp {
+    /// What ends now and has begun at `begun`.
+    pub fn now(begun: u64) -> Stamp {
+        let is_wanted = |part| format::has(part);
+        Stamp {
+            at_nanos: match is_wanted(format::TIME) {
+                true => process::now_nanos(),
+                false => 0,
+            },
+            duration_nanos: match begun {
+                0 => 0,
+                begun => process::fine_nanos().saturating_sub(begun),
+            },
+            pid: process::pid(),
+            tid: match is_wanted(format::THREAD) {
+                true => process::thread_id(),
+                false => 0,
+            },
+        }
+    }
+}
+
+/// When a call begins, for [`line`]; 0 where nobody wants to know.
+#[inline]
+pub fn begin() -> u64 {
+    match is_on() && format::has(format::DURATION) {
+        true => process::fine_nanos(),
+        false => 0,
+    }
+}
+
+/// Writes the line of one call, which began at `begun`.
+#[cold]
+#[inline(never)]
+pub fn line(call: &Call, told: &Told, answer: &Answer<'_>, begun: u64) {
+    let stamp = Stamp::now(begun);
+    let mut line = Line::new();
+    // Of the moment at which the call began, as in strace.
+    let at_nanos = stamp.at_nanos.saturating_sub(stamp.duration_nanos);
+    let stamp = Stamp { at_nanos, ..stamp };
+    if format::has(format::JSON) {
+        json::call(&mut line, call, answer, &stamp);
+    } else {
+        json::prefix(&mut line, DESTINATION.is_file(), &stamp);
+        form::call(&mut line, call, told, answer);
+        if format::has(format::DURATION) {
+            line.put(format_args!(" <{}>", json::Seconds(stamp.duration_nanos)));
+        }
+    }
+    DESTINATION.write(&mut line, "trace");
+}
+
+/// Writes a line about something that is passed on.
 #[cold]
 #[inline(never)]
 pub fn say(put: &dyn Fn(&mut Line)) {
+    let stamp = Stamp::now(0);
     let mut line = Line::new();
-    if DESTINATION.is_file() {
-        line.put(format_args!("{:<5} ", process::pid()));
+    if format::has(format::JSON) {
+        json::event(&mut line, "passed-on", &[], &stamp, put);
+    } else {
+        json::prefix(&mut line, DESTINATION.is_file(), &stamp);
+        put(&mut line);
     }
-    put(&mut line);
     DESTINATION.write(&mut line, "trace");
 }
