@@ -26,6 +26,7 @@ mod segment;
 mod source;
 mod time;
 mod users;
+mod uses;
 
 use std::process::ExitCode;
 

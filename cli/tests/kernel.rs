@@ -1,4 +1,11 @@
 //! `--kernel`: the kernel's own segments, in an IPC namespace of their own, against what `ipcs` says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
 
 mod common;
 

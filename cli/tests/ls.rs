@@ -1,10 +1,18 @@
 //! `shmshim ls`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
 
 mod common;
 
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use common::{Namespace, client, copy, library};
 use serde_json::{Value, json};
@@ -151,6 +159,59 @@ fn refuses_a_damaged_table_by_a_sentence() {
     let output = here.shmshim(["ls", "--all"]).assert().success();
     let stderr = String::from_utf8(output.get_output().stderr.clone()).unwrap();
     assert!(stderr.contains(&said), "{stderr}");
+}
+
+#[test]
+fn is_not_disturbed_by_writers() {
+    let here = Namespace::new();
+    here.make("0x162e", "4096");
+    let mut operations = vec!["open", "0x162e", "0"];
+    operations.extend(["attach", "detach"].repeat(20_000));
+    let mut writer = here
+        .client(&operations)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut looked = 0;
+    while looked < 5 || (looked < 200 && writer.try_wait().unwrap().is_none()) {
+        let listed = here.json(&["ls"]);
+        assert_eq!(listed[0]["flags"], json!([]));
+        assert!(listed[0]["attaches"].as_u64().unwrap() <= 1, "{listed}");
+        assert_eq!(listed[0]["dead_attaches"], json!(0));
+        looked += 1;
+    }
+    assert!(writer.wait().unwrap().success());
+}
+
+#[test]
+fn is_coloured_on_terminals_alone() {
+    let here = Namespace::new();
+    let _holder = here.hold(&["make", "0", "100", "600", "attach", "remove", "hold"]);
+    let on_a_terminal = |no_colour: &str| {
+        let command = format!("{} ls", env!("CARGO_BIN_EXE_shmshim"));
+        let output = Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .env("SHMSHIM_DIR", here.base())
+            .env("NO_COLOR", no_colour)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let coloured = on_a_terminal("");
+    let lines: Vec<_> = coloured.lines().collect();
+    assert!(
+        lines[0].starts_with("\x1b[1m") && lines[0].contains("ID"),
+        "{coloured:?}"
+    );
+    assert!(lines[1].starts_with("\x1b[33m"), "{coloured:?}");
+    assert!(!on_a_terminal("1").contains('\x1b'));
+    let piped = here
+        .shmshim_std(["ls"])
+        .env("NO_COLOR", "")
+        .output()
+        .unwrap();
+    assert!(!piped.stdout.contains(&b'\x1b'));
 }
 
 fn namespace<'l>(listed: &'l Value, here: &Namespace) -> Option<&'l Value> {
