@@ -8,6 +8,7 @@
 //! a segment that no other process has attached.
 
 mod attach_list;
+pub mod check;
 mod credentials;
 mod error;
 mod exit;
