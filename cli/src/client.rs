@@ -10,16 +10,13 @@ use shmshim_core::sysv::Segment;
 
 use crate::error::{ABSENT, Error, Outcome, REFUSED};
 use crate::segment::Which;
+use crate::source::NO_NAMESPACE;
 
 /// The namespace, which must be there: what looks or removes does not make one.
 pub fn existing() -> Outcome<Inspection> {
     inspect::here()
         .map_err(|failure| refusal(&failure))?
-        .ok_or_else(|| {
-            Error::absent(
-                "there is no namespace yet that a program would use with these settings; name another by --dir or --scope, or run a program",
-            )
-        })
+        .ok_or_else(|| Error::absent(NO_NAMESPACE))
 }
 
 /// All segments of the namespace, as a program sees them: no dead process is counted.

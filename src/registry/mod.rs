@@ -9,6 +9,7 @@
 
 mod attach_list;
 mod attaches;
+pub mod check;
 mod credentials;
 mod error;
 pub mod events;
