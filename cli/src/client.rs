@@ -4,22 +4,19 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use shmshim_core::registry;
 use shmshim_core::registry::inspect::{self, Inspection};
+use shmshim_core::registry::{self, Error as Failure};
 use shmshim_core::sysv::Segment;
 
 use crate::error::{ABSENT, Error, Outcome, REFUSED};
 use crate::segment::Which;
+use crate::source::NO_NAMESPACE;
 
 /// The namespace, which must be there: what looks or removes does not make one.
 pub fn existing() -> Outcome<Inspection> {
     inspect::here()
         .map_err(|failure| refusal(&failure))?
-        .ok_or_else(|| {
-            Error::absent(
-                "there is no namespace yet that a program would use with these settings; name another by --dir or --scope, or run a program",
-            )
-        })
+        .ok_or_else(|| Error::absent(NO_NAMESPACE))
 }
 
 /// All segments of the namespace, as a program sees them: no dead process is counted.
@@ -46,7 +43,7 @@ pub fn find(which: &Which) -> Outcome<Segment> {
 }
 
 /// A failure of the library as this command says it.
-pub fn refusal(failure: &registry::Error) -> Error {
+pub fn refusal(failure: &Failure) -> Error {
     let status = match failure.errno {
         libc::EIDRM | libc::ENOENT => ABSENT,
         _ => REFUSED,
@@ -55,7 +52,7 @@ pub fn refusal(failure: &registry::Error) -> Error {
 }
 
 /// The same of what was to be done with one segment.
-pub fn refusal_of(id: i32, failure: &registry::Error) -> Error {
+pub fn refusal_of(id: i32, failure: &Failure) -> Error {
     let Error { status, sentence } = refusal(failure);
     Error::new(status, format!("segment {id}: {sentence}"))
 }

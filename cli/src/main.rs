@@ -29,6 +29,7 @@ mod segment;
 mod source;
 mod time;
 mod users;
+mod uses;
 
 use std::process::ExitCode;
 

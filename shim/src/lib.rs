@@ -37,6 +37,7 @@
 mod abi;
 mod by_number;
 mod calls;
+mod destination;
 mod direct;
 #[cfg(all(
     not(test), // The tests' own program keeps libc's dlsym.
@@ -45,6 +46,8 @@ mod direct;
 ))]
 mod doors;
 mod exports;
+mod fail;
+mod guard;
 mod hook;
 mod identity;
 mod memory;
@@ -54,7 +57,9 @@ mod panic_guard;
 mod panic_test;
 mod passed_on;
 mod procfs;
+mod report;
 mod runtime;
+mod settings;
 mod trace;
 
 use core::ffi::{c_char, c_int};
@@ -70,7 +75,7 @@ static AT_LOAD: extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char) = at_lo
 
 extern "C" fn at_load(_count: c_int, _arguments: *mut *mut c_char, given: *mut *mut c_char) {
     // Without them a child is counted at its first call.
-    let _ = atfork::install(before_fork, after_fork_in_parent, after_fork_in_child);
+    let _ = atfork::install(before_fork, after_fork_in_parent, in_child);
     if env::is_secure() {
         // Only glibc passes anything to a constructor.
         let environment = if cfg!(target_env = "gnu") {
@@ -86,7 +91,13 @@ extern "C" fn at_load(_count: c_int, _arguments: *mut *mut c_char, given: *mut *
 extern "C" fn before_fork() {
     // While nothing is locked.
     procfs::pending::apply();
+    trace::events::forks();
     registry::before_fork();
+}
+
+extern "C" fn in_child() {
+    after_fork_in_child();
+    trace::events::is_forked();
 }
 
 /// Runs once when the process exits normally, or when the library is closed.
@@ -97,6 +108,8 @@ static AT_EXIT: extern "C" fn() = at_exit;
 extern "C" fn at_exit() {
     // Most programs never come here for anything: they pay one load.
     if panic_guard::was_reached() {
+        panic_guard::catch(report::at_exit);
+        trace::events::exits();
         panic_guard::catch(|| registry::at_exit(procfs::pending::apply));
     }
 }

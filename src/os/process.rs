@@ -125,6 +125,21 @@ pub fn now_coarse_nanos() -> u64 {
     nanos(libc::CLOCK_REALTIME_COARSE)
 }
 
+/// Nanoseconds since 1970.
+pub fn now_nanos() -> u64 {
+    nanos(libc::CLOCK_REALTIME)
+}
+
+/// Nanoseconds on a clock that never jumps.
+pub fn fine_nanos() -> u64 {
+    nanos(libc::CLOCK_MONOTONIC)
+}
+
+/// The id of the calling thread.
+pub fn thread_id() -> i32 {
+    simple(libc::SYS_gettid) as i32
+}
+
 fn nanos(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,

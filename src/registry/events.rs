@@ -2,6 +2,7 @@
 
 use super::error::Outcome;
 use super::inspect::Inspection;
+use super::process::registry_if_open;
 use crate::storage::table::events::{LIMITS, Noted, Process, What};
 use crate::sysv::ShmId;
 
@@ -89,6 +90,52 @@ impl Happening {
             NamespaceMade | NamespaceRestored { .. } | LimitSet { .. } | FoundDead { .. } => None,
         }
     }
+}
+
+/// Calls `each` with every event that the process's own namespace has kept from number `from` on. Returns the number of the
+/// next one.
+pub fn each_since(from: u64, each: &mut dyn FnMut(&Event)) -> u64 {
+    let Some(registry) = registry_if_open() else {
+        return from;
+    };
+    let table = registry.namespace.table();
+    let kept = table.events();
+    for number in kept.start.max(from)..kept.end {
+        if let Some(event) = table.event_of(number).and_then(|noted| event(&noted)) {
+            each(&event);
+        }
+    }
+    kept.end
+}
+
+/// Who removed the segment that had this key last, as far as the process's own namespace remembers it. `None`: it knows of
+/// no such segment, or the segment that has the key is there.
+pub fn last_removal(key: i32) -> Option<Event> {
+    let table = registry_if_open()?.namespace.table();
+    let mut numbers = table.events();
+    let mut found = None;
+    while let Some(number) = numbers.next_back() {
+        let about_it = table
+            .event_of(number)
+            .and_then(|noted| event(&noted))
+            .filter(|event| {
+                event
+                    .what
+                    .segment()
+                    .is_some_and(|segment| segment.key == key)
+            });
+        match about_it.map(|event| (event, event.what)) {
+            Some((_, Happening::Created { .. })) => break,
+            Some((event, Happening::Marked { .. } | Happening::Removed { .. })) => {
+                return Some(event);
+            }
+            Some((event, what)) if found.is_none() && !matches!(what, Happening::Set { .. }) => {
+                found = Some(event)
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 impl Inspection {

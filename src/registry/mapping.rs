@@ -6,7 +6,7 @@
 use super::attach_list::{self, Entry};
 use super::process::{live_locked, registry_if_open};
 use super::session::Session;
-use crate::os::{errno, map, process};
+use crate::os::{errno, guard, map, process};
 use crate::storage::table::{attach_record, slot_life};
 use crate::sysv::{
     Cut, Join, Moved, Mremap, MremapKind, Piece, ShmId, cut, join, moved, page_align, page_size,
@@ -46,7 +46,9 @@ fn unmapping<T: Copy>(
     let prepared = session.local.attaches.reserve(1);
     let answer = real();
     if has_worked(answer) && prepared.is_ok() {
-        session.forget_range(addr, addr.saturating_add(page_align(len)), true);
+        let end = addr.saturating_add(page_align(len));
+        session.forget_range(addr, end, true);
+        session.follow_guards(addr, end);
     }
     answer
 }
@@ -84,9 +86,16 @@ pub fn mremap(
         return u64::MAX;
     }
     let prepared = session.local.attaches.reserve(4);
+    if guard::is_on() && new_len > old_len {
+        // What grows needs the place of its guard.
+        guard::release(|start, end| start < old.saturating_add(old_len.max(1)) && end > old);
+    }
     let answer = real();
     if answer != u64::MAX && prepared.is_ok() {
-        session.follow_mremap(&Mremap::new(old, old_len, new_len, flags, answer));
+        let mremap = Mremap::new(old, old_len, new_len, flags, answer);
+        session.follow_mremap(&mremap);
+        let (start, end) = mremap.cleared().unwrap_or((0, 0));
+        session.follow_guards(start, end);
     } else if flags & libc::MREMAP_FIXED != 0 && prepared.is_ok() {
         // The kernel clears the new place before it looks at the old one, and leaves it so when that is no good.
         let end = new_addr.saturating_add(page_align(new_len));
@@ -128,6 +137,15 @@ impl Session {
         let at = self.local.attaches.count_above(addr).checked_sub(1)?;
         let piece = self.local.attaches.get(at)?.piece;
         (piece.start == addr).then_some(piece.id.slot())
+    }
+
+    /// What the guards beside attaches become when the program has unmapped or covered `start..end`.
+    #[inline]
+    fn follow_guards(&self, start: u64, end: u64) {
+        if guard::is_on() {
+            guard::forget(start, end);
+            self.local.attaches.release_guards();
+        }
     }
 
     /// Whether `start..end` touches an attach without lying in one piece of it.

@@ -8,6 +8,8 @@
 //! a segment that no other process has attached.
 
 mod attach_list;
+mod attaches;
+pub mod check;
 mod credentials;
 mod error;
 pub mod events;
@@ -34,12 +36,15 @@ pub mod whole;
 #[cfg(test)]
 mod inspect_tests;
 
+pub use attaches::count as count_attaches;
+pub use attaches::each as each_attach;
 pub use credentials::before_change as before_change_of_credentials;
 pub use credentials::on_giving_up_root;
 pub use error::{Error, Outcome, Why};
 pub use exit::at_exit;
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
 pub use mapping::{madvise, may_touch, mmap_fixed, mremap, munmap};
+pub use process::chosen_place;
 pub use rules::for_storage as rules_for_storage;
 pub use shmat::shmat;
 pub use shmctl::{

@@ -4,12 +4,14 @@ use super::attach_list::{self, AttachList, WIPED_WORDS};
 use super::error::Outcome;
 use super::resident::Known;
 use super::rules;
+use crate::os::path::Path;
 use crate::os::process_lock::{Guard, ProcessLock};
 use crate::os::signal_mask::{Blocked, Mask};
 use crate::os::timed_lock::TimedLock;
 use crate::os::wipe_on_fork::Wiped;
-use crate::os::{OsError, credentials, own_stack, pages, threads};
+use crate::os::{OsError, credentials, file, own_stack, pages, threads};
 use crate::storage::process::Prepared;
+use crate::storage::runtime_dir::{Choice, Place};
 use crate::storage::table::Held;
 use crate::storage::table::Identity;
 use crate::storage::table::SlotImage;
@@ -188,4 +190,18 @@ impl Registry {
 pub fn live_locked(held: &Held<'_>, id: ShmId) -> Option<SlotImage> {
     let image = held.table().image(id.slot());
     (image.is_live() && image.id == id.raw()).then_some(image)
+}
+
+/// The runtime directory that the settings lead to, and why to that one.
+pub fn chosen_place() -> Outcome<(Path, &'static str)> {
+    own_stack::call(|| {
+        let place = Place::choose()?;
+        let is_there = file::status_of(&place.directory).is_ok();
+        let why = match (place.choice, is_there) {
+            (Choice::Setting, _) => "SHMSHIM_DIR says so",
+            (_, true) => "SHMSHIM_DIR is not set, and a namespace is there",
+            (_, false) => "SHMSHIM_DIR is not set, and this is the first place that can be used",
+        };
+        Ok((place.directory, why))
+    })
 }

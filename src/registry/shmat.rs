@@ -6,6 +6,7 @@ use super::error::{Error, Outcome, no_room};
 use super::process::{Registry, live_locked, registry};
 use super::rules::segment;
 use super::session::Session;
+use crate::os::guard;
 use crate::os::map::{self, Place};
 use crate::os::{OsError, process};
 use crate::storage::table::SlotImage;
@@ -55,6 +56,22 @@ fn find(registry: &'static Registry, id: ShmId, image: &mut SlotImage) -> Outcom
     }
 }
 
+/// A place between two guards; of huge pages, or where there is no room for so many, an ordinary one.
+#[cold]
+#[inline(never)]
+fn guarded(image: &SlotImage, len: u64) -> Place {
+    let segment = guard::Segment {
+        id: image.id,
+        key: image.key,
+        bytes: image.segsz,
+    };
+    let start = match image.huge_page_log2() {
+        None => guard::reserve(len, &segment),
+        Some(_) => None,
+    };
+    start.map_or(Place::Anywhere(0), Place::Replace)
+}
+
 impl Session {
     fn attach(&mut self, image: &SlotImage, request: &AttachRequest) -> Outcome<u64> {
         let len = image.mapped_len();
@@ -63,6 +80,7 @@ impl Session {
         let spare = self.local.attaches.reserve(2);
         spare.map_err(|_| no_room(len))?;
         let place = match (request.fixed, request.remap) {
+            (false, _) if guard::is_on() => guarded(image, len),
             (false, _) => Place::Anywhere(self.local.attaches.last_choice(len)),
             (true, false) => Place::Free(request.addr),
             (true, true) => Place::Replace(request.addr),
@@ -82,6 +100,9 @@ impl Session {
                 if request.remap {
                     self.uncount_attach(image.slot);
                 }
+                if let Place::Replace(start) = place {
+                    guard::cancel(start);
+                }
                 return Err(self.why_not_mapped(request, len, huge, error));
             }
         };
@@ -95,6 +116,7 @@ impl Session {
         } else if let Err(error) = self.count_attach(image, true) {
             let _ = map::unmap_segment(start, len);
             self.forget_range(start, start.saturating_add(len), false);
+            self.local.attaches.release_guards();
             return Err(error);
         }
         if !request.fixed {

@@ -41,6 +41,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
             }
         }
     }
+    session.local.attaches.release_guards();
     let id = walk.outcome()?;
     // Crash here: what is unmapped already is still counted, until this process's cell is reaped.
     if gone > 0 && session.counted {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use shmshim_core::registry::Error as Failure;
 use shmshim_core::registry::events::{By, Event, Happening, Subject};
 use shmshim_core::registry::inspect::{self, Inspection};
 
@@ -112,7 +113,7 @@ fn opened() -> Outcome<Inspection> {
     }
 }
 
-fn refused(failure: &shmshim_core::registry::Error) -> Error {
+fn refused(failure: &Failure) -> Error {
     Error::refused(failure.why.to_string())
 }
 

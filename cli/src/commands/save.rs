@@ -43,7 +43,7 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
                 "a saved namespace is nothing for a terminal; redirect standard output, or name a file",
             ));
         }
-        save(&inspection, io::stdout().lock())?;
+        drop(save(&inspection, io::stdout().lock())?);
         return Ok(ExitCode::SUCCESS);
     }
     let mut part = args.file.clone().into_os_string();

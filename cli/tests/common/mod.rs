@@ -173,6 +173,21 @@ impl Namespace {
         assert!(output.status.success(), "{wrapper:?}: {output:?}");
     }
 
+    /// Runs `shmshim` with these arguments and `--json`; it must succeed. What it printed.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let mut command = self.shmshim_std(arguments);
+        let output = command.arg("--json").output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs `shmshim` with these arguments; it must succeed. The words of each line that it printed.
+    pub fn words(&self, arguments: &[&str]) -> Vec<Vec<String>> {
+        let output = self.shmshim_std(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        words(&output.stdout)
+    }
+
     /// A program under the library, in this namespace.
     pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -219,6 +234,14 @@ impl Namespace {
             .env("NO_COLOR", "1")
             .env_remove("LD_PRELOAD");
     }
+}
+
+/// The words of each line of a text.
+pub fn words(text: &[u8]) -> Vec<Vec<String>> {
+    let lines = std::str::from_utf8(text).unwrap().lines();
+    lines
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .collect()
 }
 
 /// A program that has printed "ready" and waits. It ends when this is dropped.

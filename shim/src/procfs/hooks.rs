@@ -7,7 +7,7 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 
 use libc::{FILE, mode_t, size_t, ssize_t};
-use shmshim_core::os::{errno, raw};
+use shmshim_core::os::{OsError, errno, raw};
 use shmshim_core::registry;
 
 use super::access::{self, Grant};
@@ -16,6 +16,7 @@ use super::{content, pending, sys};
 use crate::direct::{Answer, kernel, not_there};
 use crate::next::next;
 use crate::panic_guard;
+use crate::trace::events;
 
 /// Defines a function that takes a path: `real` is the function behind ours, `or` stands in for one that is not found. Then
 /// `ours` is asked, `if` what the real function has answered and the path allow for one of the files.
@@ -181,7 +182,28 @@ fn stand_in(file: File, flags: c_int, give_up: impl FnOnce()) -> Option<Result<c
     pending::apply();
     let judged = access::judge(file, flags)?;
     give_up();
-    Some(judged.and_then(|grant| make(file, flags, grant)))
+    let opened = judged.and_then(|grant| make(file, flags, grant));
+    tell_opened(file, opened.err());
+    Some(opened)
+}
+
+/// No part of the hook's own frame, which must need no cleanup.
+#[inline(never)]
+extern "C" fn tell_exec() {
+    events::executes();
+}
+
+fn tell_opened(file: File, error: Option<c_int>) {
+    let path = file.path().to_str().unwrap_or("");
+    events::say("proc-file", &[], &|line| match error {
+        None => line.put(format_args!(
+            "opens {path}: the namespace's, not the kernel's"
+        )),
+        Some(error) => line.put(format_args!(
+            "is refused {path} of the namespace: {}",
+            OsError(error)
+        )),
+    });
 }
 
 fn make(file: File, flags: c_int, grant: Grant) -> Result<c_int, c_int> {
@@ -320,6 +342,7 @@ pub unsafe fn execve(
     type Real =
         unsafe extern "C" fn(*const c_char, *const *const c_char, *const *const c_char) -> c_int;
     pending::apply();
+    tell_exec();
     match next!(execve: Real) {
         // SAFETY: the caller's promise is passed on.
         Some(real) => unsafe { real(path, argv, envp) },

@@ -64,7 +64,7 @@ pub fn msgget(line: &mut Line, key: i32, flags: i32) {
 }
 
 /// shmget's flags, the permission bits last.
-fn get_flags(line: &mut Line, flags: i32) {
+pub fn get_flags(line: &mut Line, flags: i32) {
     let huge = (SHM_HUGE_MASK << SHM_HUGE_SHIFT) as i32;
     let names = [
         (IPC_CREAT, "IPC_CREAT"),
@@ -90,7 +90,7 @@ fn get_flags(line: &mut Line, flags: i32) {
 }
 
 /// shmat's flags.
-fn attach_flags(line: &mut Line, flags: i32) {
+pub fn attach_flags(line: &mut Line, flags: i32) {
     let names = [
         (SHM_RDONLY, "SHM_RDONLY"),
         (SHM_RND, "SHM_RND"),
@@ -115,7 +115,7 @@ fn attach_flags(line: &mut Line, flags: i32) {
 }
 
 /// shmctl's command.
-fn command(line: &mut Line, cmd: i32) {
+pub fn command(line: &mut Line, cmd: i32) {
     const IPC_64: i32 = 0x100;
     if cmd & IPC_64 != 0 {
         line.put(format_args!("IPC_64|"));
@@ -184,7 +184,7 @@ fn stat(line: &mut Line, segment: &Segment) {
 }
 
 /// A word as strace writes it.
-enum Word {
+pub enum Word {
     /// `NULL`, or in hex.
     Address(u64),
     /// The key that is asked for.
@@ -209,7 +209,6 @@ impl fmt::Display for Word {
             Mode(mode) => write!(out, "0{mode:o}"),
             User(u32::MAX) => out.write_str("-1"),
             User(id) => write!(out, "{id}"),
-            Errno(libc::EIDRM) => out.write_str("EIDRM"),
             Errno(errno) => OsError(errno).fmt(out),
         }
     }

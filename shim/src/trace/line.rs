@@ -9,6 +9,8 @@ const ROOM: usize = 1024;
 pub struct Line {
     bytes: [u8; ROOM],
     len: usize,
+    /// What is appended is the inside of a JSON string.
+    is_quoted: bool,
 }
 
 impl Line {
@@ -17,6 +19,7 @@ impl Line {
         Line {
             bytes: [0; ROOM],
             len: 0,
+            is_quoted: false,
         }
     }
 
@@ -24,6 +27,32 @@ impl Line {
     pub fn put(&mut self, what: fmt::Arguments<'_>) {
         // `write_str` below never fails.
         let _ = fmt::write(self, what);
+    }
+
+    /// Appends what `put` writes as the inside of a JSON string. Where there is no room for all of it, it ends early and in
+    /// front of a whole letter, so that the object can be closed.
+    pub fn quote(&mut self, put: impl FnOnce(&mut Line)) {
+        self.is_quoted = true;
+        put(self);
+        self.is_quoted = false;
+    }
+
+    fn push_quoted(&mut self, text: &str) {
+        for letter in text.chars() {
+            let mut whole = [0; 4];
+            let whole: &str = match letter {
+                '"' => "\\\"",
+                '\\' => "\\\\",
+                '\n' => "\\n",
+                letter if letter.is_control() => "?",
+                letter => letter.encode_utf8(&mut whole),
+            };
+            // Two bytes to close the object, one for the newline.
+            if self.len + whole.len() > ROOM - 3 {
+                return;
+            }
+            self.push(whole);
+        }
     }
 
     fn push(&mut self, text: &str) {
@@ -50,6 +79,10 @@ impl Line {
 
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.is_quoted {
+            self.push_quoted(text);
+            return Ok(());
+        }
         // A path may hold a newline: it must not look like the end of the line.
         for (index, part) in text.split('\n').enumerate() {
             if index > 0 {
@@ -77,6 +110,21 @@ mod tests {
         let mut line = Line::new();
         line.put(format_args!("{} b\n", "a\n\nx"));
         assert_eq!(line.end(), b"a\\n\\nx b\\n\n");
+    }
+
+    #[test]
+    fn what_is_quoted_is_the_inside_of_a_string() {
+        let mut line = Line::new();
+        line.put(format_args!("{{\"a\":\""));
+        line.quote(|line| line.put(format_args!("one \"two\" \\ \n\t{}", "ä".repeat(ROOM))));
+        line.put(format_args!("\"}}"));
+        let text = core::str::from_utf8(line.end()).unwrap();
+        assert!(
+            text.starts_with("{\"a\":\"one \\\"two\\\" \\\\ \\n?ää"),
+            "{text}"
+        );
+        assert!(text.ends_with("ä\"}\n"), "{text}");
+        assert!(text.len() >= ROOM - 1);
     }
 
     #[test]

@@ -6,7 +6,9 @@
 //! may; a segment whose file is gone counts as removed by its owner: its key is free, no process attaches it any more, and
 //! those that have it attached keep it.
 
+mod audit;
 mod create;
+mod mend;
 mod recover;
 mod rules;
 mod view;
@@ -282,7 +284,7 @@ impl Namespace {
     /// Ends the segments whose files went with the directory that they lay in. The lock must not be held.
     #[cold]
     #[inline(never)]
-    fn end_lost_segments(&self, me: Identity) {
+    pub(super) fn end_lost_segments(&self, me: Identity) {
         for slot in 0..self.table().slots_ready() {
             if let Some(image) = self.table().snapshot(slot).filter(SlotImage::is_live) {
                 self.end_if_lost(me, slot, image.id);

@@ -89,7 +89,7 @@ impl View {
         Ok(Some(view))
     }
 
-    fn table(&self) -> &Table {
+    pub(super) fn table(&self) -> &Table {
         self.processes.table()
     }
 

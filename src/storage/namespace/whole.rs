@@ -7,8 +7,9 @@ use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
 use crate::os::{OsError, dir};
 use crate::storage::error::{StorageError, Stored};
-use crate::storage::runtime_dir::{Place, RuntimeDir};
+use crate::storage::runtime_dir::{PARTS, Place, RuntimeDir};
 use crate::storage::segment_file::{Files, Homes};
+use crate::storage::sentence;
 use crate::storage::table::layout::{self, SlotState, header, slot};
 use crate::storage::table::slot_life::Cursor;
 use crate::storage::table::{Held, Identity, SlotImage, Table, grow, key_index, parts, rebuild};
@@ -31,6 +32,19 @@ impl Whole {
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.place.directory
+    }
+
+    /// Tells `missing` which of its parts are not there, or not as the library makes them.
+    pub fn check_parts(&self, missing: &mut dyn FnMut(&StorageError)) {
+        for part in PARTS {
+            let absent =
+                || StorageError::of(sentence::MISSING, &self.place.inside(part), &self.status);
+            match self.place.check_part(part, self.status.uid) {
+                Ok(true) => {}
+                Ok(false) => missing(&absent()),
+                Err(error) => missing(&error),
+            }
+        }
     }
 
     /// How many processes live in it.

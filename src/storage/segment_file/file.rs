@@ -196,6 +196,17 @@ impl<'n> Files<'n> {
         }
     }
 
+    /// Looks at a segment's file. `Ok(None)`: there is none. One that is not as the table says is an error.
+    pub fn check(&self, image: &SlotImage) -> Stored<Option<Status>> {
+        let (path, status) = self.found(image)?;
+        match status {
+            Some(status) if !is_as_expected(&status, image) => {
+                Err(what_is_wrong(&path, &status, image))
+            }
+            status => Ok(status),
+        }
+    }
+
     /// The path of a segment's file, and what is there; nothing, if it was unlinked.
     pub fn found(&self, image: &SlotImage) -> Stored<(Path, Option<Status>)> {
         let mut path = Path::new();

@@ -142,7 +142,8 @@ fn index_of(number: u64) -> u32 {
     (number % u64::from(EVENTS.max(1))) as u32
 }
 
-/// Notes what the holder of the lock has done, which acts as `uid`.
+/// Notes what the holder of the lock has done. Not in its caller's frame, which may lie below the making of a file.
+#[inline(never)]
 pub fn note(held: &Held<'_>, about: &About) {
     if EVENTS == 0 {
         return;
@@ -155,6 +156,7 @@ pub fn note(held: &Held<'_>, about: &About) {
 }
 
 /// Notes what befell another process, or what its end did.
+#[inline(never)]
 pub(in crate::storage) fn note_of(held: &Held<'_>, about: &About, by: &Process) {
     let table = held.table();
     let number = table.get64(header!(events));

@@ -121,6 +121,7 @@ pub fn reserve(held: &Held<'_>, new: &SlotImage, cursor: Cursor) {
 }
 
 /// The file is there: from now on it is a segment.
+#[inline(never)] // For its frame's sake.
 pub fn publish(held: &Held<'_>, index: u32, ctime_secs: i64) {
     let publish = |image: &mut SlotImage| {
         (image.state, image.ctime) = (SlotState::Live as u32, ctime_secs);
