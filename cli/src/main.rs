@@ -3,8 +3,10 @@
 //! A file per subcommand stands in `commands/`. The namespace's table is read by the core crate alone
 //! (`shmshim_core::registry`); nothing here knows its layout.
 
+mod archive;
 mod args;
 mod bytes;
+mod client;
 mod commands;
 mod diagnosis;
 mod door;
@@ -16,6 +18,7 @@ mod launch;
 mod library;
 mod logind;
 mod namespaces;
+mod number;
 mod output;
 mod parent;
 mod place;

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use shmshim_core::registry::events::{By, Event, Happening};
 use shmshim_core::registry::inspect::{self, Attach, Moment, Segment};
 use tempfile::TempDir;
 
 use crate::error::{Error, Outcome, RUN_FAILED};
 use crate::output;
 use crate::place::{Place, Scope};
+use crate::process;
 
 /// What the directory's name begins with.
 const PREFIX: &str = "shmshim-run.";
@@ -47,31 +49,52 @@ pub struct Leak {
     attached_by: Vec<Left>,
 }
 
-/// A process; without a command if it has ended.
+/// A process; its command as far as it is known.
 #[derive(Serialize, Clone, PartialEq, Eq)]
 pub struct Left {
     /// Its process id.
     pub pid: i32,
     command: Option<String>,
+    has_ended: bool,
 }
 
 impl Left {
-    fn of(pid: i32, is_alive: bool) -> Left {
-        let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-        let command = command.filter(|_| is_alive);
+    fn alive(pid: i32) -> Left {
+        let facts = process::facts(pid);
         Left {
             pid,
-            command: command.map(|text| text.trim_end().to_owned()),
+            command: facts.map(|facts| facts.command),
+            has_ended: false,
+        }
+    }
+
+    /// Who made a segment, as the namespace remembers it.
+    fn creator(segment: &Segment, events: &[Event]) -> Left {
+        let made = events.iter().rev().find(|event| {
+            matches!(event.what, Happening::Created { segment: subject, .. } if subject.id == segment.stat.id.raw())
+        });
+        Left {
+            pid: segment.stat.cpid,
+            command: made.map(|event| name_of(&event.by)),
+            has_ended: segment.creator_is_alive != Some(true),
         }
     }
 
     fn text(&self) -> String {
+        if self.pid == 0 {
+            return "one that is being forked".to_owned();
+        }
+        let ended = if self.has_ended { ", ended" } else { "" };
         match &self.command {
-            _ if self.pid == 0 => "one that is being forked".to_owned(),
-            Some(command) => format!("{} ({command})", self.pid),
-            None => format!("{} (ended)", self.pid),
+            Some(command) => format!("{} ({command}{ended})", self.pid),
+            None => format!("{}{ended}", self.pid),
         }
     }
+}
+
+fn name_of(by: &By) -> String {
+    let name = by.program.split(|byte| *byte == 0).next().unwrap_or(&[]);
+    process::printable(&String::from_utf8_lossy(name))
 }
 
 impl Private {
@@ -197,13 +220,19 @@ fn look(directory: &[u8], report: &mut Report) -> shmshim_core::registry::Outcom
     for process in now.processes() {
         let is_other = process.pid.unsigned_abs() != own;
         if process.is_alive && is_other {
-            report.processes.push(Left::of(process.pid, true));
+            report.processes.push(Left::alive(process.pid));
         }
     }
-    leaks_of(&now, &mut report.leaks)
+    let mut events = Vec::new();
+    inspection.each_event(0, &mut |event| events.push(*event))?;
+    leaks_of(&now, &events, &mut report.leaks)
 }
 
-fn leaks_of(now: &Moment<'_>, leaks: &mut Vec<Leak>) -> shmshim_core::registry::Outcome<()> {
+fn leaks_of(
+    now: &Moment<'_>,
+    events: &[Event],
+    leaks: &mut Vec<Leak>,
+) -> shmshim_core::registry::Outcome<()> {
     now.each_segment(&mut |segment: &Segment, attaches: &[Attach]| {
         let stat = &segment.stat;
         // One that is marked goes with its last user.
@@ -216,10 +245,10 @@ fn leaks_of(now: &Moment<'_>, leaks: &mut Vec<Leak>) -> shmshim_core::registry::
             key: stat.key.to_string(),
             bytes: stat.segsz,
             made: stat.ctime,
-            made_by: Left::of(stat.cpid, segment.creator_is_alive == Some(true)),
+            made_by: Left::creator(segment, events),
             nattch: stat.nattch,
             attached_by: living
-                .map(|attach| Left::of(attach.process.pid, true))
+                .map(|attach| Left::alive(attach.process.pid))
                 .collect(),
         });
     })

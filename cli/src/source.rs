@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use shmshim_core::registry::Failure;
+use shmshim_core::registry::Error as Failure;
 use shmshim_core::registry::inspect::{self, Inspection};
 use shmshim_core::sysv;
 

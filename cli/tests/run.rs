@@ -446,3 +446,64 @@ fn works_behind_other_commands() {
         .unwrap();
     assert_eq!(status.code(), Some(124));
 }
+
+#[test]
+fn has_the_library_look_for_bugs() {
+    let here = Namespace::new();
+    let output = here
+        .shmshim_std([
+            "run",
+            "--fail",
+            "shmget:ENOSPC:2",
+            client_path(),
+            "make",
+            "5",
+            "1",
+            "600",
+            "make",
+            "6",
+            "1",
+            "600",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), &*said),
+        (Some(9), "client: shmget: No space left on device\n")
+    );
+    let file = here.base().join("report");
+    let option = format!("--report={}", file.display());
+    here.shmshim([
+        "run",
+        &option,
+        client_path(),
+        "make",
+        "7",
+        "1",
+        "600",
+        "attach",
+    ])
+    .assert()
+    .success();
+    let report = std::fs::read_to_string(&file).unwrap();
+    assert!(report.contains("0x00000007"), "{report}");
+    // One page is attached, and the page behind it is not there.
+    let output = here
+        .shmshim_std([
+            "run",
+            "--guard",
+            client_path(),
+            "make",
+            "8",
+            "4096",
+            "600",
+            "attach",
+            "overrun",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("0x00000008"), "{said}");
+}

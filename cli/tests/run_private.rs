@@ -88,7 +88,7 @@ fn reports_a_leak() {
     );
     let first = words(lines[2]);
     assert_eq!(&first[..4], [ids[0], "0x0000162e", "6", "KiB"]);
-    assert!(text.contains("(ended)"), "{text}");
+    assert!(text.contains(" (client, ended) "), "{text}");
     assert_eq!(&words(lines[3])[..4], [ids[1], "0x00000000", "1", "B"]);
     assert!(entries(&here).is_empty());
 }
@@ -123,6 +123,8 @@ fn reports_in_json() {
     assert_eq!(leak["bytes"], 4096);
     assert_eq!(leak["nattch"], 0);
     assert!(leak["made_by"]["pid"].as_i64().unwrap() > 0);
+    assert_eq!(leak["made_by"]["command"], "client");
+    assert_eq!(leak["made_by"]["has_ended"], true);
     assert!(leak["made"].as_i64().unwrap() > 0);
     assert_eq!(report["processes"].as_array().unwrap().len(), 0);
     let output = private(&here, &["--leak-format", "json"], &["exit", "0"]);
@@ -170,7 +172,7 @@ fn names_the_processes_that_stay_and_waits_for_them() {
         text.contains("left processes that use its namespace: "),
         "{text}"
     );
-    assert!(text.contains("(client)"), "{text}");
+    assert!(text.contains("client make 7 1 600 attach"), "{text}");
     release();
 
     let mut waiting = run(&["--wait"]).stdout(Stdio::null()).spawn().unwrap();
@@ -192,7 +194,10 @@ fn names_the_processes_that_stay_and_waits_for_them() {
     lines.next().unwrap().unwrap();
     kill(Pid::from_raw(waiting.id().cast_signed()), Signal::SIGTERM).unwrap();
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
-    assert!(rest.last().unwrap().contains("(client)"), "{rest:?}");
+    assert!(
+        rest.last().unwrap().contains("client make 7 1 600 attach"),
+        "{rest:?}"
+    );
     assert_eq!(waiting.wait().unwrap().signal(), Some(15));
     release();
     assert_eq!(entries(&here), [fifo.clone()]);

@@ -39,12 +39,12 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
 fn pages(directory: &Path) -> io::Result<()> {
     let directory = directory.join("man1");
     std::fs::create_dir_all(&directory)?;
-    let mut main = Cli::command();
+    let mut main = Cli::command().disable_help_subcommand(true);
     // Gives the subcommands their full names and the global options.
     main.build();
     std::fs::write(directory.join("shmshim.1"), page(&main, MAIN)?)?;
     for command in main.get_subcommands() {
-        if command.is_hide_set() || command.get_name() == "help" {
+        if command.is_hide_set() {
             continue;
         }
         let name = format!("shmshim-{}", command.get_name());

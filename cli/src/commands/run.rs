@@ -27,6 +27,8 @@ Examples:
   shmshim run --private -- make check        a namespace for this run alone, and what it left behind
   shmshim run --private --fail-on-leak -- ./tests
   shmshim run --trace=calls.txt -- ./program
+  shmshim run --guard --report -- ./program  find what it does wrong with its segments
+  shmshim run --fail shmget:ENOSPC:3 -- ./program
   timeout 60 shmshim run -- ./program        likewise under xargs, nohup, sudo, a shell's job control
 
 Exit status: that of the program; by a signal if it ended by one; 70 for a leak; 125 if shmshim fails,
@@ -68,6 +70,26 @@ pub struct Args {
         default_missing_value = "stderr"
     )]
     trace: Option<OsString>,
+    /// Put inaccessible pages on both sides of each attach, and say which segment an access runs over, as SHMSHIM_GUARD
+    #[arg(long, help_heading = "Finding the bug in the program")]
+    guard: bool,
+    /// Have a call fail: shmget:ENOSPC:3 the third one, shmat:ENOMEM:p0.01 one in a hundred, as SHMSHIM_FAIL
+    #[arg(
+        long = "fail",
+        value_name = "CALL:ERRNO[:WHEN]",
+        help_heading = "Finding the bug in the program"
+    )]
+    failures: Vec<String>,
+    /// Say at the end of each process what it left and what looks like a mistake, as SHMSHIM_REPORT
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "stderr",
+        help_heading = "Finding the bug in the program"
+    )]
+    report: Option<OsString>,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     words: Vec<OsString>,
@@ -97,8 +119,19 @@ fn parse_limit(text: &str) -> Result<(LimitName, String), String> {
 /// Run a program with its System V shared memory served by the library.
 pub fn run(args: Args, place: &Place) -> Outcome<ExitCode> {
     let mut launch = Launch::new(&args.words, args.allow_kernel)?;
-    if let Some(trace) = &args.trace {
-        launch.set("SHMSHIM_TRACE", trace_file(trace)?);
+    for (name, file) in [
+        ("SHMSHIM_TRACE", &args.trace),
+        ("SHMSHIM_REPORT", &args.report),
+    ] {
+        if let Some(file) = file {
+            launch.set(name, destination(file)?);
+        }
+    }
+    if args.guard {
+        launch.set("SHMSHIM_GUARD", "1");
+    }
+    if !args.failures.is_empty() {
+        launch.set("SHMSHIM_FAIL", args.failures.join(","));
     }
     if !args.private {
         set_limits(&args.limits)?;
@@ -132,13 +165,17 @@ pub fn run(args: Args, place: &Place) -> Outcome<ExitCode> {
     Ok(parent::leave(end))
 }
 
-/// The trace file as the program finds it wherever it goes.
-fn trace_file(given: &OsString) -> Outcome<OsString> {
+/// The file that lines go to, as the program finds it from any directory.
+fn destination(given: &OsString) -> Outcome<OsString> {
     if given == "stderr" || given == "1" {
         return Ok(given.clone());
     }
-    let path = std::path::absolute(given)
-        .map_err(|error| Error::new(RUN_FAILED, format!("--trace: {error}")))?;
+    let path = std::path::absolute(given).map_err(|error| {
+        Error::new(
+            RUN_FAILED,
+            format!("{} cannot be made a path: {error}", given.display()),
+        )
+    })?;
     Ok(path.into_os_string())
 }
 

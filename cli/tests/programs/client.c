@@ -4,6 +4,7 @@
 //   open KEY SIZE        shmget without it. Prints the id
 //   attach, attach-ro    the last segment. Nothing is printed
 //   write TEXT           into the last attach
+//   overrun              writes a byte behind the last attach, if that is of one page
 //   read                 prints the text in the last attach
 //   detach, remove       the last attach, the last segment
 //   hold                 prints "ready" and waits for the end of standard input
@@ -123,6 +124,8 @@ int main(int argc, char **argv)
 			attach(SHM_RDONLY);
 		} else if (!strcmp(word, "write")) {
 			strcpy(at, argument(&next));
+		} else if (!strcmp(word, "overrun")) {
+			*(volatile char *)(at + sysconf(_SC_PAGESIZE)) = 1;
 		} else if (!strcmp(word, "read")) {
 			puts(at);
 		} else if (!strcmp(word, "detach")) {
