@@ -21,7 +21,9 @@ mod program;
 mod segment;
 mod source;
 mod time;
+mod typed;
 mod users;
+mod watch;
 
 use std::process::ExitCode;
 
