@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use gimli::{AttributeValue, DwAte, constants};
 
+use super::index::{Kind, Known};
 use super::layout::{Enumeration, FloatFormat, Layout, Shape};
 use super::members;
 use super::units::{Entry, Place, Read, Units, flag, number};
@@ -17,17 +18,16 @@ const DEPTH: u32 = 100;
 pub struct Builder<'a> {
     /// The information.
     pub units: &'a Units,
-    /// Finds the entry that defines a type of which only the name is told at a place.
-    pub definition: &'a dyn Fn(Place) -> Option<Place>,
+    known: &'a Known<'a>,
     made: RefCell<HashMap<Place, Rc<Layout>>>,
 }
 
 impl<'a> Builder<'a> {
     /// A builder that has made none yet.
-    pub fn new(units: &'a Units, definition: &'a dyn Fn(Place) -> Option<Place>) -> Builder<'a> {
+    pub fn new(units: &'a Units, known: &'a Known<'a>) -> Builder<'a> {
         Builder {
             units,
-            definition,
+            known,
             made: RefCell::default(),
         }
     }
@@ -127,7 +127,7 @@ impl<'a> Builder<'a> {
         let signed = self
             .units
             .reference(place.unit, entry, constants::DW_AT_signature)?;
-        let found = signed.or_else(|| (self.definition)(place));
+        let found = signed.or_else(|| self.known.definition(place));
         match found.filter(|found| *found != place) {
             Some(found) => self.made(found, depth + 1),
             None => Ok(Layout {
@@ -197,12 +197,13 @@ impl<'a> Builder<'a> {
         let entry = self.units.entry(place)?;
         let unit = place.unit;
         let own = self.units.text(unit, &entry, constants::DW_AT_name)?;
-        let word = match super::index::Kind::of(entry.tag()) {
-            Some(kind) if self.units.is_c(unit) => kind.word(),
-            _ => "",
-        };
         if let Some(own) = own {
-            return Ok(format!("{word}{own}"));
+            // C knows no names within names, and has a word before them.
+            if self.units.is_c(unit) {
+                let word = Kind::of(entry.tag()).map_or("", Kind::word);
+                return Ok(format!("{word}{own}"));
+            }
+            return Ok(self.known.name(place).map_or(own, str::to_owned));
         }
         let target = || match self.units.reference(unit, &entry, constants::DW_AT_type)? {
             Some(target) if depth < 20 => self.name(target, depth + 1),

@@ -66,13 +66,9 @@ pub fn open(path: &Path) -> Outcome<DebugFile> {
 }
 
 fn nothing_found(path: &Path, places: &[Place]) -> Error {
-    let looked = match places {
-        [] => String::new(),
-        _ => {
-            let places = places.iter().map(|place| place.path.display().to_string());
-            format!(" and none in {}", places.collect::<Vec<_>>().join(", "))
-        }
-    };
+    let looked = places.first().map_or(String::new(), |place| {
+        format!(", nor has {}", place.path.display())
+    });
     Error::absent(format!(
         "{} has no debug information{looked}: compile it with -g, install its package of debug symbols, or name another \
          build of it with --from",

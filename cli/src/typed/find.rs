@@ -1,13 +1,11 @@
 //! Types by the names that people write: `struct slot`, `ring::Slot`, `unsigned long`, `struct slot[16]`, `struct slot@a.c`.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::build::Builder;
-use super::index::{Kind, Named};
+use super::index::{Kind, Known, Named};
 use super::layout::Layout;
 use super::members;
-use super::units::Place;
 use super::{Type, Types};
 use crate::error::{Error, Outcome};
 
@@ -81,9 +79,8 @@ impl Types {
     pub fn find(&self, name: &str) -> Outcome<Type> {
         let spelled = Spelled::of(name);
         let matching = self.matching(&spelled);
-        let definitions = self.definitions();
-        let definition = |place: Place| definitions.get(&place).copied();
-        let builder = Builder::new(&self.units, &definition);
+        let known = Known::of(&self.named);
+        let builder = Builder::new(&self.units, &known);
         let mut found: Vec<(&Named, Rc<Layout>)> = Vec::new();
         for named in matching.iter().filter(|named| !named.is_declaration) {
             let layout = builder
@@ -136,20 +133,6 @@ impl Types {
             is_number || named.name.ends_with(&ending)
         })
         .collect()
-    }
-
-    /// For each entry that only declares a type the entry that defines it.
-    fn definitions(&self) -> HashMap<Place, Place> {
-        let mut by_name = HashMap::new();
-        for named in self.named.iter().filter(|named| !named.is_declaration) {
-            if named.kind != Kind::Alias {
-                by_name.entry(&named.name).or_insert(named.place);
-            }
-        }
-        let declared = self.named.iter().filter(|named| named.is_declaration);
-        declared
-            .filter_map(|named| Some((named.place, *by_name.get(&named.name)?)))
-            .collect()
     }
 
     fn ambiguous(&self, spelled: &Spelled, several: &[(&Named, Rc<Layout>)]) -> Error {

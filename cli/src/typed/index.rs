@@ -1,5 +1,7 @@
 //! The named types of a program, in one walk over its debug information.
 
+use std::collections::HashMap;
+
 use gimli::{DwTag, constants};
 
 use super::units::{Entry, Place, Read, Units, flag};
@@ -54,6 +56,36 @@ pub struct Named {
     pub place: Place,
     /// Whether only its name is told here.
     pub is_declaration: bool,
+}
+
+/// The named types by their places, and the defined ones by their names.
+pub struct Known<'n> {
+    by_place: HashMap<Place, &'n Named>,
+    defined: HashMap<&'n str, Place>,
+}
+
+impl<'n> Known<'n> {
+    /// Looks at these.
+    pub fn of(all: &'n [Named]) -> Known<'n> {
+        let by_place = all.iter().map(|named| (named.place, named)).collect();
+        let mut defined = HashMap::new();
+        for named in all.iter().filter(|named| !named.is_declaration) {
+            if named.kind != Kind::Alias {
+                defined.entry(&*named.name).or_insert(named.place);
+            }
+        }
+        Known { by_place, defined }
+    }
+
+    /// The name of the type at this place.
+    pub fn name(&self, place: Place) -> Option<&'n str> {
+        self.by_place.get(&place).map(|named| &*named.name)
+    }
+
+    /// The entry that defines the type that the entry at this place only declares.
+    pub fn definition(&self, place: Place) -> Option<Place> {
+        self.defined.get(self.name(place)?).copied()
+    }
 }
 
 /// Every named type.

@@ -90,8 +90,11 @@ impl View {
             "" => String::new(),
             reason => format!(" ({reason})"),
         };
-        let (name, size) = (self.meant.name(), self.meant.size());
-        format!("{name}, {size} bytes, of {program}{reason}")
+        let name = self.meant.name();
+        match self.meant.size() {
+            0 => format!("{name} of {program}{reason}"),
+            size => format!("{name}, {size} bytes, of {program}{reason}"),
+        }
     }
 
     /// Where the value begins.

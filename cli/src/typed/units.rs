@@ -101,7 +101,7 @@ impl Units {
     /// The source file of a unit.
     pub fn source_of(&self, unit: usize) -> String {
         let name = self.units.get(unit).and_then(|unit| unit.name.as_ref());
-        name.map_or(String::new(), |name| text(name))
+        name.map_or(String::new(), text)
     }
 
     /// Whether the unit's language puts `struct`, `union` and `enum` before names.

@@ -141,7 +141,7 @@ impl View for Hex {
         match &self.asked {
             Some(text) => format!("go to offset: {text}_   Enter go  Esc back"),
             None => {
-                "q quit  p pause  \u{2191}\u{2193} PgUp PgDn scroll  g go to  n next change  a ASCII  Esc back"
+                "q quit  p pause  \u{2191}\u{2193} PgUp PgDn scroll  g go to  n next change  a ASCII"
                     .to_owned()
             }
         }

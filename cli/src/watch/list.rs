@@ -99,7 +99,15 @@ impl List {
 
     fn draw_segments(&mut self, canvas: &mut Canvas<'_, '_>, area: Rect) {
         const HEADINGS: [&str; 9] = [
-            "ID", "KEY", "OWNER", "MODE", "SIZE", "RESIDENT", "GROWTH", "ATT", "FLAGS",
+            "ID",
+            "KEY",
+            "OWNER",
+            "MODE",
+            "     SIZE",
+            " RESIDENT",
+            "   GROWTH",
+            " ATT",
+            "FLAGS",
         ];
         const WIDTHS: [u16; 9] = [10, 10, 8, 4, 9, 9, 9, 4, 9];
         let (look, fade) = (canvas.look, canvas.fade as f64);

@@ -128,7 +128,9 @@ struct Watch {
     interval: Duration,
     refreshed: Instant,
     is_paused: bool,
+    /// Why the last refresh failed, and what the last key has to say.
     error: Option<Error>,
+    notice: Option<Error>,
     look: Look,
 }
 
@@ -141,6 +143,7 @@ impl Watch {
             refreshed: Instant::now(),
             is_paused: false,
             error: None,
+            notice: None,
             look: Look::new(),
         }
     }
@@ -185,14 +188,20 @@ impl Watch {
             fade,
         };
         self.top().draw(&mut canvas);
-        match &self.error {
+        let back = if self.above.is_empty() {
+            ""
+        } else {
+            "  Esc back"
+        };
+        match self.error.as_ref().or(self.notice.as_ref()) {
             Some(error) => look::bar(frame, bottom, &error.sentence, look.alarm()),
-            None => look::bar(frame, bottom, &keys, look.bar()),
+            None => look::bar(frame, bottom, &format!("{keys}{back}"), look.bar()),
         }
     }
 
     /// Takes a key. `true`: it ends the command.
     fn key(&mut self, key: KeyEvent) -> Outcome<bool> {
+        self.notice = None;
         if !self.top().is_asking() {
             match key.code {
                 KeyCode::Char('q') => return Ok(true),
@@ -215,7 +224,7 @@ impl Watch {
             // What scrolls may show what was not read yet.
             Ok(Reaction::Done) if !self.is_paused => self.error = self.top().refresh().err(),
             Ok(_) => {}
-            Err(error) => self.error = Some(error),
+            Err(error) => self.notice = Some(error),
         }
         Ok(false)
     }

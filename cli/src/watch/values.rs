@@ -112,7 +112,7 @@ impl View for Values {
     }
 
     fn keys(&self) -> String {
-        "q quit  p pause  \u{2191}\u{2193} PgUp PgDn scroll  b bytes  Esc back".to_owned()
+        "q quit  p pause  \u{2191}\u{2193} PgUp PgDn scroll  b bytes".to_owned()
     }
 
     fn draw(&mut self, canvas: &mut Canvas<'_, '_>) {

@@ -40,7 +40,16 @@ struct Hidden {
 };
 } // namespace
 
+struct Derived : public Header {
+    bool open;
+    char16_t wide;
+    short numbers[3];
+};
+
 } // namespace ring
+
+ring::Header header = {7, ring::State::Empty};
+ring::Derived aligned = {{1, ring::State::Full}, true, u'x', {1, 2, 3}};
 
 ring::Queue queue(77);
 ring::Slots<double, 2> slots = {{0.5, 2}, 2};
