@@ -18,7 +18,7 @@ fn shown(secs: Option<i64>, format: &str) -> String {
         .map_or_else(
             || "-".to_owned(),
             |time| {
-                time.to_zoned(TimeZone::system())
+                time.to_zoned_datetime(TimeZone::system())
                     .strftime(format)
                     .to_string()
             },

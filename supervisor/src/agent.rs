@@ -13,7 +13,7 @@ use shmshim_core::os::file::Fd;
 use shmshim_core::os::served::{self, Client};
 use shmshim_core::os::{OsError, OsResult};
 use shmshim_core::registry;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// What a client's own environment decides, where it has it; else the supervisor's does.
@@ -22,6 +22,8 @@ const VARIABLES: [&str; 3] = ["SHMSHIM_DIR", "SHMSHIM_SCOPE", "SHMSHIM_TRACE"];
 thread_local! {
     /// The connection to the supervisor, for what the registry asks of the client.
     static LINK: RefCell<Option<Rc<Socket>>> = const { RefCell::new(None) };
+    /// A system call could not be made in the client during its present call: it cannot be traced.
+    static IS_OUT_OF_REACH: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The connection, as the way to the client's memory.
@@ -86,6 +88,10 @@ impl Memory for Link {
         let [written, ..] = self.receive().words;
         written == bytes.len() as u64
     }
+
+    fn is_out_of_reach(&self) -> bool {
+        IS_OUT_OF_REACH.get()
+    }
 }
 
 /// Makes a system call in the client.
@@ -99,11 +105,15 @@ fn remote(number: usize, args: [usize; 6], fd: Option<&Fd>) -> OsResult<usize> {
     let asked = link.send_all(Kind::Run, &words, &[], fd);
     let answer = asked.ok().and_then(|()| link.receive());
     let Some(Message {
-        words: [value, ..], ..
+        words: [value, untraced, ..],
+        ..
     }) = answer
     else {
         sys::leave(0)
     };
+    if untraced != 0 {
+        IS_OUT_OF_REACH.set(true);
+    }
     match value as i64 {
         errno @ -4095..0 => Err(OsError(-errno as i32)),
         value => Ok(value as usize),
@@ -150,6 +160,7 @@ impl Agent {
     fn call(&mut self, message: &Message) {
         let [number, first, second, third, tid, flags, ..] = message.words;
         self.leave_if_stale(flags);
+        IS_OUT_OF_REACH.set(false);
         let (number, args) = (number as i64, [first, second, third]);
         let tid = Pid::from_raw(tid as i32);
         let taken = self

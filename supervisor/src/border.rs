@@ -13,7 +13,12 @@ pub trait Memory {
     fn read(&self, addr: u64, bytes: &mut [u8]) -> bool;
     /// Copies to there. Whether all of it could be written.
     fn write(&self, addr: u64, bytes: &[u8]) -> bool;
+    /// Whether nothing could be mapped there or unmapped in this call, because the client cannot be traced.
+    fn is_out_of_reach(&self) -> bool;
 }
+
+/// Why a client's mappings cannot be changed.
+const OUT_OF_REACH: &str = "nothing can be mapped into the caller or unmapped: another process traces it (a debugger, strace), or it has rights that the supervisor lacks";
 
 /// What becomes of a call.
 pub enum Served {
@@ -128,7 +133,12 @@ impl Asked<'_> {
     }
 
     fn answer<T>(&self, outcome: &Outcome<T>, value: impl FnOnce(&T) -> u64) -> Result<u64, i32> {
+        let is_detach = matches!(self.call, Call::Shmdt { .. });
         match outcome {
+            // A detach counts as one where nothing is unmapped: the kernel's does, too, for a sealed mapping.
+            answer if self.memory.is_out_of_reach() && (is_detach || answer.is_err()) => {
+                Err(self.refuse(libc::EPERM, &OUT_OF_REACH))
+            }
             Ok(answer) => {
                 let value = value(answer);
                 if trace::is_on() {

@@ -59,8 +59,8 @@ pub struct Client {
     pub counted: bool,
     /// It has something attached.
     pub attached: bool,
-    /// It has begun to execute another program, and may have got there.
-    pub may_have_left: bool,
+    /// Threads of it that have begun to execute another program: one of them may have got there.
+    pub leaving: Vec<Pid>,
     /// Its credentials may change.
     pub changes_ids: bool,
     /// It has ended.
@@ -80,18 +80,26 @@ impl Client {
             waiting: VecDeque::new(),
             counted: false,
             attached: false,
-            may_have_left: false,
+            leaving: Vec::new(),
             changes_ids: false,
             is_dead: false,
             page: None,
         })
     }
 
+    /// Whether it may run another program by now, when one of its threads makes a call. A thread that was about to execute one
+    /// and calls again has done so, or has failed to.
+    pub fn may_have_left(&mut self, tid: Pid) -> bool {
+        let is_possible = !self.leaving.is_empty();
+        self.leaving.retain(|&leaving| leaving != tid);
+        is_possible
+    }
+
     /// What it had is gone: it runs another program, or its agent was killed.
     pub fn forget(&mut self) {
         self.counted = false;
         self.attached = false;
-        self.may_have_left = false;
+        self.leaving.clear();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command: starts a supervisor, which starts the program, and is to its own caller what the program would be. It ends as
-//! the program ends, stops when it stops, and passes on the signals that are sent to it.
+//! the program ends, stops when it stops, and passes on the signals that are sent to it. Should the supervisor be killed, it
+//! ends all that was supervised.
 //!
 //! ```text
 //!   command          in the caller's process group; waits
@@ -13,6 +14,7 @@
 
 use crate::filter;
 use crate::message::{Kind, Socket};
+use crate::proc;
 use crate::report::{self, Event, Report, Reports};
 use crate::supervisor::Supervisor;
 use crate::sys;
@@ -62,15 +64,18 @@ pub fn run(program: &[CString]) -> Result<i32, Refused> {
     let (reports, report) = report::channel().map_err(fail)?;
     let mask = SigSet::thread_get_mask().map_err(fail)?;
     let group = getpgrp();
+    // Those that this process had already, before it executed this command.
+    let earlier = proc::children();
+    let _ = prctl::set_child_subreaper(true);
     match sys::fork().map_err(fail)? {
         ForkResult::Child => {
             drop(reports);
             supervise(program, report, mask, group);
             sys::leave(0)
         }
-        ForkResult::Parent { .. } => {
+        ForkResult::Parent { child } => {
             drop(report);
-            wait(&reports, name)
+            wait(&reports, name, child, &earlier)
         }
     }
 }
@@ -172,7 +177,12 @@ fn start(
 // ---- the command's own process
 
 /// Waits for the program's end. Signals that the terminal sends to the whole group the program gets itself.
-fn wait(reports: &Reports, name: &CString) -> Result<i32, Refused> {
+fn wait(
+    reports: &Reports,
+    name: &CString,
+    supervisor: Pid,
+    earlier: &[Pid],
+) -> Result<i32, Refused> {
     let passed_on = [
         Signal::SIGHUP,
         Signal::SIGINT,
@@ -181,6 +191,8 @@ fn wait(reports: &Reports, name: &CString) -> Result<i32, Refused> {
         Signal::SIGUSR1,
         Signal::SIGUSR2,
         Signal::SIGTSTP,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
         Signal::SIGCONT,
         Signal::SIGWINCH,
         Signal::SIGALRM,
@@ -202,7 +214,8 @@ fn wait(reports: &Reports, name: &CString) -> Result<i32, Refused> {
         if has_signal {
             while let Ok(Some(signal)) = signals.read_signal() {
                 let is_from_kernel = signal.ssi_code > 0;
-                if let Some(pid) = program.filter(|_| !is_from_kernel) {
+                let is_supervisors = signal.ssi_pid == supervisor.as_raw() as u32;
+                if let Some(pid) = program.filter(|_| !is_from_kernel && !is_supervisors) {
                     sys::kill(pid, signal.ssi_signo as i32);
                 }
             }
@@ -212,10 +225,6 @@ fn wait(reports: &Reports, name: &CString) -> Result<i32, Refused> {
         }
         match reports.next() {
             Some(Event::Started(pid)) => program = Some(Pid::from_raw(pid)),
-            Some(Event::Stopped(_)) => {
-                // By now the terminal's stop has come to this process as well, and is pending.
-                sys::kill(Pid::this(), libc::SIGSTOP);
-            }
             Some(Event::NoFilter(error)) => {
                 return Err(refused(why_no_filter(Errno::from_raw(error))));
             }
@@ -239,10 +248,31 @@ fn wait(reports: &Reports, name: &CString) -> Result<i32, Refused> {
                 return Ok(128 + signal);
             }
             None => {
-                return Err(
-                    why.unwrap_or_else(|| refused("the supervisor has ended before the program"))
-                );
+                end_orphans(earlier);
+                return Err(why.unwrap_or_else(|| {
+                    refused("the supervisor was killed, without which the program could not go on: it was ended")
+                }));
             }
+        }
+    }
+}
+
+/// Ends what a killed supervisor has left to this process. Without one, all calls that the filter brings fail with `ENOSYS`,
+/// `fork` and `execve` among them.
+fn end_orphans(earlier: &[Pid]) {
+    loop {
+        let orphans: Vec<Pid> = proc::children()
+            .into_iter()
+            .filter(|pid| !earlier.contains(pid))
+            .collect();
+        if orphans.is_empty() {
+            return;
+        }
+        for &pid in &orphans {
+            sys::kill(pid, libc::SIGKILL);
+        }
+        for pid in orphans {
+            let _ = sys::wait(pid, libc::__WALL);
         }
     }
 }

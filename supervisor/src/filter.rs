@@ -9,7 +9,7 @@ use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF, c_long, sock_filter};
 /// `linux/audit.h`.
 const ARCH_X86_64: u32 = 0xc000_003e;
 const ARCH_I386: u32 = 0x4000_0003;
-/// In the number of each call of a program for x32, whose calls the kernel serves.
+/// In the number of each call of a program for x32.
 const X32_BIT: u32 = 0x4000_0000;
 /// `ipc` of 32-bit x86, and the range of its calls about shared memory.
 const I386_IPC: u32 = 117;
@@ -152,6 +152,9 @@ pub fn program(is_traced: bool) -> Vec<sock_filter> {
     code.when_in(I386_IPC_SHM, To::Allow);
     let native = code.0.len();
     code.load(NUMBER);
+    for (number, _) in CALLS.iter().filter(|call| call.1 == Kind::Shm) {
+        code.when(BPF_JEQ, *number as u32 | X32_BIT, To::Notify, To::Next);
+    }
     code.when(BPF_JGE, X32_BIT, To::Allow, To::Next);
     for (number, kind) in CALLS {
         if number != libc::SYS_clone && (is_traced || kind != Kind::Told) {
@@ -216,7 +219,9 @@ mod tests {
                 "{number}"
             );
             let x32 = number | X32_BIT;
-            assert_eq!(verdict(&silent, ARCH_X86_64, x32, 0), SECCOMP_RET_ALLOW);
+            let is_brought = verdict(&silent, ARCH_X86_64, x32, 0) == SECCOMP_RET_USER_NOTIF;
+            assert_eq!(is_brought, matches!(kind, Some((_, Kind::Shm))), "{number}");
+            assert_eq!(kind_of(ARCH_X86_64, x32 as i32), Kind::Foreign);
         }
     }
 

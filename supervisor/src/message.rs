@@ -15,7 +15,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 pub enum Kind {
     /// To the agent: serve a call. Number, three arguments, thread id, [`CHECK_LEFT`] and [`READ_IDS`].
     Call,
-    /// To the agent: the answer to [`Kind::Run`], [`Kind::Read`] or [`Kind::Write`]: a value, negative for an errno.
+    /// To the agent: the answer to [`Kind::Run`], [`Kind::Read`] or [`Kind::Write`]: a value, negative for an errno; and
+    /// whether no call could be made, because the client cannot be traced.
     Result,
     /// To the agent: the client is about to fork. With the socket of the agent that will serve the child.
     Fork,

@@ -12,8 +12,6 @@ pub struct Status {
     pub tgid: i32,
     /// The parent of that process.
     pub parent: i32,
-    /// The process that traces it; 0: none.
-    pub tracer: i32,
     /// The real uid.
     pub uid: u32,
     /// The effective uid.
@@ -48,7 +46,6 @@ impl Status {
             match name {
                 "Tgid" => status.tgid = number()? as i32,
                 "PPid" => status.parent = number()? as i32,
-                "TracerPid" => status.tracer = number()? as i32,
                 "Uid" => (status.uid, status.euid) = (number()?, number()?),
                 "Gid" => (_, status.egid) = (number()?, number()?),
                 "Groups" => status.groups = std::iter::from_fn(number).collect(),
@@ -60,10 +57,14 @@ impl Status {
     }
 }
 
-/// Who traces a thread.
-pub fn tracer_of(tid: Pid) -> Option<Pid> {
-    let tracer = Status::of(tid)?.tracer;
-    (tracer != 0).then(|| Pid::from_raw(tracer))
+/// The children of this process.
+pub fn children() -> Vec<Pid> {
+    let path = format!("/proc/self/task/{}/children", Pid::this());
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let numbers = text
+        .split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok());
+    numbers.map(Pid::from_raw).collect()
 }
 
 /// Whether a process is in the user namespace of this one.
@@ -104,7 +105,6 @@ mod tests {
         let expected = Status {
             tgid: 7,
             parent: 3,
-            tracer: 0,
             uid: 1,
             euid: 2,
             egid: 6,

@@ -1,8 +1,10 @@
 //! What the supervisor tells the command that has started it.
 
+use crate::sys;
+use libc::c_int;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::unistd::{pipe2, read, write};
+use nix::unistd::{Pid, pipe2, read, write};
 use std::os::fd::OwnedFd;
 
 /// What has become of the program.
@@ -10,8 +12,6 @@ use std::os::fd::OwnedFd;
 pub enum Event {
     /// It has this process id.
     Started(i32),
-    /// It was stopped by this signal.
-    Stopped(i32),
     /// It has ended with this code.
     Exited(i32),
     /// It was killed by this signal.
@@ -23,15 +23,22 @@ pub enum Event {
 }
 
 /// The way to the command.
-pub struct Report(OwnedFd);
+pub struct Report {
+    way: OwnedFd,
+    command: Pid,
+}
 
 /// The command's end of it.
 pub struct Reports(OwnedFd);
 
-/// Both ends.
+/// Both ends. This process is the command.
 pub fn channel() -> nix::Result<(Reports, Report)> {
     let (reading, writing) = pipe2(OFlag::O_CLOEXEC)?;
-    Ok((Reports(reading), Report(writing)))
+    let report = Report {
+        way: writing,
+        command: Pid::this(),
+    };
+    Ok((Reports(reading), report))
 }
 
 impl Report {
@@ -39,18 +46,30 @@ impl Report {
     pub fn say(&self, event: Event) {
         let (kind, value) = match event {
             Event::Started(value) => (1, value),
-            Event::Stopped(value) => (2, value),
-            Event::Exited(value) => (3, value),
-            Event::Killed(value) => (4, value),
-            Event::NoFilter(value) => (5, value),
-            Event::NoProgram(value) => (6, value),
+            Event::Exited(value) => (2, value),
+            Event::Killed(value) => (3, value),
+            Event::NoFilter(value) => (4, value),
+            Event::NoProgram(value) => (5, value),
         };
         let mut bytes = [0; 8];
         let (first, second) = bytes.split_at_mut(4);
         first.copy_from_slice(&i32::to_ne_bytes(kind));
         second.copy_from_slice(&value.to_ne_bytes());
         // Refused when the command has been killed.
-        let _ = write(&self.0, &bytes);
+        let _ = write(&self.way, &bytes);
+    }
+
+    /// The descriptor: in an error once the command has ended.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.way
+    }
+
+    /// Sends the command a signal: it stops when the program stops, and goes on with it.
+    pub fn signal(&self, signal: c_int) {
+        // Once it has ended, its process id may be another's.
+        if Pid::parent() == self.command {
+            sys::kill(self.command, signal);
+        }
     }
 }
 
@@ -74,11 +93,10 @@ impl Reports {
         let value = i32::from_ne_bytes([e, f, g, h]);
         Some(match i32::from_ne_bytes([a, b, c, d]) {
             1 => Event::Started(value),
-            2 => Event::Stopped(value),
-            3 => Event::Exited(value),
-            4 => Event::Killed(value),
-            5 => Event::NoFilter(value),
-            6 => Event::NoProgram(value),
+            2 => Event::Exited(value),
+            3 => Event::Killed(value),
+            4 => Event::NoFilter(value),
+            5 => Event::NoProgram(value),
             _ => return None,
         })
     }
@@ -93,7 +111,6 @@ mod tests {
         let (reports, report) = channel().unwrap();
         let events = [
             Event::Started(7),
-            Event::Stopped(20),
             Event::Exited(3),
             Event::Killed(9),
             Event::NoFilter(16),

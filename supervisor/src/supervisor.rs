@@ -37,6 +37,8 @@ pub struct Supervisor {
     end: Option<(Event, Instant)>,
     /// It has ended.
     is_over: bool,
+    /// The command was killed.
+    is_alone: bool,
     clients: HashMap<u64, Client>,
     next_key: u64,
     by_pid: HashMap<Pid, u64>,
@@ -44,8 +46,6 @@ pub struct Supervisor {
     process_of: HashMap<Pid, Pid>,
     /// Agents that drop what their clients had.
     ending: Vec<Socket>,
-    /// It has been said that a process cannot be traced.
-    has_complained: bool,
 }
 
 /// Who had something to say.
@@ -66,12 +66,12 @@ impl Supervisor {
             program,
             end: None,
             is_over: false,
+            is_alone: false,
             clients: HashMap::new(),
             next_key: 0,
             by_pid: HashMap::new(),
             process_of: HashMap::new(),
             ending: Vec::new(),
-            has_complained: false,
         }
     }
 
@@ -120,6 +120,11 @@ impl Supervisor {
             PollFd::new(self.listener.fd().as_fd(), PollFlags::POLLIN),
             PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
         ];
+        // Who kills the command means the program.
+        let is_watched = !self.is_over && !self.is_alone;
+        if is_watched {
+            polled.push(PollFd::new(self.report.fd().as_fd(), PollFlags::empty()));
+        }
         let mut sources = Vec::new();
         for (&key, client) in &self.clients {
             if !client.is_dead {
@@ -149,7 +154,7 @@ impl Supervisor {
             .iter()
             .map(|one| one.revents().unwrap_or(PollFlags::empty()))
             .collect();
-        let (fixed, rest) = seen.split_at(2);
+        let (fixed, rest) = seen.split_at(2 + usize::from(is_watched));
         let said: Vec<Source> = sources
             .into_iter()
             .zip(rest)
@@ -166,7 +171,11 @@ impl Supervisor {
         let is_over = fixed
             .first()
             .is_some_and(|seen| seen.contains(PollFlags::POLLHUP));
-        let has_children = fixed.last().is_some_and(|seen| !seen.is_empty());
+        let has_children = fixed.get(1).is_some_and(|seen| !seen.is_empty());
+        if fixed.get(2).is_some_and(|seen| !seen.is_empty()) {
+            self.is_alone = true;
+            sys::kill(self.program, libc::SIGKILL);
+        }
         (is_called, is_over, has_children, said)
     }
 
@@ -178,18 +187,18 @@ impl Supervisor {
             if pid != self.program {
                 continue;
             }
-            let Some(event) = event_of(status) else {
+            if libc::WIFCONTINUED(status) {
+                self.report.signal(libc::SIGCONT);
+            } else if libc::WIFSTOPPED(status) && status >> 16 == 0 {
+                self.report.signal(libc::SIGSTOP);
+            }
+            let Some(event) = end_of(status) else {
                 continue;
             };
-            match event {
-                Event::Exited(_) | Event::Killed(_) => {
-                    self.end = Some((event, Instant::now() + MOST_FOR_AGENTS));
-                    self.is_over = true;
-                    if let Some(key) = self.by_pid.get(&pid).copied() {
-                        self.note_death(key);
-                    }
-                }
-                _ => self.report.say(event),
+            self.end = Some((event, Instant::now() + MOST_FOR_AGENTS));
+            self.is_over = true;
+            if let Some(key) = self.by_pid.get(&pid).copied() {
+                self.note_death(key);
             }
         }
     }
@@ -238,7 +247,8 @@ impl Supervisor {
         if self.clients.is_empty() && !is_for_client {
             return self.listener.answer(call.id, None);
         }
-        let key = match self.client_of(Pid::from_raw(call.pid as i32), is_for_client) {
+        let tid = Pid::from_raw(call.pid as i32);
+        let key = match self.client_of(tid, is_for_client) {
             Ok(Some(key)) => key,
             Ok(None) => return self.listener.answer(call.id, None),
             Err(error) => {
@@ -255,8 +265,10 @@ impl Supervisor {
             return;
         };
         let is_to_wait = match kind {
+            // What shares a client's memory leaves it alone.
+            CallKind::Exec if !sys::is_thread_of(client.pid, tid) => false,
             CallKind::Exec if client.counted => {
-                client.may_have_left = true;
+                client.leaving.push(tid);
                 false
             }
             // Another program may have another environment; nothing is lost with this agent.
@@ -386,7 +398,7 @@ impl Supervisor {
         };
         let data = &thread.call.data;
         let [first, second, third, ..] = data.args;
-        let check = if client.may_have_left { CHECK_LEFT } else { 0 };
+        let check = u64::from(client.may_have_left(thread.tid())) * CHECK_LEFT;
         let ids = if client.changes_ids { READ_IDS } else { 0 };
         let tid = thread.tid().as_raw() as u64;
         let words = [data.nr as u64, first, second, third, tid, check | ids];
@@ -401,11 +413,11 @@ impl Supervisor {
         let Some(client) = self.clients.get_mut(&key) else {
             return;
         };
+        let check = u64::from(client.may_have_left(thread.tid())) * CHECK_LEFT;
         let (Some(agent), Ok((link, theirs))) = (&client.agent, Socket::pair()) else {
             thread.answer(&self.listener, None);
             return self.go_on(key);
         };
-        let check = if client.may_have_left { CHECK_LEFT } else { 0 };
         let _ = agent.send_all(Kind::Fork, &[check], &[], Some(theirs.fd().as_fd()));
         client.work = Some(Work::Fork(Fork {
             thread,
@@ -438,13 +450,13 @@ impl Supervisor {
         }
     }
 
-    fn reply(&self, key: u64, value: i64, data: &[u8]) {
+    fn reply(&self, key: u64, words: &[u64], data: &[u8]) {
         if let Some(agent) = self
             .clients
             .get(&key)
             .and_then(|client| client.agent.as_ref())
         {
-            let _ = agent.send_all(Kind::Result, &[value as u64], data, None);
+            let _ = agent.send_all(Kind::Result, words, data, None);
         }
     }
 
@@ -474,17 +486,9 @@ impl Supervisor {
                 _ => client.page = Some(page as u64),
             }
         }
-        if answer == Err(Errno::EPERM) && !std::mem::replace(&mut self.has_complained, true) {
-            let pid = self
-                .clients
-                .get(&key)
-                .map_or(0, |client| client.pid.as_raw());
-            self.say(format_args!(
-                "process {pid} cannot be traced, so nothing can be mapped into it: another process traces it (a debugger), \
-                 or it runs with rights that the supervisor lacks"
-            ));
-        }
-        self.reply(key, answer.unwrap_or_else(|error| -(error as i64)), &[]);
+        let is_untraced = u64::from(answer == Err(Errno::EPERM));
+        let value = answer.unwrap_or_else(|error| -(error as i64));
+        self.reply(key, &[value as u64, is_untraced], &[]);
     }
 
     fn read_client(&mut self, key: u64, message: &Message) {
@@ -500,7 +504,7 @@ impl Supervisor {
             }
             None => 0,
         };
-        self.reply(key, read as i64, bytes.get(..read).unwrap_or(&[]));
+        self.reply(key, &[read as u64], bytes.get(..read).unwrap_or(&[]));
     }
 
     fn write_client(&mut self, key: u64, message: &Message) {
@@ -515,7 +519,7 @@ impl Supervisor {
             }
             None => 0,
         };
-        self.reply(key, written as i64, &[]);
+        self.reply(key, &[written as u64], &[]);
     }
 
     fn thread_of(&mut self, key: u64) -> Option<Pid> {
@@ -531,7 +535,9 @@ impl Supervisor {
         let Some(Work::Fork(fork)) = &mut client.work else {
             return;
         };
-        if let Ok((child, answer)) = fork.thread.fork(&mut self.listener) {
+        let made = fork.thread.fork(&mut self.listener);
+        let is_untraced = made.as_ref().err() == Some(&Errno::EPERM);
+        if let Ok((child, answer)) = made {
             (fork.child, fork.answer) = (child, Some(answer));
         }
         let has_child = fork.child.is_some();
@@ -540,6 +546,12 @@ impl Supervisor {
         }
         if let Some(agent) = &client.agent {
             let _ = agent.send(Kind::Forked, &[u64::from(!has_child)]);
+        }
+        if is_untraced {
+            let pid = client.pid;
+            self.say(format_args!(
+                "process {pid} forks while another process traces it (a debugger, strace): what its child inherits is not counted"
+            ));
         }
     }
 
@@ -551,7 +563,6 @@ impl Supervisor {
         };
         client.counted = flags & COUNTED != 0;
         client.attached = flags & ATTACHED != 0;
-        client.may_have_left = false;
         match client.work.take() {
             Some(Work::Call(thread)) => {
                 let answer = (flags & PASS == 0).then_some(value as i64);
@@ -686,14 +697,12 @@ fn shares_memory(call: &Notification) -> bool {
     read != Ok(flags.len()) || u64::from_ne_bytes(flags) & unfollowed != 0
 }
 
-/// What a child's raw status says.
-fn event_of(status: c_int) -> Option<Event> {
+/// The end that a child's raw status tells of.
+fn end_of(status: c_int) -> Option<Event> {
     if libc::WIFEXITED(status) {
         Some(Event::Exited(libc::WEXITSTATUS(status)))
     } else if libc::WIFSIGNALED(status) {
         Some(Event::Killed(libc::WTERMSIG(status)))
-    } else if libc::WIFSTOPPED(status) && status >> 16 == 0 {
-        Some(Event::Stopped(libc::WSTOPSIG(status)))
     } else {
         None
     }

@@ -209,6 +209,12 @@ fn set_alarm(micros: i64) {
     unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
 }
 
+/// Whether the caller of a notified call still waits in it.
+pub fn is_notification_valid(listener: &OwnedFd, id: u64) -> bool {
+    let mut id = id;
+    ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &mut id).is_ok()
+}
+
 /// Answers a notified call with a value, or a negative errno; or lets the kernel serve it.
 pub fn answer_notification(listener: &OwnedFd, id: u64, answer: Option<i64>) -> nix::Result<()> {
     let value = answer.unwrap_or(0);

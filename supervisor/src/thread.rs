@@ -64,13 +64,18 @@ impl Listener {
         let _ = sys::answer_notification(&self.fd, id, answer);
     }
 
+    /// Whether the caller of an unanswered call is still in it: it has not been killed.
+    fn is_waiting(&self, call: &Notification) -> bool {
+        sys::is_notification_valid(&self.fd, call.id)
+    }
+
     /// Waits for the next call of one thread, a tracee that runs.
     fn wait_for(&mut self, tid: Pid) -> nix::Result<Notification> {
         loop {
             let mut polled = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
             match poll(&mut polled, PollTimeout::from(SEE_MILLIS)) {
                 Ok(0) => {
-                    if let Ok(Some(_)) = sys::wait(tid, libc::WNOHANG | libc::__WALL) {
+                    if !matches!(sys::wait(tid, libc::WNOHANG | libc::__WALL), Ok(None)) {
                         return Err(Errno::ESRCH);
                     }
                 }
@@ -112,6 +117,7 @@ pub struct Thread {
     /// The call that it has made, with its arguments.
     pub call: Notification,
     state: State,
+    is_traced: bool,
 }
 
 impl Thread {
@@ -121,6 +127,7 @@ impl Thread {
             tid: Pid::from_raw(call.pid as i32),
             call,
             state: State::Waiting(call.id),
+            is_traced: false,
         }
     }
 
@@ -132,6 +139,28 @@ impl Thread {
     /// Makes a system call in it, with a copy of `fd` as its fifth argument. Returns what the call returned. An error says that
     /// the thread cannot be traced, or is gone.
     pub fn run(
+        &mut self,
+        listener: &mut Listener,
+        number: u64,
+        args: [u64; 6],
+        fd: Option<&OwnedFd>,
+    ) -> nix::Result<i64> {
+        let answer = self.run_traced(listener, number, args, fd);
+        self.reap_if_killed(&answer);
+        answer
+    }
+
+    /// A thread that was killed while it was traced has to be waited for: until then its process can neither end nor execute
+    /// another program, and whoever wants to trace another thread of it waits for that.
+    fn reap_if_killed<T>(&mut self, answer: &nix::Result<T>) {
+        let is_killed = matches!(answer, Err(Errno::ESRCH | Errno::EIO));
+        if is_killed && std::mem::replace(&mut self.is_traced, false) {
+            let _ = sys::wait(self.tid, libc::__WALL);
+            self.state = State::Gone;
+        }
+    }
+
+    fn run_traced(
         &mut self,
         listener: &mut Listener,
         number: u64,
@@ -160,7 +189,7 @@ impl Thread {
         match self.state {
             State::Waiting(id) => {
                 // Traced first: one that cannot be keeps no descriptor.
-                self.trace()?;
+                self.trace(listener)?;
                 let given = sys::give_descriptor(listener.fd(), id, fd);
                 if given.is_err() {
                     self.stop(listener)?;
@@ -180,17 +209,19 @@ impl Thread {
         }
     }
 
-    /// Begins to trace it.
-    fn trace(&self) -> nix::Result<()> {
-        match ptrace::seize(self.tid, options()) {
-            // By us, a moment ago.
-            Err(Errno::EPERM) if self.is_ours() => Ok(()),
+    /// Begins to trace it, once: a second attempt would wait for ever where another thread of the process executes a program
+    /// and waits for the end of this one.
+    fn trace(&mut self, listener: &Listener) -> nix::Result<()> {
+        if self.is_traced {
+            return Ok(());
+        }
+        let seized = ptrace::seize(self.tid, options());
+        self.is_traced = seized.is_ok();
+        match seized {
+            // It is on its way out.
+            Err(Errno::EPERM) if !listener.is_waiting(&self.call) => Err(Errno::ESRCH),
             answer => answer,
         }
-    }
-
-    fn is_ours(&self) -> bool {
-        crate::proc::tracer_of(self.tid) == Some(Pid::this())
     }
 
     /// Has it leave its call and stop.
@@ -200,7 +231,7 @@ impl Thread {
             State::Stopped(_) => return Ok(()),
             State::Gone => return Err(Errno::ESRCH),
         };
-        self.trace()?;
+        self.trace(listener)?;
         ptrace::interrupt(self.tid)?;
         listener.answer(id, Some(0));
         loop {
@@ -223,7 +254,10 @@ impl Thread {
 
     /// Waits until the tracee stops: the signal and the event.
     fn wait(&mut self) -> nix::Result<(c_int, c_int)> {
-        wait_for_stop(self.tid).inspect_err(|_| self.state = State::Gone)
+        wait_for_stop(self.tid).inspect_err(|_| {
+            self.state = State::Gone;
+            self.is_traced = false;
+        })
     }
 
     /// Sends the stopped thread into a system call: it stops at the call's beginning, and goes on.
@@ -275,6 +309,12 @@ impl Thread {
     /// Has it make its call, which makes a child. Returns the child, stopped before its first instruction, unless there is none,
     /// and what the call returned.
     pub fn fork(&mut self, listener: &mut Listener) -> nix::Result<(Option<Thread>, i64)> {
+        let made = self.fork_traced(listener);
+        self.reap_if_killed(&made);
+        made
+    }
+
+    fn fork_traced(&mut self, listener: &mut Listener) -> nix::Result<(Option<Thread>, i64)> {
         self.stop(listener)?;
         let State::Stopped(saved) = self.state else {
             return Err(Errno::ESRCH);
@@ -312,6 +352,7 @@ impl Thread {
                 tid: Pid::from_raw(tid as i32),
                 call: self.call,
                 state: State::Gone,
+                is_traced: true,
             };
             child.wait().ok()?;
             child.hold(saved.mask).ok()?;
@@ -321,12 +362,12 @@ impl Thread {
     }
 
     /// Answers its call, as [`Listener::answer`] does, and lets it run.
-    pub fn answer(self, listener: &Listener, answer: Option<i64>) {
+    pub fn answer(mut self, listener: &Listener, answer: Option<i64>) {
         match self.state {
             State::Waiting(id) => listener.answer(id, answer),
             State::Stopped(saved) => {
-                // Refused when it has been killed.
-                let _ = self.let_go(saved, answer);
+                let is_free = self.let_go(saved, answer);
+                self.reap_if_killed(&is_free);
             }
             State::Gone => {}
         }
@@ -351,7 +392,8 @@ impl Thread {
 }
 
 fn options() -> Options {
-    Options::PTRACE_O_TRACESYSGOOD
+    // Should this process be killed meanwhile, what the thread has in its registers is not its own.
+    Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL
 }
 
 /// Has a stopped tracee go on to the next system call, with a signal that it is to get.

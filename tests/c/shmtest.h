@@ -155,6 +155,12 @@ static inline __attribute__((noreturn, format(printf, 2, 3))) void leave_out(enu
 }
 #define SKIP(...) leave_out(SKIPPED, __VA_ARGS__)
 #define NOT_ON_THIS_SIDE(...) leave_out(NOT_HERE, __VA_ARGS__)
+/* For a test of what musl does in another way, on the kernel as well. */
+#ifdef __GLIBC__
+#define GLIBC_ONLY(...) ((void)0)
+#else
+#define GLIBC_ONLY(...) NOT_ON_THIS_SIDE(__VA_ARGS__)
+#endif
 
 /* ------------------------------------------------------------ the checks */
 

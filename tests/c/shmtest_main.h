@@ -98,6 +98,37 @@ static inline void shmtest_end_stragglers(pid_t group)
 	}
 }
 
+/*
+ * With SHMTEST_EXEC a test executes its program again, which runs this test alone: shmshim-static heeds the environment that a
+ * program was started with, and each test has a namespace of its own in it.
+ */
+enum { NOTES_FD = 250 };
+
+static inline void shmtest_execute(const struct shmtest *t)
+{
+	setenv("SHMTEST_ONE", t->name, 1);
+	fcntl(NOTES_FD, F_SETFD, 0);
+	execl("/proc/self/exe", program_invocation_name, (char *)NULL);
+	FATAL("/proc/self/exe: %s", errno_name(errno));
+}
+
+static inline void *shmtest_map_notes(int fd)
+{
+	int flags = fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED;
+	return mmap(NULL, sizeof *notes, PROT_READ | PROT_WRITE, flags, fd, 0);
+}
+
+static inline void shmtest_executed(const char *name)
+{
+	notes = shmtest_map_notes(NOTES_FD);
+	close(NOTES_FD);
+	unsetenv("SHMTEST_ONE");
+	for (const struct shmtest *t = shmtest_first; t; t = t->next)
+		if (!strcmp(t->name, name))
+			t->fn();
+	exit(0);
+}
+
 static inline void shmtest_child(const struct shmtest *t)
 {
 	sigset_t none;
@@ -107,6 +138,8 @@ static inline void shmtest_child(const struct shmtest *t)
 	if (t->several_uids)
 		need_root();
 	fresh_namespace();
+	if (getenv("SHMTEST_EXEC"))
+		shmtest_execute(t);
 	t->fn();
 	exit(0);
 }
@@ -179,7 +212,17 @@ int main(int argc, char **argv)
 		list |= !strcmp(argv[first], "-l");
 		verbose |= !strcmp(argv[first], "-v");
 	}
-	notes = mmap(NULL, sizeof *notes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (getenv("SHMTEST_ONE"))
+		shmtest_executed(getenv("SHMTEST_ONE"));
+	int fd = -1;
+	if (getenv("SHMTEST_EXEC")) {
+		int made = memfd_create("notes", 0);
+		fd = dup3(made, NOTES_FD, O_CLOEXEC);
+		close(made);
+		if (ftruncate(fd, sizeof *notes) < 0)
+			return perror("memfd_create"), 2;
+	}
+	notes = shmtest_map_notes(fd);
 	if (notes == MAP_FAILED)
 		return perror("mmap"), 2;
 	sigset_t child;

@@ -148,6 +148,7 @@ TEST(the_number_of_segments_is_looked_at_behind_the_pages)
 #if __SIZEOF_LONG__ == 8
 TEST(unreserved_segments_may_be_larger_than_any_file_or_address_space)
 {
+	GLIBC_ONLY("musl's shmget asks for 2^64 - 1 bytes where it is asked for 2^63 or more");
 	static const size_t sizes[] = { 1ul << 46, (1ul << 63) - 1, 1ul << 63, 18446744073692774399ul };
 	need_pages();
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {

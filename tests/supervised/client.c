@@ -182,6 +182,135 @@ static void after_exec(void)
 	CHECK(p != (void *)-1 && !strcmp(p, "before exec") && nattch(id) == 2);
 }
 
+/* Threads that attach, fork, start programs and kill children in the midst of their calls, all at once. */
+static char *own_name;
+static int storm_id;
+
+static pid_t start_nothing(void)
+{
+	pid_t pid = vfork();
+	if (pid == 0) {
+		execl(own_name, own_name, "nothing", NULL);
+		_exit(9);
+	}
+	return pid;
+}
+
+static void *storm(void *number)
+{
+	for (long n = (long)number, end = n + 24; n < end; n++) {
+		pid_t pid = n % 4 == 0 ? -1 : n % 4 == 1 ? start_nothing() : fork();
+		if (n % 4 && pid < 0)
+			return "no fork";
+		if (n % 4 == 3 && pid == 0)
+			for (;;)
+				if (shmdt(shmat(storm_id, NULL, 0)))
+					_exit(1);
+		if (n % 4 == 3)
+			usleep(500 * (n % 7)), kill(pid, SIGKILL);
+		if (n % 4 == 0 || pid == 0) {
+			int *sum = shmat(storm_id, NULL, 0);
+			if (sum == (void *)-1)
+				return "no attach";
+			__sync_fetch_and_add(sum, 1);
+			if (pid == 0)
+				_exit(0);
+			if (shmdt(sum))
+				return "no detach";
+		} else {
+			int expected = n % 4 == 1 ? 42 : n % 4 == 2 ? 0 : 128 + SIGKILL;
+			if (status_of(pid) != expected)
+				return "status of a child";
+		}
+	}
+	return NULL;
+}
+
+static void storms(char *self)
+{
+	pthread_t started[8];
+	own_name = self;
+	storm_id = shmget(IPC_PRIVATE, SIZE, 0600);
+	int *sum = shmat(storm_id, NULL, 0);
+	for (long i = 0; i < 8; i++)
+		CHECK(pthread_create(&started[i], NULL, storm, (void *)i) == 0);
+	for (int i = 0; i < 8; i++) {
+		void *why;
+		pthread_join(started[i], &why);
+		if (why)
+			printf("%s\n", (char *)why);
+		CHECK(why == NULL);
+	}
+	CHECK(*sum == 8 * 12 && nattch(storm_id) == 1);
+	CHECK(shmdt(sum) == 0 && shmctl(storm_id, IPC_RMID, NULL) == 0);
+}
+
+/* A thread executes the program again while others are in the midst of calls: those end, and what they had is not counted. */
+static char *rounds_left;
+
+static void *attach_for_ever(void *unused)
+{
+	for (;;) {
+		char *p = shmat(shmget(KEY, 0, 0), NULL, 0);
+		if (p != (void *)-1)
+			shmdt(p);
+	}
+	return unused;
+}
+
+static void *execute(void *self)
+{
+	usleep(10000);
+	execl(self, self, "thread-exec", rounds_left, NULL);
+	return NULL;
+}
+
+static void executes_from_thread(char *self, const char *rounds)
+{
+	static char left[16];
+	int id = shmget(KEY, SIZE, IPC_CREAT | 0600), n = rounds ? atoi(rounds) : 20;
+	CHECK(nattch(id) == 0);
+	if (n == 0 || wrong) {
+		CHECK(shmctl(id, IPC_RMID, NULL) == 0);
+		return;
+	}
+	snprintf(left, sizeof left, "%d", n - 1);
+	rounds_left = left;
+	CHECK(shmat(id, NULL, 0) != (void *)-1);
+	pthread_t started;
+	for (int i = 0; i < 3; i++)
+		CHECK(pthread_create(&started, NULL, attach_for_ever, NULL) == 0);
+	CHECK(pthread_create(&started, NULL, execute, self) == 0);
+	for (;;)
+		pause();
+}
+
+/* Does what it is told on standard input: one letter for each call, and a line for the answer. */
+static void obey(void)
+{
+	char order;
+	int id = shmget(KEY, SIZE, IPC_CREAT | 0600);
+	char *p = shmat(id, NULL, 0);
+	printf("pid %d\n", getpid());
+	while (read(0, &order, 1) == 1) {
+		long answer = 0;
+		errno = 0;
+		if (order == 'a')
+			answer = shmat(id, NULL, 0) == (void *)-1 ? -1 : 0;
+		else if (order == 'd')
+			answer = shmdt(p);
+		else if (order == 'n')
+			answer = nattch(id);
+		else if (order == 'g')
+			answer = shmget(KEY, 0, 0) == id ? 0 : -1;
+		else if (order == 'r')
+			answer = shmctl(id, IPC_RMID, NULL);
+		else
+			continue;
+		printf("%c %ld %s\n", order, answer, answer < 0 ? strerrorname_np(errno) : "-");
+	}
+}
+
 /* A segment that others look at: attached until standard input ends. */
 static void hold(void)
 {
@@ -224,6 +353,16 @@ int main(int argc, char **argv)
 		executes(argv[0]);
 	else if (!strcmp(step, "after-exec"))
 		after_exec();
+	else if (!strcmp(step, "storm"))
+		storms(argv[0]);
+	else if (!strcmp(step, "thread-exec"))
+		executes_from_thread(argv[0], argc > 2 ? argv[2] : NULL);
+	else if (!strcmp(step, "obey"))
+		obey();
+	else if (!strcmp(step, "x32"))
+		CHECK(syscall(0x40000000 | SYS_shmget, KEY, SIZE, IPC_CREAT | 0600) == -1 && errno == ENOSYS);
+	else if (!strcmp(step, "nothing"))
+		;
 	else if (!strcmp(step, "hold"))
 		hold();
 	else if (!strcmp(step, "credentials"))
