@@ -27,6 +27,8 @@
  * segments; shmtest_rights.h limits, users, capabilities and namespaces;
  * shmtest_main.h the registration of tests and main(). Include this one only.
  *
+ * SHMTEST_SLOW=1 says that the machine is an emulated one, on which what is tried very often is tried less often.
+ *
  * What a forked child notes counts for its test: notes go through a page that
  * all processes of a test share, so they need no descriptor and no stdio.
  */

@@ -125,7 +125,7 @@ static uintptr_t mmap_min_addr(void)
 
 TEST(page_zero_is_eperm_without_cap_sys_rawio)
 {
-	uintptr_t least = mmap_min_addr();
+	uintptr_t least = (mmap_min_addr() + PAGE - 1) & -PAGE;
 	if (least == 0)
 		SKIP("vm.mmap_min_addr is 0");
 	int id = new_segment(1);

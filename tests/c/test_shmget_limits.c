@@ -164,8 +164,10 @@ TEST(limits_below_what_is_in_use_are_accepted_and_only_stop_creation)
 TEST(a_page_sum_that_overflows_is_refused)
 {
 	need_tmpfs();
-	/* 2^63 - 1 bytes are 2^51 pages: two of them never fit a small shmall. */
-	set_limit("shmall", "2251799813685248");
+	/* 2^63 - 1 bytes are 2^51 pages of 4 KiB: two of them never fit a small shmall. */
+	char most[24];
+	snprintf(most, sizeof most, "%lu", (1ul << 63) / PAGE);
+	set_limit("shmall", most);
 	TEST_SUCC(shmget(0x31, (1ul << 63) - 1, IPC_CREAT | SHM_NORESERVE | 0600));
 	TEST_ERRNO(shmget(0x32, 1, IPC_CREAT | 0600), ENOSPC);
 	set_limit("shmall", "18446744073709551615");
