@@ -28,8 +28,10 @@ mod program;
 mod segment;
 mod source;
 mod time;
+mod typed;
 mod users;
 mod uses;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -14,19 +14,22 @@ use crate::output::{has_colour, print, print_json};
 use crate::place::Place;
 use crate::segment::{Which, number};
 use crate::source::{Look, Source};
+use crate::typed::{self, TypeOptions, View};
 
 const EXAMPLES: &str = "\
 Examples:
   shmshim dump 0x162e --raw >before; ./program; shmshim diff 0x162e before
   shmshim diff 0x162e 0x162f              two segments
   shmshim diff 0x162e ./1234              a file whose name is a number
+  shmshim diff 0x162e before --type 'struct shared_state'
 
 Lines that differ stand below each other, the first one's behind a -, the other's behind a +. Exit
 status: 0 where all bytes are alike, 1 where they differ (in length, too), higher where that could
 not be found out.
 
 JSON: an object with equal, sizes, different_bytes, and differences: an array of offset and length,
-which --limit bounds, too";
+which --limit bounds, too. With --type only the members of the type are compared, and a difference
+has path, old and new";
 
 /// What `shmshim diff` takes.
 #[derive(clap::Args, Debug)]
@@ -40,8 +43,10 @@ pub struct Args {
     other: PathBuf,
     #[command(flatten)]
     look: Look,
+    #[command(flatten)]
+    types: TypeOptions,
     /// Only the bytes from A to before B, decimal or with 0x
-    #[arg(long, value_name = "A..B")]
+    #[arg(long, value_name = "A..B", conflicts_with = "type_name")]
     range: Option<Range>,
     /// Show so many differences at most
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -74,11 +79,24 @@ struct Difference {
     length: u64,
 }
 
+/// How two values of a type differ.
+#[derive(Debug, Serialize)]
+struct TypedComparison {
+    equal: bool,
+    different_members: usize,
+    differences: Vec<typed::Difference>,
+}
+
 /// Compare a segment's bytes with those of a file or of another segment.
 pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     let source = args.look.existing()?;
-    let one = of_segment(&source, &args.segment)?;
+    let segment = source.segment(&Which::named(&args.segment))?;
+    let one = source.bytes(&segment)?;
     let other = other(&source, &args.other)?;
+    let users = source.uses(Some(segment.id))?;
+    if let Some(view) = args.types.view(&segment, &users)? {
+        return compare_as_type(&view, &one, &other, &args);
+    }
     let range = args.range.unwrap_or(Range::ALL);
     let found = compare(&one, &other, range, args.limit)?;
     if args.json {
@@ -89,6 +107,32 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     Ok(match found.equal {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(FOUND),
+    })
+}
+
+fn compare_as_type(view: &View, one: &Bytes, other: &Bytes, args: &Args) -> Outcome<ExitCode> {
+    let mut differences = view.tree(one, None)?.differences(&view.tree(other, None)?);
+    let count = differences.len();
+    differences.truncate(args.limit);
+    if args.json {
+        print_json(&TypedComparison {
+            equal: count == 0,
+            different_members: count,
+            differences,
+        })?;
+    } else {
+        let mut text: String = differences.iter().map(|one| format!("{one}\n")).collect();
+        if count > args.limit {
+            let left = count - args.limit;
+            text.push_str(&format!(
+                "{left} more members differ (--limit shows more)\n"
+            ));
+        }
+        print(&text)?;
+    }
+    Ok(match count {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(FOUND),
     })
 }
 

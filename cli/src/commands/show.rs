@@ -10,8 +10,9 @@ use crate::error::Outcome;
 use crate::output::{print, print_json, size};
 use crate::place::Place;
 use crate::segment::Which;
-use crate::source::{Look, Segment};
+use crate::source::{Look, Segment, Source};
 use crate::time;
+use crate::typed::{Tree, TypeOptions, View};
 use crate::uses::Use;
 
 const EXAMPLES: &str = "\
@@ -19,8 +20,16 @@ Examples:
   shmshim show 0x162e            the segment with this key
   shmshim show 1530200064        the segment with this id
   shmshim show --kernel 98305    one of the kernel's own
+  shmshim show 0x162e --type 'struct shared_state'
+  shmshim show 0x162e --type 'struct slot[]' --offset 64 --from ./program
 
-JSON: an object as those of shmshim ls --json, with users: an array as that of shmshim who --json.";
+A typed view takes debug information (gcc -g). Of each array it shows 200 different elements, as JSON
+all.
+
+JSON: an object as those of shmshim ls --json, with users: an array as that of shmshim who --json.
+With --type: id, key, type, size, program, reason (why that one), offset, and value: a structure is
+an object, an array of characters a string (an array of numbers where it is no UTF-8), a pointer an
+object with address and symbol.";
 
 /// What `shmshim show` takes.
 #[derive(clap::Args, Debug)]
@@ -30,6 +39,8 @@ pub struct Args {
     segment: Which,
     #[command(flatten)]
     look: Look,
+    #[command(flatten)]
+    types: TypeOptions,
     /// Write JSON
     #[arg(long)]
     json: bool,
@@ -42,11 +53,31 @@ struct Shown {
     users: Vec<Use>,
 }
 
+#[derive(Serialize)]
+struct ShownAsType<'a> {
+    id: i32,
+    key: &'a str,
+    #[serde(rename = "type")]
+    type_name: &'a str,
+    size: u64,
+    program: &'a str,
+    reason: &'a str,
+    offset: u64,
+    value: Tree,
+}
+
+/// How many different elements of an array are printed.
+const ELEMENTS: usize = 200;
+
 /// Show a segment: what IPC_STAT tells, who has it attached, and what its bytes mean.
 pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     let source = args.look.existing()?;
     let segment = source.segment(&args.segment)?;
     let users = source.uses(Some(segment.id))?;
+    if let Some(view) = args.types.view(&segment, &users)? {
+        show_as_type(&source, &segment, &view, args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.json {
         print_json(&Shown { segment, users })?;
         return Ok(ExitCode::SUCCESS);
@@ -61,6 +92,24 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
         who::print(&users)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn show_as_type(source: &Source, segment: &Segment, view: &View, json: bool) -> Outcome<()> {
+    let bytes = source.bytes(segment)?;
+    if !json {
+        let tree = view.tree(&bytes, Some(ELEMENTS))?;
+        return print(&format!("{}\n\n{}", view.heading(), tree.text()));
+    }
+    print_json(&ShownAsType {
+        id: segment.id,
+        key: &segment.key,
+        type_name: view.meant.name(),
+        size: view.meant.size(),
+        program: &view.origin.program,
+        reason: &view.origin.reason,
+        offset: view.offset(),
+        value: view.tree(&bytes, None)?,
+    })
 }
 
 fn lines(segment: &Segment) -> Vec<(&'static str, String)> {
