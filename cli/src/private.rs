@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use shmshim_core::registry::events::{By, Event, Happening};
 use shmshim_core::registry::inspect::{self, Attach, Moment, Segment};
+use shmshim_core::registry::whole;
 use tempfile::TempDir;
 
 use crate::error::{Error, Outcome, RUN_FAILED};
@@ -174,9 +175,13 @@ impl Private {
         ));
     }
 
-    /// Removes it with all that is in it.
+    /// Removes it with all that is in it. It must be the one that the settings of this process name.
     pub fn remove(self) -> Outcome<()> {
         let path = self.path().to_path_buf();
+        // Segments of huge pages lie elsewhere, which the namespace alone knows. What it fails at goes with the directory.
+        if let Ok(Some(namespace)) = whole::find() {
+            let _ = namespace.remove();
+        }
         self.directory.close().map_err(|error| {
             Error::new(
                 RUN_FAILED,
