@@ -67,6 +67,8 @@ enum State {
     Ok,
     Broken,
     Mended,
+    /// Nobody could look, because the directory or the table is beyond use.
+    Unknown,
 }
 
 /// Check every invariant of a namespace.
@@ -127,6 +129,7 @@ fn report(before: &Look, after: Option<&Look>) -> Report {
         let (state, findings) = match (was, is) {
             (_, Some(is)) => (State::Broken, is.clone()),
             (Some(was), None) => (State::Mended, was.clone()),
+            (None, None) if is_hidden(now, invariant) => (State::Unknown, Vec::new()),
             (None, None) => (State::Ok, Vec::new()),
         };
         Line {
@@ -143,6 +146,13 @@ fn report(before: &Look, after: Option<&Look>) -> Report {
     }
 }
 
+/// Whether an invariant could not be looked at.
+fn is_hidden(look: &Look, invariant: Invariant) -> bool {
+    [Invariant::Directory, Invariant::Table]
+        .iter()
+        .any(|first| *first < invariant && look.broken.contains_key(first))
+}
+
 fn print(report: &Report, is_repaired: bool) -> Outcome<()> {
     let mut text = String::new();
     let mut push = |state: &str, name: &str, what: &str| {
@@ -151,6 +161,7 @@ fn print(report: &Report, is_repaired: bool) -> Outcome<()> {
     for line in &report.invariants {
         match line.state {
             State::Ok => push("ok", line.name, line.text),
+            State::Unknown => push("unknown", line.name, "nobody can look at it as things are"),
             State::Broken => push("broken", line.name, &first(&line.findings)),
             State::Mended => push("mended", line.name, &first(&line.findings)),
         }

@@ -29,10 +29,10 @@ pub struct Args {
     #[command(flatten)]
     what: What,
     /// With --orphaned: only what nobody has made, attached or detached for so long (90s, 15m, 1h, 7d)
-    #[arg(long, value_name = "TIME", value_parser = number::duration, requires = "orphaned")]
+    #[arg(long, value_name = "TIME", value_parser = number::duration)]
     older_than: Option<Duration>,
     /// With --namespace: also while processes live in it; each further call of theirs is refused
-    #[arg(long, requires = "namespace")]
+    #[arg(long)]
     force: bool,
     /// Say what would be removed, and remove nothing
     #[arg(long)]
@@ -86,6 +86,22 @@ struct Removed {
 
 /// Remove segments, or a whole namespace.
 pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
+    // The parser forgets what an option requires where that is at odds with another one.
+    for (is_given, option, other, has_other) in [
+        (
+            args.older_than.is_some(),
+            "--older-than",
+            "--orphaned",
+            args.what.orphaned,
+        ),
+        (args.force, "--force", "--namespace", args.what.namespace),
+    ] {
+        if is_given && !has_other {
+            return Err(Error::usage(format!(
+                "{option} is for {other} alone; nothing was removed"
+            )));
+        }
+    }
     if args.what.namespace {
         return remove_namespace(&args);
     }

@@ -244,6 +244,15 @@ pub fn words(text: &[u8]) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// A fresh namespace's directory in which all users may have their own.
+pub fn shared() -> Namespace {
+    use std::os::unix::fs::PermissionsExt;
+    let namespace = Namespace::new();
+    let open_to_all = std::fs::Permissions::from_mode(0o1777);
+    std::fs::set_permissions(namespace.base(), open_to_all).unwrap();
+    namespace
+}
+
 /// A program that has printed "ready" and waits. It ends when this is dropped.
 pub struct Holder {
     child: Child,
