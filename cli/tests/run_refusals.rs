@@ -5,11 +5,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use common::{Namespace, client, copy, library, write_script};
-
-fn client_path() -> &'static str {
-    client().to_str().unwrap()
-}
+use common::{Namespace, copy, library, write_script};
 
 /// A script in the namespace's base directory, which programs leave alone.
 fn script(here: &Namespace, name: &str, text: &str) -> PathBuf {
