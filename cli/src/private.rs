@@ -2,14 +2,18 @@
 
 use std::ffi::OsString;
 use std::fmt::Write;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::FlockOperation;
 use serde::Serialize;
 use shmshim_core::registry::events::{By, Event, Happening};
 use shmshim_core::registry::inspect::{self, Attach, Moment, Segment};
+use shmshim_core::registry::whole;
 use tempfile::TempDir;
 
 use crate::error::{Error, Outcome, RUN_FAILED};
@@ -19,10 +23,14 @@ use crate::process;
 
 /// What the directory's name begins with.
 const PREFIX: &str = "shmshim-run.";
+/// The file in a directory that is kept.
+const KEPT: &str = "kept";
 
 /// A fresh base directory. It is removed with this value, unless it is kept.
 pub struct Private {
     directory: TempDir,
+    /// Locked as long as this process lives: a directory without a lock was left by one that was killed.
+    _lock: OwnedFd,
 }
 
 /// What is left when the program has ended.
@@ -109,9 +117,13 @@ impl Private {
             let made = tempfile::Builder::new()
                 .prefix(PREFIX)
                 .permissions(PermissionsExt::from_mode(mode))
-                .tempdir_in(&base);
+                .tempdir_in(&base)
+                .and_then(Private::locked);
             match made {
-                Ok(directory) => return Ok(Private { directory }),
+                Ok(private) => {
+                    remove_abandoned(&base);
+                    return Ok(private);
+                }
                 Err(error) => last = Some(format!("{}: {error}", base.display())),
             }
         }
@@ -122,6 +134,16 @@ impl Private {
                 last.unwrap_or_default()
             ),
         ))
+    }
+
+    fn locked(directory: TempDir) -> io::Result<Private> {
+        let lock = lock(directory.path())?;
+        // Until it was locked another run could take it for abandoned.
+        std::fs::metadata(directory.path())?;
+        Ok(Private {
+            directory,
+            _lock: lock,
+        })
     }
 
     /// The base directory.
@@ -143,46 +165,64 @@ impl Private {
     }
 
     fn look(&self) -> Outcome<Report> {
-        let mut report = Report {
-            dir: self.path().to_path_buf(),
-            ..Report::default()
-        };
-        for entry in std::fs::read_dir(self.path())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            if inspect::scope_of_name(entry.file_name().as_bytes()).is_none() {
-                continue;
-            }
-            look(entry.path().as_os_str().as_bytes(), &mut report).map_err(|failure| {
-                Error::new(
-                    RUN_FAILED,
-                    format!("what the program left cannot be told: {}", failure.why),
-                )
-            })?;
-        }
-        Ok(report)
+        report_of(self.path()).map_err(|failure| {
+            Error::new(
+                RUN_FAILED,
+                format!("what the program left cannot be told: {}", failure.why),
+            )
+        })
     }
 
     /// Has the directory stay.
     pub fn keep(self) {
         let path = self.directory.keep();
+        let _ = std::fs::write(path.join(KEPT), "");
         output::complain(&format!(
             "the namespace is kept: shmshim --dir {} ls",
             path.display()
         ));
     }
 
-    /// Removes it with all that is in it.
+    /// Removes it with all that is in it. It must be the one that the settings of this process name.
     pub fn remove(self) -> Outcome<()> {
         let path = self.path().to_path_buf();
+        // Segments of huge pages lie elsewhere, which the namespace alone knows. What it fails at goes with the directory.
+        if let Ok(Some(namespace)) = whole::find() {
+            let _ = namespace.remove();
+        }
         self.directory.close().map_err(|error| {
             Error::new(
                 RUN_FAILED,
                 format!("{} cannot be removed: {error}", path.display()),
             )
         })
+    }
+}
+
+/// Locks a directory, or fails if somebody has it locked.
+fn lock(directory: &Path) -> io::Result<OwnedFd> {
+    let fd = OwnedFd::from(std::fs::File::open(directory)?);
+    rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(fd)
+}
+
+/// Removes the directories of this user's runs whose parent was killed, once no process is in them.
+fn remove_abandoned(base: &Path) {
+    let own = nix::unistd::geteuid().as_raw();
+    for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_run = entry.file_name().as_bytes().starts_with(PREFIX.as_bytes());
+        let is_own = std::fs::symlink_metadata(&path)
+            .is_ok_and(|status| status.is_dir() && status.uid() == own);
+        if !is_run || !is_own || path.join(KEPT).exists() {
+            continue;
+        }
+        let Ok(_lock) = lock(&path) else {
+            continue;
+        };
+        if report_of(&path).is_ok_and(|report| report.processes.is_empty()) {
+            let _ = std::fs::remove_dir_all(&path);
+        }
     }
 }
 
@@ -209,6 +249,20 @@ fn bases(place: &Place) -> Vec<PathBuf> {
         }
     }
     bases
+}
+
+/// What is in the namespaces of a base directory.
+fn report_of(base: &Path) -> shmshim_core::registry::Outcome<Report> {
+    let mut report = Report {
+        dir: base.to_path_buf(),
+        ..Report::default()
+    };
+    for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+        if inspect::scope_of_name(entry.file_name().as_bytes()).is_some() {
+            look(entry.path().as_os_str().as_bytes(), &mut report)?;
+        }
+    }
+    Ok(report)
 }
 
 fn look(directory: &[u8], report: &mut Report) -> shmshim_core::registry::Outcome<()> {

@@ -220,6 +220,35 @@ fn cleans_up_behind_a_program_that_was_killed() {
 }
 
 #[test]
+fn the_next_run_cleans_up_behind_one_that_was_killed_itself() {
+    let here = Namespace::new();
+    let dir = here.base().to_str().unwrap();
+    let fifo = here.base().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let program = ["make", "7", "1", "600", "attach", "say", "up", "await"];
+    let start = ["--dir", dir, "run", "--private", client_path()];
+    let mut running = here
+        .shmshim_std(start.iter().chain(&program))
+        .arg(&fifo)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
+    while lines.next().unwrap().unwrap() != "up" {}
+    running.kill().unwrap();
+    running.wait().unwrap();
+    // As long as the program lives, its namespace is left alone.
+    private(&here, &[], &["exit", "0"]);
+    assert_eq!(entries(&here).len(), 2);
+    std::fs::write(&fifo, "go").unwrap();
+    assert!(lines.next().is_none());
+    while entries(&here).len() == 2 {
+        private(&here, &[], &["exit", "0"]);
+    }
+    assert_eq!(entries(&here), [fifo]);
+}
+
+#[test]
 fn passes_signals_on() {
     let here = Namespace::new();
     let dir = here.base().to_str().unwrap();

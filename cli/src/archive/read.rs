@@ -150,7 +150,7 @@ impl<'a, R: Read> Reader<'a, R> {
     /// when all is read.
     fn check_end(&mut self) -> Result<(), Wrong> {
         const LONGEST_END: u64 = 1 << 20;
-        if self.members.next().is_some() {
+        if self.members.next().transpose()?.is_some() {
             return Err("something stands behind its checksums".to_owned().into());
         }
         let mut end = Vec::new();
