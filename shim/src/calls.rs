@@ -10,7 +10,7 @@ use shmshim_core::sysv::{self, Command, Errno, flags};
 
 use crate::abi::{Plain, ShmInfo, ShmidDs, Shminfo};
 use crate::trace::{self, Answer, Call, Told};
-use crate::{fail, guard, panic_guard, procfs, report, settings};
+use crate::{events, fail, guard, panic_guard, procfs, report, settings};
 
 /// One call on its way: what was asked, and what its answer told the caller.
 ///
@@ -79,7 +79,7 @@ impl Asked {
     fn has_answered(&self, answer: Result<u64, c_int>) {
         guard::follow(&self.call, answer);
         report::note(&self.call, answer);
-        trace::events::follow();
+        events::follow();
     }
 
     /// The caller's buffer cannot be used.

@@ -45,6 +45,7 @@ mod direct;
     any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")
 ))]
 mod doors;
+mod events;
 mod exports;
 mod fail;
 mod guard;
@@ -91,13 +92,13 @@ extern "C" fn at_load(_count: c_int, _arguments: *mut *mut c_char, given: *mut *
 extern "C" fn before_fork() {
     // While nothing is locked.
     procfs::pending::apply();
-    trace::events::forks();
+    events::forks();
     registry::before_fork();
 }
 
 extern "C" fn in_child() {
     after_fork_in_child();
-    trace::events::is_forked();
+    events::is_forked();
 }
 
 /// Runs once when the process exits normally, or when the library is closed.
@@ -109,7 +110,7 @@ extern "C" fn at_exit() {
     // Most programs never come here for anything: they pay one load.
     if panic_guard::was_reached() {
         panic_guard::catch(report::at_exit);
-        trace::events::exits();
+        events::exits();
         panic_guard::catch(|| registry::at_exit(procfs::pending::apply));
     }
 }

@@ -10,7 +10,7 @@ use core::sync::atomic::{
 
 use shmshim_core::os::env;
 
-use crate::{fail, guard, report, trace};
+use crate::{events, fail, guard, report, trace};
 
 const UNREAD: u8 = 0;
 const BEING_READ: u8 = 1;
@@ -63,7 +63,7 @@ fn read() -> bool {
     // Pairs with: the load in `is_on`.
     STATE.store(if is_on { ON } else { OFF }, Release);
     if is_on {
-        trace::events::begin();
+        events::begin();
     }
     is_on
 }

@@ -109,6 +109,8 @@ struct Asked<'a> {
     memory: &'a dyn Memory,
     call: Call,
     told: Told,
+    /// When it began, if the trace tells.
+    begun: u64,
 }
 
 impl Asked<'_> {
@@ -117,12 +119,14 @@ impl Asked<'_> {
             memory,
             call,
             told: Told::Nothing,
+            begun: trace::begin(),
         }
     }
 
     fn refuse(&self, errno: i32, why: &dyn fmt::Display) -> i32 {
         if trace::is_on() {
-            trace::line(&self.call, &self.told, &Answer::Refused { errno, why });
+            let answer = Answer::Refused { errno, why };
+            trace::line(&self.call, &self.told, &answer, self.begun);
         }
         errno
     }
@@ -132,7 +136,7 @@ impl Asked<'_> {
             Ok(answer) => {
                 let value = value(answer);
                 if trace::is_on() {
-                    trace::line(&self.call, &self.told, &Answer::Value(value));
+                    trace::line(&self.call, &self.told, &Answer::Value(value), self.begun);
                 }
                 Ok(value)
             }

@@ -14,9 +14,9 @@ use super::access::{self, Grant};
 use super::name::{self, File};
 use super::{content, pending, sys};
 use crate::direct::{Answer, kernel, not_there};
+use crate::events;
 use crate::next::next;
 use crate::panic_guard;
-use crate::trace::events;
 
 /// Defines a function that takes a path: `real` is the function behind ours, `or` stands in for one that is not found. Then
 /// `ours` is asked, `if` what the real function has answered and the path allow for one of the files.

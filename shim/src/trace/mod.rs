@@ -10,10 +10,9 @@
 //! A line is made in a buffer on the stack and leaves with one write: nothing is allocated, lines of several
 //! processes do not mix. What it tells beside the call `SHMSHIM_TRACE_FORMAT` says: `format.rs`.
 
-pub mod events;
 pub mod form;
 pub mod format;
-mod json;
+pub mod json;
 pub mod line;
 
 use core::fmt;
@@ -52,8 +51,9 @@ pub enum Answer<'a> {
     },
 }
 
+/// Where the lines go.
 #[unsafe(link_section = ".data.shmshim_trace")]
-static DESTINATION: Destination = Destination::new();
+pub static DESTINATION: Destination = Destination::new();
 
 /// Whether lines are asked for.
 #[inline]

@@ -7,11 +7,11 @@ use shmshim_core::os::process;
 use shmshim_core::registry;
 use shmshim_core::registry::events::{Event, Happening};
 
-use super::line::Line;
-use super::{DESTINATION, Stamp, format, json};
 use crate::panic_guard;
 use crate::report::Name;
 use crate::settings;
+use crate::trace::line::Line;
+use crate::trace::{DESTINATION, Stamp, format, json};
 
 /// Whether events are asked for. It reads no setting: who has made no call has none.
 #[inline]
