@@ -13,6 +13,7 @@ mod common;
 mod gdb;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -44,7 +45,9 @@ const VALUES: [(&str, &str); 16] = [
 fn segment_of(here: &Namespace, bytes: &[u8]) -> i32 {
     let id = here.make("0", &bytes.len().to_string());
     let file = here.runtime().join(format!("segments/SYSV00000000.{id}"));
-    fs::write(file, bytes).unwrap();
+    // The file has whole pages, and keeps them.
+    let mut file = fs::OpenOptions::new().write(true).open(file).unwrap();
+    file.write_all(bytes).unwrap();
     id
 }
 

@@ -32,7 +32,6 @@ impl Terminal {
             .env("SHMSHIM_LIB", library())
             .env("NO_COLOR", "1")
             .env("LC_ALL", "C.UTF-8")
-            .env("PS1", "$ ")
             .env_remove("ENV");
         match command.output() {
             Err(_) => {
@@ -41,7 +40,8 @@ impl Terminal {
             }
             Ok(output) => {
                 assert!(output.status.success(), "{output:?}");
-                terminal.wait("$");
+                terminal.enter("echo a shell");
+                terminal.wait("\na shell");
                 Some(terminal)
             }
         }
@@ -195,13 +195,18 @@ fn segments_come_and_go_and_so_do_those_who_have_them() {
     let screen = terminal.wait("0x00001111");
     assert!(line(&screen, 0).starts_with("1 segment"), "{screen}");
     assert!(line(&screen, 23).starts_with("q quit"), "{screen}");
+    let mut program = Program::start(&here);
+    let pid = program.child.id();
+    terminal.wait(&format!("(0x0000162e) made by {pid}"));
+    terminal.wait(&format!("(0x0000162e) attached by {pid}"));
+    program.write("detach");
+    terminal.wait(&format!("(0x0000162e) detached by {pid}"));
+    program.end();
     let program = Program::start(&here);
     let pid = program.child.id();
-    terminal.wait("(0x0000162e) made by");
-    terminal.wait(&format!("{pid} "));
-    terminal.wait(" attached ");
+    terminal.wait(&format!("(0x0000162e) attached by {pid}"));
     program.end();
-    terminal.wait(" detached ");
+    terminal.wait(&format!("(0x0000162e) left attached at its end by {pid}"));
     let screen = terminal.screen();
     assert!(line(&screen, 0).starts_with("2 segments"), "{screen}");
     // The second line is selected, and opened.
@@ -225,20 +230,20 @@ fn bytes_that_change_are_lit() {
     terminal.enter("echo before");
     terminal.wait("\nbefore");
     terminal.watch("0x162e --interval 0.1");
-    let screen = terminal.wait("|........anna....|");
+    let screen = terminal.wait("|....g...anna....|");
     assert!(line(&screen, 0).contains("(0x0000162e), 80 B"), "{screen}");
     program.write("cleopatra");
-    terminal.wait("|........cleopatr|");
+    terminal.wait("|....g...cleopatr|");
     terminal.keys(&["q"]);
     // What was on the screen before is there again.
     terminal.wait("\nbefore");
     // The next look is only taken at a key: so the change stays lit until the test has seen it.
     terminal.watch("0x162e --interval 3600");
-    terminal.wait("|........cleopatr|");
+    terminal.wait("|....g...cleopatr|");
     program.write("CLEOpatra");
     let lit = "\u{1b}[1m\u{1b}[7mCLEO";
     let end = Instant::now() + Duration::from_secs(300);
-    while !terminal.screen().contains("|........CLEOpatr|") {
+    while !terminal.screen().contains("|....g...CLEOpatr|") {
         assert!(Instant::now() < end, "{}", terminal.screen());
         terminal.keys(&["Home"]);
         std::thread::sleep(Duration::from_millis(200));
@@ -300,12 +305,12 @@ fn members_that_change_are_shown() {
     let mut program = Program::start(&here);
     terminal.watch("0x162e --interval 0.1 --type 'struct shared_state'");
     let screen = terminal.wait("owner = \"anna\"");
-    assert!(screen.contains("+52          state = IDLE"), "{screen}");
+    assert!(screen.contains("+52        state = IDLE"), "{screen}");
     program.write("cleo");
     terminal.wait("owner = \"cleo\"");
-    terminal.wait("+52          state = RUNNING");
+    terminal.wait("+52        state = RUNNING");
     terminal.keys(&["b"]);
-    terminal.wait("|........cleo....|");
+    terminal.wait("|....g...cleo....|");
     terminal.keys(&["Escape"]);
     terminal.wait("owner = \"cleo\"");
 }
