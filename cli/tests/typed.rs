@@ -13,8 +13,10 @@ mod common;
 mod gdb;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use common::{Holder, Namespace, compile};
 use object::{Object, ObjectSection, ObjectSymbol};
@@ -44,7 +46,9 @@ const VALUES: [(&str, &str); 16] = [
 fn segment_of(here: &Namespace, bytes: &[u8]) -> i32 {
     let id = here.make("0", &bytes.len().to_string());
     let file = here.runtime().join(format!("segments/SYSV00000000.{id}"));
-    fs::write(file, bytes).unwrap();
+    // The file has whole pages, and keeps them.
+    let mut file = fs::OpenOptions::new().write(true).open(file).unwrap();
+    file.write_all(bytes).unwrap();
     id
 }
 
@@ -113,23 +117,29 @@ fn mangled(name: &str) -> String {
     format!("_Z{}{name}", name.len())
 }
 
-fn types(name: &str, flags: &[&str]) -> PathBuf {
+/// types.c as any program: compiled by one test, while the others wait.
+fn types() -> &'static Path {
+    static TYPES: OnceLock<PathBuf> = OnceLock::new();
+    TYPES.get_or_init(|| types_with("types", &["-no-pie"]))
+}
+
+fn types_with(name: &str, flags: &[&str]) -> PathBuf {
     compile("types.c", name, flags)
 }
 
 #[test]
 fn values_are_those_of_gdb() {
     if gdb::is_there() {
-        compare(&types("types", &["-no-pie"]), &VALUES);
+        compare(types(), &VALUES);
     }
 }
 
 #[test]
 fn values_are_those_of_gdb_in_dwarf_4_and_with_optimization() {
     if gdb::is_there() {
-        compare(&types("types-4", &["-gdwarf-4", "-no-pie"]), &VALUES);
+        compare(&types_with("types-4", &["-gdwarf-4", "-no-pie"]), &VALUES);
         let flags = ["-O2", "-fdebug-types-section", "-gz", "-no-pie"];
-        compare(&types("types-units", &flags), &VALUES);
+        compare(&types_with("types-units", &flags), &VALUES);
     }
 }
 
@@ -149,10 +159,10 @@ fn values_of_32_bit_programs_are_those_of_gdb() {
         println!("skipped: the compiler has no -m32");
         return;
     }
-    compare(&types("types-32", &flags), &VALUES);
+    compare(&types_with("types-32", &flags), &VALUES);
     // Bit fields as they were described before DWARF 4.
     let flags = [&flags[..], &["-gdwarf-2", "-gstrict-dwarf"]].concat();
-    compare(&types("types-32-2", &flags), &VALUES);
+    compare(&types_with("types-32-2", &flags), &VALUES);
 }
 
 #[test]
@@ -183,14 +193,14 @@ fn an_array_without_a_length_goes_on_to_the_end_of_the_segment() {
     if !gdb::is_there() {
         return;
     }
-    let program = types("types", &["-no-pie"]);
+    let program = types();
     let here = Namespace::new();
-    let expected = gdb::print(&program, &["*(struct slot (*)[2])flexible.entries"]);
-    let id = segment_of(&here, &bytes_of(&program, "flexible", 0).unwrap());
-    let found = shown(&here, &program, id, "struct flexible");
+    let expected = gdb::print(program, &["*(struct slot (*)[2])flexible.entries"]);
+    let id = segment_of(&here, &bytes_of(program, "flexible", 0).unwrap());
+    let found = shown(&here, program, id, "struct flexible");
     assert!(gdb::are_same(&expected[0], &found["entries"]), "{found}");
     let id = segment_of(&here, &[3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 9, 9]);
-    let found = shown(&here, &program, id, "struct old_flexible");
+    let found = shown(&here, program, id, "struct old_flexible");
     assert_eq!(found, serde_json::json!({"used": 3, "values": [1, 2]}));
 }
 
@@ -249,8 +259,8 @@ fn the_program_is_found_by_the_process_that_made_the_segment() {
 #[test]
 fn a_difference_is_told_by_its_member() {
     let here = Namespace::new();
-    let program = types("types", &["-no-pie"]);
-    let bytes = bytes_of(&program, "state", 0).unwrap();
+    let program = types();
+    let bytes = bytes_of(program, "state", 0).unwrap();
     let one = segment_of(&here, &bytes).to_string();
     let mut changed = bytes.clone();
     changed[4] = 9;
@@ -261,7 +271,7 @@ fn a_difference_is_told_by_its_member() {
     let other = segment_of(&here, &changed).to_string();
     let diff = |other: &str, more: &[&str]| {
         let mut command = here.shmshim(["diff", &one, other, "--type", "shared_state", "--from"]);
-        command.arg(&program).args(more);
+        command.arg(program).args(more);
         command.assert()
     };
     diff(&one, &[]).code(0).stdout("");
@@ -298,9 +308,9 @@ fn refusal(here: &Namespace, id: i32, program: &Path, arguments: &[&str]) -> (i3
 #[test]
 fn what_cannot_be_shown_is_refused_with_the_reason() {
     let here = Namespace::new();
-    let program = types("types", &["-no-pie"]);
+    let program = types();
     let id = segment_of(&here, &[0; 64]);
-    let refusal = |arguments: &[&str]| refusal(&here, id, &program, arguments);
+    let refusal = |arguments: &[&str]| refusal(&here, id, program, arguments);
     assert_eq!(
         refusal(&["--type", "shared_state"]),
         (4, "shmshim: shared_state has 72 bytes, and the segment only 64: name the type that was stored there, or its place with --offset\n".to_owned())
@@ -339,7 +349,7 @@ fn debug_information_is_found_in_a_file_of_its_own_only_if_it_belongs_to_the_pro
         directory.path().join("program"),
         directory.path().join("its.debug"),
     );
-    let built = types("types-to-strip", &["-no-pie", "-Wl,--build-id=none"]);
+    let built = types_with("types-to-strip", &["-no-pie", "-Wl,--build-id=none"]);
     let objcopy = |arguments: &[&std::ffi::OsStr]| {
         assert!(
             Command::new("objcopy")
@@ -373,9 +383,39 @@ fn debug_information_is_found_in_a_file_of_its_own_only_if_it_belongs_to_the_pro
 #[test]
 fn split_debug_information_is_said_to_be_so() {
     let here = Namespace::new();
-    let program = types("types-split", &["-gsplit-dwarf"]);
+    let program = types_with("types-split", &["-gsplit-dwarf"]);
     let id = segment_of(&here, &[0; 64]);
     let (status, said) = refusal(&here, id, &program, &["--type", "struct numbers"]);
     assert_eq!(status, 3);
     assert!(said.contains(".dwo files, which are not read"), "{said}");
+}
+
+#[test]
+fn of_a_rust_enumeration_the_variant_is_shown_that_is_there() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/types.rs");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("types-rust");
+    let built = Command::new("rustc")
+        .args(["--edition", "2024", "-g", "-o"])
+        .args([&program, &source])
+        .output();
+    let Ok(built) = built else {
+        println!("skipped: there is no rustc");
+        return;
+    };
+    assert!(built.status.success(), "{built:?}");
+    let here = Namespace::new();
+    let id = segment_of(&here, &bytes_of(&program, "SLOTS", 0).unwrap());
+    let found = shown(&here, &program, id, "types::Slot[3]");
+    assert_eq!(
+        found,
+        serde_json::json!([
+            {"state": {"Idle": {}}, "next": {"None": {}}, "name": [97, 110, 110, 97]},
+            {"state": {"Running": {"__0": 9}}, "next": {"None": {}}, "name": [0, 0, 0, 0]},
+            {
+                "state": {"Waiting": {"seconds": 60, "reason": 2}},
+                "next": {"Some": {"__0": {"__0": {"__0": 5}}}},
+                "name": [1, 2, 3, 4],
+            },
+        ])
+    );
 }

@@ -10,21 +10,23 @@
 mod common;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use common::{Namespace, compile, library};
 
 /// A terminal with a shell in it. It ends when this is dropped.
 struct Terminal {
-    name: String,
+    socket: PathBuf,
 }
 
 impl Terminal {
     /// One of 80 by 24, whose shell is in this namespace. `None`: there is no tmux, which is said.
-    fn new(here: &Namespace, test: &str) -> Option<Terminal> {
-        let name = format!("shmshim-{test}-{}", std::process::id());
-        let terminal = Terminal { name };
+    fn new(here: &Namespace) -> Option<Terminal> {
+        let socket = here.base().join("tmux");
+        let terminal = Terminal { socket };
         let mut command = terminal.command(&["-f", "/dev/null", "new-session", "-d"]);
         command
             .args(["-x", "80", "-y", "24", "sh"])
@@ -32,7 +34,6 @@ impl Terminal {
             .env("SHMSHIM_LIB", library())
             .env("NO_COLOR", "1")
             .env("LC_ALL", "C.UTF-8")
-            .env("PS1", "$ ")
             .env_remove("ENV");
         match command.output() {
             Err(_) => {
@@ -41,7 +42,8 @@ impl Terminal {
             }
             Ok(output) => {
                 assert!(output.status.success(), "{output:?}");
-                terminal.wait("$");
+                terminal.enter("echo a shell");
+                terminal.wait_line("a shell");
                 Some(terminal)
             }
         }
@@ -49,7 +51,7 @@ impl Terminal {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("tmux");
-        command.args(["-L", &self.name]).args(arguments);
+        command.arg("-S").arg(&self.socket).args(arguments);
         command
     }
 
@@ -99,6 +101,10 @@ impl Terminal {
         self.wait_for(text, |screen| screen.contains(text))
     }
 
+    fn wait_line(&self, text: &str) -> String {
+        self.wait_for(text, |screen| screen.lines().any(|line| line == text))
+    }
+
     fn resize(&self, columns: &str, lines: &str) {
         self.run(&["resize-window", "-x", columns, "-y", lines]);
     }
@@ -123,7 +129,10 @@ struct Program {
 
 impl Program {
     fn start(here: &Namespace) -> Program {
-        let mut command = here.program(compile("shared_state.c", "shared_state-watched", &[]));
+        // One test compiles it, and the others wait.
+        static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+        let compiled = || compile("shared_state.c", "shared_state-watched", &[]);
+        let mut command = here.program(PROGRAM.get_or_init(compiled));
         let mut child = command
             .arg("0x162e")
             .stdin(Stdio::piped())
@@ -186,7 +195,7 @@ fn one_picture_can_be_had_without_a_terminal() {
 #[test]
 fn segments_come_and_go_and_so_do_those_who_have_them() {
     let here = Namespace::new();
-    let Some(terminal) = Terminal::new(&here, "list") else {
+    let Some(terminal) = Terminal::new(&here) else {
         return;
     };
     terminal.watch("--interval 0.1");
@@ -195,13 +204,18 @@ fn segments_come_and_go_and_so_do_those_who_have_them() {
     let screen = terminal.wait("0x00001111");
     assert!(line(&screen, 0).starts_with("1 segment"), "{screen}");
     assert!(line(&screen, 23).starts_with("q quit"), "{screen}");
+    let mut program = Program::start(&here);
+    let pid = program.child.id();
+    terminal.wait(&format!("(0x0000162e) made by {pid}"));
+    terminal.wait(&format!("(0x0000162e) attached by {pid}"));
+    program.write("detach");
+    terminal.wait(&format!("(0x0000162e) detached by {pid}"));
+    program.end();
     let program = Program::start(&here);
     let pid = program.child.id();
-    terminal.wait("(0x0000162e) made by");
-    terminal.wait(&format!("{pid} "));
-    terminal.wait(" attached ");
+    terminal.wait(&format!("(0x0000162e) attached by {pid}"));
     program.end();
-    terminal.wait(" detached ");
+    terminal.wait(&format!("(0x0000162e) left attached at its end by {pid}"));
     let screen = terminal.screen();
     assert!(line(&screen, 0).starts_with("2 segments"), "{screen}");
     // The second line is selected, and opened.
@@ -218,27 +232,27 @@ fn segments_come_and_go_and_so_do_those_who_have_them() {
 #[test]
 fn bytes_that_change_are_lit() {
     let here = Namespace::new();
-    let Some(terminal) = Terminal::new(&here, "bytes") else {
+    let Some(terminal) = Terminal::new(&here) else {
         return;
     };
     let mut program = Program::start(&here);
     terminal.enter("echo before");
-    terminal.wait("\nbefore");
+    terminal.wait_line("before");
     terminal.watch("0x162e --interval 0.1");
-    let screen = terminal.wait("|........anna....|");
+    let screen = terminal.wait("|....g...anna....|");
     assert!(line(&screen, 0).contains("(0x0000162e), 80 B"), "{screen}");
     program.write("cleopatra");
-    terminal.wait("|........cleopatr|");
+    terminal.wait("|....g...cleopatr|");
     terminal.keys(&["q"]);
     // What was on the screen before is there again.
-    terminal.wait("\nbefore");
+    terminal.wait_line("before");
     // The next look is only taken at a key: so the change stays lit until the test has seen it.
     terminal.watch("0x162e --interval 3600");
-    terminal.wait("|........cleopatr|");
+    terminal.wait("|....g...cleopatr|");
     program.write("CLEOpatra");
     let lit = "\u{1b}[1m\u{1b}[7mCLEO";
     let end = Instant::now() + Duration::from_secs(300);
-    while !terminal.screen().contains("|........CLEOpatr|") {
+    while !terminal.screen().contains("|....g...CLEOpatr|") {
         assert!(Instant::now() < end, "{}", terminal.screen());
         terminal.keys(&["Home"]);
         std::thread::sleep(Duration::from_millis(200));
@@ -257,7 +271,7 @@ fn bytes_that_change_are_lit() {
 #[test]
 fn it_fits_into_small_terminals_and_scrolls() {
     let here = Namespace::new();
-    let Some(terminal) = Terminal::new(&here, "size") else {
+    let Some(terminal) = Terminal::new(&here) else {
         return;
     };
     here.run(&[
@@ -294,18 +308,18 @@ fn it_fits_into_small_terminals_and_scrolls() {
 #[test]
 fn members_that_change_are_shown() {
     let here = Namespace::new();
-    let Some(terminal) = Terminal::new(&here, "typed") else {
+    let Some(terminal) = Terminal::new(&here) else {
         return;
     };
     let mut program = Program::start(&here);
     terminal.watch("0x162e --interval 0.1 --type 'struct shared_state'");
     let screen = terminal.wait("owner = \"anna\"");
-    assert!(screen.contains("+52          state = IDLE"), "{screen}");
+    assert!(screen.contains("+52        state = IDLE"), "{screen}");
     program.write("cleo");
     terminal.wait("owner = \"cleo\"");
-    terminal.wait("+52          state = RUNNING");
+    terminal.wait("+52        state = RUNNING");
     terminal.keys(&["b"]);
-    terminal.wait("|........cleo....|");
+    terminal.wait("|....g...cleo....|");
     terminal.keys(&["Escape"]);
     terminal.wait("owner = \"cleo\"");
 }
@@ -313,7 +327,7 @@ fn members_that_change_are_shown() {
 #[test]
 fn the_terminal_is_given_back_at_signals_and_while_it_is_stopped() {
     let here = Namespace::new();
-    let Some(terminal) = Terminal::new(&here, "signals") else {
+    let Some(terminal) = Terminal::new(&here) else {
         return;
     };
     here.run(&["make", "0x162e", "4096", "600", "attach", "write", "by one"]);
@@ -322,12 +336,8 @@ fn the_terminal_is_given_back_at_signals_and_while_it_is_stopped() {
     terminal.keys(&["C-z"]);
     terminal.wait("Stopped");
     terminal.enter("stty -a | grep -o ' icanon'; echo cooked");
-    terminal.wait("\ncooked");
-    assert!(
-        terminal.screen().contains("\n icanon\ncooked"),
-        "{}",
-        terminal.screen()
-    );
+    terminal.wait_line("cooked");
+    terminal.wait_line(" icanon");
     terminal.enter("clear; fg");
     terminal.wait("|by one..........|");
     terminal.keys(&["C-c"]);
@@ -348,8 +358,8 @@ fn the_terminal_is_given_back_at_signals_and_while_it_is_stopped() {
                 .unwrap()
                 .success()
         );
-        let screen = terminal.wait(&format!("\nafter {signal}: 0"));
+        let screen = terminal.wait_line(&format!("after {signal}: 0"));
         assert!(!screen.contains("by one"), "{screen}");
-        terminal.wait(" icanon");
+        terminal.wait_line(" icanon");
     }
 }

@@ -37,9 +37,6 @@ impl<'a> Builder<'a> {
         if let Some(made) = self.made.borrow().get(&place) {
             return Ok(made.clone());
         }
-        if depth > DEPTH {
-            return Err(gimli::Error::TooManyRegisterRules);
-        }
         let layout = Rc::new(self.made(place, depth)?);
         self.made.borrow_mut().insert(place, layout.clone());
         Ok(layout)
@@ -58,10 +55,16 @@ impl<'a> Builder<'a> {
     }
 
     fn made(&self, place: Place, depth: u32) -> Read<Layout> {
+        if depth > DEPTH {
+            return Err(gimli::Error::UnsupportedTypeOperation);
+        }
         let entry = self.units.entry(place)?;
         let unit = place.unit;
+        if let Some(meant) = self.signed(place, &entry)? {
+            return self.made(meant, depth + 1);
+        }
         if flag(&entry, constants::DW_AT_declaration)? {
-            return self.declared(place, &entry, depth);
+            return self.declared(place, depth);
         }
         let size = number(&entry, constants::DW_AT_byte_size)?;
         let name: Rc<str> = self.name(place, 0)?.into();
@@ -122,12 +125,17 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// A type of which only the name is told here: the one that a signature or the name leads to.
-    fn declared(&self, place: Place, entry: &Entry<'_>, depth: u32) -> Read<Layout> {
-        let signed = self
+    /// The type in a unit of its own that an entry stands for.
+    fn signed(&self, place: Place, entry: &Entry<'_>) -> Read<Option<Place>> {
+        let meant = self
             .units
             .reference(place.unit, entry, constants::DW_AT_signature)?;
-        let found = signed.or_else(|| self.known.definition(place));
+        Ok(meant.filter(|meant| *meant != place))
+    }
+
+    /// A type of which only the name is told here: the one that the name leads to.
+    fn declared(&self, place: Place, depth: u32) -> Read<Layout> {
+        let found = self.known.definition(place);
         match found.filter(|found| *found != place) {
             Some(found) => self.made(found, depth + 1),
             None => Ok(Layout {
@@ -196,6 +204,9 @@ impl<'a> Builder<'a> {
     pub fn name(&self, place: Place, depth: u32) -> Read<String> {
         let entry = self.units.entry(place)?;
         let unit = place.unit;
+        if let Some(meant) = self.signed(place, &entry)?.filter(|_| depth < 20) {
+            return self.name(meant, depth + 1);
+        }
         let own = self.units.text(unit, &entry, constants::DW_AT_name)?;
         if let Some(own) = own {
             // C knows no names within names, and has a word before them.

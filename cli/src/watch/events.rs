@@ -134,14 +134,14 @@ impl Seen {
             let segment = name(&key.0);
             if *count > before {
                 let times = times(count - before);
-                found.push((format!("{process} attached {segment}{times}"), false));
+                found.push((format!("{segment} attached{times} by {process}"), false));
             } else if *count < before {
                 let times = times(before - count);
-                found.push((format!("{process} detached {segment}{times}"), false));
+                found.push((format!("{segment} detached{times} by {process}"), false));
             }
             if was_alive && !is_alive {
                 found.push((
-                    format!("{process} ended without a detach of {segment}"),
+                    format!("{segment} left attached at its end by {process}"),
                     true,
                 ));
             }
@@ -150,9 +150,9 @@ impl Seen {
             if !now.uses.contains_key(key) {
                 let segment = name(&key.0);
                 let text = match was_alive {
-                    true => format!("{process} detached {segment}{}", times(*count)),
+                    true => format!("{segment} detached{} by {process}", times(*count)),
                     false => {
-                        format!("{process}, which has ended, is no longer counted for {segment}")
+                        format!("{segment} no longer counted for {process}, which has ended")
                     }
                 };
                 found.push((text, false));

@@ -103,12 +103,8 @@ impl View for Values {
     }
 
     fn title(&self) -> String {
-        format!(
-            "{}, {} of {}",
-            self.target.title(),
-            self.meant.name(),
-            self.origin.program
-        )
+        let (name, program) = (self.meant.name(), &self.origin.program);
+        format!("{name}, {}, by {program}", self.target.title())
     }
 
     fn keys(&self) -> String {

@@ -1,5 +1,5 @@
 // shared_state KEY: makes a segment, keeps a structure in it, prints the segment's id and "ready", and then takes each line
-// of its standard input for the next owner of slot 1. It ends with its input.
+// of its standard input for the next owner of slot 1; at "detach" it detaches. It ends with its input, without a detach.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +41,10 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (fgets(line, sizeof line, stdin)) {
 		line[strcspn(line, "\n")] = 0;
+		if (!strcmp(line, "detach")) {
+			shmdt(state);
+			continue;
+		}
 		strcpy(state->slots[1].owner, line);
 		state->slots[1].state = RUNNING;
 	}
