@@ -10,9 +10,8 @@ use crate::error::Outcome;
 use crate::output::{print, print_json, size};
 use crate::place::Place;
 use crate::segment::Which;
-use crate::source::{Look, Segment};
+use crate::source::{Look, Segment, Use};
 use crate::time;
-use crate::uses::Use;
 
 const EXAMPLES: &str = "\
 Examples:
