@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use shmshim_core::registry::inspect::{self, Inspection};
-use shmshim_core::registry::{self, Failure};
+use shmshim_core::registry::{self, Error as Failure};
 use shmshim_core::sysv::Segment;
 
 use crate::error::{ABSENT, Error, Outcome, REFUSED};

@@ -8,6 +8,7 @@ mod args;
 mod bytes;
 mod client;
 mod commands;
+mod diagnosis;
 mod door;
 mod elf;
 mod error;
@@ -15,23 +16,33 @@ mod hexdump;
 mod kernel;
 mod launch;
 mod library;
+mod logind;
 mod namespaces;
 mod number;
 mod output;
+mod parent;
 mod place;
+mod private;
 mod process;
 mod program;
 mod segment;
 mod source;
 mod time;
 mod users;
+mod uses;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(args::status_of(&error));
+        }
+    };
     cli.place.choose();
     match args::run(cli) {
         Ok(status) => status,

@@ -1,7 +1,7 @@
 //! Whether a namespace is as it must be, and its repair: for the command.
 
 use super::error::Outcome;
-use super::process::host;
+use super::process::registry;
 use crate::os::process;
 use crate::storage::invariant::Broken;
 use crate::storage::table::audit;
@@ -56,8 +56,8 @@ fn look(view: &View, broken: &mut Broken<'_>) -> Stored<()> {
     view.for_each_member(&mut |member| others |= member.is_alive);
     if others && !view.has_dead_locker() {
         let mut is_whole = true;
-        let audited = host().and_then(|host| {
-            let session = host.enter()?;
+        let audited = registry().and_then(|registry| {
+            let session = registry.enter()?;
             let held = session.lock()?;
             audit::audit(held.table(), &mut |_, _| is_whole = false);
             Ok(view.audit(&mut |_, _| is_whole = false)?)
@@ -82,9 +82,9 @@ pub fn repair(from_files: bool) -> Outcome<bool> {
         }
         whole.remove_table()?;
     }
-    let host = host()?;
-    let session = host.enter()?;
-    host.namespace.mend(session.me)?;
+    let registry = registry()?;
+    let session = registry.enter()?;
+    registry.namespace.mend(session.me)?;
     session.sweep();
     whole.remove_leftovers()?;
     Ok(true)

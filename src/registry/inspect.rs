@@ -11,7 +11,7 @@
 //! Nothing is allocated but pages of our own; each list is handed out by a function that is called for each of its members.
 
 use super::error::Outcome;
-use super::process::host;
+use super::process::registry;
 use super::rules;
 use crate::os::pages::PageVec;
 use crate::os::process;
@@ -28,7 +28,7 @@ pub use crate::storage::runtime_dir::{Scope, scope_of_name};
 
 /// A namespace that is looked at.
 pub struct Inspection {
-    view: View,
+    pub(super) view: View,
     is_own: bool,
 }
 
@@ -206,7 +206,7 @@ impl Inspection {
         if !self.is_own || !self.view.has_dead_locker() {
             return Ok(false);
         }
-        host()?.repair_if_need_be()?;
+        registry()?.repair_if_need_be()?;
         Ok(true)
     }
 }

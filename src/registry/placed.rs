@@ -1,13 +1,14 @@
 //! A segment that is given the id, the owners and the times that it had elsewhere: for the command, which brings the kernel's
 //! segments into a namespace.
 
-use super::error::{Failure, Outcome, Why};
-use super::process::{Host, host};
+use super::error::{Error, Outcome, Why};
+use super::process::{Registry, registry};
 use super::saved::{Saved, Stopped, image_of};
 use super::session::Session;
 use super::shmget::{Wish, admit};
 use crate::storage::StorageError;
-use crate::storage::table::layout::{FLAG_ROUNDED, SLOT_PART, SlotState};
+use crate::storage::table::layout::{FLAG_ROUNDED, SlotState};
+use crate::storage::table::parts::SLOT_PART;
 use crate::storage::table::{Held, SlotImage, grow, key_index, slot_life};
 use crate::sysv::Key;
 use crate::sysv::flags::SHM_NORESERVE;
@@ -30,16 +31,16 @@ pub fn place<E>(
     saved: &Saved,
     write: impl FnOnce(OwnedFd) -> Result<(), E>,
 ) -> Result<Placed, Stopped<E>> {
-    let host = host()?;
-    host.enforce_forced()?;
-    let session = host.enter()?;
-    let image = match reserve(host, &session, saved)? {
+    let registry = registry()?;
+    registry.enforce_forced()?;
+    let session = registry.enter()?;
+    let image = match reserve(registry, &session, saved)? {
         Ok(image) => image,
         Err(taken) => return Ok(taken),
     };
     // Until it is published, the cell's `work` names the slot: a death in here leaves as much as one in shmget.
     let write = |fd| write(OwnedFd::from(fd)).map_err(Stopped::ByCaller);
-    let made = host.namespace.files().make_filled(&image, write);
+    let made = registry.namespace.files().make_filled(&image, write);
     let held = session.lock()?;
     match made {
         Ok(()) if !has_key(&held, saved.stat.key) => {
@@ -48,7 +49,7 @@ pub fn place<E>(
         }
         Ok(()) => {
             drop(held);
-            let _ = host.namespace.files().unlink(&image);
+            let _ = registry.namespace.files().unlink(&image);
             slot_life::free(&session.lock()?, image.slot, None);
             Ok(Placed::KeyIsTaken)
         }
@@ -66,7 +67,7 @@ pub fn place<E>(
 
 /// Reserves the slot of the segment's id, or says what has it already.
 fn reserve(
-    host: &'static Host,
+    registry: &'static Registry,
     session: &Session,
     saved: &Saved,
 ) -> Outcome<Result<SlotImage, Placed>> {
@@ -85,7 +86,7 @@ fn reserve(
         },
         huge: &Ok(None),
     };
-    admit(&held, &wish, host)?;
+    admit(&held, &wish, registry)?;
     let index = stat.id.slot();
     grow::ensure(&held, &SLOT_PART, index)?;
     if held.table().image(index).state != SlotState::Free as u32 {
@@ -95,7 +96,7 @@ fn reserve(
         key_index::make_room(&held)?;
     }
     let mut new = image_of(saved);
-    if host.namespace.rounds_files() {
+    if registry.namespace.rounds_files() {
         new.flags |= FLAG_ROUNDED;
     }
     slot_life::reserve(&held, &new, slot_life::cursor(&held));
@@ -106,7 +107,7 @@ fn has_key(held: &Held<'_>, key: Key) -> bool {
     !key.is_private() && key_index::find_locked(held, key.0).is_some()
 }
 
-fn is_in_the_way(failure: &Failure) -> bool {
+fn is_in_the_way(failure: &Error) -> bool {
     match failure.why {
         Why::Surroundings(StorageError::System { error, .. }) => error.0 == libc::EEXIST,
         _ => false,

@@ -4,8 +4,8 @@
 //! sight and appears whole: a program goes on there with the ids that it knows, and the next id is the one that the saved
 //! namespace would have given.
 
-use super::error::{Failure, Outcome};
-use super::process::host;
+use super::error::{Error, Outcome};
+use super::process::registry;
 use super::rules::{cursor_of, cursor_words, for_storage, segment, words_of};
 use crate::os::process;
 use crate::storage::table::layout::FLAG_NORESERVE;
@@ -29,10 +29,10 @@ pub struct Saved {
 
 /// Calls `each` with every segment, by rising index, as all of them are at one moment. Returns the limits, and where ids go on.
 pub fn save(each: &mut dyn FnMut(&Saved)) -> Outcome<(Limits, IdCursor)> {
-    let host = host()?;
-    host.enforce_forced()?;
-    host.reap_all()?;
-    let session = host.enter()?;
+    let registry = registry()?;
+    registry.enforce_forced()?;
+    registry.reap_all()?;
+    let session = registry.enter()?;
     let held = session.lock()?;
     let mut at = 0;
     while let Some(slot) = derived::next_taken_slot(held.table(), at) {
@@ -47,7 +47,7 @@ pub fn save(each: &mut dyn FnMut(&Saved)) -> Outcome<(Limits, IdCursor)> {
             });
         }
     }
-    Ok((host.limits(), cursor_of(slot_life::cursor(&held))))
+    Ok((registry.limits(), cursor_of(slot_life::cursor(&held))))
 }
 
 /// Why a namespace was not made.
@@ -58,7 +58,7 @@ pub fn save(each: &mut dyn FnMut(&Saved)) -> Outcome<(Limits, IdCursor)> {
 )]
 pub enum Stopped<E> {
     /// A refusal of the library.
-    Failed(Failure),
+    Failed(Error),
     /// The caller's own reason.
     ByCaller(E),
 }
@@ -69,8 +69,8 @@ impl<E> From<StorageError> for Stopped<E> {
     }
 }
 
-impl<E> From<Failure> for Stopped<E> {
-    fn from(failure: Failure) -> Stopped<E> {
+impl<E> From<Error> for Stopped<E> {
+    fn from(failure: Error) -> Stopped<E> {
         Stopped::Failed(failure)
     }
 }

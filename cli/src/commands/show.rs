@@ -10,8 +10,9 @@ use crate::error::Outcome;
 use crate::output::{print, print_json, size};
 use crate::place::Place;
 use crate::segment::Which;
-use crate::source::{Look, Segment, Use};
+use crate::source::{Look, Segment};
 use crate::time;
+use crate::uses::Use;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -8,7 +8,8 @@ use crate::os::path::Path;
 use crate::os::{OsError, dir, process};
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::segment_file::parse_name;
-use crate::storage::table::layout::{self, CellState, PARTS, SlotState, cell, header, slot};
+use crate::storage::table::layout::{self, CellState, SlotState, cell, header, slot};
+use crate::storage::table::parts::{PARTS, SLOT_PART};
 use crate::storage::table::seqlock::change_slot;
 use crate::storage::table::{Held, Identity, SlotImage, audit, grow, rebuild};
 
@@ -95,7 +96,7 @@ impl Namespace {
             return Ok(());
         }
         let index = id as u32 % layout::SLOTS;
-        grow::ensure(held, &layout::SLOT_PART, index)?;
+        grow::ensure(held, &SLOT_PART, index)?;
         let image = table.image(index);
         let is_free = image.state == SlotState::Free as u32;
         if !is_free && audit::is_sound(&image) && image.huge_page_log2().is_none() {

@@ -12,7 +12,7 @@ use crate::storage::segment_file::{Files, Homes};
 use crate::storage::sentence;
 use crate::storage::table::layout::{self, SlotState, header, slot};
 use crate::storage::table::slot_life::Cursor;
-use crate::storage::table::{Held, Identity, SlotImage, Table, grow, key_index, rebuild};
+use crate::storage::table::{Held, Identity, SlotImage, Table, grow, key_index, parts, rebuild};
 
 /// The runtime directory that the settings name, found and checked.
 pub struct Whole {
@@ -206,7 +206,7 @@ impl Builder<'_> {
     ) -> Result<(), E> {
         let table = self.held.table();
         let index = image.id as u32 % layout::SLOTS;
-        grow::ensure(self.held, &layout::SLOT_PART, index)?;
+        grow::ensure(self.held, &parts::SLOT_PART, index)?;
         if table.get32(slot!(index, state)) != SlotState::Free as u32 {
             let path = self.namespace.directory().table_path();
             let what = "two segments have one slot";

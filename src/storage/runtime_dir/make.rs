@@ -1,8 +1,8 @@
-//! The runtime directory is built whole under a name that nobody looks up, and renamed into place last, so that a half-made
+//! The runtime directory is built whole under a name that no program opens, and renamed into place last, so that a half-made
 //! one is never seen; what is missing in one that is there is made again.
 //!
 //! Everything here goes by descriptors: of the base, of the directory that is built, of those in it, each opened as a real
-//! directory and seen to be our own. Until it is full the directory is closed to others, so nobody can put a link
+//! directory and seen to be our own. Until it is full the directory is closed to others, so no other user can put a link
 //! where a directory was made, and what is removed is never followed out of it. It is opened to others last, right before
 //! it gets its name.
 
@@ -46,7 +46,7 @@ impl Place {
             .and_then(|()| fill(&hidden, &built))
             .and_then(|()| {
                 let system = |doing, error| StorageError::system(doing, &self.directory, error);
-                // Crash here, until it has its name: a directory that nobody looks up, unlocked; the next maker removes it.
+                // Crash here, until it has its name: a directory that no program opens, unlocked; the next maker removes it.
                 file::set_permissions(&built, self.scope.mode(DIRECTORY_MODES))
                     .map_err(|error| system("set the mode of", error))?;
                 match dir::rename_new_in(Some(&base), &hidden.directory, &self.directory) {
@@ -155,7 +155,7 @@ impl Place {
         Ok(restored)
     }
 
-    /// Makes `name` anew, which was removed from the runtime directory: by its owner alone, for nobody else could make what
+    /// Makes `name` anew, which was removed from the runtime directory: by its owner alone, for no other user could make what
     /// others trust. `make` is given the directory and the hidden path to make it at, under a lock. Any process that opens the
     /// directory can lock it, so that is not waited for without an end.
     #[cold]

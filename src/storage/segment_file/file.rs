@@ -75,7 +75,7 @@ impl<'n> Files<'n> {
         let mode = image.mode & 0o777;
         let mut doing = "make";
         // In a directory that is ours alone the name leads to what was just made, and two calls on it are cheaper than four
-        // with a descriptor. It takes a file that its owner may write. What the umask takes of the mode is missed by nobody
+        // with a descriptor. It takes a file that its owner may write. What the umask takes of the mode is missed by no one
         // but the owner, whose attach gives it back, and by a table that is made anew from the files.
         let by_name = self.directory.scope() == Scope::User && log2.is_none() && mode & 0o200 != 0;
         let mut try_to_make = || {

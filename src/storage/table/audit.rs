@@ -4,9 +4,10 @@
 use super::derived::{self, in_range, shares};
 use super::key_index;
 use super::layout::{
-    self, CellState, FLAG_STUCK, JOURNAL_ENTRIES, PARTS, SlotState, cell, header, record, slot,
+    self, CellState, FLAG_STUCK, JOURNAL_ENTRIES, SlotState, cell, header, record, slot,
 };
 use super::map::Table;
+use super::parts::PARTS;
 use super::slot::SlotImage;
 use crate::storage::invariant::{Broken, Invariant};
 

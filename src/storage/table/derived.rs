@@ -186,7 +186,7 @@ pub(crate) fn move_record(held: &Held<'_>, index: u32, slot: u32, from: u32, to:
     note_sole_owner(held, slot);
 }
 
-/// Puts a record that nobody uses on the free list.
+/// Puts an unused record on the free list.
 pub(crate) fn push_free_record(held: &Held<'_>, index: u32) {
     let table = held.table();
     table.set32(
