@@ -12,8 +12,9 @@ all: build
 
 # What stands behind ## is what `make help` prints.
 
-build: setup ## target/release/libshmshim.so; what plain `make` does
+build: setup ## target/release/libshmshim.so and target/command/shmshim; what plain `make` does
 	$(CARGO) build --release
+	$(CARGO) build --profile command -p shmshim-cli
 
 check: ## whether the tree is good: everything below but bench, bounded (scripts/check --help)
 	@scripts/check

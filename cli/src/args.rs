@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands;
-use crate::error::Outcome;
+use crate::error::{Outcome, RUN_FAILED, USAGE};
 use crate::place::Place;
 
 /// The whole command line.
@@ -69,6 +69,22 @@ pub enum Command {
     Check(commands::check::Args),
     /// Tell which namespace would be used and whether a program can be served
     Doctor(commands::doctor::Args),
+    /// Write the manual pages and the shells' completions into a directory
+    #[command(hide = true)]
+    Generate(commands::generate::Args),
+}
+
+/// The exit status for a command line that is wrong, or asks for help alone. What runs a program keeps apart from it, as
+/// `env` and `timeout` do.
+pub fn status_of(error: &clap::Error) -> u8 {
+    let runs_a_program = |word: std::ffi::OsString| word == "run" || word == "trace";
+    if !error.use_stderr() {
+        0
+    } else if std::env::args_os().any(runs_a_program) {
+        RUN_FAILED
+    } else {
+        USAGE
+    }
 }
 
 /// Carries a command out.
@@ -94,5 +110,6 @@ pub fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Import(args) => commands::import::run(args, place),
         Command::Check(args) => commands::check::run(args, place),
         Command::Doctor(args) => commands::doctor::run(args, place),
+        Command::Generate(args) => commands::generate::run(args, place),
     }
 }

@@ -12,7 +12,7 @@ use shmshim_core::os::{OsError, file};
 use shmshim_core::sysv::{Key, Segment, ShmId};
 
 use crate::error::{Error, Outcome};
-use crate::process::{self, Mapping};
+use crate::process::Mapping;
 
 /// A segment of the kernel's, with its resident and its swapped bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,20 +74,6 @@ fn parse(line: &str) -> Option<Listed> {
         resident: unsigned(14).unwrap_or(0),
         swapped: unsigned(15).unwrap_or(0),
     })
-}
-
-/// Whether the process that made a segment still runs. One that is younger than the segment has only got its number.
-pub fn creator_is_alive(segment: &Segment) -> Option<bool> {
-    if segment.cpid == 0 {
-        return None;
-    }
-    let facts = process::facts(segment.cpid);
-    Some(facts.is_some_and(|facts| {
-        !facts.is_zombie
-            && facts
-                .started
-                .is_none_or(|started| started <= segment.ctime + 1)
-    }))
 }
 
 /// The id of the kernel's segment that is mapped there, if one is.

@@ -3,9 +3,12 @@
 //! A file per subcommand stands in `commands/`. The namespace's table is read by the core crate alone
 //! (`shmshim_core::registry`); nothing here knows its layout.
 
+mod archive;
 mod args;
 mod bytes;
+mod client;
 mod commands;
+mod diagnosis;
 mod door;
 mod elf;
 mod error;
@@ -13,9 +16,13 @@ mod hexdump;
 mod kernel;
 mod launch;
 mod library;
+mod logind;
 mod namespaces;
+mod number;
 mod output;
+mod parent;
 mod place;
+mod private;
 mod process;
 mod program;
 mod segment;
@@ -23,6 +30,7 @@ mod source;
 mod time;
 mod typed;
 mod users;
+mod uses;
 mod watch;
 
 use std::process::ExitCode;
@@ -30,7 +38,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(args::status_of(&error));
+        }
+    };
     cli.place.choose();
     match args::run(cli) {
         Ok(status) => status,

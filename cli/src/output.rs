@@ -12,6 +12,11 @@ pub fn complain(sentence: &str) {
     let _ = writeln!(io::stderr(), "shmshim: {sentence}");
 }
 
+/// Puts text on standard error as it is.
+pub fn complain_raw(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 /// Prints to standard output. A closed pipe is an end, not an error.
 pub fn print(text: &str) -> Outcome<()> {
     match io::stdout()

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use serde::Serialize;
-use shmshim_core::registry::Failure;
-use shmshim_core::registry::inspect::{self, Attach, Inspection, Process};
+use shmshim_core::registry::Error as Failure;
+use shmshim_core::registry::inspect::{self, Inspection};
 use shmshim_core::sysv;
 
 use crate::bytes::Bytes;
 use crate::error::{Error, Outcome};
 use crate::kernel;
-use crate::process::{self, Address, Mapping};
+use crate::process;
 use crate::segment::Which;
 use crate::users::Names;
+use crate::uses::{self, Use};
 
 /// The options that say where to look.
 #[derive(clap::Args, Debug, Clone)]
@@ -41,6 +41,8 @@ impl Look {
                 let absolute = std::path::absolute(directory).map_err(|error| {
                     Error::refused(format!("{} cannot be found: {error}", directory.display()))
                 })?;
+                // Without a slash at its end.
+                let absolute: PathBuf = absolute.components().collect();
                 let found = inspect::open(absolute.as_os_str().as_bytes())?;
                 Some(found.ok_or_else(|| {
                     Error::absent(format!(
@@ -134,33 +136,6 @@ pub struct Segment {
     pub raw_key: i32,
 }
 
-/// What one process has attached of one segment; the names are those of `--json`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Use {
-    /// The segment.
-    pub id: i32,
-    /// Its key.
-    pub key: String,
-    /// The process; none while it is being forked.
-    pub pid: Option<i32>,
-    /// Its effective user, and what that is called.
-    pub uid: Option<u32>,
-    /// See `uid`.
-    pub user: Option<String>,
-    /// Its command line.
-    pub command: Option<String>,
-    /// When it began, in seconds since 1970.
-    pub started: Option<i64>,
-    /// False for a process that has ended without a detach, and is still counted.
-    pub alive: bool,
-    /// How often it has the segment attached.
-    pub attaches: u64,
-    /// Whether it cannot write there; none if its memory is not to be seen.
-    pub read_only: Option<bool>,
-    /// Where it has it.
-    pub addresses: Vec<Address>,
-}
-
 impl Source {
     /// What sentences call it.
     pub fn name(&self) -> String {
@@ -172,17 +147,17 @@ impl Source {
 
     /// All segments, by rising index.
     pub fn segments(&self) -> Outcome<Vec<Segment>> {
-        let mut names = Names::default();
+        let mut known = Known::default();
         let mut shown = Vec::new();
         match self {
             Source::Kernel => {
                 for listed in kernel::segments()? {
-                    shown.push(of_kernel(&listed, &mut names));
+                    shown.push(of_kernel(&listed, &mut known));
                 }
             }
             Source::Namespace(inspection) => {
                 inspection.now()?.each_segment(&mut |segment, _| {
-                    shown.push(of_namespace(segment, &mut names));
+                    shown.push(of_namespace(segment, &mut known));
                 })?;
             }
         }
@@ -204,8 +179,8 @@ impl Source {
     pub fn uses(&self, id: Option<i32>) -> Outcome<Vec<Use>> {
         let is_asked_for = |one: i32| id.is_none_or(|id| id == one);
         match self {
-            Source::Kernel => uses_of_kernel(&is_asked_for),
-            Source::Namespace(inspection) => uses_of_namespace(inspection, &is_asked_for),
+            Source::Kernel => uses::of_kernel(&is_asked_for),
+            Source::Namespace(inspection) => uses::of_namespace(inspection, &is_asked_for),
         }
     }
 
@@ -264,26 +239,57 @@ fn flags(all: &[(bool, &'static str)]) -> Vec<&'static str> {
     set.map(|(_, name)| *name).collect()
 }
 
-fn command_of_living(pid: i32, is_alive: Option<bool>) -> Option<String> {
-    let facts = process::facts(pid).filter(|_| is_alive == Some(true));
-    facts.map(|facts| facts.command)
+/// What was asked for so far: many segments have one creator.
+#[derive(Default)]
+struct Known {
+    names: Names,
+    processes: BTreeMap<i32, Option<process::Facts>>,
 }
 
-fn of_kernel(listed: &kernel::Listed, names: &mut Names) -> Segment {
-    let stat = &listed.stat;
-    let creator_alive = kernel::creator_is_alive(stat);
-    Segment {
-        flags: flags(&[(stat.is_marked(), "dest"), (stat.is_locked(), "locked")]),
-        creator_alive,
-        creator_command: command_of_living(stat.cpid, creator_alive),
-        resident: listed.resident,
-        swapped: Some(listed.swapped),
-        ..named(stat, names)
+impl Known {
+    /// Whether the process that made a segment still runs, and what it is called. One that is younger than the segment has
+    /// only got its number. `is_alive` is what is known otherwise.
+    fn creator(
+        &mut self,
+        stat: &sysv::Segment,
+        is_alive: Option<bool>,
+    ) -> (Option<bool>, Option<String>) {
+        if stat.cpid == 0 || is_alive == Some(false) {
+            return (is_alive, None);
+        }
+        let look_up = || process::facts(stat.cpid);
+        let facts = self.processes.entry(stat.cpid).or_insert_with(look_up);
+        let is_it = |facts: &&process::Facts| {
+            let is_older = facts
+                .started
+                .is_none_or(|started| started <= stat.ctime + 1);
+            is_older && !facts.is_zombie
+        };
+        match facts.as_ref().filter(is_it) {
+            Some(facts) => (Some(true), Some(facts.command.clone())),
+            // One of another pid namespace is not to be seen.
+            None if facts.is_none() && is_alive.is_some() => (is_alive, None),
+            None => (Some(false), None),
+        }
     }
 }
 
-fn of_namespace(segment: &inspect::Segment, names: &mut Names) -> Segment {
+fn of_kernel(listed: &kernel::Listed, known: &mut Known) -> Segment {
+    let stat = &listed.stat;
+    let (creator_alive, creator_command) = known.creator(stat, None);
+    Segment {
+        flags: flags(&[(stat.is_marked(), "dest"), (stat.is_locked(), "locked")]),
+        creator_alive,
+        creator_command,
+        resident: listed.resident,
+        swapped: Some(listed.swapped),
+        ..named(stat, &mut known.names)
+    }
+}
+
+fn of_namespace(segment: &inspect::Segment, known: &mut Known) -> Segment {
     let stat = &segment.stat;
+    let (creator_alive, creator_command) = known.creator(stat, segment.creator_is_alive);
     Segment {
         dead_attaches: segment.counted.saturating_sub(stat.nattch),
         flags: flags(&[
@@ -296,161 +302,11 @@ fn of_namespace(segment: &inspect::Segment, names: &mut Names) -> Segment {
             (segment.is_unlinked, "unlinked"),
             (segment.is_unfinished, "unfinished"),
         ]),
-        creator_alive: segment.creator_is_alive,
-        creator_command: command_of_living(stat.cpid, segment.creator_is_alive),
+        creator_alive,
+        creator_command,
         resident: segment.resident_bytes(),
         huge_page_size: segment.huge_page_bytes,
         file: segment.file.map(|file| file.path.to_string()),
-        ..named(stat, names)
+        ..named(stat, &mut known.names)
     }
-}
-
-fn is_read_only(addresses: &[Address]) -> Option<bool> {
-    let writes = |address: &Address| address.access.contains('w');
-    (!addresses.is_empty()).then(|| !addresses.iter().any(writes))
-}
-
-fn uses_of_kernel(is_asked_for: &dyn Fn(i32) -> bool) -> Outcome<Vec<Use>> {
-    let segments = kernel::segments()?;
-    let mut names = Names::default();
-    let mut uses = Vec::new();
-    let pids =
-        process::all().map_err(|error| Error::refused(format!("/proc cannot be read: {error}")))?;
-    for pid in pids {
-        let mapped: Vec<_> = process::mappings(pid)
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|mapping| Some((kernel::mapped_segment(&mapping)?, mapping)))
-            .collect();
-        if mapped.is_empty() || !process::is_in_ipc_namespace(pid) {
-            continue;
-        }
-        let facts = process::facts(pid);
-        for listed in &segments {
-            let id = listed.stat.id.raw();
-            let its = mapped.iter().filter(|(mapped, _)| *mapped == id);
-            let addresses = process::addresses(its.map(|(_, mapping)| mapping));
-            if !is_asked_for(id) || addresses.is_empty() {
-                continue;
-            }
-            let uid = facts.as_ref().map(|facts| facts.uid);
-            uses.push(Use {
-                id,
-                key: listed.stat.key.to_string(),
-                pid: Some(pid),
-                uid,
-                user: uid.and_then(|uid| names.user(uid)),
-                command: facts.as_ref().map(|facts| facts.command.clone()),
-                started: facts.as_ref().and_then(|facts| facts.started),
-                alive: true,
-                attaches: addresses.len() as u64,
-                read_only: is_read_only(&addresses),
-                addresses,
-            });
-        }
-    }
-    uses.sort_by_key(|one| (order_of(one.id), one.pid));
-    Ok(uses)
-}
-
-/// Ids in the order of their indices, as they are listed.
-fn order_of(id: i32) -> u32 {
-    id as u32 % sysv::SLOTS
-}
-
-/// The processes of a namespace, looked up in `/proc` once each.
-struct Known<'n> {
-    inspection: &'n Inspection,
-    names: Names,
-    /// By their cells.
-    seen: BTreeMap<u32, (Process, Rc<Seen>)>,
-}
-
-/// What `/proc` shows of a process.
-#[derive(Default)]
-struct Seen {
-    facts: Option<process::Facts>,
-    /// Nothing, if its memory is not to be seen, or another process has its number here.
-    mappings: Vec<Mapping>,
-}
-
-impl Known<'_> {
-    fn look(&mut self, process: &Process) -> Rc<Seen> {
-        match self.seen.get(&process.cell) {
-            Some((known, seen)) if known == process => Rc::clone(seen),
-            _ => {
-                let seen = Rc::new(self.look_up(process));
-                let known = (*process, Rc::clone(&seen));
-                self.seen.insert(process.cell, known);
-                seen
-            }
-        }
-    }
-
-    fn look_up(&self, process: &Process) -> Seen {
-        if !process.is_alive || process.pid == 0 {
-            return Seen::default();
-        }
-        let facts = process::facts(process.pid);
-        let Ok(mappings) = process::mappings(process.pid) else {
-            return Seen {
-                facts,
-                ..Seen::default()
-            };
-        };
-        // It has its liveness file mapped. One that has not is another one: of another pid namespace than the one that has
-        // entered its number into the table.
-        let directory = self.inspection.namespace().directory;
-        let live = format!("/live/{}", process.cell);
-        let live = [directory.as_bytes(), live.as_bytes()].concat();
-        match mappings.iter().any(|mapping| mapping.path() == live) {
-            true => Seen { facts, mappings },
-            false => Seen::default(),
-        }
-    }
-
-    fn use_of(&mut self, segment: &inspect::Segment, attach: &Attach) -> Use {
-        let process = &attach.process;
-        let seen = self.look(process);
-        let is_its = |mapping: &&Mapping| {
-            segment.file.is_some_and(|file| {
-                mapping.file == file.identity || mapping.path() == file.path.as_bytes()
-            })
-        };
-        let addresses = process::addresses(seen.mappings.iter().filter(is_its));
-        let uid = seen.facts.as_ref().map(|facts| facts.uid);
-        Use {
-            id: segment.stat.id.raw(),
-            key: segment.stat.key.to_string(),
-            pid: (process.pid != 0).then_some(process.pid),
-            uid,
-            user: uid.and_then(|uid| self.names.user(uid)),
-            started: seen.facts.as_ref().and_then(|facts| facts.started),
-            command: seen.facts.as_ref().map(|facts| facts.command.clone()),
-            alive: process.is_alive,
-            attaches: attach.count.into(),
-            read_only: is_read_only(&addresses),
-            addresses,
-        }
-    }
-}
-
-fn uses_of_namespace(
-    inspection: &Inspection,
-    is_asked_for: &dyn Fn(i32) -> bool,
-) -> Outcome<Vec<Use>> {
-    let mut known = Known {
-        inspection,
-        names: Names::default(),
-        seen: BTreeMap::new(),
-    };
-    let mut uses = Vec::new();
-    inspection.now()?.each_segment(&mut |segment, attaches| {
-        if is_asked_for(segment.stat.id.raw()) {
-            let its = attaches.iter().map(|attach| known.use_of(segment, attach));
-            uses.extend(its);
-        }
-    })?;
-    uses.sort_by_key(|one| (order_of(one.id), one.pid));
-    Ok(uses)
 }

@@ -1,40 +1,509 @@
-//! `shmshim run`.
+//! `shmshim run`: how it starts a program, and what it refuses.
 
 mod common;
 
-use common::{Namespace, client};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use common::{Namespace, client, copy, library, write_script};
+
+fn client_path() -> &'static str {
+    client().to_str().unwrap()
+}
+
+/// A script in the namespace's base directory, which programs leave alone.
+fn script(here: &Namespace, name: &str, text: &str) -> PathBuf {
+    let path = here.base().join(name);
+    write_script(&path, text);
+    path
+}
 
 #[test]
 fn serves_a_program() {
     let here = Namespace::new();
-    let client = client().to_str().unwrap();
     here.shmshim([
-        "run", "--", client, "make", "0x162e", "4096", "600", "attach", "write", "by one",
+        "run",
+        "--",
+        client_path(),
+        "make",
+        "0x162e",
+        "4096",
+        "600",
+        "attach",
+        "write",
+        "by one",
     ])
     .assert()
     .success();
-    assert_eq!(
-        here.run(&["open", "0x162e", "0", "attach", "read"])
-            .lines()
-            .last(),
-        Some("by one")
-    );
+    let printed = here.run(&["open", "0x162e", "0", "attach", "read"]);
+    assert_eq!(printed.lines().last(), Some("by one"));
+}
+
+#[test]
+fn uses_the_namespace_of_its_options() {
+    let (here, there) = (Namespace::new(), Namespace::new());
+    let dir = there.base().to_str().unwrap();
+    here.shmshim(["--dir", dir, "run", client_path(), "make", "7", "1", "600"])
+        .assert()
+        .success();
+    there.run(&["open", "7", "0"]);
+    assert_eq!(std::fs::read_dir(here.base()).unwrap().count(), 0);
 }
 
 #[test]
 fn exits_as_the_program_does() {
     let here = Namespace::new();
-    let client = client().to_str().unwrap();
-    here.shmshim(["run", client, "exit", "42"])
+    here.shmshim(["run", client_path(), "exit", "42"])
+        .assert()
+        .code(42);
+    here.shmshim(["run", "--private", client_path(), "exit", "42"])
         .assert()
         .code(42);
 }
 
 #[test]
-fn says_that_there_is_no_such_program() {
+fn ends_by_the_signal_that_the_program_ends_by() {
+    use std::os::unix::process::ExitStatusExt;
     let here = Namespace::new();
-    here.shmshim(["run", "/no/such/program"])
+    for options in [&["run"][..], &["run", "--private"]] {
+        for signal in ["15", "9", "11"] {
+            let operations = [client_path(), "kill", signal];
+            let words = options.iter().chain(&operations);
+            let status = here.shmshim_std(words).status().unwrap();
+            assert_eq!(status.signal().unwrap().to_string(), signal, "{options:?}");
+        }
+    }
+}
+
+#[test]
+fn says_why_a_program_cannot_be_run() {
+    let here = Namespace::new();
+    let here_path = here.base().to_str().unwrap();
+    let closed = script(&here, "closed", "#!/bin/sh\n");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let closed = closed.to_str().unwrap();
+    let lost = script(&here, "lost", "#!/no/such/shell\n");
+    let lost = lost.to_str().unwrap();
+    for (program, status, said) in [
+        (
+            "/no/such/program",
+            127,
+            "there is no program /no/such/program".to_owned(),
+        ),
+        (
+            "no-such-program",
+            127,
+            "there is no program no-such-program in PATH; give its path if it lies elsewhere"
+                .to_owned(),
+        ),
+        (
+            here_path,
+            126,
+            format!("{here_path} cannot be run: it is a directory"),
+        ),
+        (
+            closed,
+            126,
+            format!(
+                "{closed} cannot be run: its mode, or the file system, does not let this user execute it"
+            ),
+        ),
+        (
+            lost,
+            127,
+            format!("the script {lost} asks for /no/such/shell, which is not there"),
+        ),
+    ] {
+        here.shmshim(["run", program])
+            .assert()
+            .code(status)
+            .stderr(format!("shmshim: {said}\n"));
+    }
+    here.shmshim(["run"]).assert().code(125);
+    here.shmshim(["run", "--no-such-option", "true"])
         .assert()
-        .code(127)
-        .stderr("shmshim: there is no program /no/such/program\n");
+        .code(125);
+}
+
+#[test]
+fn joins_an_existing_preload() {
+    let here = Namespace::new();
+    let output = here
+        .shmshim(["run", "sh", "-c", "echo $LD_PRELOAD"])
+        .env("LD_PRELOAD", "libc.so.6:libm.so.6")
+        .output()
+        .unwrap();
+    let expected = format!("libc.so.6 libm.so.6 {}\n", library().display());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+}
+
+#[test]
+fn follows_scripts_to_their_interpreter() {
+    let here = Namespace::new();
+    let body = format!("exec {} make 9 1 600\n", client_path());
+    for line in [
+        "#!/bin/sh\n",
+        "#! /usr/bin/env sh\n",
+        "#!/usr/bin/env -S sh -e\n",
+        "",
+    ] {
+        let path = script(&here, "script", &format!("{line}{body}"));
+        here.shmshim(["run".as_ref(), path.as_os_str()])
+            .assert()
+            .success();
+        here.run(&["open", "9", "0", "remove"]);
+    }
+}
+
+#[test]
+fn refuses_an_environment_that_is_cleaned_on_the_way() {
+    let here = Namespace::new();
+    for options in [&["-i"][..], &["-u", "LD_PRELOAD"], &["LD_PRELOAD="]] {
+        let words = ["run", "env"].iter().chain(options).chain(&["true"]);
+        let assert = here.shmshim(words).assert().code(126);
+        let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(
+            said.contains("takes LD_PRELOAD out of the environment"),
+            "{said}"
+        );
+    }
+    let path = script(&here, "script", "#!/usr/bin/env -iS sh\n");
+    here.shmshim(["run".as_ref(), path.as_os_str()])
+        .assert()
+        .code(126);
+    // Behind it, it is served.
+    here.shmshim_behind(&["env", "-i", "PATH=/bin:/usr/bin"], &["run", "true"]);
+}
+
+#[test]
+fn refuses_what_runs_with_more_rights() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let here = Namespace::new();
+    std::fs::set_permissions(here.base(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = here.base().join("program");
+    for (mode, said) in [(0o4755, "set-user-ID nobody"), (0o2755, "set-group-ID")] {
+        let _ = std::fs::remove_file(&program);
+        copy("/bin/true", &program);
+        let (user, group) = (
+            nix::unistd::Uid::from_raw(65534),
+            nix::unistd::Gid::from_raw(65534),
+        );
+        nix::unistd::chown(&program, Some(user), Some(group)).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
+        let refused = here
+            .shmshim(["run".as_ref(), program.as_os_str()])
+            .assert()
+            .code(126);
+        let text = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+        assert!(text.contains(said), "{text}");
+        // With a warning it goes on.
+        let allowed = here
+            .shmshim([
+                "run".as_ref(),
+                "--allow-kernel".as_ref(),
+                program.as_os_str(),
+            ])
+            .assert()
+            .success();
+        let text = String::from_utf8(allowed.get_output().stderr.clone()).unwrap();
+        assert!(text.contains("the kernel serves this program"), "{text}");
+    }
+}
+
+#[test]
+fn serves_a_static_program_by_the_supervisor_or_refuses_it() {
+    let here = Namespace::new();
+    let built = std::process::Command::new("cc")
+        .args(["-static", "-o"])
+        .arg(here.base().join("static"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/client.c"))
+        .status();
+    assert!(built.unwrap().success());
+    let program = here.base().join("static");
+    let words = ["make", "11", "1", "600"].map(std::ffi::OsStr::new);
+    let run = ["run".as_ref(), program.as_os_str()];
+    here.shmshim(run.iter().chain(&words)).assert().success();
+    here.run(&["open", "11", "0"]);
+
+    // A copy of the command that has no supervisor beside it.
+    let alone = here.base().join("bin");
+    std::fs::create_dir(&alone).unwrap();
+    copy(env!("CARGO_BIN_EXE_shmshim"), alone.join("shmshim"));
+    let refused = here
+        .shmshim_at(&alone.join("shmshim"), run)
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(126));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("is statically linked"), "{said}");
+}
+
+#[test]
+fn refuses_when_there_is_no_library() {
+    let here = Namespace::new();
+    let alone = here.base().join("bin");
+    std::fs::create_dir(&alone).unwrap();
+    copy(env!("CARGO_BIN_EXE_shmshim"), alone.join("shmshim"));
+    let output = here
+        .shmshim_at(&alone.join("shmshim"), ["run", "true"])
+        .env("SHMSHIM_LIB", "/no/such/library.so")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    // A machine on which the library is installed serves all the same.
+    if output.status.code() != Some(0) {
+        assert_eq!(output.status.code(), Some(126));
+        assert!(
+            said.contains("there is no library /no/such/library.so"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn finds_the_library_of_an_installation() {
+    let here = Namespace::new();
+    for lib in ["lib", "lib64", "lib/x86_64-linux-gnu"] {
+        let prefix = here.base().join(lib.replace('/', "-"));
+        std::fs::create_dir_all(prefix.join("bin")).unwrap();
+        std::fs::create_dir_all(prefix.join(lib)).unwrap();
+        copy(env!("CARGO_BIN_EXE_shmshim"), prefix.join("bin/shmshim"));
+        let installed = prefix.join(lib).join("libshmshim.so");
+        copy(library(), &installed);
+        let output = here
+            .shmshim_at(
+                &prefix.join("bin/shmshim"),
+                ["run", "sh", "-c", "echo $LD_PRELOAD"],
+            )
+            .env_remove("SHMSHIM_LIB")
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(
+            printed.trim_end(),
+            installed.to_str().unwrap(),
+            "{:?}",
+            String::from_utf8(output.stderr)
+        );
+    }
+}
+
+#[test]
+fn refuses_a_path_that_the_loader_cannot_be_told() {
+    let here = Namespace::new();
+    let odd = here.base().join("a library.so");
+    copy(library(), &odd);
+    let output = here
+        .shmshim_std(["run", "true"])
+        .env("SHMSHIM_LIB", &odd)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(126));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("without spaces and colons"), "{said}");
+}
+
+#[test]
+fn puts_a_sanitizers_runtime_first() {
+    let here = Namespace::new();
+    let program = common::compile("client.c", "client-asan", &["-fsanitize=address"]);
+    let output = here
+        .shmshim_std([
+            "run".as_ref(),
+            program.as_os_str(),
+            "make".as_ref(),
+            "12".as_ref(),
+            "1".as_ref(),
+            "600".as_ref(),
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    here.run(&["open", "12", "0"]);
+}
+
+#[test]
+fn traces() {
+    let here = Namespace::new();
+    let file = here.base().join("calls");
+    let option = format!("--trace={}", file.display());
+    here.shmshim(["run", &option, client_path(), "make", "5", "1", "600"])
+        .assert()
+        .success();
+    let calls = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        calls.contains("shmget(0x5, 1, IPC_CREAT|0600) = "),
+        "{calls}"
+    );
+    let output = here
+        .shmshim_std(["run", "--trace", client_path(), "open", "5", "0"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("shmget(0x5, 0, 000) = "), "{said}");
+}
+
+#[test]
+fn sets_limits_first() {
+    let here = Namespace::new();
+    let output = here
+        .shmshim_std([
+            "run",
+            "--limit",
+            "shmmni=1",
+            "--limit",
+            "shmmax=4096",
+            client_path(),
+            "make",
+            "0",
+            "4096",
+            "600",
+            "make",
+            "0",
+            "1",
+            "600",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("No space left on device"), "{said}");
+    here.shmshim([
+        "run",
+        "--limit",
+        "shmmax=4096",
+        client_path(),
+        "make",
+        "0",
+        "4097",
+        "600",
+    ])
+    .assert()
+    .code(9)
+    .stderr("client: shmget: Invalid argument\n");
+    for (limit, said) in [
+        ("shmmax", "NAME=VALUE"),
+        (
+            "semmni=1",
+            "there are shmmax, shmall, shmmni, shm_rmid_forced",
+        ),
+    ] {
+        let assert = here
+            .shmshim(["run", "--limit", limit, "true"])
+            .assert()
+            .code(125);
+        let text = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(text.contains(said), "{text}");
+    }
+    let assert = here
+        .shmshim(["run", "--limit", "shmmni=-1", "true"])
+        .assert()
+        .code(125);
+    let text = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(
+        text.starts_with("shmshim: shmmni cannot be set to -1: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn works_behind_other_commands() {
+    let here = Namespace::new();
+    let client = client_path();
+    let run = ["run", client, "make", "13", "1", "600"];
+    let mut wrappers: Vec<&[&str]> = vec![
+        &["timeout", "100"],
+        &["nohup"],
+        &["nice"],
+        &["env", "-i"],
+        &["setsid", "-w"],
+    ];
+    if nix::unistd::geteuid().is_root() && Path::new("/usr/bin/sudo").exists() {
+        wrappers.push(&["sudo", "--preserve-env"]);
+    }
+    for wrapper in wrappers {
+        here.shmshim_behind(wrapper, &run);
+        here.run(&["open", "13", "0", "remove"]);
+    }
+    let output = here
+        .behind(&["xargs", "-n", "1"], &["run", client, "say"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .and_then(|mut child| {
+            use std::io::Write;
+            child.stdin.take().unwrap().write_all(b"one two\n")?;
+            child.wait_with_output()
+        })
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "one\ntwo\n");
+    // A timeout ends the program.
+    let status = here
+        .behind(&["timeout", "1"], &["run", client, "pause"])
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(124));
+}
+
+#[test]
+fn has_the_library_look_for_bugs() {
+    let here = Namespace::new();
+    let output = here
+        .shmshim_std([
+            "run",
+            "--fail",
+            "shmget:ENOSPC:2",
+            client_path(),
+            "make",
+            "5",
+            "1",
+            "600",
+            "make",
+            "6",
+            "1",
+            "600",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), &*said),
+        (Some(9), "client: shmget: No space left on device\n")
+    );
+    let file = here.base().join("report");
+    let option = format!("--report={}", file.display());
+    here.shmshim([
+        "run",
+        &option,
+        client_path(),
+        "make",
+        "7",
+        "1",
+        "600",
+        "attach",
+    ])
+    .assert()
+    .success();
+    let report = std::fs::read_to_string(&file).unwrap();
+    assert!(report.contains("0x00000007"), "{report}");
+    // One page is attached, and the page behind it is not there.
+    let output = here
+        .shmshim_std([
+            "run",
+            "--guard",
+            client_path(),
+            "make",
+            "8",
+            "4096",
+            "600",
+            "attach",
+            "overrun",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("0x00000008"), "{said}");
 }

@@ -10,7 +10,7 @@ use shmshim_core::sysv::{self, Command, Errno, flags};
 
 use crate::abi::{Plain, ShmInfo, ShmidDs, Shminfo};
 use crate::trace::{self, Answer, Call, Told};
-use crate::{panic_guard, procfs};
+use crate::{fail, guard, panic_guard, procfs, report, settings};
 
 /// One call on its way: what was asked, and what its answer told the caller.
 ///
@@ -48,13 +48,33 @@ impl Asked {
                 }
                 Ok(value)
             }
-            Err(failure) => Err(self.refuse(failure.errno, &failure.why)),
+            Err(error) => Err(self.refuse(error.errno, &error.why)),
         }
     }
 
     /// The core's answer where success means 0.
     fn zero(&mut self, core: impl FnOnce() -> Outcome<()>) -> Result<u64, c_int> {
         self.answer(core, |_, ()| Ok(0))
+    }
+
+    /// Whether the user has asked for this call to fail. Then it has, and `errno` says how.
+    #[cold]
+    #[inline(never)]
+    fn is_to_fail(&self) -> bool {
+        let wanted = fail::wanted(&self.call);
+        if let Some(error) = wanted {
+            self.refuse(error, &fail::WHY);
+            errno::set(error);
+        }
+        wanted.is_some()
+    }
+
+    /// What else is to be done when the call has been made.
+    #[cold]
+    #[inline(never)]
+    fn has_answered(&self, answer: Result<u64, c_int>) {
+        guard::follow(&self.call, answer);
+        report::note(&self.call, answer);
     }
 
     /// The caller's buffer cannot be used.
@@ -92,11 +112,18 @@ fn serve(
         told: Told::Nothing,
         frame,
     };
+    let is_watched = settings::is_on();
+    if is_watched && panic_guard::catch(|| asked.is_to_fail()) == Some(true) {
+        return None;
+    }
     let answer = panic_guard::catch(|| body(&mut asked)).unwrap_or_else(|| {
         let why = "the shim failed inside; this is a defect of it";
         panic_guard::catch(|| asked.refuse(panicked, &why));
         Err(panicked)
     });
+    if is_watched {
+        panic_guard::catch(|| asked.has_answered(answer));
+    }
     match answer {
         Ok(value) => {
             errno::set(before);
@@ -109,11 +136,11 @@ fn serve(
     }
 }
 
-/// Whether nobody wants to be told of this call, and nothing is to be done before it: then what can be answered at once
+/// Whether nothing is asked for of this call (`settings.rs`), and nothing is to be done before it: then what can be answered at once
 /// is. Nothing there can panic or change `errno`.
 #[inline(always)]
 fn is_plain() -> bool {
-    trace::is_known_off() && !procfs::pending::any()
+    settings::is_known_off() && !procfs::pending::any()
 }
 
 /// shmget(2).

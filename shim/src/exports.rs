@@ -4,7 +4,7 @@
 //! architecture of Linux that we build for, a variadic integer travels where a named one does, and one that the
 //! caller did not pass is passed on unread.
 //!
-//! Not here, on purpose: `freopen`, `creat`, `openat2` (nobody opens these files so), `lstat`, `fstatat`, `statx` (of these
+//! Not here, on purpose: `freopen`, `creat`, `openat2` (no program opens these files so), `lstat`, `fstatat`, `statx` (of these
 //! files `ls` and `find` ask so, and nothing that uses them), the
 //! symbols of programs older or stranger than glibc's headers make today, and libc's inner calls, which no
 //! symbol can intercept.

@@ -37,6 +37,7 @@
 mod abi;
 mod by_number;
 mod calls;
+mod destination;
 mod direct;
 #[cfg(all(
     not(test), // The tests' own program keeps libc's dlsym.
@@ -45,6 +46,8 @@ mod direct;
 ))]
 mod doors;
 mod exports;
+mod fail;
+mod guard;
 mod hook;
 mod identity;
 mod memory;
@@ -54,7 +57,9 @@ mod panic_guard;
 mod panic_test;
 mod passed_on;
 mod procfs;
+mod report;
 mod runtime;
+mod settings;
 mod trace;
 
 use core::ffi::{c_char, c_int};
@@ -97,6 +102,7 @@ static AT_EXIT: extern "C" fn() = at_exit;
 extern "C" fn at_exit() {
     // Most programs never come here for anything: they pay one load.
     if panic_guard::was_reached() {
+        panic_guard::catch(report::at_exit);
         panic_guard::catch(|| registry::at_exit(procfs::pending::apply));
     }
 }

@@ -20,14 +20,14 @@ use shmshim_core::os::symbols;
 
 /// One function behind one of ours. It holds no address until it is looked up, so the loader has nothing to fill in.
 pub struct Next {
-    name: [u8; 16],
+    name: [u8; 24],
     found: AtomicPtr<c_void>,
 }
 
 impl Next {
     /// The function called `name`, not yet looked up.
     pub const fn new(name: &str) -> Next {
-        let mut kept = [0; 16];
+        let mut kept = [0; 24];
         assert!(name.len() < kept.len());
         let mut from = name.as_bytes();
         let mut to: &mut [u8] = &mut kept;

@@ -1,4 +1,4 @@
-//! What goes to the kernel although it looks like ours: said in the trace, so that nobody searches for it there.
+//! What goes to the kernel although it looks like ours: said in the trace, so that it is not searched for there.
 
 use core::ffi::{CStr, c_char, c_int, c_long};
 

@@ -172,7 +172,7 @@ unsafe extern "C" fn length(text: *const c_char) -> usize {
 }
 
 /// The standard library asks for `RUST_BACKTRACE` where a panic is printed; none of ours is. The unwinder asks for memory
-/// where it was handed tables by hand (`__register_frame`), which nobody does here.
+/// where it was handed tables by hand (`__register_frame`), which no code does here.
 extern "C" fn nothing() -> *mut c_void {
     core::ptr::null_mut()
 }

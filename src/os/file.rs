@@ -186,6 +186,12 @@ pub fn set_permissions(fd: &Fd, mode: u32) -> OsResult<()> {
     done(libc::SYS_fchmod, [fd.0 as usize, mode as usize])
 }
 
+/// `fchown`.
+pub fn set_owner(fd: &Fd, uid: u32, gid: u32) -> OsResult<()> {
+    let args = [fd.0 as usize, uid as usize, gid as usize];
+    done(raw::number::FCHOWN, args)
+}
+
 /// `chmod`: only for a path in a directory that only its owner can write to, for it follows links.
 pub fn set_permissions_of(path: &Path, mode: u32) -> OsResult<()> {
     let args = [libc::AT_FDCWD as usize, path.addr(), mode as usize];

@@ -32,6 +32,7 @@
 //! | `usermem` | copies that answer `EFAULT` where a plain one would crash |
 //! | `huge` | huge pages: mounts, sizes, reservations |
 //! | `kernel_shm` | segments of the kernel's, to be read |
+//! | `guard` | inaccessible pages beside attaches |
 //! | `append` | a line for a file that the user chose |
 //! | `served` | calls on behalf of another process |
 
@@ -44,6 +45,7 @@ pub mod env;
 pub mod errno;
 pub mod file;
 pub mod futex;
+pub mod guard;
 pub mod helper_process;
 pub mod huge;
 pub mod kernel_shm;
@@ -70,26 +72,39 @@ pub mod wipe_on_fork;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OsError(pub i32);
 
-/// That of these names whose number it is, or an empty one.
-macro_rules! name {
-    ($number:expr, $($errno:ident)*) => {
-        match $number {
-            $(libc::$errno => stringify!($errno),)*
-            _ => "",
+/// The errnos that our calls can meet.
+macro_rules! names {
+    ($($errno:ident)*) => {
+        /// The name of this number, or an empty one.
+        fn name_of(number: i32) -> &'static str {
+            match number {
+                $(libc::$errno => stringify!($errno),)*
+                _ => "",
+            }
+        }
+
+        impl OsError {
+            /// The error with this name, if it is one that our calls can meet.
+            pub fn named(name: &[u8]) -> Option<OsError> {
+                $(if name == stringify!($errno).as_bytes() {
+                    return Some(OsError(libc::$errno));
+                })*
+                None
+            }
         }
     };
+}
+
+names! {
+    EPERM ENOENT EINTR EIO EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY EEXIST ENODEV
+    ENOTDIR EISDIR EINVAL ENFILE EMFILE ETXTBSY EFBIG ENOSPC EROFS ENAMETOOLONG ENOLCK
+    ENOSYS ENOTEMPTY ELOOP EOVERFLOW EDQUOT ESTALE ENXIO EOPNOTSUPP EIDRM
 }
 
 impl core::fmt::Display for OsError {
     /// The symbolic name where it is one that our calls can meet.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let name = name!(
-            self.0,
-            EPERM ENOENT EINTR EIO EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY EEXIST ENODEV
-            ENOTDIR EISDIR EINVAL ENFILE EMFILE ETXTBSY EFBIG ENOSPC EROFS ENAMETOOLONG ENOLCK
-            ENOSYS ENOTEMPTY ELOOP EOVERFLOW EDQUOT ESTALE ENXIO EOPNOTSUPP
-        );
-        match name {
+        match name_of(self.0) {
             "" => write!(f, "error {}", self.0),
             name => f.write_str(name),
         }

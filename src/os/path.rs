@@ -85,7 +85,7 @@ impl Path {
     }
 
     /// The path with its NUL.
-    pub(super) fn as_c_str(&self) -> &CStr {
+    pub fn as_c_str(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
     }
 

@@ -117,13 +117,58 @@ pub fn now_secs() -> i64 {
 
 /// Nanoseconds on a clock that never jumps and is read without a system call; coarse, some milliseconds.
 pub fn coarse_nanos() -> u64 {
+    nanos(libc::CLOCK_MONOTONIC_COARSE)
+}
+
+/// Nanoseconds since 1970, read without a system call; coarse, some milliseconds.
+pub fn now_coarse_nanos() -> u64 {
+    nanos(libc::CLOCK_REALTIME_COARSE)
+}
+
+fn nanos(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: the buffer is live. Served by the vDSO.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) };
+    unsafe { libc::clock_gettime(clock, &mut now) };
     (now.tv_sec as u64).saturating_mul(1_000_000_000) + now.tv_nsec as u64
+}
+
+/// The first 16 bytes of the name of the program that was started, NULs behind it, as words: the last part of its path, as
+/// the kernel has it for `/proc/PID/comm` until the program changes that. It takes no system call.
+pub fn program_name() -> [u32; 4] {
+    let mut name = [0u8; 16];
+    if let Some(client) = served::client() {
+        let mut path = Path::from_bytes(b"/proc/").unwrap_or_default();
+        let _ = path.push_decimal(client.pid() as u32);
+        let _ = path.push(b"/comm");
+        let text = file::read_whole(path.as_c_str());
+        let text = text.as_ref().map_or(&[][..], |text| text);
+        copy_name(&mut name, text.strip_suffix(b"\n").unwrap_or(text));
+    } else {
+        // SAFETY: reads the auxiliary vector.
+        let path = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const core::ffi::c_char;
+        if !path.is_null() {
+            // SAFETY: a text that the kernel has put at the end of the stack, above the environment.
+            let path = unsafe { core::ffi::CStr::from_ptr(path) }.to_bytes();
+            copy_name(
+                &mut name,
+                path.rsplit(|&byte| byte == b'/').next().unwrap_or(path),
+            );
+        }
+    }
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(name.chunks_exact(4)) {
+        *word = u32::from_ne_bytes(bytes.try_into().unwrap_or_default());
+    }
+    words
+}
+
+fn copy_name(name: &mut [u8; 16], text: &[u8]) {
+    for (to, from) in name.iter_mut().zip(text) {
+        *to = *from;
+    }
 }
 
 /// Lets other threads run.

@@ -10,8 +10,9 @@ use super::{OsError, OsResult};
 #[cfg(target_pointer_width = "64")]
 pub mod number {
     pub use libc::{
-        SYS_getegid as GETEGID, SYS_geteuid as GETEUID, SYS_getgroups as GETGROUPS,
-        SYS_getuid as GETUID, SYS_mmap as MMAP, SYS_setfsgid as SETFSGID,
+        SYS_fchown as FCHOWN, SYS_getegid as GETEGID, SYS_geteuid as GETEUID,
+        SYS_getgroups as GETGROUPS, SYS_getuid as GETUID, SYS_mmap as MMAP,
+        SYS_setfsgid as SETFSGID,
     };
 }
 
@@ -19,8 +20,9 @@ pub mod number {
 #[cfg(target_pointer_width = "32")]
 pub mod number {
     pub use libc::{
-        SYS_getegid32 as GETEGID, SYS_geteuid32 as GETEUID, SYS_getgroups32 as GETGROUPS,
-        SYS_getuid32 as GETUID, SYS_mmap2 as MMAP, SYS_setfsgid32 as SETFSGID,
+        SYS_fchown32 as FCHOWN, SYS_getegid32 as GETEGID, SYS_geteuid32 as GETEUID,
+        SYS_getgroups32 as GETGROUPS, SYS_getuid32 as GETUID, SYS_mmap2 as MMAP,
+        SYS_setfsgid32 as SETFSGID,
     };
 }
 

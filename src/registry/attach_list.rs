@@ -4,7 +4,9 @@
 //! the end.
 
 use crate::os::OsResult;
+use crate::os::guard;
 use crate::os::pages::PageVec;
+use crate::os::process::page_size;
 use crate::os::wipe_on_fork::Wiped;
 use crate::sysv::{Piece, SLOTS};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -148,6 +150,17 @@ impl AttachList {
         }
     }
 
+    /// Takes the guards of attaches away that are over.
+    #[inline]
+    pub fn release_guards(&self) {
+        if guard::is_on() {
+            guard::release(|start, end| {
+                let mut entries = self.entries.iter();
+                !entries.any(|entry| entry.piece.overlaps(start, end))
+            });
+        }
+    }
+
     /// How many pieces of segment `id` there are.
     pub fn pieces_of(&self, id: i32) -> u32 {
         let of_it = |entry: &&Entry| entry.piece.id.raw() == id;
@@ -232,6 +245,12 @@ impl AttachList {
             .map_or(u64::MAX, |entry| entry.piece.start);
         // The highest start need not have the highest end only if pieces overlapped, which mappings never do.
         let highest = self.entries.first().map_or(0, |entry| entry.piece.end());
+        // What happens to a guard concerns us, too.
+        let beside = match guard::is_on() && highest != 0 {
+            true => page_size() as u64,
+            false => 0,
+        };
+        let (lowest, highest) = (lowest - beside, highest + beside);
         LOWEST.store(lowest, Ordering::Relaxed);
         // Pairs with: the load in `are_none`: a thread that sees that there are none sees an empty list.
         HIGHEST.store(highest, Ordering::Release);

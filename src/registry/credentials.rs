@@ -1,6 +1,6 @@
 //! The calling thread's credentials, and what must be done before they change.
 
-use super::process::host_if_open;
+use super::process::registry_if_open;
 use super::rules;
 use crate::os::signal_mask::Blocked;
 use crate::os::{credentials, process};
@@ -46,22 +46,24 @@ pub fn is_granted_at_once(mode: u32, uid: u32, cuid: u32, wanted: u32) -> bool {
 /// in the table: its lock names a cell, by which others find out when the holder is dead. So it takes its cell now. What it
 /// may do in the table afterwards the rules say; what it may do with files, the directory.
 pub fn before_change() {
-    let Some(host) = host_if_open() else { return };
-    if host.me().is_some() || host.namespace.directory().scope() == Scope::System {
+    let Some(registry) = registry_if_open() else {
+        return;
+    };
+    if registry.me().is_some() || registry.namespace.directory().scope() == Scope::System {
         return;
     }
     // The child of a vfork, whose memory is its parent's: the cell would be the parent's.
-    if host.local.pid() != process::pid() {
+    if registry.local.pid() != process::pid() {
         return;
     }
     // Refused for want of room, for example: then calls that need a cell are refused later, as they were without this.
-    let _ = host.enter();
+    let _ = registry.enter();
 }
 
 /// A program that runs as root is about to become another user. In system scope the namespace must be root's to be there for
 /// all, so root makes it while there is one: a daemon that gives up root before its first segment could not.
 pub fn on_giving_up_root() {
-    if host_if_open().is_none() && Place::is_for_all() && credentials::euid() == 0 {
+    if registry_if_open().is_none() && Place::is_for_all() && credentials::euid() == 0 {
         let _blocked = Blocked::all();
         Namespace::make_for_all(&rules::for_storage());
     }

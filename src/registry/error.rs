@@ -1,20 +1,20 @@
-//! Every errno with the reason it was given, and the one place that says which errno a failure of the surroundings becomes.
+//! Every errno with the reason it was given, and the one place that says which errno an error of the surroundings becomes.
 //!
 //! | what failed | errno |
 //! |---|---|
 //! | what lies in the file system is not as it must be, or not to be reached | `EACCES` |
 //! | anything else of it: no room, no descriptor, no memory | `ENOMEM` |
-//! | a mapping, in shmat | [`Failure::of_mapping`] |
+//! | a mapping, in shmat | [`Error::of_mapping`] |
 //! | a hugetlbfs, in shmget | `ENOMEM` |
 //! | anything, in shmdt | `EINVAL` |
 
 use crate::os::{OsError, map};
 use crate::storage::{StorageError, sentence};
-use crate::sysv::{AttachRequest, Errno, Reason, Refusal};
+use crate::sysv::{AttachRequest, Errno, Reason, Refusal, refusal};
 use core::fmt;
 
 /// Why a call failed. Displays as one sentence without its final dot.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[allow(
     clippy::large_enum_variant,
     reason = "made on the stack by a failing call, and there is no heap"
@@ -30,14 +30,14 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Why::Rule(reason) => reason.fmt(f),
-            Why::Surroundings(obstacle) => obstacle.fmt(f),
+            Why::Surroundings(error) => error.fmt(f),
         }
     }
 }
 
 /// What a failed call returns: the errno for the caller, the reason for the trace.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Failure {
+#[derive(Clone, Copy, Debug)]
+pub struct Error {
     /// An errno that the call's manual has.
     pub errno: i32,
     /// Why.
@@ -45,59 +45,67 @@ pub struct Failure {
 }
 
 /// What a call returns.
-pub type Outcome<T> = Result<T, Failure>;
+pub type Outcome<T> = Result<T, Error>;
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Failure {
-        Failure {
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        Error {
             errno: refusal.errno.raw(),
             why: Why::Rule(refusal.reason),
         }
     }
 }
 
-impl From<StorageError> for Failure {
-    fn from(obstacle: StorageError) -> Failure {
-        Failure {
-            errno: errno_of(&obstacle),
-            why: Why::Surroundings(obstacle),
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Error {
+        Error {
+            errno: errno_of(&error),
+            why: Why::Surroundings(error),
         }
     }
 }
 
-impl Failure {
+impl Error {
     /// shmdt has only one errno.
-    pub fn of_shmdt(self) -> Failure {
+    pub fn of_shmdt(self) -> Error {
         self.with(Errno::Einval)
     }
 
     /// The directory on a hugetlbfs cannot be used: to a program that is as if there were no huge pages.
-    pub fn of_huge_home(obstacle: StorageError) -> Failure {
-        Failure::from(obstacle).with(Errno::Enomem)
+    pub fn of_huge_home(error: StorageError) -> Error {
+        Error::from(error).with(Errno::Enomem)
     }
 
-    fn with(self, errno: Errno) -> Failure {
-        Failure {
+    fn with(self, errno: Errno) -> Error {
+        Error {
             errno: errno.raw(),
             ..self
         }
     }
 
-    /// The mapping of a segment's file was refused with `error`. `unaligned`: the address does not fit its huge pages.
+    /// The mapping of a segment's file was refused with `cause`. `unaligned`: the address does not fit its huge pages.
     pub fn of_mapping(
         request: &AttachRequest,
         len: u64,
         unaligned: bool,
-        obstacle: StorageError,
-        error: OsError,
-    ) -> Failure {
+        error: StorageError,
+        cause: OsError,
+    ) -> Error {
         let addr = request.addr;
-        let (errno, reason) = match error.0 {
-            libc::EINVAL if unaligned => (
-                Errno::Einval,
-                Reason::Other("the address is not aligned to the segment's huge pages"),
+        let occupied = || {
+            refusal!(
+                Einval,
+                [addr, len],
+                "something is mapped within {len} bytes from {addr:#x}"
+            )
+        };
+        let refusal = match cause.0 {
+            libc::EINVAL if unaligned => refusal!(
+                Einval,
+                [],
+                "the address is not aligned to the segment's huge pages"
             ),
-            libc::EEXIST | libc::EINVAL => (Errno::Einval, Reason::RangeOccupied { addr, len }),
+            libc::EEXIST | libc::EINVAL => occupied(),
             // The range ends where no mapping can be, and begins where others are: that comes first.
             libc::ENOMEM
                 if request.fixed
@@ -106,23 +114,46 @@ impl Failure {
                     && addr.saturating_add(len) > USER_SPACE_END
                     && map::is_occupied(addr, USER_SPACE_END) =>
             {
-                (Errno::Einval, Reason::RangeOccupied { addr, len })
+                occupied()
             }
             libc::ENOMEM if request.fixed && addr.saturating_add(len) > USER_SPACE_END => {
-                (Errno::Enomem, Reason::RangeBeyondUserSpace { addr, len })
+                refusal!(
+                    Enomem,
+                    [addr, len],
+                    "{len} bytes from {addr:#x} end beyond user space"
+                )
             }
-            libc::ENOMEM => (Errno::Enomem, Reason::NoRoom { len }),
+            libc::ENOMEM => no_room(len),
             // A file system mounted noexec, most likely.
             libc::EPERM if request.exec && !(request.fixed && addr < MMAP_MIN_ADDR) => {
-                return obstacle.into();
+                return error.into();
             }
-            libc::EPERM if request.remap => (Errno::Eperm, Reason::RangeSealed { addr, len }),
-            libc::EPERM if request.fixed => (Errno::Eperm, Reason::BelowMmapMinAddr { addr }),
-            libc::EAGAIN => (Errno::Eagain, Reason::MlockLimit { len }),
-            _ => return obstacle.into(),
+            libc::EPERM if request.remap => refusal!(
+                Eperm,
+                [addr, len],
+                "a sealed mapping lies within {len} bytes from {addr:#x}"
+            ),
+            libc::EPERM if request.fixed => {
+                refusal!(Eperm, [addr], "address {addr:#x} is below vm.mmap_min_addr")
+            }
+            libc::EAGAIN => refusal!(
+                Eagain,
+                [len],
+                "future mappings are locked and {len} bytes exceed RLIMIT_MEMLOCK"
+            ),
+            _ => return error.into(),
         };
-        Refusal { errno, reason }.into()
+        refusal.into()
     }
+}
+
+/// No free range of the address space is that long.
+pub fn no_room(len: u64) -> Refusal {
+    refusal!(
+        Enomem,
+        [len],
+        "the address space has no room for {len} bytes"
+    )
 }
 
 /// Below this `vm.mmap_min_addr` may forbid a mapping, at its usual value.
@@ -140,8 +171,8 @@ const USER_SPACE_END: u64 = if cfg!(target_pointer_width = "32") {
 
 /// The errno that says to a program what the surroundings say to a human. Only such as all of shmget, shmat and
 /// shmctl may return.
-fn errno_of(obstacle: &StorageError) -> i32 {
-    match obstacle {
+fn errno_of(error: &StorageError) -> i32 {
+    match error {
         StorageError::Refused(refused) => match refused.sentence {
             // As of a segment that was removed: shmat alone finds out.
             sentence::FILE_GONE => Errno::Eidrm.raw(),
@@ -169,5 +200,79 @@ fn errno_of_os(error: OsError) -> i32 {
         | libc::ESTALE
         | libc::EISDIR => Errno::Eacces.raw(),
         _ => Errno::Enomem.raw(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a mapping that was refused with `errno`.
+    fn refused(request: &AttachRequest, errno: i32) -> (i32, String) {
+        let cause = OsError(errno);
+        let refused = StorageError::Call {
+            doing: "map",
+            error: cause,
+        };
+        let error = Error::of_mapping(request, 8192, false, refused, cause);
+        (error.errno, error.why.to_string())
+    }
+
+    #[test]
+    fn a_mapping_that_is_refused_says_where() {
+        let anywhere = crate::sysv::parse_shmat(1, 0, 0).unwrap();
+        let fixed = AttachRequest {
+            fixed: true,
+            addr: 4096,
+            ..anywhere
+        };
+        let last = AttachRequest {
+            addr: USER_SPACE_END,
+            ..fixed
+        };
+        let replacing = AttachRequest {
+            remap: true,
+            ..fixed
+        };
+        for (request, errno, expected, sentence) in [
+            (
+                &fixed,
+                libc::EEXIST,
+                libc::EINVAL,
+                "something is mapped within 8192 bytes from 0x1000".into(),
+            ),
+            (
+                &last,
+                libc::ENOMEM,
+                libc::ENOMEM,
+                format!("8192 bytes from {USER_SPACE_END:#x} end beyond user space"),
+            ),
+            (
+                &fixed,
+                libc::EPERM,
+                libc::EPERM,
+                "address 0x1000 is below vm.mmap_min_addr".into(),
+            ),
+            (
+                &replacing,
+                libc::EPERM,
+                libc::EPERM,
+                "a sealed mapping lies within 8192 bytes from 0x1000".into(),
+            ),
+            (
+                &anywhere,
+                libc::ENOMEM,
+                libc::ENOMEM,
+                "the address space has no room for 8192 bytes".into(),
+            ),
+            (
+                &anywhere,
+                libc::EAGAIN,
+                libc::EAGAIN,
+                "future mappings are locked and 8192 bytes exceed RLIMIT_MEMLOCK".into(),
+            ),
+        ] {
+            assert_eq!(refused(request, errno), (expected, sentence));
+        }
     }
 }

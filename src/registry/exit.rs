@@ -1,7 +1,7 @@
 //! The end of the process, as far as it announces itself.
 
 use super::error::Outcome;
-use super::process::{Host, host_if_open, live_locked};
+use super::process::{Registry, live_locked, registry_if_open};
 use crate::os::process;
 use crate::os::timed_lock::WithinASecond;
 use crate::storage::table::layout::FLAG_UNLINKED;
@@ -19,14 +19,16 @@ use crate::sysv::{self, flags::SHM_DEST};
 pub fn at_exit(before: impl FnOnce()) {
     let _short = WithinASecond::begin();
     before();
-    if let Some(host) = host_if_open().filter(|host| host.has_attaches() && host.me().is_some()) {
+    if let Some(registry) =
+        registry_if_open().filter(|registry| registry.has_attaches() && registry.me().is_some())
+    {
         // Refused, the process that reaps this one does it.
-        let _ = announce(host);
+        let _ = announce(registry);
     }
 }
 
-fn announce(host: &'static Host) -> Outcome<()> {
-    let session = host.enter()?;
+fn announce(registry: &'static Registry) -> Outcome<()> {
+    let session = registry.enter()?;
     let now = process::now_secs();
     for entry in session.local.attaches.entries() {
         let id = entry.piece.id;
@@ -41,12 +43,12 @@ fn announce(host: &'static Host) -> Outcome<()> {
         if !attach_record::counts_for(&held, record, me, id.raw()) {
             continue;
         }
-        attach_record::announce_end(&held, id.slot(), record, host.local.pid(), now);
+        attach_record::announce_end(&held, id.slot(), record, registry.local.pid(), now);
         let others = u64::from(image.sole_cell != me.cell() + 1);
         let goes = sysv::must_destroy(
             image.mode & SHM_DEST != 0,
             others,
-            host.namespace.is_rmid_forced(),
+            registry.namespace.is_rmid_forced(),
         ) && image.flags & FLAG_UNLINKED == 0;
         if !goes {
             continue;
@@ -56,7 +58,7 @@ fn announce(host: &'static Host) -> Outcome<()> {
         slot_life::update(&held, id.slot(), |image| image.flags |= FLAG_UNLINKED);
         drop(held);
         // Crash here: the segment goes with this process, and the file then, if it is still there.
-        if host.namespace.files().unlink(&image).is_err() {
+        if registry.namespace.files().unlink(&image).is_err() {
             let held = session.lock()?;
             slot_life::update(&held, id.slot(), |image| image.flags &= !FLAG_UNLINKED);
         }

@@ -30,7 +30,7 @@
 //! call, or its next fork, forgets it ([`Local::fork`]).
 
 use super::attach_list;
-use super::process::{Host, Local, OPENING, host_if_open, live_locked};
+use super::process::{Local, OPENING, Registry, live_locked, registry_if_open};
 use super::session::Entered;
 use crate::os::signal_mask;
 use crate::os::timed_lock::WithinASecond;
@@ -41,34 +41,36 @@ use crate::storage::table::{attach_record, slot_life};
 
 /// The fork handler for the parent, before.
 pub extern "C" fn before_fork() {
-    if host_if_open().is_none() && !threads::is_alone() {
+    if registry_if_open().is_none() && !threads::is_alone() {
         OPENING.take();
     }
-    let Some(host) = host_if_open() else { return };
+    let Some(registry) = registry_if_open() else {
+        return;
+    };
     // Opened meanwhile by another thread, which is in a call.
     OPENING.release();
     // A call that another thread is in the middle of may have a descriptor open, and the child would keep it, with the
     // lock that its file may have. So with threads the lock is kept though nothing is inherited.
     if !attach_list::are_none() || !threads::is_alone() {
-        host.prepare_fork();
+        registry.prepare_fork();
     } else {
         // Left by the fork that this process is the child of.
-        host.local.forget_fork();
+        registry.local.forget_fork();
     }
 }
 
 /// The fork handler for the parent, after, whether it worked or not.
 pub extern "C" fn after_fork_in_parent() {
     OPENING.release();
-    if let Some(host) = host_if_open() {
-        host.end_fork();
+    if let Some(registry) = registry_if_open() {
+        registry.end_fork();
     }
 }
 
 /// The fork handler for the child. Writes only to the page that the child finds wiped, as long as the prepared cell is
 /// adopted.
 pub extern "C" fn after_fork_in_child() {
-    let Some(open) = host_if_open() else {
+    let Some(open) = registry_if_open() else {
         OPENING.release();
         return;
     };
@@ -97,12 +99,12 @@ pub extern "C" fn after_fork_in_child() {
 /// A child that was not prepared, or whose prepared cell was taken back, registers and counts itself.
 #[cold]
 #[inline(never)]
-fn count_unplanned(open: &'static Host) {
+fn count_unplanned(open: &'static Registry) {
     let _short = WithinASecond::begin();
     let _ = open.enter_to_follow();
 }
 
-impl Host {
+impl Registry {
     /// Takes the in-process lock, which is kept over the fork, and prepares a cell for the child, if it will inherit anything.
     fn prepare_fork(&'static self) {
         let entered = self.namespace.block().map_err(Into::into);
@@ -147,7 +149,7 @@ impl Host {
         local.keep_over_fork();
     }
 
-    /// In the parent: ends what [`Host::prepare_fork`] began.
+    /// In the parent: ends what [`Registry::prepare_fork`] began.
     fn end_fork(&'static self) {
         let Some(mut local) = self.local.lock_kept_over_fork() else {
             return;

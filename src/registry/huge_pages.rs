@@ -1,30 +1,30 @@
 //! SHM_HUGETLB: who may have huge pages, and whether there are any.
 
 use super::credentials::Thread;
-use super::error::{Failure, Outcome};
-use super::process::Host;
+use super::error::{Error, Outcome};
+use super::process::Registry;
 use crate::os::signal_mask::Blocked;
 use crate::os::{helper_process, huge};
 use crate::storage::StorageError;
-use crate::sysv::{self, Caller, Errno, HugePages, Reason, flags};
+use crate::sysv::{self, Caller, HugePages, Refusal, flags, refusal};
 
 /// Which huge pages a creation with these flags gets, `None` when it did not ask for any: kernel-semantics' D3 and
 /// D4, and as much of D5 as can be known without trying. No session is held: this reads files of the system and may make
 /// a directory.
 #[inline]
-pub fn ask(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
+pub fn ask(registry: &'static Registry, shmflg: i32) -> Outcome<Option<HugePages>> {
     if shmflg & flags::SHM_HUGETLB == 0 {
         Ok(None)
     } else {
-        ask_system(host, shmflg)
+        ask_system(registry, shmflg)
     }
 }
 
 #[cold]
 #[inline(never)]
-fn ask_system(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
+fn ask_system(registry: &'static Registry, shmflg: i32) -> Outcome<Option<HugePages>> {
     let _blocked = Blocked::all();
-    let _undisturbed = host.hold_off_forks();
+    let _undisturbed = registry.hold_off_forks();
     let mut sizes = [0u32; 16];
     let count = helper_process::with_descriptor(|| huge::page_sizes_log2(&mut sizes)).unwrap_or(0);
     let group = helper_process::with_descriptor(huge::allowed_group).unwrap_or(None);
@@ -33,13 +33,16 @@ fn ask_system(host: &'static Host, shmflg: i32) -> Outcome<Option<HugePages>> {
     let Some(pages) = sysv::check_hugetlb(shmflg, sizes, in_group, &Thread)? else {
         return Ok(None);
     };
-    match host.namespace.files().huge().ensure_home(pages.size_log2) {
+    match registry
+        .namespace
+        .files()
+        .huge()
+        .ensure_home(pages.size_log2)
+    {
         Ok(true) => Ok(Some(pages)),
         // Divergence: the kernel has a hugetlbfs of its own for this, which programs cannot use.
-        Ok(false) => Err(Errno::Enomem
-            .because(Reason::Other(not_mounted(pages.size_log2)))
-            .into()),
-        Err(obstacle) => Err(Failure::of_huge_home(obstacle)),
+        Ok(false) => Err(not_mounted(pages.size_log2).into()),
+        Err(error) => Err(Error::of_huge_home(error)),
     }
 }
 
@@ -54,38 +57,55 @@ pub fn check_free(pages: HugePages, size: u64, shmflg: i32) -> Outcome<()> {
 }
 
 /// Why the file of a new segment could not be made.
-pub fn why_not_made(size: u64, obstacle: StorageError) -> Failure {
-    match obstacle {
+pub fn why_not_made(size: u64, error: StorageError) -> Error {
+    match error {
         StorageError::Call { .. } => none_free(size),
-        _ => obstacle.into(),
+        _ => error.into(),
     }
 }
 
-fn none_free(size: u64) -> Failure {
-    Errno::Enomem
-        .because(Reason::NoHugePages { asked: size })
-        .into()
+fn none_free(size: u64) -> Error {
+    refusal!(Enomem, [size], "too few free huge pages for {size} bytes").into()
 }
 
-/// How to mount what is missing.
-fn not_mounted(size_log2: u32) -> &'static str {
-    macro_rules! advice {
-        ($size:literal, $option:literal) => {
-            concat!(
-                "no hugetlbfs with pages of ",
-                $size,
-                " is mounted; as root: mkdir -p /dev/hugepages && mount -t hugetlbfs -o mode=1777,pagesize=",
-                $option,
-                " none /dev/hugepages"
-            )
-        };
-    }
-    match size_log2 {
-        16 => advice!("64 KiB", "64K"),
-        21 => advice!("2 MiB", "2M"),
-        25 => advice!("32 MiB", "32M"),
-        29 => advice!("512 MiB", "512M"),
-        30 => advice!("1 GiB", "1G"),
-        _ => advice!("the size asked for", "SIZE"),
+/// No hugetlbfs with pages of that size is mounted.
+fn not_mounted(size_log2: u32) -> Refusal {
+    refusal!(
+        Enomem,
+        [size_log2],
+        "no hugetlbfs with pages of {number} {unit}iB is mounted; as root: mkdir -p /dev/hugepages && mount -t hugetlbfs -o mode=1777,pagesize={number}{unit} none /dev/hugepages",
+        number = 1 << (size_log2 % 10),
+        unit = match size_log2 / 10 {
+            1 => "K",
+            2 => "M",
+            _ => "G",
+        }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said_with_its_size() {
+        assert_eq!(
+            none_free(100).why.to_string(),
+            "too few free huge pages for 100 bytes"
+        );
+        for (size_log2, pages, option) in [
+            (16, "64 KiB", "64K"),
+            (21, "2 MiB", "2M"),
+            (25, "32 MiB", "32M"),
+            (29, "512 MiB", "512M"),
+            (30, "1 GiB", "1G"),
+            (34, "16 GiB", "16G"),
+        ] {
+            let sentence = not_mounted(size_log2).reason.to_string();
+            assert!(
+                sentence.starts_with(&format!("no hugetlbfs with pages of {pages} is mounted;"))
+            );
+            assert!(sentence.contains(&format!(",pagesize={option} none ")));
+        }
     }
 }

@@ -2,13 +2,13 @@
 //! the records that count its attaches.
 
 use super::error::Outcome;
-use super::process::{Host, Local, live_locked};
+use super::process::{Local, Registry, live_locked};
 use crate::os::{own_stack, process};
 use crate::storage::table::Held;
 use crate::storage::table::Identity;
 use crate::storage::table::attach_record;
 
-impl Host {
+impl Registry {
     /// The calling process's cell. On return the process is registered, what a child has inherited is known, and what earlier
     /// calls could not enter into the table is there.
     #[inline]
@@ -42,7 +42,7 @@ impl Host {
 
     /// At the first call of a child of a raw clone: counts what it has inherited.
     #[cold]
-    pub(super) fn notice_child(&'static self) -> Outcome<&'static Host> {
+    pub(super) fn notice_child(&'static self) -> Outcome<&'static Registry> {
         self.enter_to_follow().map(|_| self)
     }
 

@@ -11,7 +11,7 @@
 //! Nothing is allocated but pages of our own; each list is handed out by a function that is called for each of its members.
 
 use super::error::Outcome;
-use super::process::host;
+use super::process::registry;
 use super::rules;
 use crate::os::pages::PageVec;
 use crate::os::process;
@@ -28,7 +28,7 @@ pub use crate::storage::runtime_dir::{Scope, scope_of_name};
 
 /// A namespace that is looked at.
 pub struct Inspection {
-    view: View,
+    pub(super) view: View,
     is_own: bool,
 }
 
@@ -70,7 +70,7 @@ pub struct Segment {
     pub slot: u32,
     /// The size of its huge pages.
     pub huge_page_bytes: Option<u64>,
-    /// Made with SHM_NORESERVE.
+    /// Made with SHM_NORESERVE. Of huge pages nothing is promised here in any case.
     pub is_unreserved: bool,
     /// Its file does not have the rights yet that the table has for it.
     pub has_overdue_rights: bool,
@@ -206,7 +206,7 @@ impl Inspection {
         if !self.is_own || !self.view.has_dead_locker() {
             return Ok(false);
         }
-        host()?.repair_if_need_be()?;
+        registry()?.repair_if_need_be()?;
         Ok(true)
     }
 }
@@ -311,7 +311,7 @@ impl Moment<'_> {
             counted: image.nattch.into(),
             slot: image.slot,
             huge_page_bytes: image.huge_page_log2().map(|log2| 1 << log2),
-            is_unreserved: image.flags & FLAG_NORESERVE != 0,
+            is_unreserved: image.flags & FLAG_NORESERVE != 0 && image.huge_page_log2().is_none(),
             has_overdue_rights: image.flags & FLAG_RIGHTS != 0,
             is_unlinked: image.flags & FLAG_UNLINKED != 0,
             is_unfinished,

@@ -4,9 +4,9 @@
 //! that has just become free before the list knows of it.
 
 use super::attach_list::{self, Entry};
-use super::process::{host_if_open, live_locked};
+use super::process::{live_locked, registry_if_open};
 use super::session::Session;
-use crate::os::{errno, map, process};
+use crate::os::{errno, guard, map, process};
 use crate::storage::table::{attach_record, slot_life};
 use crate::sysv::{
     Cut, Join, Mremap, MremapKind, Piece, ShmId, cut, join, moved, page_align, page_size,
@@ -35,14 +35,17 @@ fn unmapping<T: Copy>(
     real: impl FnOnce() -> T,
     has_worked: impl FnOnce(T) -> bool,
 ) -> T {
-    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
+    let Some(mut session) = registry_if_open().and_then(|registry| registry.enter_to_follow().ok())
+    else {
         return real();
     };
     let prepared = session.local.attaches.reserve(1);
     let answer = real();
     if has_worked(answer) && prepared.is_ok() {
-        let pid = Some(session.host.local.pid());
-        session.forget_range(addr, addr.saturating_add(page_align(len)), pid);
+        let pid = Some(session.registry.local.pid());
+        let end = addr.saturating_add(page_align(len));
+        session.forget_range(addr, end, pid);
+        session.follow_guards(addr, end);
     }
     answer
 }
@@ -56,7 +59,8 @@ pub fn mremap(
     new_addr: u64,
     real: impl FnOnce() -> u64,
 ) -> u64 {
-    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
+    let Some(mut session) = registry_if_open().and_then(|registry| registry.enter_to_follow().ok())
+    else {
         return real();
     };
     // Over huge pages the kernel takes whole ones.
@@ -80,14 +84,21 @@ pub fn mremap(
         return u64::MAX;
     }
     let prepared = session.local.attaches.reserve(4);
+    if guard::is_on() && new_len > old_len {
+        // What grows needs the place of its guard.
+        guard::release(|start, end| start < old.saturating_add(old_len.max(1)) && end > old);
+    }
     let answer = real();
     if answer != u64::MAX && prepared.is_ok() {
-        session.follow_mremap(&Mremap::new(old, old_len, new_len, flags, answer));
+        let mremap = Mremap::new(old, old_len, new_len, flags, answer);
+        session.follow_mremap(&mremap);
+        let (start, end) = mremap.cleared().unwrap_or((0, 0));
+        session.follow_guards(start, end);
     } else if flags & libc::MREMAP_FIXED != 0 && prepared.is_ok() {
         // The kernel clears the new place before it looks at the old one, and leaves it so when that is no good.
         let end = new_addr.saturating_add(page_align(new_len));
         if session.has_lost_pages(new_addr, end) {
-            let pid = Some(session.host.local.pid());
+            let pid = Some(session.registry.local.pid());
             session.forget_range(new_addr, end, pid);
         }
     }
@@ -99,7 +110,8 @@ pub fn madvise(addr: u64, len: u64, advice: i32, real: impl FnOnce() -> i32) -> 
     if advice != libc::MADV_DONTFORK && advice != libc::MADV_DOFORK {
         return real();
     }
-    let Some(mut session) = host_if_open().and_then(|host| host.enter_to_follow().ok()) else {
+    let Some(mut session) = registry_if_open().and_then(|registry| registry.enter_to_follow().ok())
+    else {
         return real();
     };
     let answer = real();
@@ -129,6 +141,15 @@ impl Session {
         let at = self.local.attaches.count_above(addr).checked_sub(1)?;
         let piece = self.local.attaches.entries().get(at)?.piece;
         (piece.start == addr).then_some(piece.id.slot())
+    }
+
+    /// What the guards beside attaches become when the program has unmapped or covered `start..end`.
+    #[inline]
+    fn follow_guards(&self, start: u64, end: u64) {
+        if guard::is_on() {
+            guard::forget(start, end);
+            self.local.attaches.release_guards();
+        }
     }
 
     /// Whether `start..end` touches an attach without lying in one piece of it.
@@ -204,13 +225,13 @@ impl Session {
             .iter()
             .find(|entry| entry.piece.start <= addr && addr < entry.piece.end());
         let slot = entry.map(|entry| entry.piece.id.slot());
-        slot.and_then(|slot| self.host.namespace.table().snapshot(slot))
+        slot.and_then(|slot| self.registry.namespace.table().snapshot(slot))
             .and_then(|image| image.huge_page_log2())
             .map_or(page_size(), |log2| 1 << log2)
     }
 
     fn follow_mremap(&mut self, mremap: &Mremap) {
-        let pid = Some(self.host.local.pid());
+        let pid = Some(self.registry.local.pid());
         if let Some((start, end)) = mremap.cleared() {
             self.forget_range(start, end, pid);
         }
@@ -268,7 +289,7 @@ impl Session {
                     attached: true,
                     detached: false,
                 };
-                return self.enter_change(entry.piece.id, change, Some(self.host.local.pid()));
+                return self.enter_change(entry.piece.id, change, Some(self.registry.local.pid()));
             }
             Join::Below(piece) => (below_at, piece),
             Join::Above(piece) => (above_at, piece),

@@ -8,31 +8,37 @@
 //! a segment that no other process has attached.
 
 mod attach_list;
+mod attaches;
 mod credentials;
 mod error;
+pub mod events;
 mod exit;
 mod fork;
 mod huge_pages;
 mod identity;
 pub mod inspect;
 mod mapping;
+pub mod placed;
 mod process;
 mod reap;
 mod resident;
 mod rules;
+pub mod saved;
 pub mod served;
 mod session;
 mod shmat;
 mod shmctl;
 mod shmdt;
 mod shmget;
+pub mod whole;
 
 #[cfg(test)]
 mod inspect_tests;
 
+pub use attaches::each as each_attach;
 pub use credentials::before_change as before_change_of_credentials;
 pub use credentials::on_giving_up_root;
-pub use error::{Failure, Outcome, Why};
+pub use error::{Error, Outcome, Why};
 pub use exit::at_exit;
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
 pub use mapping::{madvise, may_touch, mmap_fixed, mremap, munmap};

@@ -17,7 +17,7 @@ use crate::storage::{Namespace, StorageError};
 use crate::sysv::{self, Limits, ShmId};
 use once_cell::race::OnceRef;
 /// What the library knows in this process.
-pub struct Host {
+pub struct Registry {
     /// The namespace. A process keeps the one it opened first, whatever becomes of its uid.
     pub namespace: Namespace,
     /// What is guarded by the in-process lock.
@@ -53,80 +53,85 @@ impl Local {
     }
 }
 
-const _: () = assert!(size_of::<Host>() < 2048, "it leaves room for the attaches");
+const _: () = assert!(
+    size_of::<Registry>() < 2048,
+    "it leaves room for the attaches"
+);
 
-static HOST: OnceRef<'static, Host> = OnceRef::new();
+static REGISTRY: OnceRef<'static, Registry> = OnceRef::new();
 /// Held while the namespace is opened in a program of several threads, and over a fork that comes before that.
 pub(super) static OPENING: TimedLock = TimedLock::free();
 
 /// This process's namespace; opened, or made, at first use. Of two threads that make the first call at once one waits, for
 /// a second at most. An error is not remembered.
 #[inline]
-pub fn host() -> Outcome<&'static Host> {
-    match HOST.get() {
-        Some(host) if host.local.identity() == 0 && host.has_attaches() => host.notice_child(),
-        Some(host) => Ok(host),
+pub fn registry() -> Outcome<&'static Registry> {
+    match REGISTRY.get() {
+        Some(registry) if registry.local.identity() == 0 && registry.has_attaches() => {
+            registry.notice_child()
+        }
+        Some(registry) => Ok(registry),
         None => open(),
     }
 }
 
 /// The namespace if it is open already.
 #[inline]
-pub fn host_if_open() -> Option<&'static Host> {
-    HOST.get()
+pub fn registry_if_open() -> Option<&'static Registry> {
+    REGISTRY.get()
 }
 
 /// The namespace for an answer that takes no lock: it is open, no child has to be noticed and no orphan to be dropped.
 #[inline(always)]
-pub fn host_for_fast_path() -> Option<&'static Host> {
-    let host = host_if_open()?;
-    let unnoticed = host.local.identity() == 0 && host.has_attaches();
-    (!unnoticed && !host.namespace.is_rmid_forced()).then_some(host)
+pub fn registry_for_fast_path() -> Option<&'static Registry> {
+    let registry = registry_if_open()?;
+    let unnoticed = registry.local.identity() == 0 && registry.has_attaches();
+    (!unnoticed && !registry.namespace.is_rmid_forced()).then_some(registry)
 }
 
 #[cold]
-fn open() -> Outcome<&'static Host> {
+fn open() -> Outcome<&'static Registry> {
     let _blocked = Blocked::all();
     if threads::is_alone() {
         return own_stack::call(open_undisturbed);
     }
     // A fork of another thread waits until what is opened here is closed.
     OPENING.take();
-    let opened = match HOST.get() {
-        Some(host) => Ok(host),
+    let opened = match REGISTRY.get() {
+        Some(registry) => Ok(registry),
         None => own_stack::call(open_undisturbed),
     };
     OPENING.release();
     opened
 }
 
-fn open_undisturbed() -> Outcome<&'static Host> {
+fn open_undisturbed() -> Outcome<&'static Registry> {
     sysv::set_page_size(crate::os::process::page_size() as u64);
     let call = |doing| move |error: OsError| StorageError::Call { doing, error };
     let namespace = Namespace::open(&rules::for_storage())?;
     let local = ProcessLock::new(WIPED_WORDS, Local::new)
         .map_err(call("set memory aside that children find empty"))?;
-    let (host, room) = pages::leak_with_room(Host {
+    let (registry, room) = pages::leak_with_room(Registry {
         namespace,
         local,
         resident: Known::new(),
     })
     .map_err(call("set memory aside"))?;
-    if let Ok(mut local) = host.local.lock_soon() {
+    if let Ok(mut local) = registry.local.lock_soon() {
         local.attaches.use_room(room);
     }
     // Asked now: by its pid the child of a vfork is told from this process, and by the other what is in another user
     // namespace later.
-    host.local.pid();
+    registry.local.pid();
     credentials::note_user_namespace();
-    match HOST.set(host) {
-        Ok(()) => Ok(host),
+    match REGISTRY.set(registry) {
+        Ok(()) => Ok(registry),
         // Another thread was faster. What this thread opened stays mapped: a few pages, once.
-        Err(()) => Ok(HOST.get().unwrap_or(host)),
+        Err(()) => Ok(REGISTRY.get().unwrap_or(registry)),
     }
 }
 
-impl Host {
+impl Registry {
     /// The namespace's limits.
     pub fn limits(&self) -> Limits {
         rules::limits_of(&self.namespace.limit_words())

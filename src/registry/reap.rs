@@ -1,16 +1,17 @@
 //! Reaping: attaches of dead processes are dropped from the table.
 //!
-//! A process that dies tells nobody. So a call that needs a segment's nattch first probes the processes that it counts, and
+//! A process that dies tells no other. So a call that needs a segment's nattch first probes the processes that it counts, and
 //! drops what dead ones had. The count is then what the kernel's would be.
 
 use super::error::Outcome;
-use super::process::{Host, Local};
+use super::process::{Local, Registry};
 use super::session::Session;
 use crate::os::process;
 use crate::os::process_lock::Guard;
 use crate::os::signal_mask::Blocked;
 use crate::storage::runtime_dir::Scope;
 use crate::storage::table::SlotImage;
+use crate::storage::table::events::What;
 use crate::storage::table::layout::{self, CellState, FLAG_RIGHTS};
 use crate::storage::table::{derived, rebuild, slot_life};
 use crate::sysv;
@@ -20,7 +21,7 @@ const BATCH: usize = 16;
 /// How often a list may change under a walk before the walk goes on without it.
 const MANY: u32 = 10_000;
 
-impl Host {
+impl Registry {
     /// Reads the segment that `find` finds into `image`, with no dead process counted in it.
     #[inline]
     pub fn find_reaped(
@@ -175,7 +176,7 @@ impl Host {
             match self.enter_from(Some(blocked)) {
                 Ok(session) => self.namespace.reap_all(session.me),
                 // Files that await unlinking count for nothing, and are left to a process that can be registered.
-                Err(failure) if some_dead => return Err(failure),
+                Err(error) if some_dead => return Err(error),
                 Err(_) => {}
             }
         }
@@ -219,7 +220,7 @@ impl Host {
             };
             let held = session.lock()?;
             if held.table().image(slot) == image {
-                slot_life::destroy(&held, slot, slot_life::Last::List);
+                slot_life::destroy(&held, slot, slot_life::Last::List, What::FreedAsOrphan);
             }
         }
         if let Some(session) = session {
@@ -258,7 +259,7 @@ impl Host {
         self.namespace.resident_bytes(image)
     }
 
-    /// [`Host::hold_off_forks`] for a thread that may have a session, which does so already.
+    /// [`Registry::hold_off_forks`] for a thread that may have a session, which does so already.
     #[inline]
     fn undisturbed(&'static self, session: Option<&Session>) -> Option<Guard<'static, Local>> {
         match session {
@@ -273,10 +274,10 @@ impl Session {
     #[cold]
     #[inline(never)]
     pub(super) fn set_rights_of_file(&self, image: &SlotImage) -> bool {
-        let namespace = &self.host.namespace;
+        let namespace = &self.registry.namespace;
         let Ok(held) = self.lock() else { return false };
         let now = held.table().image(image.slot);
-        let set = self.host.may_set_rights(image)
+        let set = self.registry.may_set_rights(image)
             && now.id == image.id
             && now.is_live()
             && namespace.files().set_rights(&now).is_ok();

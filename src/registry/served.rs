@@ -3,7 +3,7 @@
 //! A client's fork is a fork of the process that serves it, taken in two: [`prepare_fork`], then this process forks and the
 //! client does, then [`after_fork`] here and [`in_child`] in the new process, which serves the client's child.
 
-use super::process::host_if_open;
+use super::process::registry_if_open;
 use super::{attach_list, fork};
 use crate::os::{errno, served};
 
@@ -14,14 +14,15 @@ pub fn has_attaches() -> bool {
 
 /// Whether the client has a cell, which is seen by a mapping in it.
 pub fn is_counted() -> bool {
-    host_if_open().is_some_and(|host| host.me().is_some())
+    registry_if_open().is_some_and(|registry| registry.me().is_some())
 }
 
 /// Whether the client's mappings are gone though it is there: it executes another program.
 pub fn has_left() -> bool {
-    let host = host_if_open();
-    host.and_then(|host| host.me().map(|me| (host, me)))
-        .is_some_and(|(host, me)| host.namespace.processes().has_died(me.cell()))
+    let registry = registry_if_open();
+    registry
+        .and_then(|registry| registry.me().map(|me| (registry, me)))
+        .is_some_and(|(registry, me)| registry.namespace.processes().has_died(me.cell()))
 }
 
 /// Before the client forks.
@@ -47,15 +48,17 @@ pub fn in_child(pid: i32) {
 /// calls in its name.
 pub fn end() {
     served::end();
-    let Some(host) = host_if_open() else { return };
-    if let Ok(mut local) = host.local.lock_soon() {
+    let Some(registry) = registry_if_open() else {
+        return;
+    };
+    if let Ok(mut local) = registry.local.lock_soon() {
         while !local.attaches.is_empty() {
             local.attaches.remove(0);
         }
         // Its mappings were the client's.
         local.fork = None;
     }
-    host.local.set_identity(0);
+    registry.local.set_identity(0);
     // Refused, another process reaps it, as any that dies.
-    let _ = host.reap_all();
+    let _ = registry.reap_all();
 }

@@ -1,7 +1,7 @@
 //! A call that may change something: the signals are blocked, the in-process lock is held, this process is registered.
 
 use super::error::Outcome;
-use super::process::{Host, Local};
+use super::process::{Local, Registry};
 use crate::os::process_lock::{Guard, HeldBy};
 use crate::os::signal_mask::Blocked;
 use crate::os::timed_lock::{Deadline, NAP_NANOS};
@@ -16,10 +16,10 @@ use crate::sysv::ShmId;
 /// A call that may change something: signals blocked, the in-process lock held, this process registered.
 pub struct Session {
     /// The process that makes the call.
-    pub host: &'static Host,
+    pub registry: &'static Registry,
     /// Its cell.
     pub me: Identity,
-    /// Whether it has a cell, and the table can be changed: see [`Host::enter_to_follow`].
+    /// Whether it has a cell, and the table can be changed: see [`Registry::enter_to_follow`].
     pub counted: bool,
     /// What the lock guards.
     pub local: Guard<'static, Local>,
@@ -46,7 +46,7 @@ fn is_held(by: HeldBy) -> StorageError {
     StorageError::Call { doing, error }
 }
 
-impl Host {
+impl Registry {
     /// Begins a call that may change something.
     pub fn enter(&'static self) -> Outcome<Session> {
         let blocked = self.namespace.block()?;
@@ -68,13 +68,13 @@ impl Host {
         }
     }
 
-    /// [`Host::enter`] from a function that has blocked the signals: they are let through while a lock is waited for.
+    /// [`Registry::enter`] from a function that has blocked the signals: they are let through while a lock is waited for.
     pub fn enter_from(&'static self, blocked: Option<Blocked>) -> Outcome<Session> {
         drop(blocked);
         self.enter()
     }
 
-    /// [`Host::enter`] for a call that has blocked the signals already ([`Host::block`]).
+    /// [`Registry::enter`] for a call that has blocked the signals already ([`Registry::block`]).
     pub fn enter_blocked(&'static self, blocked: Blocked) -> Outcome<Session> {
         let mut entered = self.take_locks(blocked)?;
         if let Some(kept) = entered.kept {
@@ -84,7 +84,7 @@ impl Host {
         Ok(self.session(entered, Some(me)))
     }
 
-    /// Like [`Host::enter`], for shmdt: succeeds even if no cell is free. A child of a raw clone may have attaches and no cell;
+    /// Like [`Registry::enter`], for shmdt: succeeds even if no cell is free. A child of a raw clone may have attaches and no cell;
     /// it is counted nowhere, so only its attach list changes.
     pub fn enter_to_detach(&'static self) -> Outcome<Session> {
         let blocked = self.namespace.block()?;
@@ -96,7 +96,7 @@ impl Host {
         Ok(self.session(entered, me))
     }
 
-    /// Like [`Host::enter_to_detach`], for calls that change mappings and cannot be refused: succeeds also while another process
+    /// Like [`Registry::enter_to_detach`], for calls that change mappings and cannot be refused: succeeds also while another process
     /// keeps the table's lock. A later call enters into the table what is missing there.
     pub fn enter_to_follow(&'static self) -> Outcome<Session> {
         let blocked = self.namespace.block()?;
@@ -113,7 +113,7 @@ impl Host {
 
     fn session(&'static self, entered: Entered, me: Option<Identity>) -> Session {
         Session {
-            host: self,
+            registry: self,
             me: me.unwrap_or(Identity::from_packed(0)),
             counted: me.is_some(),
             local: entered.local,
@@ -182,7 +182,7 @@ impl Host {
 impl Session {
     /// Takes the in-table lock.
     pub fn lock(&self) -> Stored<Held<'static>> {
-        self.host.namespace.lock(self.me)
+        self.registry.namespace.lock(self.me)
     }
 
     /// The record that counts this process's attaches of segment `id`. The attach list may still
@@ -195,11 +195,11 @@ impl Session {
 
     /// Unlinks the files of segments that are destroyed.
     pub fn sweep(&self) {
-        self.host.namespace.sweep(self.me);
+        self.registry.namespace.sweep(self.me);
     }
 
     /// Unlinks the file of a segment that this process has destroyed, and frees its slot.
     pub fn unlink_claimed(&self, image: &SlotImage) {
-        self.host.namespace.unlink_claimed(self.me, image);
+        self.registry.namespace.unlink_claimed(self.me, image);
     }
 }

@@ -2,17 +2,19 @@
 
 use super::attach_list::Entry;
 use super::credentials::Thread;
-use super::error::{Failure, Outcome};
-use super::process::{Host, host, live_locked};
+use super::error::{Error, Outcome, no_room};
+use super::process::{Registry, live_locked, registry};
 use super::rules::segment;
 use super::session::Session;
+use crate::os::guard;
 use crate::os::map::{self, Place};
 use crate::os::{OsError, process};
 use crate::storage::table::SlotImage;
+use crate::storage::table::events::What;
 use crate::storage::table::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
 use crate::storage::table::{attach_record, slot_life};
 use crate::storage::{StorageError, Stored, sentence};
-use crate::sysv::{self, AttachRequest, Errno, Piece, Reason, Refusal, ShmId};
+use crate::sysv::{self, AttachRequest, Piece, ShmId};
 
 /// `shmat(2)`: attaches a segment and returns its address.
 pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
@@ -31,42 +33,54 @@ pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
 /// return with are long, and would lie on the stack while the segment is attached.
 #[inline(never)]
 fn permit(request: &AttachRequest, image: &mut SlotImage) -> Outcome<Session> {
-    let host = host()?;
-    let blocked = host.block()?;
-    host.enforce_forced()?;
-    find(host, request.id, image)?;
+    let registry = registry()?;
+    let blocked = registry.block()?;
+    registry.enforce_forced()?;
+    find(registry, request.id, image)?;
     if image.mode & sysv::flags::SHM_DEST != 0 || image.flags & FLAG_RIGHTS != 0 {
         // The processes that had it attached may be dead; then it is destroyed.
-        host.find_reaped(image, |image| find(host, request.id, image))?;
+        registry.find_reaped(image, |image| find(registry, request.id, image))?;
     }
-    host.reap_lost_attachers(request.id.slot())?;
-    let session = host.enter_blocked(blocked)?;
+    registry.reap_lost_attachers(request.id.slot())?;
+    let session = registry.enter_blocked(blocked)?;
     sysv::may_attach(&segment(image), request, &Thread)?;
     Ok(session)
 }
 
 #[inline]
-fn find(host: &'static Host, id: ShmId, image: &mut SlotImage) -> Outcome<()> {
-    if host.live(id, image)? {
+fn find(registry: &'static Registry, id: ShmId, image: &mut SlotImage) -> Outcome<()> {
+    if registry.live(id, image)? {
         Ok(())
     } else {
         Err(sysv::unknown_id(id).into())
     }
 }
 
+/// A place between two guards; of huge pages, or where there is no room for so many, an ordinary one.
+#[cold]
+#[inline(never)]
+fn guarded(image: &SlotImage, len: u64) -> Place {
+    let segment = guard::Segment {
+        id: image.id,
+        key: image.key,
+        bytes: image.segsz,
+    };
+    let start = match image.huge_page_log2() {
+        None => guard::reserve(len, &segment),
+        Some(_) => None,
+    };
+    start.map_or(Place::Anywhere(0), Place::Replace)
+}
+
 impl Session {
     fn attach(&mut self, image: &SlotImage, request: &AttachRequest) -> Outcome<u64> {
         let len = image.mapped_len();
-        let no_room = || {
-            Failure::from(Refusal {
-                errno: Errno::Enomem,
-                reason: Reason::NoRoom { len },
-            })
-        };
         let huge = image.huge_page_log2();
         sysv::check_range(request, if huge.is_some() { len } else { image.segsz })?;
-        self.local.attaches.reserve(2).map_err(|_| no_room())?;
+        let spare = self.local.attaches.reserve(2);
+        spare.map_err(|_| no_room(len))?;
         let place = match (request.fixed, request.remap) {
+            (false, _) if guard::is_on() => guarded(image, len),
             (false, _) => Place::Anywhere(self.local.attaches.last_choice(len)),
             (true, false) => Place::Free(request.addr),
             (true, true) => Place::Replace(request.addr),
@@ -76,7 +90,7 @@ impl Session {
             self.count_attach(image, false)?;
             // Crash here: a count of a dead process, as any other.
         }
-        let files = self.host.namespace.files();
+        let files = self.registry.namespace.files();
         let mapped = files
             .map(image, place, request.write, request.exec)
             .or_else(|error| self.map_again(image, place, request, error));
@@ -85,6 +99,9 @@ impl Session {
             Err(error) => {
                 if request.remap {
                     self.uncount_attach(image.slot);
+                }
+                if let Place::Replace(start) = place {
+                    guard::cancel(start);
                 }
                 return Err(self.why_not_mapped(request, len, huge, error));
             }
@@ -96,10 +113,11 @@ impl Session {
                     (image.atime, image.lpid) = (process::now_secs(), process::pid());
                 });
             }
-        } else if let Err(failure) = self.count_attach(image, true) {
+        } else if let Err(error) = self.count_attach(image, true) {
             let _ = map::unmap_segment(start, len);
             self.forget_range(start, start.saturating_add(len), None);
-            return Err(failure);
+            self.local.attaches.release_guards();
+            return Err(error);
         }
         if !request.fixed {
             self.local.attaches.note_choice(start, len);
@@ -109,7 +127,7 @@ impl Session {
             self.forget_range(
                 start,
                 start.saturating_add(len),
-                Some(self.host.local.pid()),
+                Some(self.registry.local.pid()),
             );
         }
         self.local.attaches.insert(Entry {
@@ -138,7 +156,7 @@ impl Session {
     ) -> Stored<u64> {
         let is_denied = error.os_error() == Some(OsError(libc::EACCES));
         if is_denied && self.set_rights_of_file(image) {
-            let files = self.host.namespace.files();
+            let files = self.registry.namespace.files();
             files.map(image, place, request.write, request.exec)
         } else {
             Err(error)
@@ -182,37 +200,42 @@ impl Session {
         request: &AttachRequest,
         len: u64,
         huge: Option<u32>,
-        obstacle: StorageError,
-    ) -> Failure {
+        error: StorageError,
+    ) -> Error {
         let addr = request.addr;
-        let Some(error) = obstacle.os_error() else {
-            return obstacle.into();
+        let Some(cause) = error.os_error() else {
+            return error.into();
         };
-        if let StorageError::System { path, .. } = obstacle {
-            let namespace = &self.host.namespace;
-            let gone = error.0 == libc::ENOENT && namespace.directory().is_reachable();
+        if let StorageError::System { path, .. } = error {
+            let namespace = &self.registry.namespace;
+            let gone = cause.0 == libc::ENOENT && namespace.directory().is_reachable();
             let (slot, id) = (request.id.slot(), request.id.raw());
             return if gone && namespace.end_if_lost(self.me, slot, id) {
                 StorageError::at(sentence::FILE_GONE, &path).into()
             } else if gone {
                 sysv::removed_meanwhile(request.id).into()
             } else {
-                obstacle.into()
+                error.into()
             };
         }
         let unaligned = huge.is_some_and(|log2| addr.trailing_zeros() < log2);
-        Failure::of_mapping(request, len, unaligned, obstacle, error)
+        Error::of_mapping(request, len, unaligned, error, cause)
     }
 
     fn destroy_if_due(&mut self, id: ShmId) {
         let Ok(held) = self.lock() else { return };
-        let forced = self.host.namespace.is_rmid_forced();
+        let forced = self.registry.namespace.is_rmid_forced();
         let is_due = |image: &SlotImage| {
             let marked = segment(image).is_marked();
             sysv::must_destroy(marked, image.nattch.into(), forced)
         };
         if let Some(image) = live_locked(&held, id).filter(is_due) {
-            slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
+            slot_life::destroy(
+                &held,
+                image.slot,
+                slot_life::Last::Claim,
+                What::FreedByDetach,
+            );
             drop(held);
             self.unlink_claimed(&image);
         }

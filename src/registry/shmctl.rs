@@ -2,7 +2,7 @@
 
 use super::credentials::{Thread, is_granted_at_once};
 use super::error::Outcome;
-use super::process::{Host, host, host_for_fast_path, live_locked};
+use super::process::{Registry, live_locked, registry, registry_for_fast_path};
 use super::rules::{segment, words_of};
 use super::session::Session;
 use crate::os::process;
@@ -10,6 +10,7 @@ use crate::storage::StorageError;
 use crate::storage::runtime_dir::Scope;
 use crate::storage::table::Held;
 use crate::storage::table::SlotImage;
+use crate::storage::table::events::{self, About, What};
 use crate::storage::table::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
 use crate::storage::table::{derived, slot_life};
 use crate::sysv::flags::{SHM_DEST, SHM_LOCKED};
@@ -20,10 +21,10 @@ use crate::sysv::{
 /// IPC_STAT, SHM_STAT and SHM_STAT_ANY.
 pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
     let id = ShmId::from_raw(shmid)?;
-    let host = host()?;
-    host.enforce_forced()?;
+    let registry = registry()?;
+    registry.enforce_forced()?;
     let find = |image: &mut SlotImage| -> Outcome<()> {
-        host.live_at(id.slot(), image)?;
+        registry.live_at(id.slot(), image)?;
         if is_asked_for(image, id, cmd) {
             Ok(())
         } else if sysv::is_by_index(cmd) {
@@ -33,7 +34,7 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
         }
     };
     let mut image = SlotImage::default();
-    host.find_reaped(&mut image, find)?;
+    registry.find_reaped(&mut image, find)?;
     let segment = segment(&image);
     sysv::may_stat(&segment, cmd, &Thread)?;
     Ok(segment)
@@ -43,13 +44,17 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
 /// attached. `None`: ask [`stat`].
 #[inline]
 pub fn stat_at_once(shmid: i32, cmd: Command) -> Option<Segment> {
-    let host = host_for_fast_path()?;
+    let registry = registry_for_fast_path()?;
     let id = ShmId::from_raw(shmid).ok()?;
-    let image = host.namespace.table().snapshot(id.slot())?;
+    let image = registry.namespace.table().snapshot(id.slot())?;
     if !is_asked_for(&image, id, cmd) {
         return None;
     }
-    if image.nattch != 0 && host.me().is_none_or(|me| image.sole_cell != me.cell() + 1) {
+    if image.nattch != 0
+        && registry
+            .me()
+            .is_none_or(|me| image.sole_cell != me.cell() + 1)
+    {
         return None;
     }
     let allowed = sysv::is_for_all(cmd)
@@ -71,18 +76,18 @@ fn enter_at(
     id: ShmId,
     may: impl Fn(&SlotImage) -> Ruling<()>,
 ) -> Outcome<(Session, Held<'static>, SlotImage)> {
-    let host = host()?;
-    let blocked = host.block()?;
-    host.enforce_forced()?;
+    let registry = registry()?;
+    let blocked = registry.block()?;
+    registry.enforce_forced()?;
     let mut image = SlotImage::default();
     let find = |image: &mut SlotImage| -> Outcome<()> {
-        if !host.live(id, image)? {
+        if !registry.live(id, image)? {
             return Err(sysv::unknown_id(id).into());
         }
         Ok(may(image)?)
     };
-    host.find_reaped(&mut image, find)?;
-    let session = host.enter_blocked(blocked)?;
+    registry.find_reaped(&mut image, find)?;
+    let session = registry.enter_blocked(blocked)?;
     let held = session.lock()?;
     let image = live_locked(&held, id).ok_or(sysv::unknown_id(id))?;
     may(&image)?;
@@ -117,24 +122,30 @@ fn change_permissions(
     };
     slot_life::update(held, image.slot, |image| *image = changed);
     // Crash here: the flag stays, and the next process that reads the segment and may do so gives the file its rights.
-    match session.host.namespace.files().set_rights(&changed) {
+    match session.registry.namespace.files().set_rights(&changed) {
         Ok(()) => slot_life::update(held, image.slot, |image| image.flags &= !FLAG_RIGHTS),
         // An owner who is not the creator may change the segment but not its file: the table alone is changed, and the
         // creator's next call finds the flag.
-        Err(obstacle) if is_not_the_callers(&obstacle) && Thread.euid() != image.cuid => {}
+        Err(error) if is_not_the_callers(&error) && Thread.euid() != image.cuid => {}
         // The last process that has it attached exits, and has unlinked it already: there is no file to have rights.
         Err(_) if image.flags & FLAG_UNLINKED != 0 => {}
-        Err(obstacle) => {
+        Err(error) => {
             slot_life::update(held, image.slot, |changed| *changed = *image);
-            return Err(obstacle.into());
+            return Err(error.into());
         }
     }
+    let owner = u64::from(new.uid) << 32 | u64::from(new.gid);
+    let about = About {
+        other: new.mode,
+        ..About::segment(What::Set, image, owner)
+    };
+    events::note(held, &about);
     Ok(())
 }
 
-fn is_not_the_callers(obstacle: &StorageError) -> bool {
-    let error = obstacle.os_error();
-    error.is_some_and(|error| matches!(error.0, libc::EPERM | libc::EACCES))
+fn is_not_the_callers(error: &StorageError) -> bool {
+    let cause = error.os_error();
+    cause.is_some_and(|cause| matches!(cause.0, libc::EPERM | libc::EACCES))
 }
 
 /// IPC_RMID.
@@ -142,18 +153,18 @@ pub fn remove(shmid: i32) -> Outcome<()> {
     let id = ShmId::from_raw(shmid)?;
     let may = |image: &SlotImage| sysv::may_remove(&segment(image), &Thread);
     let (session, held, image) = enter_at(id, may)?;
-    let forced = session.host.namespace.is_rmid_forced();
+    let forced = session.registry.namespace.is_rmid_forced();
     if sysv::must_destroy(true, image.nattch.into(), forced) {
-        slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
+        slot_life::destroy(&held, image.slot, slot_life::Last::Claim, What::Removed);
         drop(held);
         session.unlink_claimed(&image);
     } else if image.mode & SHM_DEST == 0 {
-        slot_life::mark(&held, image.slot);
+        slot_life::mark(&held, image.slot, What::Marked);
         let image = held.table().image(image.slot);
         // When the table must be rebuilt from the files, the sticky bit says that the key is free. If it cannot be set now,
         // the flag says so.
         // Crash here: as in `change_permissions`.
-        if session.host.namespace.files().mark(&image).is_ok() {
+        if session.registry.namespace.files().mark(&image).is_ok() {
             slot_life::update(&held, image.slot, |image| image.flags &= !FLAG_RIGHTS);
         }
     }
@@ -220,19 +231,19 @@ pub fn unlock(shmid: i32) -> Outcome<()> {
 
 /// IPC_INFO: the limits, and the highest index in use (0 when there is none).
 pub fn limits() -> Outcome<(Limits, i32)> {
-    let host = host()?;
-    let _blocked = host.namespace.block()?;
-    host.enforce_forced()?;
-    reap_if_it_matters(host)?;
-    let table = host.namespace.table();
+    let registry = registry()?;
+    let _blocked = registry.namespace.block()?;
+    registry.enforce_forced()?;
+    reap_if_it_matters(registry)?;
+    let table = registry.namespace.table();
     let answer = || {
         let highest = derived::highest_live_slot(table).unwrap_or(0);
-        (host.limits(), highest as i32)
+        (registry.limits(), highest as i32)
     };
     match table.consistently(answer) {
         Some(answer) => Ok(answer),
         None => {
-            let session = host.enter()?;
+            let session = registry.enter()?;
             let _held = session.lock()?;
             Ok(answer())
         }
@@ -240,19 +251,19 @@ pub fn limits() -> Outcome<(Limits, i32)> {
 }
 
 #[inline]
-fn reap_if_it_matters(host: &'static Host) -> Outcome<()> {
+fn reap_if_it_matters(registry: &'static Registry) -> Outcome<()> {
     // Only a marked segment can be destroyed with a process that died; and files wait to be unlinked that other processes
     // could not unlink.
-    let something_is_left = || host.namespace.marked() != 0 || host.namespace.has_dying();
-    let is_left = match host.namespace.table().consistently(something_is_left) {
+    let something_is_left = || registry.namespace.marked() != 0 || registry.namespace.has_dying();
+    let is_left = match registry.namespace.table().consistently(something_is_left) {
         Some(is_left) => is_left,
         None => {
             // The process that was counting may have died over it: taking the lock repairs that.
-            host.repair_if_need_be()?;
+            registry.repair_if_need_be()?;
             something_is_left()
         }
     };
-    if is_left { host.reap_all() } else { Ok(()) }
+    if is_left { registry.reap_all() } else { Ok(()) }
 }
 
 /// What SHM_INFO tells.
@@ -272,14 +283,14 @@ pub struct Usage {
 
 /// SHM_INFO.
 pub fn usage() -> Outcome<Usage> {
-    let host = host()?;
-    host.enforce_forced()?;
-    reap_if_it_matters(host)?;
-    let namespace = &host.namespace;
+    let registry = registry()?;
+    registry.enforce_forced()?;
+    reap_if_it_matters(registry)?;
+    let namespace = &registry.namespace;
     let table = namespace.table();
-    let rss = host
+    let rss = registry
         .resident
-        .pages(namespace, |image| host.resident_bytes(image));
+        .pages(namespace, |image| registry.resident_bytes(image));
     let totals = || Usage {
         used_ids: namespace.segments() as i32,
         shm_tot: namespace.pages(),
@@ -290,7 +301,7 @@ pub fn usage() -> Outcome<Usage> {
     match table.consistently(totals) {
         Some(usage) => Ok(usage),
         None => {
-            let session = host.enter()?;
+            let session = registry.enter()?;
             let _held = session.lock()?;
             Ok(totals())
         }
@@ -299,17 +310,17 @@ pub fn usage() -> Outcome<Usage> {
 
 /// Calls `each` with every segment, by rising index, with its resident and its swapped bytes: `/proc/sysvipc/shm`.
 pub fn list(each: &mut dyn FnMut(&Segment, u64, u64)) -> Outcome<()> {
-    let host = host()?;
-    let _blocked = host.namespace.block()?;
-    host.enforce_forced()?;
-    host.reap_all()?;
-    let table = host.namespace.table();
+    let registry = registry()?;
+    let _blocked = registry.namespace.block()?;
+    registry.enforce_forced()?;
+    registry.reap_all()?;
+    let table = registry.namespace.table();
     let mut image = SlotImage::default();
     let mut at = 0;
     while let Some(slot) = derived::next_taken_slot(table, at) {
         at = slot + 1;
-        if host.live_at(slot, &mut image)? {
-            each(&segment(&image), host.resident_bytes(&image), 0);
+        if registry.live_at(slot, &mut image)? {
+            each(&segment(&image), registry.resident_bytes(&image), 0);
         }
     }
     Ok(())
@@ -320,32 +331,35 @@ pub fn may_set_limits() -> bool {
     let euid = Thread.euid();
     // Root's right needs no namespace to be known.
     sysv::may_set_limits(euid, None)
-        || host().is_ok_and(|host| {
-            let is_own = host.namespace.directory().scope() == Scope::User;
-            sysv::may_set_limits(euid, is_own.then(|| host.namespace.directory().opened_by()))
+        || registry().is_ok_and(|registry| {
+            let is_own = registry.namespace.directory().scope() == Scope::User;
+            sysv::may_set_limits(
+                euid,
+                is_own.then(|| registry.namespace.directory().opened_by()),
+            )
         })
 }
 
 /// Sets a limit from the text that was written to its file under `/proc/sys/kernel`.
 pub fn set_limit(name: LimitName, text: &[u8]) -> Outcome<()> {
-    let host = host()?;
-    let blocked = host.block()?;
+    let registry = registry()?;
+    let blocked = registry.block()?;
     // With shm_rmid_forced a death counts for more; those from before it was set must not.
-    host.reap_all()?;
-    let session = host.enter_blocked(blocked)?;
+    registry.reap_all()?;
+    let session = registry.enter_blocked(blocked)?;
     if !may_set_limits() {
         return Err(StorageError::System {
             doing: "set a limit of",
-            path: *host.namespace.directory().path(),
+            path: *registry.namespace.directory().path(),
             error: crate::os::OsError(libc::EACCES),
         }
         .into());
     }
     let held = session.lock()?;
-    let mut limits = host.limits();
+    let mut limits = registry.limits();
     limits.parse_and_set(name, text)?;
-    host.namespace.set_limit_words(&held, words_of(&limits));
+    registry.namespace.set_limit_words(&held, words_of(&limits));
     drop(held);
     drop(session);
-    host.enforce_forced()
+    registry.enforce_forced()
 }

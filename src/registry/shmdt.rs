@@ -1,31 +1,25 @@
 //! shmdt.
 
-use super::error::{Failure, Outcome};
-use super::process::host_if_open;
+use super::error::{Error, Outcome};
+use super::process::registry_if_open;
 use crate::os::{map, process};
 use crate::storage::table::{attach_record, slot_life};
-use crate::sysv::{Detach, Errno, Reason, Refusal};
+use crate::sysv::{Detach, not_attached};
 
 /// `shmdt(2)`: detaches what shmat gave at `addr`.
 pub fn shmdt(addr: u64) -> Outcome<()> {
     let mut walk = Detach::new(addr)?;
-    let nothing = || {
-        Failure::from(Refusal {
-            errno: Errno::Einval,
-            reason: Reason::NotAttached(addr),
-        })
-    };
-    let host = host_if_open().ok_or_else(nothing)?;
+    let registry = registry_if_open().ok_or_else(|| not_attached(addr))?;
     // A cell is not taken when there is nothing to detach.
     if !super::attach_list::may_touch(addr, u64::MAX) {
-        return Err(nothing());
+        return Err(not_attached(addr).into());
     }
-    let enter = || host.enter_to_detach().map_err(Failure::of_shmdt);
+    let enter = || registry.enter_to_detach().map_err(Error::of_shmdt);
     let mut session = enter()?;
     let slot = session.slot_attached_at(addr).filter(|_| session.counted);
-    if let Some(slot) = slot.filter(|&slot| host.has_lost_attachers(slot)) {
+    if let Some(slot) = slot.filter(|&slot| registry.has_lost_attachers(slot)) {
         drop(session);
-        host.reap_lost_attachers(slot)?;
+        registry.reap_lost_attachers(slot)?;
         session = enter()?;
     }
     let mut gone = 0;
@@ -47,6 +41,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
             }
         }
     }
+    session.local.attaches.release_guards();
     let id = walk.outcome()?;
     // Crash here: what is unmapped already is still counted, until this process's cell is reaped.
     if gone > 0 && session.counted {
@@ -57,7 +52,7 @@ pub fn shmdt(addr: u64) -> Outcome<()> {
         let Some(record) = session.record_of(&held, id) else {
             return Ok(());
         };
-        let stamp = Some((host.local.pid(), process::now_secs()));
+        let stamp = Some((registry.local.pid(), process::now_secs()));
         let ended = attach_record::detach(&held, record, gone, stamp, slot_life::Last::Claim);
         drop(held);
         if let Some(image) = ended {

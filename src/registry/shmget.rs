@@ -1,22 +1,21 @@
 //! shmget.
 
 use super::credentials::{Thread, is_granted_at_once};
-use super::error::{Failure, Outcome, Why};
-use super::process::{Host, host, host_for_fast_path};
+use super::error::{Error, Outcome, Why};
+use super::process::{Registry, registry, registry_for_fast_path};
 use super::rules::{cursor_of, cursor_words, segment};
 use super::session::Session;
 use crate::os::process;
 use crate::storage::table::Held;
 use crate::storage::table::SlotImage;
 use crate::storage::table::key_index::{self, Lookup};
-use crate::storage::table::layout::{
-    FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SLOT_PART, SlotState,
-};
+use crate::storage::table::layout::{FLAG_HUGE_SHIFT, FLAG_NORESERVE, FLAG_ROUNDED, SlotState};
+use crate::storage::table::parts::SLOT_PART;
 use crate::storage::table::slot_life::{self, Cursor};
 use crate::storage::table::{derived, grow, rebuild};
-use crate::storage::{Refused, StorageError, sentence};
+use crate::storage::{StorageError, sentence};
 use crate::sysv::{
-    self, Caller, Errno, HugePages, IdCursor, Key, Reason, Refusal, ShmId, flags, shmget as rules,
+    self, Caller, Errno, HugePages, IdCursor, Key, ShmId, flags, refusal, shmget as rules,
 };
 
 /// `shmget(2)`: the id of the segment with `key`, made if need be.
@@ -33,7 +32,7 @@ pub fn shmget(key: i32, size: u64, shmflg: i32) -> Outcome<i32> {
         shmflg,
         huge: &asked,
     };
-    create(session.host, &session, &wish)
+    create(session.registry, &session, &wish)
 }
 
 /// What is to be done for a key.
@@ -53,17 +52,17 @@ fn open_or_enter(
     shmflg: i32,
     asked: &mut Outcome<Option<HugePages>>,
 ) -> Outcome<Way> {
-    let host = host()?;
+    let registry = registry()?;
     // What only looks something up makes no system call, and does not find out whether the table's file has been cut.
     let makes = rules::is_no_lookup(key, shmflg);
-    let blocked = makes.then(|| host.block()).transpose()?;
-    host.enforce_forced()?;
+    let blocked = makes.then(|| registry.block()).transpose()?;
+    registry.enforce_forced()?;
     let mut is_new = true;
     if !key.is_private() {
-        match key_index::find(host.namespace.table(), key.0) {
+        match key_index::find(registry.namespace.table(), key.0) {
             Lookup::Found(known) => {
                 let mut image = SlotImage::default();
-                if host.live(ShmId::from_raw(known.id)?, &mut image)? && image.key == key.0 {
+                if registry.live(ShmId::from_raw(known.id)?, &mut image)? && image.key == key.0 {
                     return open_existing(&image, size, shmflg).map(Way::Existing);
                 }
                 // It was removed at this moment.
@@ -73,20 +72,20 @@ fn open_or_enter(
             Lookup::Unsure => is_new = false,
         }
     }
-    *asked = super::huge_pages::ask(host, shmflg);
+    *asked = super::huge_pages::ask(registry, shmflg);
     // What cannot be granted is refused before anything is needed for it: also where this process cannot be registered.
     if is_new {
-        let limits = host.limits();
+        let limits = registry.limits();
         rules::check_size(size, &limits)?;
-        if rules::check_shmall(size, host.namespace.pages(), &limits).is_ok() {
+        if rules::check_shmall(size, registry.namespace.pages(), &limits).is_ok() {
             (*asked)?;
         }
     }
     let blocked = match blocked {
         Some(blocked) => blocked,
-        None => host.namespace.block()?,
+        None => registry.namespace.block()?,
     };
-    host.enter_blocked(blocked).map(Way::Make)
+    registry.enter_blocked(blocked).map(Way::Make)
 }
 
 /// `shmget(2)` without a lock or a system call, of a key that has a segment, or has none and asks for none; and only when
@@ -115,11 +114,11 @@ fn look_up(
     places: u32,
     wanted: u32,
 ) -> Option<Result<i32, Errno>> {
-    let host = host_for_fast_path()?;
+    let registry = registry_for_fast_path()?;
     if rules::is_no_lookup(Key(key), shmflg) {
         return None;
     }
-    match key_index::find_at_once(host.namespace.table(), key, places, wanted != 0) {
+    match key_index::find_at_once(registry.namespace.table(), key, places, wanted != 0) {
         Lookup::Found(known) if rules::is_too_small(known.segsz, size) => None,
         Lookup::Found(known) => match known.owners {
             Some(whose) if !is_granted_at_once(whose.mode, whose.uid, whose.cuid, wanted) => None,
@@ -138,23 +137,23 @@ fn open_existing(image: &SlotImage, size: u64, shmflg: i32) -> Outcome<i32> {
 }
 
 /// A segment that is to be made.
-struct Wish<'a> {
-    key: Key,
-    size: u64,
-    shmflg: i32,
+pub(super) struct Wish<'a> {
+    pub(super) key: Key,
+    pub(super) size: u64,
+    pub(super) shmflg: i32,
     /// What was found out about SHM_HUGETLB.
-    huge: &'a Outcome<Option<HugePages>>,
+    pub(super) huge: &'a Outcome<Option<HugePages>>,
 }
 
 #[inline(never)]
-fn create(host: &'static Host, session: &Session, wish: &Wish<'_>) -> Outcome<i32> {
+fn create(registry: &'static Registry, session: &Session, wish: &Wish<'_>) -> Outcome<i32> {
     let mut tries = Tries::default();
     loop {
-        match attempt(host, session, wish, &mut tries) {
+        match attempt(registry, session, wish, &mut tries) {
             Ok(Some(id)) => return Ok(id),
             Ok(None) => {}
-            Err(failure) if tries.may_help(host, session, &failure) => {}
-            Err(failure) => return Err(failure),
+            Err(error) if is_scarcity(wish, &error) && tries.may_help(registry, session) => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -169,20 +168,20 @@ struct Tries {
 }
 
 impl Tries {
-    fn sweep(&mut self, host: &Host, session: &Session) {
+    fn sweep(&mut self, registry: &Registry, session: &Session) {
         self.swept = true;
-        host.namespace.reap_all(session.me);
+        registry.namespace.reap_all(session.me);
     }
 
     /// The map of free slots says that a slot is free, and it is not: the table has been damaged.
     #[cold]
-    fn repair(&mut self, host: &Host, held: &Held<'_>) -> Outcome<Option<i32>> {
+    fn repair(&mut self, registry: &Registry, held: &Held<'_>) -> Outcome<Option<i32>> {
         rebuild::rebuild(held);
         self.repairs += 1;
         if self.repairs < 3 {
             return Ok(None);
         }
-        Err(host
+        Err(registry
             .namespace
             .processes()
             .is_damaged("what is derived in it does not agree")
@@ -192,17 +191,14 @@ impl Tries {
     /// Whether the creation that was refused may succeed now: the dead have been reaped, or a creation of another process has
     /// ended, which may have failed or may have the key. Waits for that for a second at most, because that process may be
     /// stopped.
-    fn may_help(&mut self, host: &Host, session: &Session, failure: &Failure) -> bool {
+    fn may_help(&mut self, registry: &Registry, session: &Session) -> bool {
         const MOST_NAPS: u32 = 1000;
         const NAP_NANOS: u32 = 1_000_000;
-        if !is_scarcity(failure) {
-            return false;
-        }
         if !self.swept {
-            self.sweep(host, session);
+            self.sweep(registry, session);
             return true;
         }
-        let waits = host.namespace.making() != 0 && self.naps < MOST_NAPS;
+        let waits = registry.namespace.making() != 0 && self.naps < MOST_NAPS;
         if waits {
             self.naps += 1;
             process::nap(NAP_NANOS);
@@ -213,7 +209,7 @@ impl Tries {
 
 /// One try. `None`: what was in the way is gone, or another id will do.
 fn attempt(
-    host: &'static Host,
+    registry: &'static Registry,
     session: &Session,
     wish: &Wish<'_>,
     tries: &mut Tries,
@@ -224,19 +220,22 @@ fn attempt(
         return open_existing(&image, wish.size, wish.shmflg).map(Some);
     }
     rules::missing_key(wish.key, wish.shmflg)?;
-    let huge = admit(&held, wish, host)?;
-    let (new, before, after) = plan(&held, host, wish, huge)?;
+    let huge = admit(&held, wish, registry)?;
+    let (new, before, after) = plan(&held, registry, wish, huge)?;
     let index = new.id as u32 % sysv::SLOTS;
     // An index that is passed over, or begins anew, may be taken by a marked segment that only the dead still have.
     let passed_over = index != before.next;
-    if passed_over && !tries.swept && (host.namespace.marked() != 0 || host.namespace.has_dying()) {
+    if passed_over
+        && !tries.swept
+        && (registry.namespace.marked() != 0 || registry.namespace.has_dying())
+    {
         drop(held);
-        tries.sweep(host, session);
+        tries.sweep(registry, session);
         return Ok(None);
     }
     grow::ensure(&held, &SLOT_PART, index)?;
     if held.table().image(index).state != SlotState::Free as u32 {
-        return tries.repair(host, &held);
+        return tries.repair(registry, &held);
     }
     if !wish.key.is_private() {
         key_index::make_room(&held)?;
@@ -247,7 +246,7 @@ fn attempt(
     drop(held);
     // Crash here: the cell's `work` names the slot; the process that reaps the cell unlinks what there is of the file.
     let promise = wish.shmflg & flags::SHM_NORESERVE == 0;
-    let made = host.namespace.files().make(&image, promise);
+    let made = registry.namespace.files().make(&image, promise);
     let held = session.lock()?;
     match (made, find(&held, wish.key)) {
         (Ok(()), None) => {
@@ -256,23 +255,23 @@ fn attempt(
         }
         (Ok(()), Some(rival)) => {
             drop(held);
-            let _ = host.namespace.files().unlink(&image);
+            let _ = registry.namespace.files().unlink(&image);
             slot_life::free(&session.lock()?, index, Some((before, after)));
             open_existing(&rival, wish.size, wish.shmflg).map(Some)
         }
-        (Err(StorageError::System { error, .. }), _)
-            if error.0 == libc::EEXIST && tries.collisions < 100 =>
+        (Err(StorageError::System { error: cause, .. }), _)
+            if cause.0 == libc::EEXIST && tries.collisions < 100 =>
         {
             // A file that the table does not know: not ours to touch. The next id will do.
             slot_life::free(&held, index, None);
             tries.collisions += 1;
             Ok(None)
         }
-        (Err(obstacle), _) => {
+        (Err(error), _) => {
             slot_life::free(&held, index, Some((before, after)));
             Err(match huge {
-                None => obstacle.into(),
-                Some(_) => super::huge_pages::why_not_made(wish.size, obstacle),
+                None => error.into(),
+                Some(_) => super::huge_pages::why_not_made(wish.size, error),
             })
         }
     }
@@ -288,9 +287,13 @@ fn find(held: &Held<'_>, key: Key) -> Option<SlotImage> {
 
 /// Whether a segment of `size` bytes may be made: kernel-semantics' D1 to D8, in that order. Returns the huge
 /// pages that it gets, if any.
-fn admit(held: &Held<'_>, wish: &Wish<'_>, host: &Host) -> Outcome<Option<HugePages>> {
+pub(super) fn admit(
+    held: &Held<'_>,
+    wish: &Wish<'_>,
+    registry: &Registry,
+) -> Outcome<Option<HugePages>> {
     let Wish { size, shmflg, .. } = *wish;
-    let (namespace, limits) = (&host.namespace, &host.limits());
+    let (namespace, limits) = (&registry.namespace, &registry.limits());
     rules::check_size(size, limits)?;
     let pages = namespace.pages().saturating_add(namespace.making_pages());
     rules::check_shmall(size, pages, limits)?;
@@ -312,25 +315,23 @@ fn admit(held: &Held<'_>, wish: &Wish<'_>, host: &Host) -> Outcome<Option<HugePa
     Ok(huge)
 }
 
-fn is_scarcity(failure: &Failure) -> bool {
-    matches!(
-        failure.why,
-        Why::Rule(
-            Reason::AboveShmall { .. }
-                | Reason::ShmmniReached { .. }
-                | Reason::NoFreeId
-                | Reason::NoHugePages { .. }
-        ) | Why::Surroundings(StorageError::Refused(Refused {
-            sentence: sentence::NO_ROOM,
-            ..
-        }))
-    )
+/// Whether something is used up: a limit of the namespace, the huge pages that the caller may have, or the file system.
+fn is_scarcity(wish: &Wish<'_>, error: &Error) -> bool {
+    match error.why {
+        Why::Rule(_) => {
+            let has_huge_pages = matches!(wish.huge, Ok(Some(_)));
+            error.errno == Errno::Enospc.raw()
+                || error.errno == Errno::Enomem.raw() && has_huge_pages
+        }
+        Why::Surroundings(StorageError::Refused(refused)) => refused.sentence == sentence::NO_ROOM,
+        Why::Surroundings(_) => false,
+    }
 }
 
 /// Chooses the id and writes down what the segment will be. Returns the cursor before and after, too.
 fn plan(
     held: &Held<'_>,
-    host: &Host,
+    registry: &Registry,
     wish: &Wish<'_>,
     huge: Option<HugePages>,
 ) -> Outcome<(SlotImage, Cursor, Cursor)> {
@@ -339,13 +340,11 @@ fn plan(
     let cursor = cursor_of(before);
     // Slots whose file is being made or unlinked at this moment are not free either; alone with itself, a process
     // finds as many as there are segments.
-    let allocated = cursor.allocate(host.namespace.taken(), |from, to| {
+    let allocated = cursor.allocate(registry.namespace.taken(), |from, to| {
         derived::next_free_slot(held, from, to)
     });
-    let (id, cursor): (ShmId, IdCursor) = allocated.ok_or(Refusal {
-        errno: Errno::Enospc,
-        reason: Reason::NoFreeId,
-    })?;
+    let (id, cursor): (ShmId, IdCursor) =
+        allocated.ok_or_else(|| refusal!(Enospc, [], "every identifier is taken"))?;
     let after = cursor_words(cursor);
     let mut bits = 0;
     if let Some(pages) = huge {
@@ -355,7 +354,7 @@ fn plan(
     if shmflg & flags::SHM_NORESERVE != 0 || huge.is_some() {
         bits |= FLAG_NORESERVE;
     }
-    if host.namespace.rounds_files() {
+    if registry.namespace.rounds_files() {
         bits |= FLAG_ROUNDED;
     }
     let (uid, gid) = (Thread.euid(), process::egid());

@@ -24,6 +24,7 @@
 
 pub mod error;
 mod error_text;
+pub mod invariant;
 pub mod namespace;
 pub mod process;
 pub mod runtime_dir;
@@ -32,4 +33,6 @@ pub(crate) mod sentence;
 pub mod table;
 
 pub use error::{Refused, StorageError, Stored};
-pub use namespace::{LimitWords, Member, Namespace, Reading, Rules, Unlinking, View};
+pub use namespace::{
+    Builder, LimitWords, Member, Namespace, Reading, Rules, Unlinking, View, Whole,
+};

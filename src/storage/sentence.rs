@@ -47,6 +47,8 @@ pub const LOCKED_FOR: &str = "{path} is to be repaired, and another process has 
 /// Something that was not made by this library has the name of what was to be made.
 pub const IN_THE_WAY: &str =
     "{path} is {kind} of uid {uid}, which this library has not made; remove it";
+/// In a runtime directory that is to be removed lies something else.
+pub const NO_PART: &str = "{path} is {kind} of uid {uid}, which is no part of a namespace; remove it, or move it away, first";
 /// The file of a segment was removed.
 pub const FILE_GONE: &str = "{path} is gone, so the segment counts as removed (systemd-logind removes a user's files in /dev/shm when his last session ends, RemoveIPC=yes); make it again";
 /// A file has more than one name.

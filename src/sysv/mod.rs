@@ -15,7 +15,7 @@
 //! | [`lookup`](unknown_id) | what is said of an id that names nothing |
 //! | [`permission`](may_access) | the permission rule, who may remove, set, lock, unlink files, set limits |
 //! | [`limit_text`](ipc::Number) | what number a write to a limit's file is |
-//! | [`reason`](Reason) | each errno with the reason it was given |
+//! | [`refusal`](Refusal) | what a refusal is; its sentence stands at the rule |
 //!
 //! [`shm`]: segments.
 //!
@@ -49,10 +49,11 @@ pub mod shm;
 #[cfg(test)]
 mod testing;
 
+pub(crate) use ipc::refusal;
 pub use ipc::{
-    Caller, Capability, Class, Errno, IdCursor, Key, Reason, Refusal, Ruling, SLOTS, ShmId,
-    is_owner, may_access, may_set_limits, may_unlink, owners_bits_grant, owns, removed_meanwhile,
-    unknown_id, unused_index,
+    Caller, Capability, Errno, IdCursor, Key, Reason, Refusal, Ruling, SLOTS, ShmId, is_owner,
+    may_access, may_set_limits, may_unlink, owners_bits_grant, owns, removed_meanwhile, unknown_id,
+    unused_index,
 };
 pub use page::{page_align, page_size, pages_of, set_page_size};
 pub use shm::{
@@ -61,5 +62,5 @@ pub use shm::{
     check_hugetlb, check_range, check_shmall, check_shmmni, check_size, cut, flags, is_by_index,
     is_for_all, is_no_lookup, is_too_small, join, may_attach, may_lock, may_remove, may_set,
     may_stat, may_unlock, missing_key, moved, must_destroy, must_destroy_orphan, new_mode,
-    open_existing, parse_shmat, parse_shmctl, shmget, wanted_bits, write_shm_line,
+    not_attached, open_existing, parse_shmat, parse_shmctl, shmget, wanted_bits, write_shm_line,
 };

@@ -85,6 +85,12 @@ pub fn segment(mode: u32) -> Segment {
     }
 }
 
+/// The errno of a ruling and its sentence, `None` when it was granted.
+pub fn refused<T>(ruling: Ruling<T>) -> Option<(Errno, String)> {
+    let refusal = ruling.err()?;
+    Some((refusal.errno, refusal.reason.to_string()))
+}
+
 /// The errno of a ruling, `None` when it was granted.
 pub fn errno<T>(ruling: Ruling<T>) -> Option<Errno> {
     ruling.err().map(|refusal| refusal.errno)

@@ -136,7 +136,7 @@ impl Asked<'_> {
                 }
                 Ok(value)
             }
-            Err(failure) => Err(self.refuse(failure.errno, &failure.why)),
+            Err(error) => Err(self.refuse(error.errno, &error.why)),
         }
     }
 

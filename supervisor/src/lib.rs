@@ -26,11 +26,16 @@ mod agent;
 mod border;
 mod client;
 pub mod command;
+#[allow(unsafe_code, dead_code)]
+#[path = "../../shim/src/destination.rs"]
+mod destination;
 mod filter;
 mod identity;
 mod message;
 mod proc;
 mod report;
+#[allow(unsafe_code)]
+mod settings;
 mod supervisor;
 #[allow(unsafe_code)]
 mod sys;

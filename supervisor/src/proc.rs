@@ -12,7 +12,7 @@ pub struct Status {
     pub tgid: i32,
     /// The parent of that process.
     pub parent: i32,
-    /// Who traces it; 0: nobody.
+    /// The process that traces it; 0: none.
     pub tracer: i32,
     /// The real uid.
     pub uid: u32,

@@ -194,7 +194,7 @@ impl Supervisor {
         }
     }
 
-    /// Reports the program's end, once nobody is dropping what it had.
+    /// Reports the program's end, once no agent is dropping what it had.
     fn report_end(&mut self) {
         let Some((event, until)) = self.end else {
             return;

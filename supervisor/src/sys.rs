@@ -14,7 +14,7 @@ pub use libc::{seccomp_notif as Notification, user_regs_struct as Registers};
 
 /// Takes over a descriptor that the kernel has just made for this process.
 pub fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: the caller has it from the kernel, and nobody else knows of it.
+    // SAFETY: the caller has it from the kernel, and no other thread knows of it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 

@@ -1,4 +1,4 @@
-/* Where the namespace lies when nobody says where, and what a set-uid program does. */
+/* Where the namespace lies when no setting names one, and what a set-uid program does. */
 #include "proctest.h"
 #include <sys/mount.h>
 #include <sys/statvfs.h>

@@ -327,7 +327,7 @@ static enum came first_handler_behind(int n)
 	bool done = stepped->done;
 	stepped->install = 1;
 	if (!comes(&stepped->installed))
-		FATAL("behind instruction %d: whoever installs a handler waits for a call of another thread", n);
+		FATAL("behind instruction %d: a thread that installs a handler waits for a call of another thread", n);
 	MUST(syscall(SYS_tgkill, pid, thread, SIGALRM));
 	MUST(ptrace(PTRACE_DETACH, thread, NULL, NULL));
 	stepped->signalled = 1;

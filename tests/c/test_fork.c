@@ -251,7 +251,7 @@ TEST(a_fork_of_a_fork_counts_each_generation)
 {
 	int id = new_segment(PAGE);
 	char *p = attach(id);
-	struct gate go = gate_make(), born = gate_make();
+	struct gate go = gate_make(), forked = gate_make();
 	pid_t *grandchild = shared_memory(sizeof *grandchild);
 	pid_t child = MUST(fork());
 	if (child == 0) {
@@ -261,24 +261,24 @@ TEST(a_fork_of_a_fork_counts_each_generation)
 			struct shmid_ds d = stat_of(id);
 			CHECK_EQ(d.shm_nattch, 3);
 			CHECK_EQ(d.shm_lpid, me);
-			gate_open(&born);
+			gate_open(&forked);
 			gate_wait(&go);
 			CHECK_EQ(nattch_of(id), 2); /* its parent is gone */
 			p[0] = 'g';
-			gate_open(&born);
+			gate_open(&forked);
 			gate_wait(&go);
 			_exit(0);
 		}
 		*grandchild = pid;
 		CHECK_EQ(nattch_of(id), 3);
-		gate_wait(&born);
+		gate_wait(&forked);
 		_exit(0);
 	}
 	REAP(child);
 	CHECK_EQ(nattch_of(id), 2);
 	CHECK_EQ(stat_of(id).shm_lpid, child);
 	gate_open(&go);
-	gate_wait(&born);
+	gate_wait(&forked);
 	CHECK_EQ(p[0], 'g');
 	/* Not our child, so not ours to wait for: ask until it is dead. */
 	MUST(kill(*grandchild, SIGKILL));
@@ -410,7 +410,7 @@ TEST(many_processes_forking_at_once_are_all_counted)
 	enum { CHILDREN = 6, GRANDCHILDREN = 5 };
 	int id = new_segment(PAGE);
 	attach(id);
-	struct gate born = gate_make(), go = gate_make();
+	struct gate forked = gate_make(), go = gate_make();
 	pid_t child[CHILDREN];
 	for (int i = 0; i < CHILDREN; i++) {
 		child[i] = MUST(fork());
@@ -418,7 +418,7 @@ TEST(many_processes_forking_at_once_are_all_counted)
 			for (int j = 0; j < GRANDCHILDREN; j++) {
 				pid_t pid = waiting_child(&go);
 				CHECK(pid > 0);
-				gate_open(&born);
+				gate_open(&forked);
 			}
 			for (int j = 0; j < GRANDCHILDREN; j++)
 				REAP(-1);
@@ -426,7 +426,7 @@ TEST(many_processes_forking_at_once_are_all_counted)
 		}
 	}
 	for (int i = 0; i < CHILDREN * GRANDCHILDREN; i++)
-		gate_wait(&born);
+		gate_wait(&forked);
 	CHECK_EQ(nattch_of(id), 1 + CHILDREN + CHILDREN * GRANDCHILDREN);
 	for (int i = 0; i < CHILDREN * GRANDCHILDREN; i++)
 		gate_open(&go);

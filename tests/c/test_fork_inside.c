@@ -62,17 +62,17 @@ static void forks(void)
 
 static void forks_and_looks(long attached)
 {
-	struct gate go = gate_make(), born = gate_make();
+	struct gate go = gate_make(), forked = gate_make();
 	for (int i = 0; i < 2; i++) {
 		pid_t pid = MUST(fork());
 		if (pid == 0) {
-			gate_open(&born);
+			gate_open(&forked);
 			CHECK(!signals_are_blocked());
 			gate_wait(&go); /* until what the parent's handlers have forked is gone */
 			CHECK_EQ(nattch_of(id), 2 * attached);
 			_exit(0);
 		}
-		gate_wait(&born); /* until what the child's handlers have forked is gone */
+		gate_wait(&forked); /* until what the child's handlers have forked is gone */
 		CHECK_EQ(nattch_of(id), 2 * attached);
 		CHECK(!signals_are_blocked());
 		gate_open(&go);
@@ -106,7 +106,7 @@ static void asks(void) { CHECK(nattch_of(id) <= 3); }
 TEST(a_child_of_a_fork_in_a_fork_may_make_calls) { in_each_state(forks, NULL, asks, forks_and_looks); }
 
 /* A raw child of a handler, and the child of the fork: their first calls come at the same time. */
-static struct race { atomic_int go, asked, over, born; } *race;
+static struct race { atomic_int go, asked, over, forked; } *race;
 static pid_t raw_child;
 
 static void asks_and_stays(void)
@@ -177,11 +177,11 @@ TEST(who_has_inherited_nothing_keeps_no_raw_child_of_a_handler_counted)
 		attached_for_it = attach(id);
 		pid_t pid = MUST(fork());
 		if (pid == 0) {
-			race->born = 1;
+			race->forked = 1;
 			while (true)
 				pause();
 		}
-		while (!race->born)
+		while (!race->forked)
 			usleep(50);
 		race->over = 1;
 		REAP(raw_child);

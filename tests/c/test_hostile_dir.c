@@ -128,7 +128,7 @@ TEST_SEVERAL_UIDS(what_belongs_to_another_is_refused)
 		lived_in();
 		for (int p = 0; p < 4; p++) {
 			if (p == 0 && !strcmp(scope, "system"))
-				continue; /* whoever comes first makes it, for all */
+				continue; /* the first process makes it, for all */
 			MUST(chown(part(p), 54001, 54001));
 			CHECK_REFUSED("another's", part(p));
 			MUST(chown(part(p), 0, 0));

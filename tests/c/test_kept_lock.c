@@ -97,7 +97,7 @@ TEST(every_call_that_changes_something_is_refused_after_a_while)
 		}
 	}
 	keep();
-	/* What only looks, and finds nobody dead, needs no lock. */
+	/* A call that only reads, and finds no dead process, needs no lock. */
 	CHECK_EQ(nattch_of(id), CALLS + 2);
 	for (int i = 0; i < CALLS; i++)
 		gate_open(&go);

@@ -110,7 +110,7 @@ static struct talk attached(void)
 static void go_on_without(struct talk *t, const char *reason)
 {
 	char path[PATH_MAX];
-	struct timespec soon = { .tv_nsec = 50000000 }; /* so long a look at its place is good for */
+	struct timespec soon = { .tv_nsec = 50000000 }; /* so long a check of its place is good for */
 	nanosleep(&soon, NULL);
 	talk_go(t);
 	TALK_EXPECT(t, "show precious");

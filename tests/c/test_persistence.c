@@ -1,4 +1,4 @@
-/* Segments outlive whoever made them; programs meet in them that know nothing of each other. */
+/* Segments outlive the process that made them; programs meet in them that know nothing of each other. */
 #include "proctest.h"
 
 static char *id_step(int id)

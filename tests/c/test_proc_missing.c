@@ -1,5 +1,5 @@
 /*
- * A kernel without System V IPC has no files for it under /proc. There the library's are found all the same: whoever
+ * A kernel without System V IPC has no files for it under /proc. There the library's are found all the same: a program that
  * asks whether a file is there, before opening it, is told what the open will find.
  */
 #include "proctest.h"

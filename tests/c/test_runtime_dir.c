@@ -201,7 +201,7 @@ TEST(every_process_that_uses_the_namespace_has_one_file_of_its_life)
 		talk_go(&t[i]);
 		CHECK_EQ(talk_end(&t[i]), 0);
 	}
-	/* Those of the dead are used again, not added to: whoever comes may need one before it looks for dead ones. */
+	/* Those of the dead are used again, not added to: a new process may need one before it probes for dead ones. */
 	for (int i = 0; i < 10; i++)
 		EXPECT_STEPS("get 0\nat 0\n", "get,0x172,0,0", "at");
 	CHECK(entries_of(in_runtime_dir("live")) <= 4);

@@ -1,6 +1,6 @@
 /*
  * The administrator may have the library loaded into every program (/etc/ld.so.preload), set-uid programs among them. What
- * such a program starts after it has become root for good is not led by the variables of whoever started it.
+ * such a program starts after it has become root for good is not led by the variables of the user that started it.
  */
 #include "proctest.h"
 #include <sys/mount.h>

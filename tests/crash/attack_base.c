@@ -48,7 +48,7 @@ static void sticky_base(void)
 static int job_write_secrets(int argument)
 {
 	(void)argument;
-	/* A look at the place counts for a moment: before that is over nothing is promised. */
+	/* A check of the place counts for a moment: before that is over nothing is promised. */
 	nanosleep(&(struct timespec){ 0, 60000000 }, NULL);
 	char *at = shmat(the->segment[0].id, NULL, 0);
 	if (at == (void *)-1)

@@ -72,7 +72,7 @@ static int job_still_has(int argument)
 	return filled(the->address[0], KNOWN_SEED, KNOWN_SIZE);
 }
 
-/* Whether a new segment is refused; a look at the place counts for a moment. */
+/* Whether a new segment is refused; a check of the place counts for a moment. */
 static int job_asks_for_more(int argument)
 {
 	(void)argument;
@@ -219,6 +219,6 @@ const struct attack lifetime_attacks[] = {
 	{ "a logout takes nothing from what runs on", service_outlives_logout, NEEDS_MOUNTS },
 	{ "a logout takes nothing from /run/shmshim", default_place_outlives_logout, NEEDS_MOUNTS },
 	{ "a logout takes nothing from other users of a common namespace", others_outlive_logout, NEEDS_MOUNTS },
-	{ "a common namespace that has lost its table is made whole by root, whoever came first", table_is_gone, 0 },
+	{ "a common namespace that has lost its table is made whole by root, whichever user came first", table_is_gone, 0 },
 	{ NULL, NULL, 0 },
 };

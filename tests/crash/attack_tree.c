@@ -367,7 +367,7 @@ static int job_operation(int which)
 		shmctl(id, IPC_SET, &d);
 		break;
 	case REMOVES: value = shmctl(id, IPC_RMID, NULL); break;
-	case REAPS: value = job_settle(0); break;
+	case REAPS: value = job_reap(0); break;
 	case OPERATIONS: break;
 	}
 	mark(END_MARK);

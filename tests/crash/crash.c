@@ -78,7 +78,7 @@ static bool run(const struct task *task, const struct point *point, struct profi
 		op->arrange(&world);
 	prepare_victim(op, &victim);
 	if (task->first) {
-		/* Prepared before the first is killed, so that it meets what that one leaves in its operation. */
+		/* Prepared before the first is killed, so that it meets what the first leaves in its operation. */
 		void *addresses[8];
 		struct tracee first;
 		memcpy(addresses, the->address, sizeof addresses);

@@ -240,7 +240,7 @@ void end_victim(struct actor *, struct tracee *); /* kills both of a fork, if it
 struct tally {
 	long tried, failed, missed, late;
 };
-job job_settle, job_force;
+job job_reap, job_force;
 extern bool verbose;
 extern int shown_failures;
 bool look_after(const struct op *, struct world *, int variant, int allowed, char *text, size_t size);

@@ -69,7 +69,7 @@ static void damage(volatile unsigned char *table)
 
 enum { SEGMENTS = 6, SIZE = 8192, FIRST_KEY = 0x600 };
 
-int job_settle_in(int argument)
+int job_make_segments(int argument)
 {
 	(void)argument;
 	for (int i = 0; i < SEGMENTS; i++) {
@@ -185,7 +185,7 @@ static bool use(struct actor *actor, job *job, int argument, const char *who, un
 	if (heard != HEARD) {
 		hangs++;
 		if (heard == SILENT && verbose) {
-			/* Whoever has asked to see it may look what the process does. */
+			/* For a reader who has asked to see what the process does. */
 			printf("pid %d hangs\n", (int)actor->pid);
 			fflush(stdout);
 			sleep(600);
@@ -217,7 +217,7 @@ static void one_damage(bool at_once)
 	the->zeros_too = at_once;
 	actor_of(&holder, OWNER);
 	actor_of(&other, OWNER);
-	if (!act(&holder, job_settle_in, 0, &answer, "settling in") || answer.value != 0)
+	if (!act(&holder, job_make_segments, 0, &answer, "making segments") || answer.value != 0)
 		fatal("no segments could be made");
 	if (at_once) {
 		actor_of(&scribbler, OWNER);
@@ -260,7 +260,7 @@ static void one_cut(const char *name, long length, bool refuses)
 	place("user", OWNER, 0700);
 	the->zeros_too = false;
 	actor_of(&actor, OWNER);
-	if (!act(&actor, job_settle_in, 0, &answer, "settling in") || answer.value != 0)
+	if (!act(&actor, job_make_segments, 0, &answer, "making segments") || answer.value != 0)
 		fatal("no segments could be made");
 	actor_kill(&actor);
 	if (strcmp(name, "SYSV") == 0)
@@ -337,7 +337,7 @@ static void lock_without_owner(void) { *word_at(64) = 0x777; }
 static void journal_of_nonsense(void)
 {
 	for (unsigned entry = 0; entry < 32; entry++)
-		*word_at(432 + entry * 16) = 22294528 - 4 + entry, *word_at(436 + entry * 16) = entry % 2 ? 4 : 8;
+		*word_at(432 + entry * 16) = 22556672 - 4 + entry, *word_at(436 + entry * 16) = entry % 2 ? 4 : 8;
 	*word_at(428) = UINT32_MAX;
 	*word_at(424) = 1;
 	lock_of_nobody();
@@ -391,7 +391,7 @@ static void one_chosen(const struct chosen *chosen)
 	the->zeros_too = false;
 	actor_of(&holder, OWNER);
 	actor_of(&other, OWNER);
-	if (!act(&holder, job_settle_in, 0, &answer, "settling in") || answer.value != 0)
+	if (!act(&holder, job_make_segments, 0, &answer, "making segments") || answer.value != 0)
 		fatal("no segments could be made");
 	victim_table = table_open(&size);
 	if (!victim_table)

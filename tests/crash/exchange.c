@@ -14,7 +14,7 @@
 enum { KEY = 0x162e, SIZE = 8192, OLD = 70, NEW = 71 };
 
 /* Every namespace has this segment. */
-static int job_settle_down(int seed)
+static int job_make_first(int seed)
 {
 	int id = shmget(KEY, SIZE, IPC_CREAT | IPC_EXCL | 0600);
 	char *at = id < 0 ? (void *)-1 : shmat(id, NULL, 0);
@@ -58,7 +58,7 @@ static int job_is_apart(int argument)
 	struct shmid_ds d;
 	int wrong = 0, id = shmget(KEY, 0, 0);
 	(void)argument;
-	/* A look at the place counts for a moment: before that is over nothing is promised. */
+	/* A check of the place counts for a moment: before that is over nothing is promised. */
 	nanosleep(&(struct timespec){ 0, 60000000 }, NULL);
 	wrong |= shmctl(id, IPC_STAT, &d) == 0 && d.shm_nattch == 2 ? 0 : 1;
 	wrong |= shmat(id, NULL, 0) == (void *)-1 && errno == EACCES ? 0 : 2;
@@ -114,7 +114,7 @@ static void apart(const char *what, void (*change)(void), bool back)
 	snprintf(other, sizeof other, "%s/other/.shmshim-uid%d", the->base, is_root ? OWNER : (int)geteuid());
 	actor_of(&first, OWNER);
 	actor_of(&second, OWNER);
-	if (!does(&first, job_settle_down, OLD, 0, what) || !does(&second, job_join, 0, 0, what))
+	if (!does(&first, job_make_first, OLD, 0, what) || !does(&second, job_join, 0, 0, what))
 		fatal("no segments could be made");
 	void *address = the->address[0];
 	bool by_exchange = change == exchange;
@@ -128,7 +128,7 @@ static void apart(const char *what, void (*change)(void), bool back)
 		setenv("SHMSHIM_DIR", base, 1);
 		for (int i = 0; i < 2; i++) {
 			actor_of(&guest, OWNER);
-			does(&guest, i ? job_join : job_settle_down, NEW, 0, what);
+			does(&guest, i ? job_join : job_make_first, NEW, 0, what);
 			actor_kill(&guest);
 		}
 		put_old_name(other);
@@ -138,7 +138,7 @@ static void apart(const char *what, void (*change)(void), bool back)
 	actor_of(&newcomer, OWNER);
 	/* After the loss of the table alone it is the same segment. */
 	int shown = change == remove_registry ? OLD : NEW;
-	good = change != make_anew || does(&newcomer, job_settle_down, NEW, 0, what);
+	good = change != make_anew || does(&newcomer, job_make_first, NEW, 0, what);
 	if (change == make_anew && good)
 		put_old_name(the->directory);
 	actor_of(&guest, OWNER);

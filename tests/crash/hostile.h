@@ -31,7 +31,7 @@ void place_end(void);
 /* An actor with this uid and its group; root when the driver is not root. */
 void actor_of(struct actor *, uid_t);
 bool act(struct actor *, job *, int argument, struct answer *, const char *what);
-job job_become_user, job_settle_in;
+job job_become_user, job_make_segments;
 char *inside(const char *name); /* a path in the runtime directory */
 bool trace_says(const char *what);
 void trace_clear(void);

@@ -243,9 +243,9 @@ static void one_lie(enum lie which, enum deed then)
 	case OWNERS_DEEDS: break;
 	}
 	/* Others of the owner's look, repair and reap. */
-	good = good && holds(&again, job_settle, 0, &value, what) && holds(&again, job_attach, SHM_RDONLY, &value, what);
+	good = good && holds(&again, job_reap, 0, &value, what) && holds(&again, job_attach, SHM_RDONLY, &value, what);
 	/* The stranger tries what is his by now, he says. */
-	good = good && holds(&stranger, job_own_set, 0666, &value, what) && holds(&stranger, job_settle, 0, &value, what);
+	good = good && holds(&stranger, job_own_set, 0666, &value, what) && holds(&stranger, job_reap, 0, &value, what);
 	for (int flags = 0; good && flags <= SHM_RDONLY; flags += SHM_RDONLY) {
 		good = holds(&stranger, job_attach, flags, &value, what);
 		if (good && value == 1) {
@@ -302,12 +302,12 @@ static int job_count(int argument)
 {
 	struct shm_info info;
 	(void)argument;
-	if (job_settle(0) < 0 || shmctl(0, SHM_INFO, (struct shmid_ds *)&info) < 0)
+	if (job_reap(0) < 0 || shmctl(0, SHM_INFO, (struct shmid_ds *)&info) < 0)
 		return -1;
 	return info.used_ids;
 }
 
-/* One who dies with a marked segment attached: whoever looks first sees it gone, its owner's next call takes the file. */
+/* One who dies with a marked segment attached: the first process that probes sees it gone, its owner's next call takes the file. */
 static void another_uid_reaps(bool root_comes)
 {
 	const char *what = "a segment that another uid finds dead";

@@ -158,7 +158,7 @@ static void mode_of_lone(struct world *w) { (void)w; the->segment[LONE].is[1].mo
 static void lone_locked(struct world *w) { (void)w; the->segment[LONE].is[1].mode |= SHM_LOCKED; }
 static void lone_unlocked(struct world *w) { (void)w; the->segment[LONE].is[0].mode |= SHM_LOCKED; }
 
-/* A process that has died and whom nobody has looked at yet: HELD and TWICE attached, and a marked segment. */
+/* A process that has died and has not been reaped yet: HELD and TWICE attached, and a marked segment. */
 static int corpse(int a)
 {
 	return warm(a) + attach(HELD) + attach(TWICE) + prepare_marked(a);

@@ -89,7 +89,7 @@ void with_lost_table(struct world *world)
 	actor_kill(&world->holder);
 	/* Somebody must look, so that the marked one goes with its last attach. */
 	actor_start(&world->holder);
-	actor_do(&world->holder, job_settle, 0);
+	actor_do(&world->holder, job_reap, 0);
 	actor_kill(&world->holder);
 	snprintf(path, sizeof path, "%s/registry", the->directory);
 	if (unlink(path) < 0)

@@ -51,7 +51,7 @@ static int corpse_of_owner(int argument)
 	return warm_as(OWNER) < 0 ? -1 : marked_of_mine();
 }
 
-/* A process of a user has died with a marked segment attached, and nobody has looked yet. */
+/* A process of a user has died with a marked segment attached, and no process has reaped it yet. */
 void system_with_corpse(struct world *world)
 {
 	struct actor dead;

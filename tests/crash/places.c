@@ -156,7 +156,7 @@ static const struct row {
 
 static bool is_directory(const char *name) { return !*name || !strcmp(name, "segments") || !strcmp(name, "live"); }
 
-/* Owned by whoever put it there: a stranger in system scope, where he can; else the owner himself. */
+/* Owned by the user that put it there: a stranger in system scope, where he can; else the owner himself. */
 static void put(const struct row *row, const char *path, uid_t by)
 {
 	bool made = true;
@@ -214,7 +214,7 @@ static void one_place(const struct row *row, const char *scope)
 	snprintf(what, sizeof what, "%s scope: %s", scope, row->what);
 	if (row->kind == NOBODY_ELSES && (!is_root || system))
 		return;
-	/* In system scope everybody's modes are others, and the directories' owner is whoever came first. */
+	/* In system scope everybody's modes are others, and the directories' owner is whichever user came first. */
 	if (system && (row->kind == MODE || row->kind == PLAIN) && row->name[0] != 'S')
 		return;
 	place(scope, OWNER, 01777);

@@ -115,7 +115,7 @@ static void crowd(const char *scope, bool many_uids, int round)
 	place(scope, many_uids ? 0 : geteuid() ? geteuid() : OWNER, 01777);
 	if (many_uids) {
 		actor_of(&racer[0], 0);
-		actor_do(&racer[0], job_settle, 0);
+		actor_do(&racer[0], job_reap, 0);
 		actor_kill(&racer[0]);
 	}
 	if (pipe(barrier) < 0)

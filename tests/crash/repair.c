@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { TABLE_BYTES = 22294528, SIZE = 8192 };
+enum { TABLE_BYTES = 22556672, SIZE = 8192 };
 
 /* --- what is done to it */
 
@@ -149,7 +149,7 @@ static void one_ruin(const struct ruin *ruin)
 	place("user", OWNER, 0700);
 	the->zeros_too = ruin->table_is_wrong;
 	actor_of(&actor, OWNER);
-	if (!act(&actor, job_settle_in, 0, &answer, "settling in") || answer.value != 0)
+	if (!act(&actor, job_make_segments, 0, &answer, "making segments") || answer.value != 0)
 		fatal("no segments could be made");
 	actor_kill(&actor);
 	ruin->do_it();
@@ -250,7 +250,7 @@ static void cut_in_use(long length)
 	snprintf(what, sizeof what, "a table cut to %ld bytes in use", length);
 	place("user", OWNER, 0700);
 	actor_of(&holder, OWNER);
-	if (!act(&holder, job_settle_in, 0, &answer, "settling in") || answer.value != 0)
+	if (!act(&holder, job_make_segments, 0, &answer, "making segments") || answer.value != 0)
 		fatal("no segments could be made");
 	cut(length);
 	trace_clear();

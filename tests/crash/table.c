@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-/* Of layout version 3; another version is not looked into. */
+/* Of layout version 4; another version is not looked into. */
 enum { VERSION = 8, LOCK = 64, PROMISED = 232, DYING = 244, FREE_RECORD = 248, JOURNAL_ARMED = 424 };
 enum { SLOTS_READY = 204, CELLS_READY = 208, RECORDS_READY = 212 };
 enum { CELLS = 16384, CELL_AREA = 264 * 1024, CELL_BYTES = 64, CELL_STATE = 0, CELL_PID = 8 };
@@ -108,7 +108,7 @@ bool table_holds(char *text, size_t size)
 {
 	table_forget();
 	table_look();
-	if (table.fd < 0 || word32(VERSION) != 3)
+	if (table.fd < 0 || word32(VERSION) != 4)
 		return false;
 	unsigned taken = 0;
 	for (unsigned slot = 0; slot < word32(SLOTS_READY); slot++)
@@ -134,7 +134,7 @@ bool table_books(struct books *books)
 	*books = (struct books){ .slots = 0 };
 	table_forget();
 	table_look();
-	if (table.fd < 0 || word32(VERSION) != 3)
+	if (table.fd < 0 || word32(VERSION) != 4)
 		return false;
 	books->slots_ready = word32(SLOTS_READY);
 	books->cells_ready = word32(CELLS_READY);

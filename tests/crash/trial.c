@@ -109,8 +109,8 @@ out:
 	return good;
 }
 
-/* The one look that makes sure of everybody. */
-int job_settle(int argument)
+/* Reads the list, which probes every process. */
+int job_reap(int argument)
 {
 	(void)argument;
 	FILE *list = fopen("/proc/sysvipc/shm", "re");
@@ -153,7 +153,7 @@ bool clean_up(const struct op *op, struct world *world, char *text, size_t size,
 		good = true;
 		goto out;
 	}
-	if (!look(&last, job_settle, 0, "listing", text, size))
+	if (!look(&last, job_reap, 0, "listing", text, size))
 		goto out;
 	actor_kill(&last);
 	long files = tree_files("segments");

@@ -112,7 +112,7 @@ static void begin(struct actor *holder)
 static void end(struct actor *holder)
 {
 	actor_kill(holder);
-	munmap((void *)table, 22294528);
+	munmap((void *)table, 22556672);
 	place_end();
 }
 
@@ -138,7 +138,7 @@ static void no_cell_left(void)
 		failed("%s: the trace does not say so", what);
 		good = false;
 	}
-	/* They are dead now, and nobody has looked. */
+	/* They are dead now, and not reaped. */
 	actor_kill(&many);
 	good = good && act(&late, job_whole_life, 0x7001, &answer, what) && is(&late, job_nattch, 0, 1, what) &&
 	       is(&holder, job_goes_on, 0, 0, what);

@@ -291,7 +291,7 @@ void world_make(struct world *world, unsigned flags)
 	}
 }
 
-static int job_register(int argument)
+static int job_make_segments(int argument)
 {
 	char *at = shmat(the->segment[argument].id, NULL, 0);
 	return at == (void *)-1 ? -1 : shmdt(at);
@@ -303,7 +303,7 @@ void crowd_grow(struct world *world, int count)
 	while (count-- > 0) {
 		struct actor *actor = &world->crowd[world->crowded++];
 		actor_start(actor);
-		if (actor_do(actor, job_register, LONE).value != 0)
+		if (actor_do(actor, job_make_segments, LONE).value != 0)
 			fatal("the crowd could not be made");
 	}
 }

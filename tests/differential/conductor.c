@@ -292,11 +292,11 @@ static bool order_of_deaths_matters(const struct step *step)
 }
 
 /*
- * Divergence: an attach does not look who has died, so its lpid may be overwritten by the next look. After
- * one that directly followed a death somebody looks, and then the same process attaches and detaches once
+ * Divergence: an attach does not probe who has died, so its lpid may be overwritten by the next probe. After
+ * one that directly followed a death another process probes, and then the same process attaches and detaches once
  * more: lpid, atime and dtime are its own again, on both sides.
  */
-static void settle_attach(const struct step *step)
+static void touch_after_attach(const struct step *step)
 {
 	struct step touch = { .name = step->name, .worker = step->worker, .op = OP_TOUCH, .mode = step->mode, .as_uid = step->as_uid,
 		.id = step->id, .n = { step->n[0] } };
@@ -380,18 +380,18 @@ static void resolve_id(struct step *step)
 static void do_step(const struct step *planned)
 {
 	struct step step = *planned, told;
-	bool unsettled;
+	bool unseen_attach;
 	int w = step.worker;
 	struct reply reply;
 
 	resolve_id(&step);
 	/*
-	 * Divergence: in system scope whoever reaps first may not be allowed to unlink the segment's file, and its
+	 * Divergence: in system scope the process that reaps first may not be allowed to unlink the segment's file, and its
 	 * index is free only when one who may has looked. Before indices are used up, the observer, who may, looks.
 	 */
-	if (run.unseen_death && (run.side->settle || step.op == OP_CHURN || order_of_deaths_matters(&step)))
+	if (run.unseen_death && (run.side->reap_at_once || step.op == OP_CHURN || order_of_deaths_matters(&step)))
 		look(step.name, "before");
-	unsettled = run.unseen_death && step.op == OP_AT;
+	unseen_attach = run.unseen_death && step.op == OP_AT;
 	told = step;
 	told.id.value = told_id(&run.names, step.id.value);
 	describe(run.text, sizeof run.text, &told);
@@ -426,8 +426,8 @@ static void do_step(const struct step *planned)
 		}
 	}
 	note_owner(&step, run.text);
-	if (unsettled && run.workers[w].live)
-		settle_attach(&step);
+	if (unseen_attach && run.workers[w].live)
+		touch_after_attach(&step);
 	if (leaves_attaches_behind(&step))
 		run.unseen_death = true;
 	else if (step.op == OP_SNAPSHOT)

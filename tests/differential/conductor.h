@@ -9,7 +9,7 @@ struct side {
 	const char *worker;  /* path of the worker's executable */
 	const char *base;    /* an existing directory; what this side makes lies in it */
 	const char *trace_file; /* SHMSHIM_TRACE, or NULL */
-	bool settle; /* look after each death before anything else happens */
+	bool reap_at_once; /* probe after each death before anything else happens */
 	int perturb, perturb_from;
 };
 

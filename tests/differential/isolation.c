@@ -1,4 +1,4 @@
-/* Namespaces of the kernel's: a fresh one for each run, and a look at what is in it afterwards. */
+/* Namespaces of the kernel's: a fresh one for each run, and a list of what is in it afterwards. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>

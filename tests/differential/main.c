@@ -15,7 +15,7 @@
 static struct {
 	uint64_t seed;
 	int seeds, steps, jobs;
-	bool replay, minimise, verbose, self_test, kernel_only, trace, settle;
+	bool replay, minimise, verbose, self_test, kernel_only, trace, reap_at_once;
 	enum profile profile;
 	int64_t own_uid, own_gid;
 	const char *library, *worker, *base, *without;
@@ -74,7 +74,7 @@ static struct program *prepare(struct pair *pair, uint64_t seed)
 			step->n[2] &= ~04000L;
 	}
 	for (int s = 0; s < 2; s++)
-		pair->sides[s] = (struct side){ .worker = options.worker, .settle = options.settle };
+		pair->sides[s] = (struct side){ .worker = options.worker, .reap_at_once = options.reap_at_once };
 	pair->names[0] = "kernel";
 	pair->names[1] = options.kernel_only ? "again" : "shim";
 	if (!options.kernel_only)
@@ -85,7 +85,7 @@ static struct program *prepare(struct pair *pair, uint64_t seed)
 static void print_how_to_replay(FILE *out, uint64_t seed)
 {
 	fprintf(out, "  replay:   scripts/check-differential --replay %llu --steps %d%s%s%s%s\n", (unsigned long long)seed, options.steps,
-		options.kernel_only ? " --kernel-only" : options.settle ? " --settle" : "", options.profile == PROFILE_USER ? " --profile user" : "",
+		options.kernel_only ? " --kernel-only" : options.reap_at_once ? " --reap-at-once" : "", options.profile == PROFILE_USER ? " --profile user" : "",
 		*options.without ? " --without " : "", options.without);
 	fprintf(out, "  minimise: the same with --minimize in place of --replay\n");
 }
@@ -262,7 +262,7 @@ static enum verdict finds(int perturb)
 	return DIFFERENT;
 }
 
-/* A lie about one thing must come down to the few steps that it takes to see it: a process, a segment, an attach, a look. */
+/* A lie about one thing must come down to the few steps that it takes to see it: a process, a segment, an attach, a probe. */
 static enum verdict minimises(void)
 {
 	int left = -1;
@@ -355,7 +355,7 @@ static void usage(FILE *out)
 		"  --minimize S     one seed, reduced to the steps that the difference needs\n"
 		"  --trace          with these: what SHMSHIM_TRACE wrote\n"
 		"  --without LIST   leave out operations (get,at,dt,ctl,munmap,fork,...), modes (thread,child,as), commands (IPC_SET,...)\n"
-		"  --settle         after each death somebody looks at once\n"
+		"  --reap-at-once   after each death another process probes at once\n"
 		"  --profile user   the programs that an ordinary user gets, also for root\n"
 		"  --kernel-only    the kernel against itself\n"
 		"  --self-test      only the self-test\n"
@@ -368,7 +368,7 @@ static void parse(int argc, char **argv)
 		{ "seeds", 1, NULL, 'n' }, { "seed", 1, NULL, 's' }, { "steps", 1, NULL, 'l' }, { "jobs", 1, NULL, 'j' },
 		{ "replay", 1, NULL, 'r' }, { "minimize", 1, NULL, 'm' }, { "minimise", 1, NULL, 'm' }, { "verbose", 0, NULL, 'v' },
 		{ "trace", 0, NULL, 't' }, { "without", 1, NULL, 'w' }, { "profile", 1, NULL, 'p' }, { "kernel-only", 0, NULL, 'k' },
-		{ "self-test", 0, NULL, 'S' }, { "settle", 0, NULL, 'q' }, { "help", 0, NULL, 'h' }, { "library", 1, NULL, 'L' }, { "worker", 1, NULL, 'W' },
+		{ "self-test", 0, NULL, 'S' }, { "reap-at-once", 0, NULL, 'q' }, { "help", 0, NULL, 'h' }, { "library", 1, NULL, 'L' }, { "worker", 1, NULL, 'W' },
 		{ "base", 1, NULL, 'B' }, { NULL, 0, NULL, 0 },
 	};
 
@@ -384,7 +384,7 @@ static void parse(int argc, char **argv)
 		case 'm': options.minimise = true; /* fall through */
 		case 'r': options.replay = true; options.seed = strtoull(optarg, NULL, 0); break;
 		case 'v': options.verbose = true; break;
-		case 'q': options.settle = true; break;
+		case 'q': options.reap_at_once = true; break;
 		case 't': options.trace = true; break;
 		case 'w': options.without = optarg; break;
 		case 'p': options.profile = strcmp(optarg, "user") == 0 ? PROFILE_USER : PROFILE_ROOT; break;

@@ -75,7 +75,7 @@ int minimise(struct pair *pair, FILE *progress)
 	/* What comes after the difference has no part in it. */
 	for (int k = last + 1; k < pair->program->count; k++)
 		pair->kept[k] = false;
-	if (!still_differs(pair, signature)) { /* it showed only in a look at the end */
+	if (!still_differs(pair, signature)) { /* it showed only in the probe at the end */
 		for (int k = last + 1; k < pair->program->count; k++)
 			pair->kept[k] = true;
 	}

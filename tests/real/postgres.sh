@@ -28,7 +28,7 @@ segments() {
     as_owner cat /proc/sysvipc/shm | tail -n +2
 }
 
-# A client is gone before its server process is, and that one drops its segments last: wait for the segments to be
+# A client is gone before its server process is, and the server process drops its segments last: wait for the segments to be
 # those in $1, a minute at most.
 expect_segments_again() {
     local tries

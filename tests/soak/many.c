@@ -227,15 +227,15 @@ void many_processes(int count)
 
 /* --- many children */
 
-static int settle_in(void)
+static int make_segments(void)
 {
 	for (int k = 0; k < 3; k++) {
 		common->id[k] = shmget(IPC_PRIVATE, 2 * PAGE, 0600);
 		if (common->id[k] < 0 || shmat(common->id[k], NULL, 0) == (void *)-1)
-			return wrong("settling in: %s", strerror(errno));
+			return wrong("making segments: %s", strerror(errno));
 	}
 	if (shmat(common->id[1], NULL, SHM_RDONLY) == (void *)-1 || shmctl(common->id[2], IPC_RMID, NULL) < 0)
-		return wrong("settling in: %s", strerror(errno));
+		return wrong("making segments: %s", strerror(errno));
 	return 0;
 }
 
@@ -261,7 +261,7 @@ static void end_somehow(int number)
 
 static int job_bomb(int count)
 {
-	if (settle_in() < 0)
+	if (make_segments() < 0)
 		return -1;
 	for (int i = 0; i < count; i++) {
 		pid_t pid = fork();
@@ -279,7 +279,7 @@ static int job_bomb(int count)
 /* Children that fork while their siblings do. */
 static int job_tree(int width)
 {
-	if (settle_in() < 0)
+	if (make_segments() < 0)
 		return -1;
 	for (int i = 0; i < width; i++) {
 		pid_t pid = fork();

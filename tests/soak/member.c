@@ -408,7 +408,7 @@ static void op_leave(void)
 		leave();
 }
 
-static void bury(void)
+static void reap(void)
 {
 	siginfo_t info;
 	int status;
@@ -505,7 +505,7 @@ static void steps(long count)
 			follow_the_conductor();
 		if (atomic_load(&soak->over))
 			leave();
-		bury();
+		reap();
 		int which = 0;
 		for (unsigned at = choose(all); at >= operations[which].weight; which++)
 			at -= operations[which].weight;

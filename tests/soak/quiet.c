@@ -168,7 +168,7 @@ int job_quiet(int argument)
 		complain("%ld segments of which nobody knows, and %ld that were killed", soak->unknown, soak->kills);
 	if (shmctl(0, SHM_INFO, (struct shmid_ds *)&info) < 0 || info.used_ids != count || (long)info.shm_tot != pages)
 		complain("%d segments of %ld pages; SHM_INFO says %d of %lu", count, pages, info.used_ids, info.shm_tot);
-	/* With shm_rmid_forced the look would be the last use of those that nobody has. */
+	/* With shm_rmid_forced the probe would be the last use of those that nobody has. */
 	for (int i = 0; i < count; i++)
 		if (!soak->forced || list[i].nattch > 0)
 			look_into_segment(&list[i]);

@@ -63,7 +63,7 @@ static void start_worker(int place)
 }
 
 /* Workers, and those whose parent was killed. */
-static void bury(void)
+static void reap(void)
 {
 	siginfo_t info;
 	int status;
@@ -206,7 +206,7 @@ static bool call_to_rest(void)
 	go_on(true);
 	unsigned pause = atomic_fetch_add(&soak->pause, 1) + 1;
 	for (;;) {
-		bury();
+		reap();
 		soak->processes = 0;
 		bool all = gather(getpid(), pause);
 		/* A process that was not there a moment ago may have been missed. */
@@ -307,7 +307,7 @@ static void end(bool hangs)
 		atomic_fetch_add(&soak->pause, soak->pause & 1);
 	for (;;) {
 		bool any = false;
-		bury();
+		reap();
 		soak->processes = 0;
 		gather(getpid(), 0);
 		any = soak->processes > 0;
@@ -384,7 +384,7 @@ int main(int count, char **arguments)
 	next_line = began + 60000;
 	while (milliseconds() - began < seconds * 1000 && soak->complaints == 0 && !hangs) {
 		usleep(1000 + choose(12000));
-		bury();
+		reap();
 		go_on(false);
 		disturb();
 		if (milliseconds() >= next_rest) {

@@ -6,7 +6,7 @@
  *
  * One process performs all operations in turn. It is stopped at a random moment, by SIGSTOP or by ptrace, and a
  * neighbour does everything once. If the neighbour does not get on, the lock's word must name the one that is stopped.
- * Then that one goes on, or is killed, and the neighbour must get on: each time before it counts as hanging, and half of
+ * Then the process goes on, or is killed, and the neighbour must get on: each time before it counts as hanging, and half of
  * the times within a second, for how long a busy machine takes for one of them says nothing.
  */
 #include "stops.h"

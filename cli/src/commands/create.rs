@@ -2,14 +2,71 @@
 
 use std::process::ExitCode;
 
+use serde::Serialize;
+use shmshim_core::registry;
+use shmshim_core::sysv::flags::{IPC_CREAT, IPC_EXCL, SHM_HUGETLB};
+
+use crate::client::refusal;
 use crate::error::{Error, Outcome};
+use crate::number;
+use crate::output;
 use crate::place::Place;
 
 /// What `shmshim create` takes.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+#[command(after_help = "\
+Examples:
+  shmshim create --key 0x162e --size 64K            prints the id of the segment with this key, made if need be
+  shmshim create --private --size 1G --mode 600     a segment without a key
+  shmshim create --key 0x162e --size 64K --excl     fails if the key has a segment already
+
+What is created belongs to this command, which has ended when the id is read: rm --orphaned removes it unless a program
+attaches it, and so does the next call where shm_rmid_forced is set.")]
+pub struct Args {
+    /// The key (decimal or 0x…)
+    #[arg(long, value_parser = number::key, allow_hyphen_values = true, required_unless_present = "private")]
+    key: Option<i32>,
+    /// No key (IPC_PRIVATE)
+    #[arg(long, conflicts_with_all = ["key", "excl"])]
+    private: bool,
+    /// How large: bytes, or a number with K, M, G or T
+    #[arg(long, value_parser = number::size)]
+    size: u64,
+    /// The permission bits, in octal
+    #[arg(long, value_parser = number::mode, default_value = "600")]
+    mode: u32,
+    /// Fail if the key has a segment already
+    #[arg(long)]
+    excl: bool,
+    /// Use huge pages (SHM_HUGETLB)
+    #[arg(long)]
+    huge: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Created {
+    id: i32,
+}
 
 /// Create a segment.
-pub fn run(_args: Args, _place: &Place) -> Outcome<ExitCode> {
-    Err(Error::usage("shmshim create is not built yet"))
+pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
+    let key = args.key.unwrap_or(0);
+    if key == 0 && !args.private {
+        return Err(Error::usage(
+            "key 0 is IPC_PRIVATE, which is no key; write --private for a segment without one",
+        ));
+    }
+    let flag = |is_set, flag| if is_set { flag } else { 0 };
+    let flags =
+        IPC_CREAT | args.mode as i32 | flag(args.excl, IPC_EXCL) | flag(args.huge, SHM_HUGETLB);
+    let id = registry::shmget(key, args.size, flags).map_err(|failure| refusal(&failure))?;
+    if args.json {
+        output::print_json(&Created { id })?;
+    } else {
+        output::print(&format!("{id}\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }

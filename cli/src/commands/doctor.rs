@@ -1,15 +1,135 @@
 //! `shmshim doctor`.
 
+use std::ffi::OsString;
+use std::fmt::Write;
 use std::process::ExitCode;
 
-use crate::error::{Error, Outcome};
+use anstyle::{AnsiColor, Style};
+
+use crate::diagnosis::{self, Finding, Level};
+use crate::door::{self, Door, Route};
+use crate::error::{FOUND, Outcome};
+use crate::output;
 use crate::place::Place;
 
 /// What `shmshim doctor` takes.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+#[command(after_help = "\
+Each line is ok, a note, or a problem, with what to do about it.
+
+Examples:
+  shmshim doctor                  the library, the namespace, and what surrounds it
+  shmshim doctor ./legacy-server  and whether this program, or the script's interpreter, can be served
+
+Exit status: 0 if there is no problem, 1 if there is one.")]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// A program, with its arguments if it is env
+    #[arg(trailing_var_arg = true, value_name = "PROGRAM")]
+    words: Vec<OsString>,
+}
 
 /// Tell which namespace would be used and whether a program can be served.
-pub fn run(_args: Args, _place: &Place) -> Outcome<ExitCode> {
-    Err(Error::usage("shmshim doctor is not built yet"))
+pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
+    let mut findings = diagnosis::of_surroundings();
+    if let Some((program, arguments)) = args.words.split_first() {
+        match door::find(program, arguments) {
+            Ok(route) => findings.extend(of_route(&route)),
+            Err(error) => findings.push(Finding::problem("program", error.sentence, None)),
+        }
+    }
+    if args.json {
+        output::print_json(&findings)?;
+    } else {
+        output::print(&text(&findings))?;
+    }
+    let has_problem = findings
+        .iter()
+        .any(|finding| finding.level == Level::Problem);
+    Ok(match has_problem {
+        true => ExitCode::from(FOUND),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// What stands between a command line and the program that is loaded for it.
+fn of_route(route: &Route) -> Vec<Finding> {
+    const TOPIC: &str = "program";
+    let mut findings = Vec::new();
+    for pair in route.chain.files.windows(2) {
+        if let [file, next] = pair {
+            let text = format!("{} is run by {}", file.display(), next.display());
+            findings.push(Finding::ok(TOPIC, text));
+        }
+    }
+    let shown = route.chain.last().display();
+    if let Some(binary) = &route.binary {
+        let linker = match &binary.linker {
+            Some(linker) => format!("loaded by {linker}"),
+            None => "statically linked".to_owned(),
+        };
+        let text = format!("{shown}: {}, {linker}", binary.abi.name());
+        findings.push(Finding::ok(TOPIC, text));
+    }
+    match &route.door {
+        Door::Preload {
+            library,
+            first,
+            note,
+            ..
+        } => {
+            for runtime in first {
+                let text = format!("{shown} has a sanitizer: {runtime} is preloaded first");
+                findings.push(Finding::ok(TOPIC, text));
+            }
+            findings.push(Finding::ok(
+                TOPIC,
+                format!("served: {} is loaded into it", library.path.display()),
+            ));
+            if let Some(note) = note {
+                findings.push(Finding::note(TOPIC, note, None));
+            }
+        }
+        Door::Supervisor { command, why } => findings.push(Finding::note(
+            TOPIC,
+            format!("served by {}: {why}", command.display()),
+            None,
+        )),
+        Door::Kernel { why } => findings.push(Finding::problem(
+            TOPIC,
+            format!("the kernel would serve it: {why}"),
+            None,
+        )),
+    }
+    findings
+}
+
+fn text(findings: &[Finding]) -> String {
+    let is_coloured = output::has_colour();
+    let width = findings.iter().map(|finding| finding.topic.len()).max();
+    let width = width.unwrap_or(0);
+    let mut text = String::new();
+    for finding in findings {
+        let (word, colour) = match finding.level {
+            Level::Ok => ("ok", AnsiColor::Green),
+            Level::Note => ("note", AnsiColor::Yellow),
+            Level::Problem => ("problem", AnsiColor::Red),
+        };
+        let style = match is_coloured {
+            true => Style::new().fg_color(Some(colour.into())),
+            false => Style::new(),
+        };
+        let cure = finding
+            .cure
+            .as_ref()
+            .map_or_else(String::new, |cure| format!("; {cure}"));
+        let _ = writeln!(
+            text,
+            "{style}{word:<7}{style:#}  {:<width$}  {}{cure}",
+            finding.topic, finding.text
+        );
+    }
+    text
 }

@@ -101,7 +101,7 @@ fn set(settings: &[Setting]) -> Outcome<()> {
         let mut tried = Limits::KERNEL_DEFAULTS;
         tried
             .parse_and_set(*name, value.as_bytes())
-            .map_err(|refusal| Error::usage(registry::Failure::from(refusal).why.to_string()))?;
+            .map_err(|refusal| Error::usage(registry::Error::from(refusal).why.to_string()))?;
     }
     for Setting { name, value } in settings {
         registry::set_limit(*name, value.as_bytes())?;

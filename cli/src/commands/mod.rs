@@ -5,6 +5,7 @@ pub mod create;
 pub mod diff;
 pub mod doctor;
 pub mod dump;
+pub mod generate;
 pub mod import;
 pub mod limits;
 pub mod load;

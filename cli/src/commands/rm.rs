@@ -1,15 +1,254 @@
 //! `shmshim rm`.
 
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::error::{Error, Outcome};
+use serde::Serialize;
+use shmshim_core::registry::{self, inspect, whole};
+use shmshim_core::sysv::Segment;
+
+use crate::client::{existing, refusal, refusal_of, segments};
+use crate::error::{Error, Outcome, REFUSED};
+use crate::number;
+use crate::output;
 use crate::place::Place;
+use crate::segment::Which;
 
 /// What `shmshim rm` takes.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+#[command(after_help = "\
+Examples:
+  shmshim rm 1073741824 0x162e                      two segments, one by its id and one by its key
+  shmshim rm --orphaned --older-than 1h             what nobody has attached and whose creator is gone
+  shmshim rm --all --dry-run                        says what would be removed
+  shmshim rm --namespace                            the whole directory; nothing of it is left
+
+A segment that is still attached loses its key at once and goes with its last attach. All that are named are looked up
+before the first is removed.")]
+pub struct Args {
+    #[command(flatten)]
+    what: What,
+    /// With --orphaned: only what nobody has made, attached or detached for so long (90s, 15m, 1h, 7d)
+    #[arg(long, value_name = "TIME", value_parser = number::duration, requires = "orphaned")]
+    older_than: Option<Duration>,
+    /// With --namespace: also while processes live in it; each further call of theirs is refused
+    #[arg(long, requires = "namespace")]
+    force: bool,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args, Debug)]
+#[group(required = true, multiple = true)]
+struct What {
+    /// Segments by id (decimal or 0x…) or key (0x…)
+    #[arg(value_name = "ID|KEY", conflicts_with_all = ["all", "orphaned", "namespace"])]
+    segments: Vec<String>,
+    /// The segment with this key (decimal or 0x…)
+    #[arg(
+        long,
+        value_parser = number::key,
+        allow_hyphen_values = true,
+        conflicts_with_all = ["all", "orphaned", "namespace"]
+    )]
+    key: Vec<i32>,
+    /// Every segment
+    #[arg(long, conflicts_with_all = ["orphaned", "namespace"])]
+    all: bool,
+    /// Every segment that nobody has attached and whose creator is gone
+    #[arg(long, conflicts_with = "namespace")]
+    orphaned: bool,
+    /// The namespace itself: its directory with everything in it
+    #[arg(long)]
+    namespace: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    dry_run: bool,
+    removed: Vec<Removed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Removed {
+    id: i32,
+    key: String,
+    size: u64,
+    /// How many attaches it goes with; 0: it is gone.
+    attaches: u64,
+}
 
 /// Remove segments, or a whole namespace.
-pub fn run(_args: Args, _place: &Place) -> Outcome<ExitCode> {
-    Err(Error::usage("shmshim rm is not built yet"))
+pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
+    if args.what.namespace {
+        return remove_namespace(&args);
+    }
+    let doomed = doomed(&args)?;
+    let mut removed = Vec::new();
+    let mut failed = false;
+    for segment in &doomed {
+        match remove(segment, args.dry_run) {
+            Ok(()) => removed.push(Removed {
+                id: segment.id.raw(),
+                key: format!("{:#010x}", segment.key.0),
+                size: segment.segsz,
+                attaches: segment.nattch,
+            }),
+            Err(error) => {
+                output::complain(&error.sentence);
+                failed = true;
+            }
+        }
+    }
+    if args.json {
+        output::print_json(&Report {
+            dry_run: args.dry_run,
+            removed,
+            namespace: None,
+        })?;
+    } else {
+        let lines: String = removed.iter().map(|one| line(one, args.dry_run)).collect();
+        output::print(&lines)?;
+    }
+    Ok(match failed {
+        true => ExitCode::from(REFUSED),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+fn line(removed: &Removed, dry_run: bool) -> String {
+    let Removed { id, key, size, .. } = removed;
+    let size = output::size(*size);
+    let (verb, rest) = match (dry_run, removed.attaches) {
+        (false, 0) => ("removed", String::new()),
+        (true, 0) => ("would remove", String::new()),
+        (false, many) => ("marked", gone_with(many)),
+        (true, many) => ("would mark", gone_with(many)),
+    };
+    format!("{verb} segment {id}, key {key}, {size}{rest}\n")
+}
+
+fn gone_with(attaches: u64) -> String {
+    match attaches {
+        1 => ": it goes with its last attach".to_owned(),
+        many => format!(": it goes with the last of its {many} attaches"),
+    }
+}
+
+fn remove(segment: &Segment, dry_run: bool) -> Outcome<()> {
+    let id = segment.id.raw();
+    if dry_run {
+        return Ok(());
+    }
+    registry::remove(id).map_err(|failure| refusal_of(id, &failure))
+}
+
+/// The segments that are to be removed, each once.
+fn doomed(args: &Args) -> Outcome<Vec<Segment>> {
+    if args.what.orphaned {
+        return orphans(args.older_than.unwrap_or_default());
+    }
+    let all = segments()?;
+    if args.what.all {
+        return Ok(all);
+    }
+    let names: Vec<(i32, i32)> = all
+        .iter()
+        .map(|segment| (segment.id.raw(), segment.key.0))
+        .collect();
+    let by_id = args
+        .what
+        .segments
+        .iter()
+        .map(|name| Which::named(name).find(&names, "the namespace"));
+    let by_key = args.what.key.iter().map(|key| {
+        let found = names.iter().find(|(_, of)| of == key && *key != 0);
+        found.map(|(id, _)| *id).ok_or_else(|| {
+            Error::absent(format!(
+                "the namespace has no segment with key {key:#010x}; shmshim ls lists them"
+            ))
+        })
+    });
+    let ids = by_id.chain(by_key).collect::<Outcome<Vec<i32>>>()?;
+    Ok(all
+        .into_iter()
+        .filter(|segment| ids.contains(&segment.id.raw()))
+        .collect())
+}
+
+/// Those that nobody has attached, whose creator is gone, and that nothing has happened to for that long.
+fn orphans(age: Duration) -> Outcome<Vec<Segment>> {
+    let inspection = existing()?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let mut found = Vec::new();
+    let moment = inspection.now().map_err(|failure| refusal(&failure))?;
+    moment
+        .each_segment(&mut |segment, _| {
+            let stat = segment.stat;
+            let last = stat.ctime.max(stat.atime).max(stat.dtime);
+            let idle = now.saturating_sub(Duration::from_secs(u64::try_from(last).unwrap_or(0)));
+            if stat.nattch == 0 && segment.creator_is_alive != Some(true) && idle >= age {
+                found.push(stat);
+            }
+        })
+        .map_err(|failure| refusal(&failure))?;
+    Ok(found)
+}
+
+fn remove_namespace(args: &Args) -> Outcome<ExitCode> {
+    let found = whole::find()
+        .map_err(|failure| refusal(&failure))?
+        .ok_or_else(|| Error::absent("there is no namespace that could be removed"))?;
+    let living = found.count_living().map_err(|failure| refusal(&failure))?;
+    let directory = found.directory().to_string();
+    if living > 0 && !args.force {
+        return Err(Error::refused(format!(
+            "{} in {directory}{}; end them, or use --force, after which each further call of theirs is refused",
+            match living {
+                1 => "a process lives".to_owned(),
+                many => format!("{many} processes live"),
+            },
+            who(),
+        )));
+    }
+    if !args.dry_run {
+        found.remove().map_err(|failure| refusal(&failure))?;
+    }
+    if args.json {
+        output::print_json(&Report {
+            dry_run: args.dry_run,
+            removed: Vec::new(),
+            namespace: Some(directory),
+        })?;
+    } else {
+        let verb = if args.dry_run {
+            "would remove"
+        } else {
+            "removed"
+        };
+        output::print(&format!("{verb} namespace {directory}\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The pids of those that live there, as far as the table can be read.
+fn who() -> String {
+    let pids = || -> Option<Vec<String>> {
+        let inspection = inspect::here().ok()??;
+        let moment = inspection.now().ok()?;
+        let living = moment.processes().iter().filter(|one| one.is_alive);
+        Some(living.map(|one| one.pid.to_string()).take(5).collect())
+    };
+    match pids() {
+        Some(pids) if !pids.is_empty() => format!(" (pid {})", pids.join(", ")),
+        _ => String::new(),
+    }
 }

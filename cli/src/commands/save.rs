@@ -1,15 +1,117 @@
 //! `shmshim save`.
 
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use shmshim_core::registry::inspect::Inspection;
+use shmshim_core::registry::saved::{self, Saved};
+use shmshim_core::sysv::ShmId;
+
+use crate::archive::{Description, Writer};
+use crate::client::{existing, refusal, refusal_of};
 use crate::error::{Error, Outcome};
+use crate::output;
 use crate::place::Place;
 
 /// What `shmshim save` takes.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+#[command(after_help = "\
+Examples:
+  shmshim save before.shm                           the namespace that programs use
+  shmshim --dir /srv/app save app.shm
+  shmshim save - | ssh other shmshim restore -
+  tar tvf before.shm                                it is a tar archive, with a segment's bytes in a file each
+
+Ids, keys, owners, modes, times and limits are those of one moment. The bytes of the segments are read after that, while
+programs may go on writing: end or stop them where that matters. What is still attached and marked to be removed is left
+out. The file is readable for its owner alone, and appears under its name when it is complete; until then it is FILE.part.")]
+pub struct Args {
+    /// Where to, or - for standard output; a file that is there is replaced
+    file: PathBuf,
+}
 
 /// Save a whole namespace to a file.
-pub fn run(_args: Args, _place: &Place) -> Outcome<ExitCode> {
-    Err(Error::usage("shmshim save is not built yet"))
+pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
+    let inspection = existing()?;
+    if args.file.as_os_str() == "-" {
+        if io::stdout().is_terminal() {
+            return Err(Error::usage(
+                "a saved namespace is nothing for a terminal; redirect standard output, or name a file",
+            ));
+        }
+        save(&inspection, io::stdout().lock())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut part = args.file.clone().into_os_string();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let saved = create(&part)
+        .and_then(|file| save(&inspection, file))
+        .and_then(|file| {
+            file.sync_all()
+                .and_then(|()| fs::rename(&part, &args.file))
+                .map_err(|error| not_written(&args.file, &error))
+        });
+    if saved.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    saved?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the file; what a killed save has left goes first.
+fn create(path: &Path) -> Outcome<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(not_written(path, &error));
+        }
+        _ => {}
+    }
+    File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| not_written(path, &error))
+}
+
+fn not_written(path: &Path, error: &io::Error) -> Error {
+    Error::refused(format!("{} cannot be written: {error}", path.display()))
+}
+
+/// Writes the namespace, and gives the output back.
+fn save<W: Write>(inspection: &Inspection, out: W) -> Outcome<W> {
+    let mut segments: Vec<Saved> = Vec::new();
+    let (limits, cursor) =
+        saved::save(&mut |segment| segments.push(*segment)).map_err(|failure| refusal(&failure))?;
+    let all = segments.len();
+    segments.retain(|segment| !segment.stat.is_marked());
+    if segments.len() < all {
+        output::complain(&format!(
+            "{} of {all} segments are left out: they are marked to be removed, and go with their last attach",
+            all - segments.len()
+        ));
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs());
+    let description = Description::new(&limits, &cursor, &segments, now);
+    let broken = |error: io::Error| Error::refused(format!("the namespace was not saved: {error}"));
+    let mut writer = Writer::new(BufWriter::new(out), &description).map_err(broken)?;
+    for segment in &description.segments {
+        let id = ShmId::from_raw(segment.id).map_err(|refused| refusal(&refused.into()))?;
+        let file = inspection
+            .open_file(id)
+            .map_err(|failure| refusal_of(segment.id, &failure))?;
+        match file {
+            Some(file) => writer.add(segment, &File::from(file)).map_err(broken)?,
+            None => writer.note_removed(segment),
+        }
+    }
+    let out = writer.finish().map_err(broken)?;
+    out.into_inner().map_err(|error| broken(error.into_error()))
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::{Origin, RenderOptions, Tree, Type, choose};
 use crate::bytes::{self, Bytes};
 use crate::error::Outcome;
-use crate::source::{Segment, Use};
+use crate::source::Segment;
+use crate::uses::Use;
 
 /// The options.
 #[derive(clap::Args, Debug, Clone)]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::source::{Segment, Use};
+use crate::source::Segment;
+use crate::uses::Use;
 
 /// How many are kept.
 const KEPT: usize = 500;

@@ -4,7 +4,8 @@ use crate::bytes::Bytes;
 use crate::error::{Error, Outcome};
 use crate::output::size;
 use crate::segment::Which;
-use crate::source::{Look, Segment, Source, Use};
+use crate::source::{Look, Segment, Source};
+use crate::uses::Use;
 
 /// Where the segments are. Asked for anew when it is not there yet, or no more.
 pub struct Access {

@@ -60,6 +60,25 @@ pub fn compile(source: &str, program: &str, flags: &[&str]) -> PathBuf {
     program
 }
 
+/// Copies a program. Another process writes the copy: a child of another test's could have this one's descriptor of it
+/// still open, and then it could not be executed.
+pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let status = Command::new("cp")
+        .args([from.as_ref(), to.as_ref()])
+        .status();
+    assert!(status.unwrap().success(), "cp {}", from.as_ref().display());
+}
+
+/// Writes a script, which can be executed then.
+pub fn write_script(path: &Path, text: &str) {
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, text).unwrap();
+    copy(&draft, path);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(path, mode).unwrap();
+    std::fs::remove_file(draft).unwrap();
+}
+
 /// tests/programs/client.c, compiled; its head comment lists the operations.
 pub fn client() -> &'static Path {
     static CLIENT: OnceLock<PathBuf> = OnceLock::new();
@@ -119,6 +138,56 @@ impl Namespace {
         command
     }
 
+    /// Another file of the command, in this namespace.
+    pub fn shmshim_at<S: AsRef<OsStr>>(
+        &self,
+        file: &Path,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = Command::new(file);
+        self.surround(&mut command);
+        command.args(arguments);
+        command
+    }
+
+    /// A command line that ends with `shmshim` and its arguments: `timeout 5 shmshim run ...`. The namespace and the
+    /// library stand in the arguments, for the wrapper may clean the environment.
+    pub fn behind(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
+        let (program, options) = wrapper.split_first().unwrap();
+        let mut command = Command::new(program);
+        self.surround(&mut command);
+        command
+            .args(options)
+            .arg("env")
+            .arg(format!("SHMSHIM_LIB={}", library().display()))
+            .arg(env!("CARGO_BIN_EXE_shmshim"))
+            .arg("--dir")
+            .arg(self.base())
+            .args(arguments);
+        command
+    }
+
+    /// Runs that; it must succeed.
+    pub fn shmshim_behind(&self, wrapper: &[&str], arguments: &[&str]) {
+        let output = self.behind(wrapper, arguments).output().unwrap();
+        assert!(output.status.success(), "{wrapper:?}: {output:?}");
+    }
+
+    /// Runs `shmshim` with these arguments and `--json`; it must succeed. What it printed.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let mut command = self.shmshim_std(arguments);
+        let output = command.arg("--json").output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs `shmshim` with these arguments; it must succeed. The words of each line that it printed.
+    pub fn words(&self, arguments: &[&str]) -> Vec<Vec<String>> {
+        let output = self.shmshim_std(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        words(&output.stdout)
+    }
+
     /// A program under the library, in this namespace.
     pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -165,6 +234,14 @@ impl Namespace {
             .env("NO_COLOR", "1")
             .env_remove("LD_PRELOAD");
     }
+}
+
+/// The words of each line of a text.
+pub fn words(text: &[u8]) -> Vec<Vec<String>> {
+    let lines = std::str::from_utf8(text).unwrap().lines();
+    lines
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .collect()
 }
 
 /// A program that has printed "ready" and waits. It ends when this is dropped.

@@ -4,9 +4,11 @@
 //   open KEY SIZE        shmget without it. Prints the id
 //   attach, attach-ro    the last segment. Nothing is printed
 //   write TEXT           into the last attach
+//   overrun              writes a byte behind the last attach, if that is of one page
 //   read                 prints the text in the last attach
 //   detach, remove       the last attach, the last segment
 //   hold                 prints "ready" and waits for the end of standard input
+//   await FIFO           waits until somebody writes into a fifo
 //   say TEXT             prints a line
 //   pause                prints "ready" and waits for a signal
 //   daemon               goes on in a child with a session of its own, its input and output closed; the parent ends with 0
@@ -122,6 +124,8 @@ int main(int argc, char **argv)
 			attach(SHM_RDONLY);
 		} else if (!strcmp(word, "write")) {
 			strcpy(at, argument(&next));
+		} else if (!strcmp(word, "overrun")) {
+			*(volatile char *)(at + sysconf(_SC_PAGESIZE)) = 1;
 		} else if (!strcmp(word, "read")) {
 			puts(at);
 		} else if (!strcmp(word, "detach")) {
@@ -134,6 +138,13 @@ int main(int argc, char **argv)
 			ready();
 			while (getchar() != EOF)
 				;
+		} else if (!strcmp(word, "await")) {
+			char byte;
+			int fd = open(argument(&next), O_RDONLY);
+
+			if (fd < 0 || read(fd, &byte, 1) < 0)
+				failed("open");
+			close(fd);
 		} else if (!strcmp(word, "say")) {
 			puts(argument(&next));
 			fflush(stdout);

@@ -55,8 +55,8 @@ pub fn environment(data: &[u8]) {
             assert!(allowed.contains(&scope));
             assert_eq!(place.scope == Scope::System, scope.starts_with(b"system"));
         }
-        Err(obstacle) => {
-            let text = obstacle.to_string();
+        Err(error) => {
+            let text = error.to_string();
             let fits = dir.is_none_or(|dir| dir.len() < 150);
             let known = scope.is_none_or(|scope| allowed.contains(&scope));
             assert!(!(fits && known), "refused without a reason: {text}");

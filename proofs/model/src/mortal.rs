@@ -77,7 +77,7 @@ pub fn holds_its_lock(cell: u32) -> bool {
 }
 
 /// The process of `cell` is gone.
-pub fn bury(cell: u32) {
+pub fn end(cell: u32) {
     holds()[cell as usize].swap(0, Ordering::AcqRel);
 }
 
@@ -123,7 +123,7 @@ pub fn lives_to_write() -> bool {
         Err(one.cell)
     });
     last.unwrap_or_else(|cell| {
-        bury(cell);
+        end(cell);
         panic::resume_unwind(Box::new(Died))
     })
 }

@@ -51,7 +51,7 @@ pub fn empty() -> Arc<Namespace> {
 
 /// Makes `cell` one that nobody has.
 pub fn free_cell(namespace: &Namespace, cell: u32) {
-    mortal::bury(cell);
+    mortal::end(cell);
     let free = CellState::Free as u32;
     namespace.table().set32(cell!(cell, state), free);
 }

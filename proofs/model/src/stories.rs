@@ -5,6 +5,7 @@ use crate::scene::{self, colliding_keys, create, primary, process};
 use crate::storage::Namespace;
 use crate::storage::process::reap;
 use crate::storage::table::Held;
+use crate::storage::table::events::What;
 use crate::storage::table::attach_record;
 use crate::storage::table::key_index::{self, Known, Lookup, Owners};
 use crate::storage::table::layout::{FLAG_RIGHTS, MODE_MARKED, SlotState, cell, header, slot};
@@ -59,7 +60,7 @@ fn attached(held: &Held<'_>) {
 
 fn attached_and_marked(held: &Held<'_>) {
     attached(held);
-    slot_life::mark(held, 0);
+    slot_life::mark(held, 0, What::Marked);
 }
 
 fn attached_by_two(held: &Held<'_>) {
@@ -69,7 +70,7 @@ fn attached_by_two(held: &Held<'_>) {
 
 fn given_up(held: &Held<'_>) {
     three_segments(held);
-    slot_life::destroy(held, 0, Last::Claim);
+    slot_life::destroy(held, 0, Last::Claim, What::Removed);
     slot_life::give_up(held, 0);
 }
 
@@ -194,14 +195,14 @@ pub const STORIES: &[Story] = &[
     Story {
         name: "remove while attached",
         before: attached_by_two,
-        steps: &[|held| slot_life::mark(held, 0)],
+        steps: &[|held| slot_life::mark(held, 0, What::Marked)],
         plain: &[],
     },
     Story {
         name: "remove and unlink",
         before: three_segments,
         steps: &[
-            |held| slot_life::destroy(held, 0, Last::List),
+            |held| slot_life::destroy(held, 0, Last::List, What::FreedAsOrphan),
             |held| assert!(slot_life::claim_dying(held, |_| true).is_some()),
             |held| slot_life::free(held, 0, None),
         ],
@@ -211,7 +212,7 @@ pub const STORIES: &[Story] = &[
         name: "remove and fail to unlink",
         before: three_segments,
         steps: &[
-            |held| slot_life::destroy(held, 0, Last::List),
+            |held| slot_life::destroy(held, 0, Last::List, What::FreedAsOrphan),
             |held| assert!(slot_life::claim_dying(held, |_| true).is_some()),
             |held| slot_life::give_up(held, 0),
         ],
@@ -221,7 +222,7 @@ pub const STORIES: &[Story] = &[
         name: "remove, claim and unlink",
         before: three_segments,
         steps: &[
-            |held| slot_life::destroy(held, 0, Last::Claim),
+            |held| slot_life::destroy(held, 0, Last::Claim, What::Removed),
             |held| slot_life::free(held, 0, None),
         ],
         plain: &[],
@@ -230,7 +231,7 @@ pub const STORIES: &[Story] = &[
         name: "remove, claim and fail to unlink",
         before: three_segments,
         steps: &[
-            |held| slot_life::destroy(held, 0, Last::Claim),
+            |held| slot_life::destroy(held, 0, Last::Claim, What::Removed),
             |held| slot_life::give_up(held, 0),
         ],
         plain: &[],
@@ -502,7 +503,7 @@ pub fn check_reaped(held: &Held<'_>) {
     let gone = image.mode & MODE_MARKED != 0 && image.nattch == 0 && image.is_live();
     assert!(!gone, "a removed segment has outlived its last user");
 
-    // Whatever was being made or unlinked is found by whoever sweeps next, and no slot is lost.
+    // Whatever was being made or unlinked is found by the next process that sweeps, and no slot is lost.
     slot_life::list_stuck_again(held, |_| true);
     while let Some(image) = slot_life::claim_dying(held, |_| true) {
         slot_life::free(held, image.slot, None);

@@ -10,6 +10,7 @@ use shmshim_model::os::map::leave_plain;
 use shmshim_model::scene::{self, SLOTS, create, process};
 use shmshim_model::storage::Namespace;
 use shmshim_model::storage::process::reap;
+use shmshim_model::storage::table::events::What;
 use shmshim_model::storage::table::layout::CellState;
 use shmshim_model::storage::table::{attach_record, derived, key_index, slot_life};
 use shmshim_model::stories::{Look, STORIES, Seen, Story, check_reaped};
@@ -108,7 +109,7 @@ fn after_a_death_at_any_store_the_segment_is_as_before_or_as_after() {
                     seen.check_primary(&held);
                 }
                 mortal.join().unwrap();
-                mortal::bury(0);
+                mortal::end(0);
                 let held = namespace.lock(process(1)).unwrap();
                 audit(&held);
                 seen.check_primary(&held);
@@ -148,7 +149,7 @@ fn a_reader_in_the_middle_of_a_death_and_a_repair_sees_one_moment() {
                         }
                     });
                     said.store(alive, Ordering::Relaxed);
-                    mortal::bury(0);
+                    mortal::end(0);
                     let taker = {
                         let namespace = Arc::clone(&namespace);
                         // As the cell's next process, which need not wait to know that the lock is a dead one's.
@@ -186,7 +187,7 @@ fn two_takers_never_both_hold_the_lock() {
             let namespace = scene::empty();
             create(&namespace.lock(process(0)).unwrap(), 0, 5);
             if let Some(owner) = left_by {
-                mortal::bury(2);
+                mortal::end(2);
                 namespace.table().set32(scene::LOCK, owner.packed());
             }
             // Words that are no atomics: loom sees when one's look at them is not behind the other's store.
@@ -264,12 +265,12 @@ fn two_makers_of_a_key_leave_one_segment() {
     println!("two make the same key: {ways} ways");
 }
 
-/// What `IPC_RMID` does, and whoever sweeps: each time a file is unlinked, `unlinked` counts it.
+/// What `IPC_RMID` does, and every process that sweeps: each time a file is unlinked, `unlinked` counts it.
 fn remove(namespace: &Namespace, cell: u32, key: i32, unlinked: &AtomicUsize) {
     let me = process(cell);
     let held = namespace.lock(me).unwrap();
     if let Some(image) = key_index::find_locked(&held, key) {
-        slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
+        slot_life::destroy(&held, image.slot, slot_life::Last::Claim, What::Removed);
         drop(held);
         unlinked.fetch_add(1, Ordering::Relaxed);
         slot_life::free(&namespace.lock(me).unwrap(), image.slot, None);

@@ -61,7 +61,7 @@ pub fn fill(memory: &MemoryFile, file: File) -> Result<(), c_int> {
             let _ = limits.write_value(name, &mut text);
         }),
     };
-    written.map_err(|failure| failure.errno)?;
+    written.map_err(|error| error.errno)?;
     text.end().map_err(|error| error.0)
 }
 

@@ -190,7 +190,7 @@ fn make(file: File, flags: c_int, grant: Grant) -> Result<c_int, c_int> {
         content::fill(&memory, file)?;
     } else {
         // Where nothing is shown a namespace that cannot be used is to be noticed now, too.
-        registry::limits().map_err(|failure| failure.errno)?;
+        registry::limits().map_err(|error| error.errno)?;
     }
     if let (Grant::Take, File::Limit(name)) = (grant, file) {
         pending::remember(name, memory.fd())?;

@@ -137,7 +137,7 @@ pub fn remember(name: LimitName, fd: c_int) -> Result<(), c_int> {
         table.opened.get_mut(at)?.replace(opened)
     });
     if let Some(oldest) = oldest {
-        // SAFETY: it came from `map`, and nobody finds it in the table any more.
+        // SAFETY: it came from `map`, and no thread finds it in the table any more.
         unsafe { sys::unmap(oldest.page) };
     }
     Ok(())
@@ -157,9 +157,9 @@ pub fn write(fd: c_int, addr: usize, count: usize) -> Option<Result<usize, c_int
     Some(match written {
         Ok(written) if position == 0 => {
             let set = registry::set_limit(name, text.get(..written).unwrap_or(&text));
-            set.map(|()| written).map_err(|failure| {
+            set.map(|()| written).map_err(|error| {
                 sys::rewind(fd);
-                failure.errno
+                error.errno
             })
         }
         // The kernel takes what is written behind the beginning for nothing.

@@ -209,7 +209,6 @@ impl fmt::Display for Word {
             Mode(mode) => write!(out, "0{mode:o}"),
             User(u32::MAX) => out.write_str("-1"),
             User(id) => write!(out, "{id}"),
-            Errno(libc::EIDRM) => out.write_str("EIDRM"),
             Errno(errno) => OsError(errno).fmt(out),
         }
     }

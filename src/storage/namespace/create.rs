@@ -8,7 +8,9 @@ use crate::os::{OsError, OsResult, dir, process};
 use crate::storage::error::{StorageError, Stored, beyond_limits};
 use crate::storage::runtime_dir::{Place, RuntimeDir, TABLE_MODES, check};
 use crate::storage::sentence;
+use crate::storage::table::events::{self, About, What};
 use crate::storage::table::layout::{self, header, record};
+use crate::storage::table::parts;
 use crate::storage::table::{Identity, Table, TableMap};
 
 pub(super) const TABLE: &[u8] = b"registry";
@@ -35,7 +37,7 @@ impl Namespace {
     fn open_here(rules: &Rules) -> Stored<Namespace> {
         let mut place = Place::choose()?;
         let magic = place.check_base()?;
-        let rounds_files = magic != TMPFS && magic != RAMFS;
+        let rounds_files = rounds_files(magic);
         for _ in 0..10 {
             let Some(directory) = place.check_directory()? else {
                 place.make(|hidden, built| make_table(hidden, built, rules))?;
@@ -62,6 +64,11 @@ impl Namespace {
             OsError(libc::EAGAIN),
         ))
     }
+}
+
+/// Whether the file system drops what stands behind a file's end.
+pub(super) fn rounds_files(magic: u64) -> bool {
+    magic != TMPFS && magic != RAMFS
 }
 
 /// A link, a directory, somebody's fifo, a mode: that says more than how the opening failed.
@@ -116,7 +123,7 @@ pub(super) fn map_table(
 
 /// Writes a fresh table into an open directory of ours, which is that of `place`, as `path`.
 #[inline(never)]
-fn write_table(
+pub(super) fn write_table(
     place: &Place,
     directory: &Fd,
     path: &Path,
@@ -129,7 +136,7 @@ fn write_table(
         file::set_len(&fd, u64::from(layout::FILE_BYTES))?;
         // The header, the bitmap, the smallest index; the first page of each area behind.
         let front = layout::INDEX + layout::INDEX_WORDS_AT_FIRST * 4;
-        let parts = layout::PARTS.map(|part| (part.area, part.at_first * part.entry_bytes));
+        let parts = parts::PARTS.map(|part| (part.area, part.at_first * part.entry_bytes));
         let last = (layout::LAST_PAGE, layout::FILE_BYTES - layout::LAST_PAGE);
         for (area, len_bytes) in [(0, front)].into_iter().chain(parts).chain([last]) {
             file::allocate_behind(&fd, u64::from(area), 0, u64::from(len_bytes))?;
@@ -148,7 +155,7 @@ fn write_table(
     table.set32(header!(cursor_next), cursor.next);
     table.set32(header!(cursor_last), cursor.last as u32);
     table.set32(header!(cursor_seq), cursor.seq);
-    for part in &layout::PARTS {
+    for part in &parts::PARTS {
         table.set32(part.ready, part.at_first);
     }
     let records = layout::RECORDS_AT_FIRST;
@@ -196,7 +203,26 @@ fn seed_of(table: &Status) -> u64 {
 
 #[inline(never)]
 fn make_table(hidden: &Place, built: &Fd, rules: &Rules) -> Stored<()> {
-    write_table(hidden, built, &hidden.inside(TABLE), rules).map(|_| ())
+    let (map, _) = write_table(hidden, built, &hidden.inside(TABLE), rules)?;
+    note_made(&Table::new(map), What::NamespaceMade, 0);
+    Ok(())
+}
+
+/// The first event of a table that nobody else has yet.
+fn note_made(table: &Table, what: What, segments: u32) {
+    let about = About {
+        what,
+        id: 0,
+        key: 0,
+        value: segments.into(),
+        other: 0,
+    };
+    let by = events::Process {
+        pid: process::pid(),
+        uid: process::euid(),
+        program: process::program_name(),
+    };
+    events::put(table, 0, &about, &by);
 }
 
 /// The directory is there and its table is not: somebody removed it. Its owner makes a new one from the segments' files.
@@ -208,13 +234,16 @@ fn restore_table(place: &Place, rules: &Rules, checked: &Status, rounds_files: b
         let namespace = Namespace::new(Table::new(map), opened, rounds_files, rules);
         adopt_all(&namespace, rounds_files).inspect_err(|_| {
             let _ = dir::unlink_in(Some(directory), hidden);
-        })
+        })?;
+        let segments = namespace.segments();
+        note_made(namespace.table(), What::NamespaceRestored, segments);
+        Ok(())
     })
 }
 
 #[inline(never)]
 fn adopt_all(namespace: &Namespace, rounds_files: bool) -> Stored<()> {
-    // The hidden table is nobody else's yet, so any identity will do to lock it.
+    // The hidden table is known to no other process yet, so any identity will do to lock it.
     let held = namespace.lock(Identity::from_packed(0))?;
     let rounded = if rounds_files {
         layout::FLAG_ROUNDED

@@ -10,14 +10,17 @@ mod create;
 mod recover;
 mod rules;
 mod view;
+mod whole;
 
 pub use rules::{LimitWords, Rules, Unlinking};
 pub use view::{Member, Reading, View};
+pub use whole::{Builder, Whole};
 
 use super::error::{StorageError, Stored};
 use super::process::{Prepared, Processes};
 use super::runtime_dir::{RuntimeDir, Scope};
 use super::segment_file::{Files, Homes};
+use super::table::events::{self, About, What};
 use super::table::layout::{
     self, CellState, FLAG_RIGHTS, FLAG_UNLINKED, MODE_MARKED, cell, header,
 };
@@ -116,14 +119,14 @@ impl Namespace {
         Ok(held)
     }
 
-    /// Whether nobody has reaped the process of `me`, with the lock held. A client can die while it is served; then another
-    /// process may have its cell by now, and the lock, taken in the dead one's name, is nobody's to others.
+    /// Whether the process of `me` has not been reaped, with the lock held. A client can die while it is served; then another
+    /// process may have its cell by now, and the lock, taken in the dead process's name, is free to others.
     fn is_in_its_cell(&self, me: Identity) -> bool {
         let (state, generation) = self.table().cell_state(me.cell());
         state != CellState::Free as u32 && generation == me.generation()
     }
 
-    /// Whether nobody has that lock at this moment.
+    /// Whether the lock is free at this moment.
     #[inline]
     pub fn is_unlocked(&self) -> bool {
         self.table().get32(header!(lock)) == 0
@@ -141,12 +144,26 @@ impl Namespace {
 
     /// Sets the limits.
     pub fn set_limit_words(&self, held: &Held<'_>, words: LimitWords) {
+        let before = self.limit_words();
         let mut journal = Journal::begin(held);
         journal.put64(header!(shmmax), words.shmmax);
         journal.put64(header!(shmall), words.shmall);
         journal.put32(header!(shmmni), words.shmmni);
         journal.put32(header!(rmid_forced), words.rmid_forced);
         journal.commit();
+        let numbered = (0..).zip(words.in_order().into_iter().zip(before.in_order()));
+        for (id, (value, _)) in numbered.filter(|(_, (new, old))| new != old) {
+            let what = What::LimitSet;
+            let (key, other) = (0, 0);
+            let about = About {
+                what,
+                id,
+                key,
+                value,
+                other,
+            };
+            events::note(held, &about);
+        }
     }
 
     /// Whether shm_rmid_forced is set.
@@ -303,14 +320,14 @@ impl Namespace {
             return false;
         }
         if image.nattch == 0 {
-            slot_life::destroy(&held, image.slot, slot_life::Last::Claim);
+            slot_life::destroy(&held, image.slot, slot_life::Last::Claim, What::FileLost);
             drop(held);
             self.unlink_claimed(me, &image);
             return true;
         }
         // Crash here, between the two: the next attach does what is left to do.
         if image.mode & MODE_MARKED == 0 {
-            slot_life::mark(&held, slot);
+            slot_life::mark(&held, slot, What::FileLost);
         }
         slot_life::update(&held, slot, |image| {
             image.flags = image.flags & !FLAG_RIGHTS | FLAG_UNLINKED;

@@ -7,6 +7,7 @@ use crate::os::{OsError, dir, process};
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::segment_file::parse_name;
 use crate::storage::table::layout::{self, SlotState, header, slot};
+use crate::storage::table::parts::SLOT_PART;
 use crate::storage::table::{Held, SlotImage, grow, key_index, rebuild};
 
 /// Makes a slot for each segment file of a directory that has lost its table. The lock is held, the table fresh.
@@ -48,12 +49,12 @@ fn adopt_one(
     if !sound {
         return Ok(());
     }
-    grow::ensure(held, &layout::SLOT_PART, index)?;
+    grow::ensure(held, &SLOT_PART, index)?;
     if table.get32(slot!(index, state)) != SlotState::Free as u32 {
         return Ok(());
     }
     let marked = status.permissions() & layout::MODE_MARKED != 0;
-    // The table is nobody else's yet, and thrown away after a death.
+    // The table is known to no other process yet, and thrown away after a death.
     SlotImage {
         slot: index,
         state: SlotState::Live as u32,

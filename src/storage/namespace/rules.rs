@@ -13,6 +13,14 @@ pub struct LimitWords {
     pub rmid_forced: u32,
 }
 
+impl LimitWords {
+    /// All of them, as events number them.
+    pub(super) fn in_order(&self) -> [u64; 4] {
+        let (most, forced) = (self.shmmni.into(), self.rmid_forced.into());
+        [self.shmmax, self.shmall, most, forced]
+    }
+}
+
 /// What the rules say of what storage does by itself.
 #[derive(Clone, Copy)]
 pub struct Rules {

@@ -12,8 +12,10 @@ use crate::storage::process::Processes;
 use crate::storage::runtime_dir::{PARTS, Place, RuntimeDir};
 use crate::storage::segment_file::{Files, Homes};
 use crate::storage::sentence;
+use crate::storage::table::events::Noted;
 use crate::storage::table::layout::{CellState, SlotState, header, slot};
 use crate::storage::table::{Counted, SlotImage, Table, TableMap};
+use core::ops::Range;
 
 /// How long a slot is waited for that is being changed, and in how many naps.
 const NAPS: u32 = 10;
@@ -109,6 +111,16 @@ impl View {
     /// The version of the table's layout.
     pub fn version(&self) -> u32 {
         self.table().get32(header!(version))
+    }
+
+    /// The numbers of the events that are kept.
+    pub fn events(&self) -> Range<u64> {
+        self.table().events()
+    }
+
+    /// The event with this number, if it is kept.
+    pub fn event(&self, number: u64) -> Option<Noted> {
+        self.table().event_of(number)
     }
 
     /// The limits.

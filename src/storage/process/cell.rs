@@ -9,8 +9,10 @@ use crate::os::{OsError, helper_process, map};
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::runtime_dir::RuntimeDir;
 use crate::storage::sentence;
+use crate::storage::table::events;
 use crate::storage::table::grow;
 use crate::storage::table::layout::{self, CellState, cell};
+use crate::storage::table::parts;
 use crate::storage::table::{Identity, Journal};
 
 /// So many liveness files may be none of ours before a process gives up.
@@ -79,10 +81,11 @@ impl Processes {
         };
         let identity = Identity::new(taken.cell, generation);
         let held = self.lock(locker.unwrap_or(identity))?;
-        grow::ensure(&held, &layout::CELL_PART, taken.cell)?;
+        grow::ensure(&held, &parts::CELL_PART, taken.cell)?;
         if table.get32(cell!(taken.cell, state)) != CellState::Free as u32 {
             reap(&held, taken.cell);
         }
+        events::introduce(&held, taken.cell);
         let mut journal = Journal::begin(&held);
         journal.put32(cell!(taken.cell, generation), identity.generation());
         journal.put32(cell!(taken.cell, pid), pid as u32);

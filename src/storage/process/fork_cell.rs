@@ -80,7 +80,7 @@ const HANDOVER_NAPS: u32 = real_or_model(2, 1);
 const HANDOVER_NAP: Duration = Duration::from_millis(1);
 
 impl Processes {
-    /// Prepares a cell for a child that is about to be forked; in the place of `last`, an earlier child, where that one
+    /// Prepares a cell for a child that is about to be forked; in the place of `last`, an earlier child, where that child
     /// has ended. `alone`: this process has one thread. Returns whether a cell was used again, too: then the dead child was
     /// reaped.
     pub fn prepare_child(
@@ -107,7 +107,7 @@ impl Processes {
         let child = self
             .occupy(taken, CellState::Forking, 0, Some(me))
             .inspect_err(|_| taken.let_go())?;
-        // The child is not there yet, and nobody else reads it.
+        // The child is not there yet, and no other process reads it.
         let begun = Handover::Begun.of(child);
         self.table().set32(cell!(child.cell(), handover), begun);
         Ok(Prepared {
@@ -128,7 +128,7 @@ impl Processes {
     fn retake(&self, dead: Identity, me: Identity) -> Option<Taken> {
         let cell = dead.cell();
         let fd = open_live(self.directory(), &live_path(self.directory(), cell)).ok()?;
-        // A probe first, which makes nobody look alive. Locked for good it is only when nothing of the dead one's is
+        // A probe first, which makes no dead process look alive. Locked for good it is only when nothing of the dead one's is
         // counted any more.
         if file::lock(&fd, Lock::TryShared) != Ok(true) {
             return None;

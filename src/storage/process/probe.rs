@@ -37,7 +37,7 @@ pub(super) fn is_dead(directory: &RuntimeDir, cell: u32) -> bool {
     unlocked == Ok(true)
 }
 
-/// Whether nobody can be the process of `cell`: it has no liveness file, and no process has its pid. A table that was
+/// Whether no process can be that of `cell`: it has no liveness file, and no process has its pid. A table that was
 /// damaged may call it somebody's, and a wait for that process would never end; but a file can be removed, too, while
 /// its process runs.
 pub(super) fn is_nobody(directory: &RuntimeDir, table: &Table, cell: u32) -> bool {

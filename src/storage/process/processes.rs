@@ -3,6 +3,7 @@
 use super::probe;
 use super::reap::{list_unfinished, reap};
 use crate::os::atomic::{AtomicU32, Ordering};
+use crate::os::credentials;
 use crate::os::signal_mask::Blocked;
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::runtime_dir::RuntimeDir;
@@ -144,5 +145,9 @@ impl Surroundings for Processes {
 
     fn is_destroyed(&self, marked: bool, nattch: u64, rmid_forced: bool) -> bool {
         (self.is_destroyed)(marked, nattch, rmid_forced)
+    }
+
+    fn euid(&self) -> u32 {
+        credentials::euid()
     }
 }

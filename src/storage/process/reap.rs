@@ -3,6 +3,7 @@
 use crate::os::process;
 use crate::storage::table::attach_record;
 use crate::storage::table::derived;
+use crate::storage::table::events::{self, About, What};
 use crate::storage::table::layout::{CellState, SlotState, cell, record, slot};
 use crate::storage::table::slot_life::{self, Last};
 use crate::storage::table::{Held, Journal, SlotImage};
@@ -16,11 +17,25 @@ pub fn reap(held: &Held<'_>, cell: u32) {
     let pid = table.get32(cell!(cell, pid)) as i32;
     // A child that never ran was not there: its attaches are undone rather than ended.
     let ran = state != CellState::Forking as u32;
+    let dead = events::process_in(table, cell);
+    let mut attaches = 0;
     for record in derived::records_of_cell(table, cell) {
         let count = table.get32(record!(record, count));
+        attaches += u64::from(count);
         let ran = ran && table.get32(record!(record, ended)) == 0;
         let stamp = ran.then_some((pid, process::now_secs()));
         attach_record::detach(held, record, count, stamp, Last::List);
+    }
+    if ran && attaches != 0 {
+        let reaper = events::process_in(table, held.me().cell());
+        let about = About {
+            what: What::FoundDead,
+            id: 0,
+            key: 0,
+            value: attaches,
+            other: reaper.pid as u32,
+        };
+        events::note_of(held, &about, &dead);
     }
     list_unfinished(held, cell);
     let mut journal = Journal::begin(held);

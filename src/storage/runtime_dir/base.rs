@@ -4,7 +4,7 @@
 //!
 //! | base | why |
 //! |---|---|
-//! | `/run/shmshim` | made by the administrator (root's, mode 1777), so that nobody else cleans it up |
+//! | `/run/shmshim` | made by the administrator (root's, mode 1777), so that no other program cleans it up |
 //! | `/dev/shm` | a tmpfs on nearly every machine; systemd-logind removes a user's files there when his last session ends |
 //! | `/tmp` | where there is nothing better |
 //!
@@ -12,8 +12,8 @@
 //! being used as long as it is there, and only a new one is made in the first of them: programs from before and after the
 //! day on which `/run/shmshim` appears meet in the older place. An inherited TMPDIR has no say.
 //!
-//! A base, and each directory on the way to it, must belong to root or to oneself, and be writable for nobody else or
-//! sticky. Then nobody else can put another directory in the place of one that was looked at, and a path that was
+//! A base, and each directory on the way to it, must belong to root or to oneself, and be writable for no other user or
+//! sticky. Then no other user can put another directory in the place of one that was looked at, and a path that was
 //! followed once leads to the same files as long as root and oneself leave them there.
 
 use crate::os::file::{self, Status};
@@ -41,7 +41,7 @@ pub enum Choice {
     Mount,
 }
 
-/// The base for a namespace of this name when nobody says where. `is_own` says of an owner whether a directory of that
+/// The base for a namespace of this name when no setting names one. `is_own` says of an owner whether a directory of that
 /// name can be ours.
 #[inline(never)]
 pub(in crate::storage) fn default_base(
@@ -64,7 +64,7 @@ pub(in crate::storage) fn default_base(
     first.ok_or_else(|| StorageError::at(sentence::NO_DEFAULT, &Path::new()))
 }
 
-/// Whether files can be made there, and nobody could exchange them.
+/// Whether files can be made there, and no other user could exchange them.
 #[inline(never)]
 fn is_usable(base: &Path, euid: u32) -> bool {
     // Where there is none, that is known sooner.
@@ -118,7 +118,7 @@ fn far_too_long() -> StorageError {
     StorageError::at(sentence::FAR_TOO_LONG, &Path::new())
 }
 
-/// Follows `given` to the directory that it leads to, and makes sure that nobody but root and oneself could lead it
+/// Follows `given` to the directory that it leads to, and makes sure that only root and oneself could lead it
 /// elsewhere. Returns the path without links, and what was seen there.
 #[inline(never)]
 pub(in crate::storage) fn resolve(
@@ -207,7 +207,7 @@ fn look(path: &Path) -> Stored<Status> {
     file::status_of(path).map_err(|error| StorageError::system("stat", path, error))
 }
 
-/// Whether nobody but root and oneself could exchange what lies in this directory.
+/// Whether only root and oneself could exchange what lies in this directory.
 fn check(path: &Path, status: &Status, euid: u32) -> Stored<()> {
     let mode = status.permissions();
     let wrong = if !status.is_dir() {

@@ -1,8 +1,8 @@
-//! The runtime directory is built whole under a name that nobody looks up, and renamed into place last, so that a half-made
+//! The runtime directory is built whole under a name that no program opens, and renamed into place last, so that a half-made
 //! one is never seen; what is missing in one that is there is made again.
 //!
 //! Everything here goes by descriptors: of the base, of the directory that is built, of those in it, each opened as a real
-//! directory and seen to be our own. Until it is full the directory is closed to others, so nobody can put a link
+//! directory and seen to be our own. Until it is full the directory is closed to others, so no other user can put a link
 //! where a directory was made, and what is removed is never followed out of it. It is opened to others last, right before
 //! it gets its name.
 
@@ -16,6 +16,8 @@ use crate::storage::sentence;
 /// How often and how long a lock on a directory is waited for: three seconds.
 const TRIES: u32 = 300;
 const NAP_NANOS: u32 = 10_000_000;
+/// What stands behind the name of a part of the runtime directory that is being made anew.
+const HIDDEN: &[u8] = b".new";
 
 impl Place {
     /// Makes the runtime directory: `fill` puts the table into it, whose descriptor it is given. Somebody else may be
@@ -24,49 +26,60 @@ impl Place {
         match self.try_make(fill) {
             // A faster maker may have taken our unfinished one for abandoned; what counts is that there is one.
             Err(_) if file::status_of(&self.directory).is_ok() => Ok(()),
-            answer => answer,
+            answer => answer.map(|_| ()),
         }
     }
 
+    /// The same for one that nobody else could have made. `Ok(false)`: somebody was faster, and ours is gone.
     #[inline(never)]
-    fn try_make(&self, fill: impl FnOnce(&Place, &Fd) -> Stored<()>) -> Stored<()> {
+    pub(in crate::storage) fn try_make<E: From<StorageError>>(
+        &self,
+        fill: impl FnOnce(&Place, &Fd) -> Result<(), E>,
+    ) -> Result<bool, E> {
         let base = file::open_dir(None, &self.base)
             .map_err(|error| StorageError::system("open", &self.base, error))?;
         let mut hidden = *self;
         let built = hidden.make_hidden(&base)?;
         let made = hidden
             .make_parts(&built)
+            .map_err(E::from)
             .and_then(|()| fill(&hidden, &built))
             .and_then(|()| {
                 let system = |doing, error| StorageError::system(doing, &self.directory, error);
-                // Crash here, until it has its name: a directory that nobody looks up, unlocked; the next maker removes it.
+                // Crash here, until it has its name: a directory that no program opens, unlocked; the next maker removes it.
                 file::set_permissions(&built, self.scope.mode(DIRECTORY_MODES))
                     .map_err(|error| system("set the mode of", error))?;
                 match dir::rename_new_in(Some(&base), &hidden.directory, &self.directory) {
                     Ok(()) => Ok(true),
                     Err(OsError(libc::EEXIST | libc::ENOTEMPTY)) => Ok(false),
-                    Err(error) => Err(system("rename into place", error)),
+                    Err(error) => Err(system("rename into place", error).into()),
                 }
             });
         if !matches!(made, Ok(true)) {
             self.remove_tree(&base, &built, &hidden.directory);
         }
         drop(built);
-        made?;
+        let is_ours = made?;
         self.remove_abandoned(&base);
-        Ok(())
+        Ok(is_ours)
+    }
+
+    /// The hidden name of the directory for an attempt.
+    pub(super) fn hidden_name(&self, attempt: u32) -> Path {
+        let seed = process::coarse_nanos() as u32 ^ (process::pid() as u32).rotate_left(16);
+        let mut hidden = self.directory;
+        let _ = hidden
+            .push(b".")
+            .and_then(|()| hidden.push_hex8(seed.wrapping_add(attempt.wrapping_mul(0x9e37_79b1))));
+        hidden
     }
 
     /// Makes a directory under a hidden name, and locks it.
     #[inline(never)]
     fn make_hidden(&mut self, base: &Fd) -> Stored<Fd> {
-        let seed = process::coarse_nanos() as u32 ^ (process::pid() as u32).rotate_left(16);
         let mut last = OsError(libc::EEXIST);
         for attempt in 0..100u32 {
-            let mut hidden = self.directory;
-            let _ = hidden.push(b".").and_then(|()| {
-                hidden.push_hex8(seed.wrapping_add(attempt.wrapping_mul(0x9e37_79b1)))
-            });
+            let hidden = self.hidden_name(attempt);
             let made = self.make_dir(Some(base), &hidden, 0o700).and_then(|fd| {
                 // Where it is locked, a faster maker takes it for abandoned and removes it.
                 file::lock(&fd, Lock::TryExclusive).map(|locked| locked.then_some(fd))
@@ -142,7 +155,7 @@ impl Place {
         Ok(restored)
     }
 
-    /// Makes `name` anew, which was removed from the runtime directory: by its owner alone, for nobody else could make what
+    /// Makes `name` anew, which was removed from the runtime directory: by its owner alone, for no other user could make what
     /// others trust. `make` is given the directory and the hidden path to make it at, under a lock. Any process that opens the
     /// directory can lock it, so that is not waited for without an end.
     #[cold]
@@ -161,8 +174,25 @@ impl Place {
         let seen = Some(checked.identity());
         let (directory, _) = open_seen(&self.directory, file::open_dir_to_read, seen)
             .map_err(|error| system("open", error))?;
+        self.lock_directory(&directory)?;
+        if file::status_in(Some(&directory), &path).is_ok() {
+            return Ok(());
+        }
+        let mut hidden = path;
+        let _ = hidden.push(HIDDEN);
+        // Crash here: an empty directory, or a table, under a hidden name; the next one, holding the lock, removes it.
+        make(&directory, &hidden)?;
+        match dir::rename_new_in(Some(&directory), &hidden, &path) {
+            Ok(()) | Err(OsError(libc::EEXIST)) => Ok(()),
+            Err(error) => Err(StorageError::system("rename into place", &path, error)),
+        }
+    }
+
+    /// Locks the open runtime directory; what others do to make it whole is waited for, for three seconds.
+    pub(super) fn lock_directory(&self, directory: &Fd) -> Stored<()> {
+        let failed = |error| StorageError::system("lock", &self.directory, error);
         let mut tries = 0;
-        while !file::lock(&directory, Lock::TryExclusive).map_err(|error| system("lock", error))? {
+        while !file::lock(directory, Lock::TryExclusive).map_err(failed)? {
             if tries == TRIES {
                 let secs = (TRIES / 100).into();
                 return Err(StorageError::numbers(
@@ -175,23 +205,18 @@ impl Place {
             tries += 1;
             process::nap(NAP_NANOS);
         }
-        if file::status_in(Some(&directory), &path).is_ok() {
-            return Ok(());
-        }
-        let mut hidden = path;
-        let _ = hidden.push(b".new");
-        // Crash here: an empty directory, or a table, under a hidden name; the next one, holding the lock, removes it.
-        make(&directory, &hidden)?;
-        match dir::rename_new_in(Some(&directory), &hidden, &path) {
-            Ok(()) | Err(OsError(libc::EEXIST)) => Ok(()),
-            Err(error) => Err(StorageError::system("rename into place", &path, error)),
-        }
+        Ok(())
     }
 
     /// Removes what makers that were killed have left in the base directory: directories of our own with the hidden
     /// kind of name whose maker's lock is gone.
     #[inline(never)]
-    fn remove_abandoned(&self, base: &Fd) {
+    pub(super) fn remove_abandoned(&self, base: &Fd) {
+        self.for_each_abandoned(base, &mut |fd, path| self.remove_tree(base, fd, path));
+    }
+
+    /// Calls `each` with every such directory, open and locked.
+    pub(super) fn for_each_abandoned(&self, base: &Fd, each: &mut dyn FnMut(&Fd, &Path)) {
         let Ok(to_read) = file::open_dir_to_read(None, &self.base) else {
             return;
         };
@@ -200,27 +225,25 @@ impl Place {
             let suffix = name
                 .strip_prefix(own)
                 .and_then(|rest| rest.strip_prefix(b"."));
-            if suffix.is_some_and(|hex| hex.len() == 8 && hex.iter().all(u8::is_ascii_hexdigit)) {
-                if let Some(path) = self.base.join(name) {
-                    self.remove_if_abandoned(base, &path);
-                }
+            let is_hidden =
+                suffix.is_some_and(|hex| hex.len() == 8 && hex.iter().all(u8::is_ascii_hexdigit));
+            let path = self.base.join(name).filter(|_| is_hidden);
+            let opened = path.and_then(|path| {
+                let fd = file::open_dir_to_read(Some(base), &path).ok()?;
+                let is_abandoned = check_owner(&fd, self.euid).is_ok()
+                    && file::lock(&fd, Lock::TryExclusive) == Ok(true);
+                is_abandoned.then_some((fd, path))
+            });
+            if let Some((fd, path)) = opened {
+                each(&fd, &path);
             }
             true
         });
     }
 
-    fn remove_if_abandoned(&self, base: &Fd, path: &Path) {
-        let Ok(fd) = file::open_dir_to_read(Some(base), path) else {
-            return;
-        };
-        if check_owner(&fd, self.euid).is_ok() && file::lock(&fd, Lock::TryExclusive) == Ok(true) {
-            self.remove_tree(base, &fd, path);
-        }
-    }
-
     /// Removes a runtime directory of our own under its hidden name. What is not ours in it stays, and so does it.
     #[inline(never)]
-    fn remove_tree(&self, base: &Fd, built: &Fd, path: &Path) {
+    pub(super) fn remove_tree(&self, base: &Fd, built: &Fd, path: &Path) {
         for name in PARTS {
             let part = Path::from_bytes(name).unwrap_or_default();
             if let Ok(fd) = file::open_dir_to_read(Some(built), &part) {
@@ -231,8 +254,20 @@ impl Place {
             }
         }
         remove_files(built);
+        for name in PARTS {
+            // What a killed process has left empty when it made one of them anew.
+            let mut part = Path::from_bytes(name).unwrap_or_default();
+            let _ = part.push(HIDDEN);
+            let _ = dir::remove_dir_in(Some(built), &part);
+        }
         let _ = dir::remove_dir_in(Some(base), path);
     }
+}
+
+/// Whether this is the name of something that is being made in a runtime directory, or that its killed maker has left.
+pub(super) fn is_hidden_part(name: &[u8]) -> bool {
+    name.strip_suffix(HIDDEN)
+        .is_some_and(|part| part == b"registry" || PARTS.contains(&part))
 }
 
 fn remove_files(fd: &Fd) {

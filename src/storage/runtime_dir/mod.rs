@@ -5,6 +5,7 @@ mod found;
 mod make;
 mod opened;
 mod place;
+mod remove;
 
 pub use base::Choice;
 pub use found::scope_of_name;

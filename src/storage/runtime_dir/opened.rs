@@ -1,7 +1,7 @@
 //! Whether the namespace still lies where it was opened, and its directories as descriptors.
 //!
 //! In user scope files are made, opened and unlinked by their paths: every directory on the path is root's or our own and
-//! nobody else can exchange it (`base.rs`), and descriptors would have an attach take 1.7 times as long. In system
+//! no other user can exchange it (`base.rs`), and descriptors would have an attach take 1.7 times as long. In system
 //! scope others make files in `segments` and `live`, and what is done there goes by descriptors, each opened from the
 //! runtime directory and held against what was checked when the namespace was opened.
 

@@ -14,10 +14,10 @@
 //! refused; nothing is changed that is not known to be ours. How it is made says `make.rs`.
 //!
 //! In system scope others have no right to make names in the runtime directory itself, and it must be root's or one's
-//! own: then nobody else can put another `registry`, `segments` or `live` into it.
+//! own: then no other user can put another `registry`, `segments` or `live` into it.
 //!
 //! In a user namespace the name says which uid it is outside: `.shmshim-uid54001-as0`. Programs that call one uid by
-//! different numbers never share a table of uids, and nobody can make what is another's by his number.
+//! different numbers never share a table of uids, and no user can make what is another's by his number.
 
 use super::base::{self, Choice};
 use crate::os::file::{self, At, Fd, Status};
@@ -134,7 +134,7 @@ impl Place {
     }
 
     /// Checks the base directory and the way to it, and has both paths be those without links: a real directory, root's or
-    /// ours, in which nobody else can exchange anything, on a file system that will do. Returns the magic number of that.
+    /// ours, in which no other user can exchange anything, on a file system that will do. Returns the magic number of that.
     #[inline(never)]
     pub fn check_base(&mut self) -> Stored<u64> {
         let (base, _) = base::resolve(&self.base, self.euid, self.choice)?;

@@ -75,7 +75,7 @@ impl<'n> Files<'n> {
         let mode = image.mode & 0o777;
         let mut doing = "make";
         // In a directory that is ours alone the name leads to what was just made, and two calls on it are cheaper than four
-        // with a descriptor. It takes a file that its owner may write. What the umask takes of the mode is missed by nobody
+        // with a descriptor. It takes a file that its owner may write. What the umask takes of the mode is missed by no one
         // but the owner, whose attach gives it back, and by a table that is made anew from the files.
         let by_name = self.directory.scope() == Scope::User && log2.is_none() && mode & 0o200 != 0;
         let mut try_to_make = || {
@@ -172,17 +172,26 @@ impl<'n> Files<'n> {
 
     /// Opens a segment's file to read what is in it. The file is held against what the table says of it.
     pub fn open_to_read(&self, image: &SlotImage) -> Stored<Fd> {
+        self.open(image, libc::O_RDONLY).map(|(fd, _)| fd)
+    }
+
+    /// The same to write into it; returns its path, too.
+    pub(super) fn open_to_fill(&self, image: &SlotImage) -> Stored<(Fd, Path)> {
+        self.open(image, libc::O_RDWR)
+    }
+
+    fn open(&self, image: &SlotImage, access: i32) -> Stored<(Fd, Path)> {
         self.directory.check_in_place()?;
         let mut path = Path::new();
         self.path_of(image, &mut path)?;
         let opened = || {
             let dir = self.directory.open_parent(&path)?;
-            let fd = file::open_in(dir.as_ref(), &path, libc::O_RDONLY, 0)?;
+            let fd = file::open_in(dir.as_ref(), &path, access, 0)?;
             file::status(&fd).map(|status| (fd, status))
         };
         let (fd, status) = opened().map_err(|error| self.directory.error("open", &path, error))?;
         match is_as_expected(&status, image) {
-            true => Ok(fd),
+            true => Ok((fd, path)),
             false => Err(what_is_wrong(&path, &status, image)),
         }
     }

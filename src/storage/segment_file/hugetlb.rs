@@ -313,7 +313,7 @@ impl<'n> HugeFiles<'n> {
 
 #[inline(never)]
 fn make_home(place: &Place) -> Stored<Option<Status>> {
-    // Crash here: as for the namespace's own directory, what is left has a name that nobody looks up.
+    // Crash here: as for the namespace's own directory, what is left has a name that no program opens.
     place.make(|_, _| Ok(()))?;
     place.check_directory()
 }

@@ -2,8 +2,8 @@
 
 use super::file::Files;
 use crate::os::path::Path;
-use crate::os::{OsError, OsResult, file, helper_process};
-use crate::storage::error::Stored;
+use crate::os::{OsError, OsResult, file, helper_process, process};
+use crate::storage::error::{StorageError, Stored};
 use crate::storage::runtime_dir::Scope;
 use crate::storage::table::SlotImage;
 use crate::storage::table::layout::MODE_MARKED;
@@ -36,6 +36,38 @@ impl Files<'_> {
             let mode = file::status(fd)?.permissions() | MODE_MARKED;
             file::set_permissions_of_path_fd(fd, mode)
         })
+    }
+
+    /// Makes the file of a segment, gives it its creator and its rights, and has `write` fill it.
+    pub fn make_filled<E: From<StorageError>>(
+        &self,
+        image: &SlotImage,
+        write: impl FnOnce(file::Fd) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let to_be_filled = SlotImage {
+            mode: 0o600,
+            cuid: process::euid(),
+            ..*image
+        };
+        self.make(&to_be_filled, true)?;
+        let filled = self
+            .open_to_fill(&to_be_filled)
+            .map_err(E::from)
+            .and_then(|(fd, path)| {
+                let status = file::status(&fd);
+                let is_its =
+                    status.is_ok_and(|status| status.uid == image.cuid && status.gid == image.cgid);
+                if !is_its {
+                    file::set_owner(&fd, image.cuid, image.cgid)
+                        .map_err(|error| StorageError::system("set the owner of", &path, error))?;
+                }
+                self.set_rights(image)?;
+                write(fd)
+            });
+        if filled.is_err() {
+            let _ = self.unlink(image);
+        }
+        filled
     }
 
     fn change_rights(

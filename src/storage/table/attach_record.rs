@@ -1,12 +1,14 @@
 //! Attach records: how many attaches of a segment a process has. Each change is one step that a SIGKILL cannot divide.
 
 use super::derived;
+use super::events::{self, About, What};
 use super::grow;
 use super::identity::Identity;
 use super::journal::Journal;
-use super::layout::{MODE_MARKED, RECORD_PART, RECORDS, SLOTS, header, record, slot};
+use super::layout::{MODE_MARKED, RECORDS, SLOTS, header, record, slot};
 use super::lock_word::Held;
 use super::map::Table;
+use super::parts::RECORD_PART;
 use super::rebuild;
 use super::seqlock::SeqLock;
 use super::slot::SlotImage;
@@ -112,10 +114,27 @@ pub fn detach(
     // Decided and done in one step: a segment must not outlive the death of the process that takes the last attach off.
     let image = table.image(index);
     if image.is_live() && is_destroyed(held, image.mode, image.nattch.saturating_sub(count)) {
-        return Some(end(held, index, last, stamp, put, then));
+        let ended = end(held, index, last, stamp, put, then);
+        note_end(held, owner, &ended);
+        return Some(ended);
     }
     step(held, index, stamp, put, then);
     None
+}
+
+/// Notes that a segment went with the last attach of the process in cell `owner`: which is the caller, or dead.
+fn note_end(held: &Held<'_>, owner: u32, ended: &SlotImage) {
+    if owner == held.me().cell() {
+        events::note(held, &About::segment(What::FreedByDetach, ended, 0));
+    } else {
+        let reaper = events::process_in(held.table(), held.me().cell());
+        let about = About {
+            other: reaper.pid as u32,
+            ..About::segment(What::FreedByEnd, ended, 0)
+        };
+        let dead = events::process_in(held.table(), owner);
+        events::note_of(held, &about, &dead);
+    }
 }
 
 /// How many attaches of segment `id` `record` counts for `owner`.

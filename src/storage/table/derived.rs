@@ -20,7 +20,7 @@ pub(crate) fn count(held: &Held<'_>, offset: u32, by: i32) {
 /// What a slot with this image counts for: in use, marked, in the making, taken; then pages of the first, of those in the
 /// making, and promised.
 #[inline]
-fn shares(image: &SlotImage) -> ([i32; 4], [i64; 3]) {
+pub(super) fn shares(image: &SlotImage) -> ([i32; 4], [i64; 3]) {
     let live = image.state == SlotState::Live as u32;
     let making = image.state == SlotState::Creating as u32;
     let taken = image.state != SlotState::Free as u32;
@@ -186,7 +186,7 @@ pub(crate) fn move_record(held: &Held<'_>, index: u32, slot: u32, from: u32, to:
     note_sole_owner(held, slot);
 }
 
-/// Puts a record that nobody uses on the free list.
+/// Puts an unused record on the free list.
 pub(crate) fn push_free_record(held: &Held<'_>, index: u32) {
     let table = held.table();
     table.set32(

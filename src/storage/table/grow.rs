@@ -1,7 +1,7 @@
 //! Growing the table: a part of it is written only once the file system has made sure of its pages.
 
-use super::layout::{PARTS, Part};
 use super::lock_word::Held;
+use super::parts::{PARTS, Part};
 use crate::storage::error::Stored;
 
 /// Makes sure that entry `index` of a part is backed, if there can be so many.

@@ -146,7 +146,7 @@ pub fn find_locked(held: &Held<'_>, key: i32) -> Option<SlotImage> {
 }
 
 #[inline]
-fn probe(table: &Table, key: i32) -> Option<u32> {
+pub(super) fn probe(table: &Table, key: i32) -> Option<u32> {
     let words = words(table);
     let mut position = home(key, words);
     for _ in 0..words {
@@ -158,6 +158,12 @@ fn probe(table: &Table, key: i32) -> Option<u32> {
         position = (position + 1) & (words - 1);
     }
     None
+}
+
+/// How many words of the index lead to a slot.
+pub(super) fn entries(table: &Table) -> u32 {
+    let taken = |position: &u32| table.get32(word_offset(*position)) != 0;
+    (0..words(table)).filter(taken).count() as u32
 }
 
 /// How many words are right for the segments that there are and `more`, but never fewer than at present. They are backed.

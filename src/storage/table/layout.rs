@@ -12,7 +12,8 @@
 //!   264 KiB  cells: one per live process                         primary
 //!   1.3 MiB  slots: one per segment                              primary
 //!   5.3 MiB  records: one per (process, segment) attached        primary
-//!   21.3 MiB the last page: missing when somebody has cut the file
+//!   21.3 MiB events: a ring of what happened last                nothing depends on it
+//!   21.5 MiB the last page: missing when somebody has cut the file
 //! ```
 //!
 //! The file is sparse. A part is written only after `fallocate` has made sure of its pages and the header's
@@ -33,7 +34,7 @@ pub(crate) use header;
 /// Identifies the file as ours.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SHMSHIM\n");
 /// The version of this layout.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Segments that can exist at once; the range of a shmid's slot part.
 pub const SLOTS: u32 = real_or_model(32768, 64);
@@ -41,6 +42,8 @@ pub const SLOTS: u32 = real_or_model(32768, 64);
 pub const CELLS: u32 = real_or_model(16384, 16);
 /// (process, segment) pairs that can exist at once.
 pub const RECORDS: u32 = real_or_model(524_288, 16);
+/// Events that are kept. The model has none: nothing depends on them.
+pub const EVENTS: u32 = real_or_model(4096, 0);
 /// Words of the key index at its largest: twice the number of slots.
 pub const INDEX_WORDS: u32 = real_or_model(65536, 8);
 /// Words of the key index at first.
@@ -51,6 +54,8 @@ pub const SLOTS_AT_FIRST: u32 = real_or_model(64, 3);
 pub const CELLS_AT_FIRST: u32 = real_or_model(64, 4);
 /// Records that are.
 pub const RECORDS_AT_FIRST: u32 = real_or_model(128, 5);
+/// Events that are.
+pub const EVENTS_AT_FIRST: u32 = real_or_model(64, 0);
 /// Stores that the journal can hold.
 pub const JOURNAL_ENTRIES: u32 = 32;
 
@@ -124,7 +129,11 @@ pub struct Header {
     pub making: u32,
     /// Derived. Pages of those: they count for the limit of pages.
     pub making_pages: u64,
-    _pad3: [u64; 14],
+    /// How many events have been noted: the next one's number.
+    pub events: u64,
+    /// See `slots_ready`.
+    pub events_ready: u32,
+    _pad3: [u32; 25],
 
     /// 1 when the journal's entries are to be carried out.
     pub journal_armed: u32,
@@ -214,8 +223,15 @@ pub struct Cell {
     pub first_record: u32,
     /// How far the handing over of a prepared cell has come (`process/fork_cell.rs`); means nothing in any other.
     pub handover: u32,
-    _pad: [u32; 10],
+    /// Its effective uid when it took the cell.
+    pub uid: u32,
+    /// The name of its program, as far as it goes.
+    pub program: [u32; NAME_WORDS],
+    _pad: [u32; 5],
 }
+
+/// Words of a program's name.
+pub const NAME_WORDS: usize = 4;
 
 /// What one process has attached of one segment.
 #[repr(C)]
@@ -236,6 +252,31 @@ pub struct Record {
     pub prev_of_cell: u32,
     /// 1 when the process has said at its exit that it goes: the segment bears the stamp of it already.
     pub ended: u32,
+}
+
+/// One event: see `events.rs`.
+#[repr(C)]
+pub struct Event {
+    /// Its number + 1, written last; anything else while it is being written.
+    pub seal: u64,
+    /// Nanoseconds since 1970.
+    pub at_nanos: u64,
+    /// A size, a count, a limit, an owner: as `what` says.
+    pub value: u64,
+    /// What happened.
+    pub what: u32,
+    /// The segment, if it is about one.
+    pub id: i32,
+    /// Its key.
+    pub key: i32,
+    /// The process.
+    pub pid: i32,
+    /// Its effective uid.
+    pub uid: u32,
+    /// Another process, or a mode.
+    pub other: u32,
+    /// The name of its program.
+    pub program: [u32; NAME_WORDS],
 }
 
 /// Life of a slot.
@@ -291,52 +332,13 @@ pub const CELL_AREA: u32 = INDEX + INDEX_WORDS * 4;
 pub const SLOT_AREA: u32 = CELL_AREA + CELLS * size_of::<Cell>() as u32;
 /// Offset of the records.
 pub const RECORD_AREA: u32 = SLOT_AREA + SLOTS * size_of::<Slot>() as u32;
+/// Offset of the events.
+pub const EVENT_AREA: u32 = RECORD_AREA + RECORDS * size_of::<Record>() as u32;
 /// Offset of the last page. Its first 64 bits are ones, the set of all signals: each call that changes something has the
 /// kernel read it from here ([`crate::storage::Namespace::block`]).
-pub const LAST_PAGE: u32 = RECORD_AREA + RECORDS * size_of::<Record>() as u32;
+pub const LAST_PAGE: u32 = EVENT_AREA + EVENTS * size_of::<Event>() as u32;
 /// Length of the file in bytes.
 pub const FILE_BYTES: u32 = LAST_PAGE + PAGE;
-
-/// One of the table's arrays, which grow.
-pub struct Part {
-    /// Offset of the header's count of entries that are backed by pages.
-    pub ready: u32,
-    /// Offset of the first entry.
-    pub area: u32,
-    /// Size of an entry.
-    pub entry_bytes: u32,
-    /// Entries that are backed in a fresh table.
-    pub at_first: u32,
-    /// Entries that there can be.
-    pub most: u32,
-}
-
-/// The cells.
-pub const CELL_PART: Part = Part {
-    ready: header!(cells_ready),
-    area: CELL_AREA,
-    entry_bytes: size_of::<Cell>() as u32,
-    at_first: CELLS_AT_FIRST,
-    most: CELLS,
-};
-/// The slots.
-pub const SLOT_PART: Part = Part {
-    ready: header!(slots_ready),
-    area: SLOT_AREA,
-    entry_bytes: size_of::<Slot>() as u32,
-    at_first: SLOTS_AT_FIRST,
-    most: SLOTS,
-};
-/// The records.
-pub const RECORD_PART: Part = Part {
-    ready: header!(records_ready),
-    area: RECORD_AREA,
-    entry_bytes: size_of::<Record>() as u32,
-    at_first: RECORDS_AT_FIRST,
-    most: RECORDS,
-};
-/// All of them.
-pub const PARTS: [Part; 3] = [CELL_PART, SLOT_PART, RECORD_PART];
 
 /// The unit in which memory is counted.
 #[inline(always)]
@@ -384,6 +386,16 @@ macro_rules! record {
 }
 pub(crate) use record;
 
+/// Offset of a field of event `index`.
+macro_rules! event {
+    ($index:expr, $field:ident) => {
+        $crate::storage::table::layout::EVENT_AREA
+            + ($index) * (size_of::<$crate::storage::table::layout::Event>() as u32)
+            + core::mem::offset_of!($crate::storage::table::layout::Event, $field) as u32
+    };
+}
+pub(crate) use event;
+
 /// A hash of everything that two programs must agree on to share a table.
 pub const SIGNATURE: u32 = {
     let facts = [
@@ -391,17 +403,20 @@ pub const SIGNATURE: u32 = {
         SLOTS,
         CELLS,
         RECORDS,
+        EVENTS,
         INDEX_WORDS,
         JOURNAL_ENTRIES,
         size_of::<Header>() as u32,
         size_of::<Slot>() as u32,
         size_of::<Cell>() as u32,
         size_of::<Record>() as u32,
+        size_of::<Event>() as u32,
         BITMAP,
         INDEX,
         CELL_AREA,
         SLOT_AREA,
         RECORD_AREA,
+        EVENT_AREA,
         LAST_PAGE,
         offset_of!(Header, journal) as u32,
         offset_of!(Header, taken) as u32,
@@ -410,6 +425,8 @@ pub const SIGNATURE: u32 = {
         offset_of!(Slot, next_dying) as u32,
         offset_of!(Cell, first_record) as u32,
         offset_of!(Cell, handover) as u32,
+        offset_of!(Cell, program) as u32,
+        offset_of!(Event, program) as u32,
         offset_of!(Record, prev_of_cell) as u32,
         // Tells a big-endian table from a little-endian one.
         u32::from_ne_bytes([1, 2, 3, 4]),
@@ -431,14 +448,16 @@ const _: () = {
     assert!(offset_of!(Header, dying_head) == 240);
     assert!(offset_of!(Header, shmmax) == 256);
     assert!(offset_of!(Header, budget_pages) == 280);
+    assert!(offset_of!(Header, events) == 312);
     assert!(offset_of!(Header, journal_armed) == 424);
     assert!(size_of::<Header>() <= PAGE as usize);
     assert!(offset_of!(Slot, segsz) == 40);
     assert!(offset_of!(Slot, ctime) == 64);
     assert!(offset_of!(Slot, flags) == 80);
     assert!(offset_of!(Slot, nattch) == 96);
+    assert!(size_of::<Cell>() == 64 && size_of::<Event>() == 64);
     // All that is hashed. The model's table is smaller.
-    assert!(cfg!(any(shmshim_model, target_endian = "big")) || SIGNATURE == 0xb1db_46a9);
+    assert!(cfg!(any(shmshim_model, target_endian = "big")) || SIGNATURE == 0x0b82_e8ee);
 };
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ pub trait Surroundings {
 
     /// Whether a segment is destroyed that so many attaches are left of.
     fn is_destroyed(&self, marked: bool, nattch: u64, rmid_forced: bool) -> bool;
+
+    /// The effective uid of the calling thread.
+    fn euid(&self) -> u32;
 }
 
 /// The lock, held.

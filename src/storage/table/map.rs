@@ -1,6 +1,7 @@
 //! The words of the table, mapped into this process.
 
-use super::layout::{self, Part, Slot, slot};
+use super::layout::{self, Event, Slot, event, slot};
+use super::parts::{self, Part};
 use crate::os::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::os::map::{Block, SharedMap};
 
@@ -77,25 +78,30 @@ impl Table {
     /// Slots that are.
     #[inline]
     pub fn slots_ready(&self) -> u32 {
-        self.ready(&layout::SLOT_PART)
+        self.ready(&parts::SLOT_PART)
     }
 
     /// Cells that are.
     #[inline]
     pub fn cells_ready(&self) -> u32 {
-        self.ready(&layout::CELL_PART)
+        self.ready(&parts::CELL_PART)
     }
 
     /// Records that are.
     #[inline]
     pub fn records_ready(&self) -> u32 {
-        self.ready(&layout::RECORD_PART)
+        self.ready(&parts::RECORD_PART)
     }
 
     /// The fields of slot `index`, whose place is looked up once.
     #[inline(always)]
     pub(crate) fn slot(&self, index: u32) -> SlotWords<'_> {
         self.words().block_at(slot!(index, version))
+    }
+
+    /// The fields of event `index`.
+    pub(crate) fn event(&self, index: u32) -> EventWords<'_> {
+        self.words().block_at(event!(index, seal))
     }
 }
 
@@ -104,6 +110,9 @@ pub(crate) type TableWords<'t> = Block<'t, { layout::FILE_BYTES as usize }>;
 
 /// The words of one slot.
 pub(crate) type SlotWords<'t> = Block<'t, { size_of::<Slot>() }>;
+
+/// The words of one event.
+pub(crate) type EventWords<'t> = Block<'t, { size_of::<Event>() }>;
 
 /// The atomic word of a field: `word!(words, Slot, id)`; `word!(words, Slot, segsz, 64)` for one of 64 bits.
 macro_rules! word {

@@ -4,8 +4,10 @@
 //! holds ([`lock_word::Surroundings`]).
 
 pub mod attach_record;
+pub mod audit;
 mod cell;
 pub mod derived;
+pub mod events;
 pub mod grow;
 pub mod identity;
 mod journal;
@@ -14,6 +16,7 @@ pub mod layout;
 pub mod lock;
 pub mod lock_word;
 pub mod map;
+pub mod parts;
 pub mod rebuild;
 pub mod seqlock;
 pub mod slot;

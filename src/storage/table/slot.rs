@@ -27,7 +27,7 @@ macro_rules! slot_image {
                 $(self.$long = word!(words, Slot, $long, 64).load(Ordering::Relaxed) as $wide;)*
             }
 
-            /// Puts every field into a slot, in no order: it is free, or nobody else's.
+            /// Puts every field into a slot, in no order: it is free, or this process's alone.
             pub(in crate::storage) fn store(&self, table: &Table) {
                 let words = table.slot(self.slot);
                 $(word!(words, Slot, $word).store(self.$word as u32, Ordering::Relaxed);)*
@@ -124,7 +124,7 @@ impl Table {
         SeqLock::of_slot(self.slot(index)).version()
     }
 
-    /// Whether nobody has ever attached the segment in slot `index`, so that its file holds nothing yet. Needs no lock: an
+    /// Whether the segment has never been attached that is in slot `index`, so that its file holds nothing yet. Needs no lock: an
     /// attach sets `lpid` before it is counted. A segment that was found again by its file has no `cpid`; of that nothing
     /// is known.
     #[inline]

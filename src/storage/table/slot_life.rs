@@ -11,6 +11,7 @@
 //! the cell of the process that does it names the slot meanwhile (`work`), so that its death leaves nothing behind.
 
 use super::derived;
+use super::events::{self, About, What};
 use super::journal::Journal;
 use super::key_index;
 use super::layout::{FLAG_RIGHTS, FLAG_STUCK, MODE_MARKED, SLOTS, SlotState, cell, header, slot};
@@ -125,11 +126,12 @@ pub fn publish(held: &Held<'_>, index: u32, ctime_secs: i64) {
         (image.state, image.ctime) = (SlotState::Live as u32, ctime_secs);
     };
     let put = |journal: &mut Journal<'_>| put_work(held, journal, 0);
-    step(held, index, publish, put, || ());
+    let made = step(held, index, publish, put, || ());
+    events::note(held, &About::segment(What::Created, &made, made.segsz));
 }
 
 /// What this process was making or unlinking is no more, its file neither: the slot is free. `rewind`: the cursor goes back to
-/// the first where it still is the second, because nobody has moved it since.
+/// the first where it still is the second, because no other process has moved it since.
 pub fn free(held: &Held<'_>, index: u32, rewind: Option<(Cursor, Cursor)>) {
     let free = |image: &mut SlotImage| (image.state, image.key) = (SlotState::Free as u32, 0);
     let put = |journal: &mut Journal<'_>| {
@@ -142,28 +144,31 @@ pub fn free(held: &Held<'_>, index: u32, rewind: Option<(Cursor, Cursor)>) {
 }
 
 /// Marks a segment that is still attached: the key is free at once, the segment goes with its last attach. [`FLAG_RIGHTS`]
-/// stays until its file says so, too.
-pub fn mark(held: &Held<'_>, index: u32) {
-    update(held, index, |image| {
+/// stays until its file says so, too. `why` is what is noted.
+pub fn mark(held: &Held<'_>, index: u32, why: What) {
+    let mark = |image: &mut SlotImage| {
         image.key = 0;
         image.mode |= MODE_MARKED;
         image.flags |= FLAG_RIGHTS;
-    });
+    };
+    let marked = step(held, index, mark, |_| (), || ());
+    events::note(held, &About::segment(why, &marked, marked.nattch.into()));
 }
 
 /// What becomes of the file of a segment that ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Last {
-    /// The caller unlinks it and [frees](free) the slot: its cell's `work` names the slot already, and nobody else finds it,
+    /// The caller unlinks it and [frees](free) the slot: its cell's `work` names the slot already, and no other process finds it,
     /// who might not be allowed to unlink.
     Claim,
     /// It awaits unlinking by the next process that may.
     List,
 }
 
-/// Ends a live segment that nobody has attached.
-pub fn destroy(held: &Held<'_>, index: u32, last: Last) {
-    end(held, index, last, |_| (), |_| (), || ());
+/// Ends a live segment that no process has attached. `why` is what is noted.
+pub fn destroy(held: &Held<'_>, index: u32, last: Last, why: What) {
+    let ended = end(held, index, last, |_| (), |_| (), || ());
+    events::note(held, &About::segment(why, &ended, 0));
 }
 
 /// The [`step`] that ends a segment.
@@ -208,7 +213,7 @@ pub fn claim_dying(held: &Held<'_>, may_unlink: impl Fn(u32) -> bool) -> Option<
 
 /// The file of a claimed segment cannot be unlinked by this process: the next one may try.
 pub fn give_up(held: &Held<'_>, index: u32) {
-    // In one step: on the list of those that are nobody's work, and stuck, it would be listed twice.
+    // In one step: on the list of those that are in no cell's work, and stuck, it would be listed twice.
     let stick = |image: &mut SlotImage| image.flags |= FLAG_STUCK;
     let put = |journal: &mut Journal<'_>| put_work(held, journal, 0);
     // Still counted as dying, but off the list, so that a sweep comes to its end.

@@ -1,7 +1,7 @@
 //! What is said of an identifier that names nothing.
 
 use super::id::ShmId;
-use super::reason::{Errno, Reason, Refusal, Ruling};
+use super::refusal::{Refusal, Ruling, refusal};
 
 impl ShmId {
     /// The identifier a caller passed.
@@ -10,34 +10,44 @@ impl ShmId {
             Some(id) => Ok(id),
             // "Invalid shmid value" - man shmat(2)
             // "shmid is not a valid identifier" - man shmctl(2)
-            None => Err(Errno::Einval.because(Reason::NegativeId(raw))),
+            None => Err(refusal!(
+                Einval,
+                [raw],
+                "no identifier is negative, {} is",
+                raw as i32
+            )),
         }
     }
 }
 
 /// No object has this identifier.
-pub const fn unknown_id(id: ShmId) -> Refusal {
+pub fn unknown_id(id: ShmId) -> Refusal {
     // "Invalid shmid value" - man shmat(2)
     // "shmid is not a valid identifier" - man shmctl(2)
-    Errno::Einval.because(Reason::UnknownId(id))
+    refusal!(
+        Einval,
+        [id = id.raw()],
+        "no segment has the identifier {id}"
+    )
 }
 
 /// The object with this identifier was removed between two steps of a call.
-pub const fn removed_meanwhile(id: ShmId) -> Refusal {
+pub fn removed_meanwhile(id: ShmId) -> Refusal {
     // "shmid points to a removed identifier." - man shmat(2), man shmctl(2)
-    Errno::Eidrm.because(Reason::RemovedMeanwhile(id))
+    refusal!(Eidrm, [id = id.raw()], "segment {id} was removed meanwhile")
 }
 
 /// No object has this index.
-pub const fn unused_index(slot: u32) -> Refusal {
+pub fn unused_index(slot: u32) -> Refusal {
     // "for a SHM_STAT operation, the index value specified in shmid referred to an array slot that is currently
     // unused." - man shmctl(2)
-    Errno::Einval.because(Reason::UnusedIndex(slot))
+    refusal!(Einval, [slot], "no segment has the index {slot}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sysv::Errno;
     use crate::sysv::testing::errno;
 
     #[test]

@@ -7,10 +7,10 @@ mod key;
 mod limit_text;
 mod lookup;
 mod permission;
-mod reason;
+mod refusal;
 
 #[cfg(test)]
-mod reason_tests;
+mod refusal_tests;
 
 pub use id::{SLOTS, ShmId};
 pub use id_cursor::IdCursor;
@@ -21,4 +21,5 @@ pub use permission::{
     Caller, Capability, IpcPerm, is_owner, may_access, may_set_limits, may_unlink, must_own,
     owners_bits_grant, owns,
 };
-pub use reason::{Class, Errno, Reason, Refusal, Ruling};
+pub(crate) use refusal::refusal;
+pub use refusal::{Errno, Reason, Refusal, Ruling};

@@ -2,7 +2,8 @@
 
 use super::flags::MODE_BITS;
 use super::id::ShmId;
-use super::reason::{Class, Errno, Reason, Ruling};
+use super::refusal::{Ruling, refusal};
+use core::fmt;
 
 /// Whose an object is and what its mode grants: `struct ipc_perm`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +45,32 @@ pub trait Caller {
     fn capable(&self, capability: Capability) -> bool;
 }
 
+/// How far the owner's bits of a mode stand from the right.
+const OWNER_SHIFT: u32 = 6;
+/// The same of the group's.
+const GROUP_SHIFT: u32 = 3;
+
+/// Whose bits of a mode stand there.
+fn class_name(shift: u64) -> &'static str {
+    match shift as u32 {
+        OWNER_SHIFT => "owner",
+        GROUP_SHIFT => "group",
+        _ => "others",
+    }
+}
+
+/// One class's bits, as ls shows them.
+struct Rwx(u64);
+
+impl fmt::Display for Rwx {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (bit, letter) in [(4, "r"), (2, "w"), (1, "x")] {
+            out.write_str(if self.0 & bit != 0 { letter } else { "-" })?;
+        }
+        Ok(())
+    }
+}
+
 /// Whether the caller may do `wanted`, an OR of [`READ`](super::flags::READ),
 /// [`WRITE`](super::flags::WRITE) and [`EXEC`](super::flags::EXEC).
 ///
@@ -55,25 +82,27 @@ pub fn may_access(perm: &IpcPerm, wanted: u32, caller: &impl Caller) -> Ruling<(
     if owners_bits_grant(perm.mode, false, wanted) {
         return Ok(());
     }
-    let granted_to = |class: Class| (perm.mode & MODE_BITS) >> class.shift() & 7;
-    let class = if owns(perm, caller) {
-        Class::Owner
+    let shift = if owns(perm, caller) {
+        OWNER_SHIFT
     } else if caller.in_group(perm.cgid) || (perm.gid != perm.cgid && caller.in_group(perm.gid)) {
-        Class::Group
+        GROUP_SHIFT
     } else {
-        Class::Other
+        0
     };
-    let granted = granted_to(class);
+    let mode = perm.mode & MODE_BITS;
+    let granted = mode >> shift;
     if wanted & !granted != 0 && !caller.capable(Capability::IpcOwner) {
         // "The user does not have permission to access the shared memory segment, and does
         // not have the CAP_IPC_OWNER capability in the user namespace that governs its IPC
         // namespace." - man shmget(2)
-        return Err(Errno::Eacces.because(Reason::NotGranted {
-            id: perm.id,
-            mode: perm.mode & MODE_BITS,
-            class,
-            wanted,
-        }));
+        return Err(refusal!(
+            Eacces,
+            [id = perm.id.raw(), mode, shift, wanted],
+            "segment {id} with mode {mode:04o} grants its {} {}, {} asked",
+            class_name(shift),
+            Rwx(mode >> shift),
+            Rwx(wanted)
+        ));
     }
     Ok(())
 }
@@ -111,12 +140,16 @@ pub fn must_own(perm: &IpcPerm, caller: &impl Caller, instead: Capability) -> Ru
     // "the effective user ID of the calling process is not that of the creator (found in
     // shm_perm.cuid), or the owner (found in shm_perm.uid), and the process was not
     // privileged" - man shmctl(2)
-    Err(Errno::Eperm.because(Reason::NotOwner {
-        id: perm.id,
-        uid: perm.uid,
-        cuid: perm.cuid,
-        euid: caller.euid(),
-    }))
+    Err(refusal!(
+        Eperm,
+        [
+            id = perm.id.raw(),
+            uid = perm.uid,
+            cuid = perm.cuid,
+            euid = caller.euid()
+        ],
+        "segment {id} is owned by uid {uid} and was created by uid {cuid}, the caller is uid {euid}"
+    ))
 }
 
 /// Whether a process may unlink the files of the creator `cuid`: in a sticky directory, which all share, its own, and as
@@ -136,8 +169,9 @@ pub fn may_set_limits(euid: u32, sole_user: Option<u32>) -> bool {
 mod tests {
     use super::super::flags::{EXEC, READ, WRITE};
     use super::*;
+    use crate::sysv::Errno;
     use crate::sysv::testing::{
-        ALL_CAPABILITIES, CREATOR, OWNER, Person, STRANGER, errno, segment,
+        ALL_CAPABILITIES, CREATOR, OWNER, Person, STRANGER, errno, refused, segment,
     };
 
     const MODES: [u32; 12] = [
@@ -251,11 +285,10 @@ mod tests {
         );
         assert_eq!(refusal, Ok(()));
         let caller = Person::with_euid(STRANGER).in_groups(&[OWNER]);
-        let shown = may_access(&segment(0o640).perm(), READ | WRITE, &caller)
-            .map_err(|refusal| refusal.to_string());
+        let sentence = "segment 32769 with mode 0640 grants its group r--, rw- asked";
         assert_eq!(
-            shown,
-            Err("EACCES (segment 32769 with mode 0640 grants its group r--, rw- asked)".into())
+            refused(may_access(&segment(0o640).perm(), READ | WRITE, &caller)),
+            Some((Errno::Eacces, sentence.into()))
         );
     }
 

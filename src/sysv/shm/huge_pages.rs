@@ -1,7 +1,7 @@
 //! SHM_HUGETLB: which huge pages a segment is made of, and who may have them.
 
 use super::flags::{SHM_HUGE_MASK, SHM_HUGE_SHIFT, SHM_HUGETLB};
-use crate::sysv::ipc::{Caller, Capability, Errno, Reason, Ruling};
+use crate::sysv::ipc::{Caller, Capability, Refusal, Ruling, refusal};
 
 /// The huge pages a segment is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,20 +40,37 @@ pub fn check_hugetlb(
         // "the desired huge page size can be configured by encoding the base-2 logarithm of
         // the desired page size in the six bits at the offset SHM_HUGE_SHIFT."
         // - man shmget(2), silent about sizes that the machine does not have
-        return Err(Errno::Einval.because(Reason::NoSuchHugePage { size_log2: asked }));
+        return Err(no_such_page(asked));
     };
     if !in_hugetlb_group && !caller.capable(Capability::IpcLock) {
         // "The SHM_HUGETLB flag was specified, but the caller was not privileged (did not
         // have the CAP_IPC_LOCK capability) and is not a member of the
         // sysctl_hugetlb_shm_group group" - man shmget(2)
-        return Err(Errno::Eperm.because(Reason::HugePagesNotAllowed));
+        return Err(refusal!(
+            Eperm,
+            [],
+            "huge pages take CAP_IPC_LOCK or the group vm.hugetlb_shm_group"
+        ));
     }
     Ok(Some(HugePages { size_log2 }))
+}
+
+/// The machine has no huge pages of that size; 0: none at all.
+fn no_such_page(asked_log2: u32) -> Refusal {
+    match asked_log2 {
+        0 => refusal!(Einval, [], "this machine has no huge pages"),
+        _ => refusal!(
+            Einval,
+            [asked_log2],
+            "this machine has no huge pages of 2^{asked_log2} bytes"
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sysv::Errno;
     use crate::sysv::testing::{OWNER, Person, errno};
 
     const MIB2: i32 = 21 << SHM_HUGE_SHIFT;

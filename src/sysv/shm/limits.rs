@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::sysv::ipc::{Errno, Number, Reason, Ruling, SLOTS};
+use crate::sysv::ipc::{Number, Ruling, SLOTS, refusal};
 
 /// What a namespace allows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,7 +13,7 @@ pub struct Limits {
     pub shmall: u64,
     /// Number of segments.
     pub shmmni: u32,
-    /// Segments that nobody has attached go when they were detached or their creator ends.
+    /// Segments that no process has attached go when they were detached or their creator ends.
     pub shm_rmid_forced: bool,
 }
 
@@ -38,6 +38,12 @@ impl LimitName {
         LimitName::Shmmni,
         LimitName::ShmRmidForced,
     ];
+
+    /// [`Self::file_name`] of the limit with this number.
+    fn file_name_of(number: u64) -> &'static str {
+        let named = LimitName::ALL.get(number as usize);
+        named.map_or("", |limit| limit.file_name())
+    }
 
     /// The name of its file in `/proc/sys/kernel`.
     pub const fn file_name(self) -> &'static str {
@@ -73,15 +79,26 @@ impl Limits {
         }
         let Some(number) = Number::parse(text) else {
             // The manual is silent: what is not one number is refused.
-            return Err(Errno::Einval.because(Reason::LimitNotANumber(name.file_name())));
+            return Err(refusal!(
+                Einval,
+                [name],
+                "what was written to {} is not one number",
+                LimitName::file_name_of(name)
+            ));
         };
         // The manual is silent: a number out of the limit's range is refused, and the old
         // value stays.
-        let out_of_range = Err(Errno::Einval.because(Reason::LimitOutOfRange {
-            name: name.file_name(),
-            negative: number.negative,
-            magnitude: number.magnitude,
-        }));
+        let out_of_range = Err(refusal!(
+            Einval,
+            [
+                name,
+                negative = number.negative,
+                magnitude = number.magnitude
+            ],
+            "{}{magnitude} is out of the range of {}",
+            if negative != 0 { "-" } else { "" },
+            LimitName::file_name_of(name)
+        ));
         match (name, number.magnitude, number.negative) {
             (LimitName::Shmmax, value, false) => self.shmmax = value,
             (LimitName::Shmall, value, false) => self.shmall = value,
@@ -113,6 +130,7 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sysv::Errno;
     use crate::sysv::testing::errno;
 
     const BEFORE: Limits = Limits {

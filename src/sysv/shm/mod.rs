@@ -28,7 +28,7 @@ pub use shmctl::{
     Command, LockBudget, NewPerm, is_by_index, is_for_all, may_lock, may_remove, may_set, may_stat,
     may_unlock, parse as parse_shmctl,
 };
-pub use shmdt::Detach;
+pub use shmdt::{Detach, not_attached};
 pub use shmget::{
     check_file_size, check_shmall, check_shmmni, check_size, is_no_lookup, is_too_small,
     missing_key, new_mode, open_existing, wanted_bits,

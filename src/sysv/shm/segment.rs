@@ -1,12 +1,25 @@
 //! What is known of one segment.
 
 use super::flags::{SHM_DEST, SHM_LOCKED};
-use crate::sysv::ipc::{IpcPerm, Key, ShmId};
+use crate::sysv::ipc::{IpcPerm, Key, Ruling, ShmId, refusal};
 use crate::sysv::page::{page_size, pages_of};
 
 /// Attach addresses are multiples of this; on x86 it is the page size.
 pub fn shmlba() -> u64 {
     page_size()
+}
+
+/// Whether an attach can begin at an address.
+pub fn check_aligned(addr: u64) -> Ruling<()> {
+    if addr % shmlba() == 0 {
+        Ok(())
+    } else {
+        Err(refusal!(
+            Einval,
+            [addr],
+            "address {addr:#x} is not page aligned"
+        ))
+    }
 }
 
 /// The smallest size a segment may have, in bytes.

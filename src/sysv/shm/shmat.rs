@@ -4,8 +4,8 @@
 //! what the address space itself refuses comes last.
 
 use super::flags::{EXEC, READ, SHM_EXEC, SHM_RDONLY, SHM_REMAP, SHM_RND, WRITE};
-use super::segment::{Segment, shmlba};
-use crate::sysv::ipc::{Caller, Errno, Reason, Ruling, ShmId, may_access};
+use super::segment::{Segment, check_aligned, shmlba};
+use crate::sysv::ipc::{Caller, Ruling, ShmId, may_access, refusal};
 
 /// What a shmat asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,12 +37,12 @@ pub fn parse(shmid: i32, addr: u64, shmflg: i32) -> Ruling<AttachRequest> {
     let remap = shmflg & SHM_REMAP != 0;
     if addr == 0 && remap {
         // "In this case, shmaddr must not be NULL." - man shmat(2), of SHM_REMAP
-        return Err(Errno::Einval.because(Reason::RemapWithoutAddress));
+        return Err(refusal!(Einval, [], "SHM_REMAP needs an address"));
     }
     let rounded = addr - addr % shmlba();
-    if addr != rounded && shmflg & SHM_RND == 0 {
+    if shmflg & SHM_RND == 0 {
         // "unaligned (i.e., not page-aligned and SHM_RND was not specified)" - man shmat(2)
-        return Err(Errno::Einval.because(Reason::UnalignedAddress(addr)));
+        check_aligned(addr)?;
     }
     let page_zero = addr != 0 && rounded == 0;
     if page_zero && remap {
@@ -50,7 +50,11 @@ pub fn parse(shmid: i32, addr: u64, shmflg: i32) -> Ruling<AttachRequest> {
         // multiple of SHMLBA." - man shmat(2)
         //
         // Rounded down to NULL it is as little an address for SHM_REMAP as NULL itself.
-        return Err(Errno::Einval.because(Reason::RemapRoundsToNull(addr)));
+        return Err(refusal!(
+            Einval,
+            [addr],
+            "SHM_REMAP needs an address, SHM_RND makes NULL of {addr:#x}"
+        ));
     }
     Ok(AttachRequest {
         id,
@@ -84,10 +88,11 @@ pub fn may_attach(seg: &Segment, req: &AttachRequest, caller: &impl Caller) -> R
 pub fn check_range(req: &AttachRequest, len: u64) -> Ruling<()> {
     if req.fixed && !req.remap && req.addr.checked_add(len).is_none() {
         // "invalid shmaddr value, or can't attach segment at shmaddr" - man shmat(2)
-        return Err(Errno::Einval.because(Reason::RangeWraps {
-            addr: req.addr,
-            len,
-        }));
+        return Err(refusal!(
+            Einval,
+            [addr = req.addr, len],
+            "{len} bytes from {addr:#x} end behind the last address"
+        ));
     }
     Ok(())
 }
@@ -95,7 +100,8 @@ pub fn check_range(req: &AttachRequest, len: u64) -> Ruling<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sysv::testing::{OWNER, Person, STRANGER, errno, segment};
+    use crate::sysv::Errno;
+    use crate::sysv::testing::{OWNER, Person, STRANGER, errno, refused, segment};
 
     const ID: i32 = 32769;
     const PAGE: u64 = 4096;
@@ -106,26 +112,38 @@ mod tests {
 
     #[test]
     fn arguments_are_refused_in_the_kernels_order() {
+        let negative = "no identifier is negative, -1 is";
+        let none = "SHM_REMAP needs an address";
         for (shmid, addr, shmflg, expected) in [
-            (-1, 0, 0, Reason::NegativeId(-1)),
-            (-1, 1, SHM_REMAP, Reason::NegativeId(-1)),
-            (ID, 0, SHM_REMAP, Reason::RemapWithoutAddress),
-            (ID, 0, SHM_REMAP | SHM_RND, Reason::RemapWithoutAddress),
-            (ID, 1, 0, Reason::UnalignedAddress(1)),
-            (ID, 1, SHM_REMAP, Reason::UnalignedAddress(1)),
-            (ID, PAGE + 1, 0, Reason::UnalignedAddress(PAGE + 1)),
-            (ID, u64::MAX, 0, Reason::UnalignedAddress(u64::MAX)),
-            (ID, 1, SHM_RND | SHM_REMAP, Reason::RemapRoundsToNull(1)),
+            (-1, 0, 0, negative),
+            (-1, 1, SHM_REMAP, negative),
+            (ID, 0, SHM_REMAP, none),
+            (ID, 0, SHM_REMAP | SHM_RND, none),
+            (ID, 1, 0, "address 0x1 is not page aligned"),
+            (ID, 1, SHM_REMAP, "address 0x1 is not page aligned"),
+            (ID, PAGE + 1, 0, "address 0x1001 is not page aligned"),
+            (
+                ID,
+                u64::MAX,
+                0,
+                "address 0xffffffffffffffff is not page aligned",
+            ),
+            (
+                ID,
+                1,
+                SHM_RND | SHM_REMAP,
+                "SHM_REMAP needs an address, SHM_RND makes NULL of 0x1",
+            ),
             (
                 ID,
                 4095,
                 SHM_RND | SHM_REMAP,
-                Reason::RemapRoundsToNull(4095),
+                "SHM_REMAP needs an address, SHM_RND makes NULL of 0xfff",
             ),
         ] {
             assert_eq!(
-                parse(shmid, addr, shmflg),
-                Err(Errno::Einval.because(expected)),
+                refused(parse(shmid, addr, shmflg)),
+                Some((Errno::Einval, expected.into())),
                 "shmat({shmid}, {addr:#x}, {shmflg:o})"
             );
         }

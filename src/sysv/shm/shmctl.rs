@@ -6,9 +6,7 @@
 
 use super::flags::{self, MODE_BITS, READ};
 use super::segment::Segment;
-use crate::sysv::ipc::{
-    Caller, Capability, Errno, Reason, Ruling, ShmId, may_access, must_own, owns,
-};
+use crate::sysv::ipc::{Caller, Capability, Ruling, ShmId, may_access, must_own, owns, refusal};
 use crate::sysv::page::page_size;
 
 /// What shmctl is to do.
@@ -49,7 +47,14 @@ pub fn parse(shmid: i32, cmd: i32) -> Ruling<Command> {
         flags::SHM_STAT => Command::ShmStat,
         flags::SHM_INFO => Command::ShmInfo,
         flags::SHM_STAT_ANY => Command::ShmStatAny,
-        _ => return Err(Errno::Einval.because(Reason::UnknownCommand(cmd))),
+        _ => {
+            return Err(refusal!(
+                Einval,
+                [cmd],
+                "there is no command {}",
+                cmd as i32
+            ));
+        }
     };
     ShmId::from_raw(shmid)?;
     Ok(command)
@@ -107,10 +112,13 @@ pub fn may_set(seg: &Segment, new: &NewPerm, caller: &impl Caller) -> Ruling<New
     must_own(&seg.perm(), caller, Capability::SysAdmin)?;
     if new.uid == u32::MAX || new.gid == u32::MAX {
         // The manual is silent: −1 is nobody's id, and the whole call fails for it.
-        return Err(Errno::Einval.because(Reason::NobodysId {
-            uid: new.uid,
-            gid: new.gid,
-        }));
+        return Err(refusal!(
+            Einval,
+            [uid = new.uid, gid = new.gid],
+            "uid {} and gid {} asked, nobody has the id -1",
+            uid as i32,
+            gid as i32
+        ));
     }
     // "shm_perm.uid, shm_perm.gid, and (the least significant 9 bits of) shm_perm.mode."
     // - man shmctl(2)
@@ -165,17 +173,25 @@ pub fn may_lock(
         // caller is not privileged." - man shmctl(2)
         //
         // Also when the segment is locked already.
-        return Err(Errno::Eperm.because(Reason::LockingForbidden { id: seg.id }));
+        return Err(refusal!(
+            Eperm,
+            [id = seg.id.raw()],
+            "segment {id} cannot be locked, RLIMIT_MEMLOCK is 0"
+        ));
     }
     // "the size of the to-be-locked segment would mean that the total bytes in locked
     // shared memory segments would exceed the limit for the real user ID of the calling
     // process." - man shmctl(2)
-    Err(Errno::Enomem.because(Reason::LockLimit {
-        id: seg.id,
-        pages: seg.pages(),
-        locked_bytes,
-        rlimit_bytes,
-    }))
+    Err(refusal!(
+        Enomem,
+        [
+            id = seg.id.raw(),
+            pages = seg.pages(),
+            locked_bytes,
+            rlimit_bytes
+        ],
+        "segment {id} has {pages} pages to lock, {locked_bytes} bytes are locked, RLIMIT_MEMLOCK is {rlimit_bytes}"
+    ))
 }
 
 /// Whether the caller may unlock the segment. It need not be locked.
@@ -186,6 +202,7 @@ pub fn may_unlock(seg: &Segment, caller: &impl Caller) -> Ruling<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sysv::Errno;
     use crate::sysv::testing::{
         ALL_CAPABILITIES, CREATOR, OWNER, Person, STRANGER, errno, segment,
     };

@@ -1,8 +1,8 @@
 //! shmdt(2): which pieces of a process go.
 
 use super::pieces::Piece;
-use super::segment::shmlba;
-use crate::sysv::ipc::{Errno, Reason, Ruling, ShmId};
+use super::segment::check_aligned;
+use crate::sysv::ipc::{Refusal, Ruling, ShmId, refusal};
 
 /// One shmdt. Feed it the process's pieces by ascending address, from the first one that
 /// starts at `addr` or above; it says which ones go.
@@ -22,11 +22,9 @@ struct Found {
 impl Detach {
     /// A shmdt of `addr`.
     pub fn new(addr: u64) -> Ruling<Detach> {
-        if addr % shmlba() != 0 {
-            // "There is no segment attached at shmaddr; or, shmaddr is not aligned on a
-            // page boundary." - man shmdt(2)
-            return Err(Errno::Einval.because(Reason::UnalignedAddress(addr)));
-        }
+        // "There is no segment attached at shmaddr; or, shmaddr is not aligned on a
+        // page boundary." - man shmdt(2)
+        check_aligned(addr)?;
         Ok(Detach { addr, found: None })
     }
 
@@ -64,8 +62,12 @@ impl Detach {
 
     /// The segment that was detached, when all pieces were shown.
     pub fn outcome(&self) -> Ruling<ShmId> {
-        // "There is no shared memory segment attached at shmaddr" - man shmdt(2)
-        self.found()
-            .ok_or(Errno::Einval.because(Reason::NotAttached(self.addr)))
+        self.found().ok_or_else(|| not_attached(self.addr))
     }
+}
+
+/// Nothing is attached there.
+pub fn not_attached(addr: u64) -> Refusal {
+    // "There is no shared memory segment attached at shmaddr" - man shmdt(2)
+    refusal!(Einval, [addr], "no segment is attached at {addr:#x}")
 }

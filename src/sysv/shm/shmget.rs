@@ -8,7 +8,7 @@
 use super::flags::{IPC_CREAT, IPC_EXCL, MODE_BITS};
 use super::limits::Limits;
 use super::segment::{SHMMIN, Segment};
-use crate::sysv::ipc::{Caller, Errno, Key, Reason, Ruling, ShmId, may_access};
+use crate::sysv::ipc::{Caller, Key, Ruling, ShmId, may_access, refusal};
 use crate::sysv::page::{page_size, pages_of};
 
 /// Whether shmget may make a segment though its key has one, or fails because of that: then the answer is not that of a
@@ -31,19 +31,21 @@ pub fn open_existing(seg: &Segment, size: u64, shmflg: i32, caller: &impl Caller
         // "If shmflg specifies both IPC_CREAT and IPC_EXCL and a shared memory segment
         // already exists for key, then shmget() fails with errno set to EEXIST."
         // - man shmget(2)
-        return Err(Errno::Eexist.because(Reason::KeyExists {
-            key: seg.key,
-            id: seg.id,
-        }));
+        return Err(refusal!(
+            Eexist,
+            [key = seg.key.0, id = seg.id.raw()],
+            "key {} has segment {id} already and IPC_EXCL was asked",
+            Key(key as i32)
+        ));
     }
     if is_too_small(seg.segsz, size) {
         // "A segment for the given key exists, but size is greater than the size of that
         // segment." - man shmget(2)
-        return Err(Errno::Einval.because(Reason::SegmentSmaller {
-            id: seg.id,
-            segsz: seg.segsz,
-            asked: size,
-        }));
+        return Err(refusal!(
+            Einval,
+            [id = seg.id.raw(), segsz = seg.segsz, size],
+            "segment {id} holds {segsz} bytes, {size} asked"
+        ));
     }
     may_access(&seg.perm(), wanted_bits(shmflg), caller)?;
     Ok(seg.id)
@@ -54,7 +56,12 @@ pub fn missing_key(key: Key, shmflg: i32) -> Ruling<()> {
     if shmflg & IPC_CREAT == 0 && !key.is_private() {
         // "No segment exists for the given key, and IPC_CREAT was not specified."
         // - man shmget(2)
-        return Err(Errno::Enoent.because(Reason::KeyUnknown(key)));
+        return Err(refusal!(
+            Enoent,
+            [key = key.0],
+            "key {} has no segment and IPC_CREAT was not asked",
+            Key(key as i32)
+        ));
     }
     Ok(())
 }
@@ -64,13 +71,18 @@ pub fn check_size(size: u64, limits: &Limits) -> Ruling<()> {
     // "A new segment was to be created and size is less than SHMMIN or greater than
     // SHMMAX." - man shmget(2)
     if size < SHMMIN {
-        return Err(Errno::Einval.because(Reason::SizeZero));
+        return Err(refusal!(
+            Einval,
+            [],
+            "a new segment needs at least one byte"
+        ));
     }
     if size > limits.shmmax {
-        return Err(Errno::Einval.because(Reason::AboveShmmax {
-            asked: size,
-            shmmax: limits.shmmax,
-        }));
+        return Err(refusal!(
+            Einval,
+            [size, shmmax = limits.shmmax],
+            "{size} bytes asked, shmmax is {shmmax}"
+        ));
     }
     Ok(())
 }
@@ -85,11 +97,11 @@ pub fn check_shmall(size: u64, pages_in_use: u64, limits: &Limits) -> Ruling<()>
     if !countable || total.is_none_or(|total| total > limits.shmall) {
         // "allocating a segment of the requested size would cause the system to exceed the
         // system-wide limit on shared memory (SHMALL)." - man shmget(2)
-        return Err(Errno::Enospc.because(Reason::AboveShmall {
-            pages,
-            in_use: pages_in_use,
-            shmall: limits.shmall,
-        }));
+        return Err(refusal!(
+            Enospc,
+            [pages, pages_in_use, shmall = limits.shmall],
+            "{pages} pages asked, {pages_in_use} in use, shmall is {shmall}"
+        ));
     }
     Ok(())
 }
@@ -99,7 +111,11 @@ pub fn check_file_size(size: u64) -> Ruling<()> {
     if i64::try_from(size).is_err() {
         // The manual is silent: a segment is a file inside, and the length of a file is a
         // signed number.
-        return Err(Errno::Einval.because(Reason::AboveFileSize { asked: size }));
+        return Err(refusal!(
+            Einval,
+            [size],
+            "{size} bytes asked, no file can be that long"
+        ));
     }
     Ok(())
 }
@@ -109,10 +125,11 @@ pub fn check_file_size(size: u64) -> Ruling<()> {
 pub fn check_shmmni(count: u32, limits: &Limits) -> Ruling<()> {
     if count >= limits.shmmni {
         // "All possible shared memory IDs have been taken (SHMMNI)" - man shmget(2)
-        return Err(Errno::Enospc.because(Reason::ShmmniReached {
-            count,
-            shmmni: limits.shmmni,
-        }));
+        return Err(refusal!(
+            Enospc,
+            [count, shmmni = limits.shmmni],
+            "there are {count} segments, shmmni is {shmmni}"
+        ));
     }
     Ok(())
 }
@@ -137,7 +154,8 @@ mod tests {
     use super::super::huge_pages::check_hugetlb;
     use super::*;
     use crate::sysv::Capability;
-    use crate::sysv::testing::{OWNER, Person, STRANGER, errno, segment};
+    use crate::sysv::Errno;
+    use crate::sysv::testing::{OWNER, Person, STRANGER, errno, refused, segment};
 
     const LIMITS: Limits = Limits::KERNEL_DEFAULTS;
     const KIB64: i32 = 16 << SHM_HUGE_SHIFT;
@@ -192,10 +210,10 @@ mod tests {
         };
         let owner = Person::with_euid(OWNER);
         assert!(open_existing(&seg, 100, 0, &owner).is_ok());
-        let shown = open_existing(&seg, 101, 0, &owner).map_err(|refusal| refusal.to_string());
+        let sentence = "segment 32769 holds 100 bytes, 101 asked";
         assert_eq!(
-            shown,
-            Err("EINVAL (segment 32769 holds 100 bytes, 101 asked)".into())
+            refused(open_existing(&seg, 101, 0, &owner)),
+            Some((Errno::Einval, sentence.into()))
         );
     }
 
@@ -248,7 +266,7 @@ mod tests {
                 None => check_file_size(size),
             })
             .and_then(|()| match no_memory {
-                true => Err(Errno::Enomem.because(Reason::MemoryRefused { asked: size })),
+                true => Err(refusal!(Enomem, [], "no memory")),
                 false => Ok(()),
             })
             .and_then(|()| check_shmmni(segments, limits));

@@ -1,0 +1,98 @@
+//! The namespace that a program with these settings would use, with this process as one of its programs: what the commands
+//! share that change something.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use shmshim_core::registry::inspect::{self, Inspection};
+use shmshim_core::registry::{self, Error as Failure};
+use shmshim_core::sysv::Segment;
+
+use crate::error::{ABSENT, Error, Outcome, REFUSED};
+use crate::segment::Which;
+
+/// The namespace, which must be there: what looks or removes does not make one.
+pub fn existing() -> Outcome<Inspection> {
+    inspect::here()
+        .map_err(|failure| refusal(&failure))?
+        .ok_or_else(|| {
+            Error::absent(
+                "there is no namespace yet that a program would use with these settings; name another by --dir or --scope, or run a program",
+            )
+        })
+}
+
+/// All segments of the namespace, as a program sees them: no dead process is counted.
+pub fn segments() -> Outcome<Vec<Segment>> {
+    existing()?;
+    let mut segments = Vec::new();
+    registry::list(&mut |segment, _, _| segments.push(*segment))
+        .map_err(|failure| refusal(&failure))?;
+    Ok(segments)
+}
+
+/// The segment that is meant.
+pub fn find(which: &Which) -> Outcome<Segment> {
+    let segments = segments()?;
+    let names: Vec<(i32, i32)> = segments
+        .iter()
+        .map(|segment| (segment.id.raw(), segment.key.0))
+        .collect();
+    let id = which.find(&names, "the namespace")?;
+    segments
+        .into_iter()
+        .find(|segment| segment.id.raw() == id)
+        .ok_or_else(|| Error::absent(format!("segment {id} was removed meanwhile")))
+}
+
+/// A failure of the library as this command says it.
+pub fn refusal(failure: &Failure) -> Error {
+    let status = match failure.errno {
+        libc::EIDRM | libc::ENOENT => ABSENT,
+        _ => REFUSED,
+    };
+    Error::new(status, failure.why.to_string())
+}
+
+/// The same of what was to be done with one segment.
+pub fn refusal_of(id: i32, failure: &Failure) -> Error {
+    let Error { status, sentence } = refusal(failure);
+    Error::new(status, format!("segment {id}: {sentence}"))
+}
+
+/// A segment that this process has attached to write to it. Its bytes are written as those of a file are, so that a file
+/// system without room is an error and no signal.
+pub struct Attach {
+    address: u64,
+    memory: File,
+}
+
+impl Attach {
+    /// Attaches it.
+    pub fn to_write(id: i32) -> Outcome<Attach> {
+        let memory = File::options()
+            .read(true)
+            .write(true)
+            .open("/proc/self/mem")
+            .map_err(|error| Error::refused(format!("/proc/self/mem cannot be opened: {error}")))?;
+        let address = registry::shmat(id, 0, 0).map_err(|failure| refusal_of(id, &failure))?;
+        Ok(Attach { address, memory })
+    }
+
+    /// Writes bytes that are inside of the segment.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Outcome<()> {
+        self.memory
+            .write_all_at(bytes, self.address + offset)
+            .map_err(|error| {
+                Error::refused(format!(
+                    "the segment cannot be written, most likely because its file system is full ({error}); remove something there"
+                ))
+            })
+    }
+}
+
+impl Drop for Attach {
+    fn drop(&mut self) {
+        let _ = registry::shmdt(self.address);
+    }
+}

@@ -1,0 +1,309 @@
+//! A namespace for one run, and what the program left in it.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use shmshim_core::registry::events::{By, Event, Happening};
+use shmshim_core::registry::inspect::{self, Attach, Moment, Segment};
+use tempfile::TempDir;
+
+use crate::error::{Error, Outcome, RUN_FAILED};
+use crate::output;
+use crate::place::{Place, Scope};
+use crate::process;
+
+/// What the directory's name begins with.
+const PREFIX: &str = "shmshim-run.";
+
+/// A fresh base directory. It is removed with this value, unless it is kept.
+pub struct Private {
+    directory: TempDir,
+}
+
+/// What is left when the program has ended.
+#[derive(Serialize, Default)]
+pub struct Report {
+    /// The base directory of the run.
+    dir: PathBuf,
+    /// Segments that nobody has removed.
+    pub leaks: Vec<Leak>,
+    /// Processes that still use the namespace.
+    pub processes: Vec<Left>,
+}
+
+/// A segment that nobody has removed.
+#[derive(Serialize)]
+pub struct Leak {
+    id: i32,
+    key: String,
+    bytes: u64,
+    /// Seconds since 1970.
+    made: i64,
+    made_by: Left,
+    nattch: u64,
+    attached_by: Vec<Left>,
+}
+
+/// A process; its command as far as it is known.
+#[derive(Serialize, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Its process id.
+    pub pid: i32,
+    command: Option<String>,
+    has_ended: bool,
+}
+
+impl Left {
+    fn alive(pid: i32) -> Left {
+        let facts = process::facts(pid);
+        Left {
+            pid,
+            command: facts.map(|facts| facts.command),
+            has_ended: false,
+        }
+    }
+
+    /// Who made a segment, as the namespace remembers it.
+    fn creator(segment: &Segment, events: &[Event]) -> Left {
+        let made = events.iter().rev().find(|event| {
+            matches!(event.what, Happening::Created { segment: subject, .. } if subject.id == segment.stat.id.raw())
+        });
+        Left {
+            pid: segment.stat.cpid,
+            command: made.map(|event| name_of(&event.by)),
+            has_ended: segment.creator_is_alive != Some(true),
+        }
+    }
+
+    fn text(&self) -> String {
+        if self.pid == 0 {
+            return "one that is being forked".to_owned();
+        }
+        let ended = if self.has_ended { ", ended" } else { "" };
+        match &self.command {
+            Some(command) => format!("{} ({command}{ended})", self.pid),
+            None => format!("{}{ended}", self.pid),
+        }
+    }
+}
+
+fn name_of(by: &By) -> String {
+    let name = by.program.split(|byte| *byte == 0).next().unwrap_or(&[]);
+    process::printable(&String::from_utf8_lossy(name))
+}
+
+impl Private {
+    /// Makes the directory: in `--dir`, or where the library would make a namespace, or in the user's own directories.
+    pub fn make(place: &Place) -> Outcome<Private> {
+        let mut last = None;
+        for base in bases(place) {
+            let mode = match place.scope {
+                Some(Scope::System) => 0o755,
+                _ => 0o700,
+            };
+            let made = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .permissions(PermissionsExt::from_mode(mode))
+                .tempdir_in(&base);
+            match made {
+                Ok(directory) => return Ok(Private { directory }),
+                Err(error) => last = Some(format!("{}: {error}", base.display())),
+            }
+        }
+        Err(Error::new(
+            RUN_FAILED,
+            format!(
+                "no directory can be made for a private namespace ({}): name one with --dir",
+                last.unwrap_or_default()
+            ),
+        ))
+    }
+
+    /// The base directory.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What is in there now. A process that is just being forked has no id yet; it is given a moment.
+    pub fn report(&self) -> Outcome<Report> {
+        let mut report = self.look()?;
+        for _ in 0..100 {
+            if report.processes.iter().all(|process| process.pid != 0) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+            report = self.look()?;
+        }
+        Ok(report)
+    }
+
+    fn look(&self) -> Outcome<Report> {
+        let mut report = Report {
+            dir: self.path().to_path_buf(),
+            ..Report::default()
+        };
+        for entry in std::fs::read_dir(self.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if inspect::scope_of_name(entry.file_name().as_bytes()).is_none() {
+                continue;
+            }
+            look(entry.path().as_os_str().as_bytes(), &mut report).map_err(|failure| {
+                Error::new(
+                    RUN_FAILED,
+                    format!("what the program left cannot be told: {}", failure.why),
+                )
+            })?;
+        }
+        Ok(report)
+    }
+
+    /// Has the directory stay.
+    pub fn keep(self) {
+        let path = self.directory.keep();
+        output::complain(&format!(
+            "the namespace is kept: shmshim --dir {} ls",
+            path.display()
+        ));
+    }
+
+    /// Removes it with all that is in it.
+    pub fn remove(self) -> Outcome<()> {
+        let path = self.path().to_path_buf();
+        self.directory.close().map_err(|error| {
+            Error::new(
+                RUN_FAILED,
+                format!("{} cannot be removed: {error}", path.display()),
+            )
+        })
+    }
+}
+
+/// Where the directory can lie, best first.
+fn bases(place: &Place) -> Vec<PathBuf> {
+    if let Some(chosen) = &place.dir {
+        return vec![chosen.clone()];
+    }
+    let mut bases = Vec::new();
+    let of_library: OsString = "/run/shmshim".into();
+    let given = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let all = [
+        Some(of_library),
+        Some("/dev/shm".into()),
+        given("XDG_RUNTIME_DIR"),
+        given("TMPDIR"),
+        Some("/tmp".into()),
+    ];
+    for base in all.into_iter().flatten() {
+        let path = PathBuf::from(base);
+        // A path with links is no base.
+        if let Ok(path) = path.canonicalize() {
+            bases.push(path);
+        }
+    }
+    bases
+}
+
+fn look(directory: &[u8], report: &mut Report) -> shmshim_core::registry::Outcome<()> {
+    let Some(inspection) = inspect::open(directory)? else {
+        return Ok(());
+    };
+    let now = inspection.now()?;
+    let own = std::process::id();
+    for process in now.processes() {
+        let is_other = process.pid.unsigned_abs() != own;
+        if process.is_alive && is_other {
+            report.processes.push(Left::alive(process.pid));
+        }
+    }
+    let mut events = Vec::new();
+    inspection.each_event(0, &mut |event| events.push(*event))?;
+    leaks_of(&now, &events, &mut report.leaks)
+}
+
+fn leaks_of(
+    now: &Moment<'_>,
+    events: &[Event],
+    leaks: &mut Vec<Leak>,
+) -> shmshim_core::registry::Outcome<()> {
+    now.each_segment(&mut |segment: &Segment, attaches: &[Attach]| {
+        let stat = &segment.stat;
+        // One that is marked goes with its last user.
+        if stat.is_marked() {
+            return;
+        }
+        let living = attaches.iter().filter(|attach| attach.process.is_alive);
+        leaks.push(Leak {
+            id: stat.id.raw(),
+            key: stat.key.to_string(),
+            bytes: stat.segsz,
+            made: stat.ctime,
+            made_by: Left::creator(segment, events),
+            nattch: stat.nattch,
+            attached_by: living
+                .map(|attach| Left::alive(attach.process.pid))
+                .collect(),
+        });
+    })
+}
+
+impl Report {
+    /// As people read it: nothing if nothing is left.
+    pub fn text(&self, program: &str) -> String {
+        let mut text = String::new();
+        if !self.leaks.is_empty() {
+            let count = self.leaks.len();
+            let noun = if count == 1 { "segment" } else { "segments" };
+            let _ = writeln!(text, "shmshim: {program} left {count} {noun}:");
+            let mut table =
+                output::table(&["ID", "KEY", "SIZE", "MADE", "BY", "NATTCH", "ATTACHED BY"]);
+            for leak in &self.leaks {
+                let attached: Vec<String> = leak.attached_by.iter().map(Left::text).collect();
+                table.add_row([
+                    leak.id.to_string(),
+                    leak.key.clone(),
+                    output::size(leak.bytes),
+                    ago(leak.made),
+                    leak.made_by.text(),
+                    leak.nattch.to_string(),
+                    if attached.is_empty() {
+                        "-".to_owned()
+                    } else {
+                        attached.join(", ")
+                    },
+                ]);
+            }
+            for line in table.lines() {
+                let _ = writeln!(text, "  {}", line.trim_end());
+            }
+        }
+        if !self.processes.is_empty() {
+            let names: Vec<String> = self.processes.iter().map(Left::text).collect();
+            let _ = writeln!(
+                text,
+                "shmshim: {program} left processes that use its namespace: {} (--wait waits for them)",
+                names.join(", ")
+            );
+        }
+        text
+    }
+}
+
+/// How long ago that was.
+fn ago(secs: i64) -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64);
+    match now.saturating_sub(secs).max(0) {
+        age @ 0..120 => format!("{age} s ago"),
+        age @ 120..7200 => format!("{} min ago", age / 60),
+        age => format!("{} h ago", age / 3600),
+    }
+}

@@ -1,0 +1,142 @@
+//! `shmshim run` on a terminal: a shell's job control, driven through a pseudo-terminal.
+
+mod common;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Child, Stdio};
+
+use common::{Namespace, client};
+use nix::pty::openpty;
+
+/// An interactive shell on a terminal of its own.
+struct Shell {
+    shell: Child,
+    terminal: File,
+    /// What it has shown, and was not asked for yet.
+    shown: String,
+}
+
+impl Shell {
+    fn new(here: &Namespace) -> Shell {
+        let terminal = openpty(None, None).unwrap();
+        let own = || Stdio::from(terminal.slave.try_clone().unwrap());
+        // The shell gets the variables that the command gets.
+        let model = here.shmshim_std(["--version"]);
+        let mut command = std::process::Command::new("setsid");
+        for (name, value) in model.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let shell = command
+            .args(["--ctty", "--wait", "bash", "--norc", "--noprofile", "-i"])
+            .env("PS1", "prompt> ")
+            .env("SHMSHIM", env!("CARGO_BIN_EXE_shmshim"))
+            .env("CLIENT", client())
+            .stdin(own())
+            .stdout(own())
+            .stderr(own())
+            .spawn()
+            .unwrap();
+        let mut shell = Shell {
+            shell,
+            terminal: File::from(terminal.master),
+            shown: String::new(),
+        };
+        shell.await_text("prompt> ");
+        shell
+    }
+
+    fn send(&mut self, text: &str) {
+        self.terminal.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Reads until the text is shown, and returns what stands before it.
+    fn await_text(&mut self, text: &str) -> String {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(at) = self.shown.find(text) {
+                let before = self.shown[..at].to_owned();
+                self.shown.drain(..at + text.len());
+                return before;
+            }
+            let len = self.terminal.read(&mut buffer).unwrap();
+            assert!(len > 0, "the shell ended; it showed {}", self.shown);
+            self.shown
+                .push_str(&String::from_utf8_lossy(&buffer[..len]));
+        }
+    }
+
+    /// Ends a program by `^C` and asks the shell for its status.
+    fn interrupt(&mut self) {
+        self.send("\x03");
+        self.await_text("prompt> ");
+        self.send("echo status=$?\n");
+        self.await_text("status=130");
+        self.await_text("prompt> ");
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _ = self.terminal.write_all(b"\nexit\nexit\n");
+        let _ = self.shell.wait();
+    }
+}
+
+/// What is typed to start a program that waits for a signal.
+const DIRECT: &str = "$SHMSHIM run $CLIENT pause\n";
+const PRIVATE: &str = "$SHMSHIM --dir $SHMSHIM_DIR run --private $CLIENT make 7 1 600 pause\n";
+
+#[test]
+fn control_c_ends_the_program_and_the_namespace() {
+    let here = Namespace::new();
+    let mut shell = Shell::new(&here);
+    shell.send(DIRECT);
+    shell.await_text("ready\r\n");
+    shell.interrupt();
+    shell.send(PRIVATE);
+    shell.await_text("ready\r\n");
+    shell.interrupt();
+    drop(shell);
+    assert_eq!(std::fs::read_dir(here.base()).unwrap().count(), 0);
+}
+
+#[test]
+fn control_z_stops_the_program_and_fg_continues_it() {
+    let here = Namespace::new();
+    let mut shell = Shell::new(&here);
+    for line in [DIRECT, PRIVATE] {
+        shell.send(line);
+        shell.await_text("ready\r\n");
+        for _ in 0..3 {
+            shell.send("\x1a");
+            shell.await_text("Stopped");
+            shell.await_text("prompt> ");
+            shell.send("fg\n");
+            shell.await_text(" pause\r\n");
+        }
+        shell.interrupt();
+    }
+}
+
+#[test]
+fn a_background_program_goes_on_in_the_foreground() {
+    let here = Namespace::new();
+    let mut shell = Shell::new(&here);
+    for run in ["run", "--dir $SHMSHIM_DIR run --private"] {
+        // It reads from the terminal, which stops it in the background.
+        shell.send(&format!(
+            "$SHMSHIM {run} sh -c 'read x; echo got $x' & wait $!\n"
+        ));
+        shell.await_text("Stopped");
+        shell.await_text("prompt> ");
+        shell.send("fg\n");
+        shell.await_text("echo got $x'\r\n");
+        shell.send("something\n");
+        shell.await_text("got something\r\n");
+        shell.await_text("prompt> ");
+    }
+}

@@ -1,0 +1,136 @@
+//! A namespace as it is written to a file, and made again from one: for the command.
+//!
+//! What stands in the table is read at one moment, under its lock. A namespace that is made again is built out of everybody's
+//! sight and appears whole: a program goes on there with the ids that it knows, and the next id is the one that the saved
+//! namespace would have given.
+
+use super::error::{Error, Outcome};
+use super::process::registry;
+use super::rules::{cursor_of, cursor_words, for_storage, segment, words_of};
+use crate::os::process;
+use crate::storage::table::layout::FLAG_NORESERVE;
+use crate::storage::table::{SlotImage, derived, slot_life};
+use crate::storage::{Builder, Namespace, Rules, StorageError};
+use crate::sysv::{self, IdCursor, Limits, Segment};
+use std::os::fd::OwnedFd;
+
+/// A segment, with what IPC_STAT does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// What IPC_STAT tells.
+    pub stat: Segment,
+    /// Whose locked memory it counts as, while it is locked.
+    pub locker: u32,
+    /// Made with SHM_NORESERVE.
+    pub is_unreserved: bool,
+    /// The size of its huge pages.
+    pub huge_page_bytes: Option<u64>,
+}
+
+/// Calls `each` with every segment, by rising index, as all of them are at one moment. Returns the limits, and where ids go on.
+pub fn save(each: &mut dyn FnMut(&Saved)) -> Outcome<(Limits, IdCursor)> {
+    let registry = registry()?;
+    registry.enforce_forced()?;
+    registry.reap_all()?;
+    let session = registry.enter()?;
+    let held = session.lock()?;
+    let mut at = 0;
+    while let Some(slot) = derived::next_taken_slot(held.table(), at) {
+        at = slot + 1;
+        let image = held.table().image(slot);
+        if image.is_live() {
+            each(&Saved {
+                stat: segment(&image),
+                locker: image.locker,
+                is_unreserved: image.flags & FLAG_NORESERVE != 0,
+                huge_page_bytes: image.huge_page_log2().map(|log2| 1 << log2),
+            });
+        }
+    }
+    Ok((registry.limits(), cursor_of(slot_life::cursor(&held))))
+}
+
+/// Why a namespace was not made.
+#[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "made on the stack once, and there is no heap"
+)]
+pub enum Stopped<E> {
+    /// A refusal of the library.
+    Failed(Error),
+    /// The caller's own reason.
+    ByCaller(E),
+}
+
+impl<E> From<StorageError> for Stopped<E> {
+    fn from(obstacle: StorageError) -> Stopped<E> {
+        Stopped::Failed(obstacle.into())
+    }
+}
+
+impl<E> From<Error> for Stopped<E> {
+    fn from(failure: Error) -> Stopped<E> {
+        Stopped::Failed(failure)
+    }
+}
+
+/// A namespace that is being made.
+pub struct Restoring<'n>(&'n Builder<'n>);
+
+/// Makes the namespace that the settings name, with the segments that `fill` adds; a failure changes nothing. `Ok(false)`:
+/// there is one already, with segments or processes in it.
+pub fn restore<E>(
+    limits: &Limits,
+    cursor: IdCursor,
+    fill: impl FnOnce(&Restoring<'_>) -> Result<(), Stopped<E>>,
+) -> Result<bool, Stopped<E>> {
+    sysv::set_page_size(process::page_size() as u64);
+    let rules = Rules {
+        limits: words_of(limits),
+        ..for_storage()
+    };
+    Namespace::build(&rules, cursor_words(cursor), |builder| {
+        fill(&Restoring(builder))
+    })
+}
+
+impl Restoring<'_> {
+    /// Adds a segment of ordinary pages, whose file `write` is given to fill.
+    pub fn add<E>(
+        &self,
+        saved: &Saved,
+        write: impl FnOnce(OwnedFd) -> Result<(), E>,
+    ) -> Result<(), Stopped<E>> {
+        let write = |fd| write(OwnedFd::from(fd)).map_err(Stopped::ByCaller);
+        self.0.add(&image_of(saved), write)
+    }
+}
+
+/// The slot that a segment of ordinary pages is to have. Nobody has it attached.
+pub(super) fn image_of(saved: &Saved) -> SlotImage {
+    let stat = &saved.stat;
+    SlotImage {
+        id: stat.id.raw(),
+        key: stat.key.0,
+        name_key: stat.key.0,
+        uid: stat.uid,
+        gid: stat.gid,
+        cuid: stat.cuid,
+        cgid: stat.cgid,
+        mode: stat.mode,
+        segsz: stat.segsz,
+        atime: stat.atime,
+        dtime: stat.dtime,
+        ctime: stat.ctime,
+        cpid: stat.cpid,
+        lpid: stat.lpid,
+        locker: saved.locker,
+        flags: if saved.is_unreserved {
+            FLAG_NORESERVE
+        } else {
+            0
+        },
+        ..SlotImage::default()
+    }
+}
