@@ -1,7 +1,6 @@
 //! Times, as people read them.
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use chrono::{Local, TimeZone};
 
 /// A time in seconds since 1970, to the second, on the clock of the user's time zone; `-` for none.
 pub fn long(secs: Option<i64>) -> String {
@@ -14,13 +13,6 @@ pub fn short(secs: Option<i64>) -> String {
 }
 
 fn shown(secs: Option<i64>, format: &str) -> String {
-    secs.and_then(|secs| Timestamp::from_second(secs).ok())
-        .map_or_else(
-            || "-".to_owned(),
-            |time| {
-                time.to_zoned_datetime(TimeZone::system())
-                    .strftime(format)
-                    .to_string()
-            },
-        )
+    secs.and_then(|secs| Local.timestamp_opt(secs, 0).earliest())
+        .map_or_else(|| "-".to_owned(), |time| time.format(format).to_string())
 }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use chrono::Local;
 use crossterm::event::{KeyCode, KeyEvent};
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table};
@@ -189,10 +188,7 @@ impl View for List {
         self.place = place;
         self.refreshes += 1;
         let selected = self.segments.get(self.selected).map(|segment| segment.id);
-        let time = Timestamp::now()
-            .to_zoned_datetime(TimeZone::system())
-            .strftime("%H:%M:%S")
-            .to_string();
+        let time = Local::now().format("%H:%M:%S").to_string();
         self.events.see(&segments, &uses, &time);
         let ids: Vec<_> = segments.iter().map(|segment| segment.id).collect();
         self.watched.retain(|id, _| ids.contains(id));
