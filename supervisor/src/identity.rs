@@ -2,7 +2,9 @@
 //! by the client itself.
 
 use crate::proc::{self, Status};
-use nix::unistd::{Gid, Pid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups};
+use nix::unistd::{
+    Gid, Pid, Uid, getegid, geteuid, getgroups, seteuid, setgroups, setresgid, setresuid,
+};
 use shmshim_core::os::credentials;
 use shmshim_core::os::served::Client;
 
@@ -49,9 +51,9 @@ fn become_user(status: &Status) -> nix::Result<()> {
     if geteuid() == uid && getegid() == gid && getgroups()? == groups {
         return Ok(());
     }
-    // Only root becomes another, and goes on to be root by its real uid.
+    // Only root becomes another, and goes on to be root by its saved uid. The client's limits are told to who has its real uid.
     seteuid(Uid::from_raw(0))?;
     setgroups(&groups)?;
-    setegid(gid)?;
-    seteuid(uid)
+    setresgid(gid, gid, gid)?;
+    setresuid(Uid::from_raw(status.uid), uid, Uid::from_raw(0))
 }

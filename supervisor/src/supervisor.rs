@@ -282,7 +282,9 @@ impl Supervisor {
                 return self.listener.answer(call.id, None);
             }
             CallKind::Ids => !std::mem::replace(&mut client.changes_ids, true) && !client.counted,
-            CallKind::Fork => client.attached && !shares_memory(&call),
+            // A child is to inherit neither half an attach nor the descriptor that the client has meanwhile. Where nothing is
+            // attached, it inherits the open namespace, in which it stays when it changes its uid.
+            CallKind::Fork => (client.counted || client.work.is_some()) && !shares_memory(&call),
             _ => true,
         };
         if !is_to_wait {

@@ -175,7 +175,13 @@ static inline char shmtest_run(const struct shmtest *t, bool verbose)
 		check_status("the test", 0, status);
 	if (under_shim()) {
 		nftw(dir, shmtest_inspect, 16, FTW_PHYS);
-		if (nftw(dir, shmtest_remove, 16, FTW_PHYS | FTW_DEPTH) < 0)
+		int removed = nftw(dir, shmtest_remove, 16, FTW_PHYS | FTW_DEPTH);
+		/* What serves a program without the library may be a moment behind its end. */
+		for (int i = 0; getenv("SHMTEST_EXEC") && removed < 0 && i < 500; i++) {
+			usleep(10000);
+			removed = nftw(dir, shmtest_remove, 16, FTW_PHYS | FTW_DEPTH);
+		}
+		if (removed < 0)
 			FAIL("%s could not be removed: %s", dir, errno_name(errno));
 	}
 	/* One check is the exit status, which proves little alone. */
