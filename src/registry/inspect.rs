@@ -70,7 +70,7 @@ pub struct Segment {
     pub slot: u32,
     /// The size of its huge pages.
     pub huge_page_bytes: Option<u64>,
-    /// Made with SHM_NORESERVE.
+    /// Made with SHM_NORESERVE. Of huge pages nothing is promised here in any case.
     pub is_unreserved: bool,
     /// Its file does not have the rights yet that the table has for it.
     pub has_overdue_rights: bool,
@@ -311,7 +311,7 @@ impl Moment<'_> {
             counted: image.nattch.into(),
             slot: image.slot,
             huge_page_bytes: image.huge_page_log2().map(|log2| 1 << log2),
-            is_unreserved: image.flags & FLAG_NORESERVE != 0,
+            is_unreserved: image.flags & FLAG_NORESERVE != 0 && image.huge_page_log2().is_none(),
             has_overdue_rights: image.flags & FLAG_RIGHTS != 0,
             is_unlinked: image.flags & FLAG_UNLINKED != 0,
             is_unfinished,
