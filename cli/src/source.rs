@@ -16,7 +16,9 @@ use crate::kernel;
 use crate::process;
 use crate::segment::Which;
 use crate::users::Names;
-use crate::uses::{self, Use};
+use crate::uses;
+
+pub use crate::uses::Use;
 
 /// The options that say where to look.
 #[derive(clap::Args, Debug, Clone)]

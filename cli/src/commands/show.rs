@@ -10,10 +10,9 @@ use crate::error::Outcome;
 use crate::output::{print, print_json, size};
 use crate::place::Place;
 use crate::segment::Which;
-use crate::source::{Look, Segment, Source};
+use crate::source::{Look, Segment, Source, Use};
 use crate::time;
 use crate::typed::{Tree, TypeOptions, View};
-use crate::uses::Use;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,10 +9,9 @@ use crate::output::{complain, print_json, print_table_in_colour, set_right, shor
 use crate::place::Place;
 use crate::process::Address;
 use crate::segment::AnyOrWhich;
-use crate::source::{Look, NO_NAMESPACE};
+use crate::source::{Look, NO_NAMESPACE, Use};
 use crate::time;
 use crate::users::shown;
-use crate::uses::Use;
 
 const EXAMPLES: &str = "\
 Examples:
