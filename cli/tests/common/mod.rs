@@ -236,14 +236,6 @@ impl Namespace {
     }
 }
 
-/// The words of each line of a text.
-pub fn words(text: &[u8]) -> Vec<Vec<String>> {
-    let lines = std::str::from_utf8(text).unwrap().lines();
-    lines
-        .map(|line| line.split_whitespace().map(str::to_owned).collect())
-        .collect()
-}
-
 /// A fresh namespace's directory in which all users may have their own.
 pub fn shared() -> Namespace {
     use std::os::unix::fs::PermissionsExt;
@@ -251,6 +243,14 @@ pub fn shared() -> Namespace {
     let open_to_all = std::fs::Permissions::from_mode(0o1777);
     std::fs::set_permissions(namespace.base(), open_to_all).unwrap();
     namespace
+}
+
+/// The words of each line of a text.
+pub fn words(text: &[u8]) -> Vec<Vec<String>> {
+    let lines = std::str::from_utf8(text).unwrap().lines();
+    lines
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .collect()
 }
 
 /// A program that has printed "ready" and waits. It ends when this is dropped.

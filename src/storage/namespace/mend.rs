@@ -3,9 +3,9 @@
 //! What is derived is rebuilt behind it.
 
 use super::Namespace;
-use crate::os::file::{self, Fd};
+use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
-use crate::os::{OsError, dir};
+use crate::os::{OsError, dir, process};
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::segment_file::parse_name;
 use crate::storage::table::layout::{self, CellState, SlotState, cell, header, slot};
@@ -108,46 +108,8 @@ impl Namespace {
                 return Ok(());
             }
         }
-        let marked = status.permissions() & layout::MODE_MARKED;
-        let known = if is_free { SlotImage::default() } else { image };
-        let mode = match known.mode & !0o3777 {
-            0 if !is_free => known.mode,
-            _ => status.permissions() & 0o1777,
-        };
-        let rounded = if self.rounds_files() {
-            layout::FLAG_ROUNDED
-        } else {
-            0
-        };
-        let rounds_to_it = rounded != 0 && layout::page_rounded(known.segsz) == status.len_bytes;
-        let is_known_owner = !is_free && known.cuid == status.uid;
-        let mended = SlotImage {
-            slot: index,
-            state: SlotState::Live as u32,
-            id,
-            key: if marked != 0 { 0 } else { key },
-            name_key: key,
-            uid: if is_known_owner {
-                known.uid
-            } else {
-                status.uid
-            },
-            gid: if is_known_owner {
-                known.gid
-            } else {
-                status.gid
-            },
-            cuid: status.uid,
-            cgid: status.gid,
-            mode: mode & !layout::MODE_MARKED | marked,
-            segsz: if rounds_to_it {
-                known.segsz
-            } else {
-                status.len_bytes
-            },
-            flags: known.flags & layout::FLAG_NORESERVE | rounded,
-            ..known
-        };
+        let known = (!is_free).then_some(image);
+        let mended = self.told_by_file(known, (key, id), &status);
         // A death in the midst of it leaves what the next repair finds as this one has.
         change_slot(held, index, || {
             table.set32(slot!(index, state), SlotState::Free as u32);
@@ -159,6 +121,43 @@ impl Namespace {
             table.set32(slot!(index, state), mended.state);
         });
         Ok(())
+    }
+
+    /// What the slot of a file is to hold: what the file tells, and beside that what was `known`.
+    fn told_by_file(
+        &self,
+        known: Option<SlotImage>,
+        (key, id): (i32, i32),
+        status: &Status,
+    ) -> SlotImage {
+        let marked = status.permissions() & layout::MODE_MARKED;
+        let known_mode = known.map(|known| known.mode);
+        let mode = known_mode.filter(|mode| mode & !0o3777 == 0);
+        let owners = known.filter(|known| known.cuid == status.uid);
+        let known = known.unwrap_or(SlotImage {
+            ctime: process::now_secs(),
+            ..SlotImage::default()
+        });
+        let rounded = self.rounds_files();
+        let is_rounded_up = rounded && layout::page_rounded(known.segsz) == status.len_bytes;
+        SlotImage {
+            slot: id as u32 % layout::SLOTS,
+            state: SlotState::Live as u32,
+            id,
+            key: if marked == 0 { key } else { 0 },
+            name_key: key,
+            uid: owners.map_or(status.uid, |known| known.uid),
+            gid: owners.map_or(status.gid, |known| known.gid),
+            cuid: status.uid,
+            cgid: status.gid,
+            mode: mode.unwrap_or(status.permissions() & 0o777) & !layout::MODE_MARKED | marked,
+            segsz: match is_rounded_up {
+                true => known.segsz,
+                false => status.len_bytes,
+            },
+            flags: known.flags & layout::FLAG_NORESERVE | u32::from(rounded) * layout::FLAG_ROUNDED,
+            ..known
+        }
     }
 
     fn end_slot_without_file(&self, held: &Held<'_>, index: u32) {
