@@ -6,6 +6,7 @@
 mod archive;
 mod args;
 mod bytes;
+mod calls;
 mod client;
 mod commands;
 mod diagnosis;

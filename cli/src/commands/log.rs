@@ -4,8 +4,7 @@ use std::fmt::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use chrono::{DateTime, Local, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use shmshim_core::registry::Error as Failure;
 use shmshim_core::registry::events::{By, Event, Happening, Subject};
@@ -33,8 +32,8 @@ pub struct Args {
     #[arg(value_name = "ID|KEY", value_parser = parse_wanted)]
     segment: Option<Wanted>,
     /// Only what happened so recently: 10m, 2h, 1d12h
-    #[arg(long, value_name = "DURATION")]
-    since: Option<SignedDuration>,
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    since: Option<TimeDelta>,
     /// Go on with what happens, until interrupted
     #[arg(long, short)]
     follow: bool,
@@ -82,6 +81,36 @@ fn parse_wanted(text: &str) -> Result<Wanted, String> {
     }
 }
 
+/// A duration as `10m`, `1d12h`.
+fn parse_duration(text: &str) -> Result<TimeDelta, String> {
+    let no = || format!("'{text}' is no duration: 30s, 10m, 2h, 1d12h are");
+    let mut sum = TimeDelta::zero();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let unit_at = rest
+            .find(|letter: char| !letter.is_ascii_digit())
+            .ok_or_else(no)?;
+        let (number, behind) = rest.split_at(unit_at);
+        let seconds = match behind.chars().next() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            Some('d') => 86400,
+            _ => return Err(no()),
+        };
+        let number: i64 = number.parse().map_err(|_| no())?;
+        let part = number.checked_mul(seconds).and_then(TimeDelta::try_seconds);
+        sum = part
+            .and_then(|part| sum.checked_add(&part))
+            .ok_or_else(no)?;
+        rest = behind.get(1..).unwrap_or("");
+    }
+    match text {
+        "" => Err(no()),
+        _ => Ok(sum),
+    }
+}
+
 /// Tell the life of a segment, also after it has gone.
 pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     let log = Log::new(args)?;
@@ -120,21 +149,18 @@ fn refused(failure: &Failure) -> Error {
 /// What is asked for.
 struct Log {
     args: Args,
-    earliest: Timestamp,
-    zone: TimeZone,
+    earliest: DateTime<Utc>,
 }
 
 impl Log {
     fn new(args: Args) -> Outcome<Log> {
-        let ago = args.since.map(|since| Timestamp::now().checked_sub(since));
-        let earliest = ago
-            .transpose()
-            .map_err(|_| Error::usage("--since reaches back further than there are dates"))?;
-        Ok(Log {
-            args,
-            earliest: earliest.unwrap_or(Timestamp::MIN),
-            zone: TimeZone::system(),
-        })
+        let earliest = match args.since {
+            None => DateTime::<Utc>::MIN_UTC,
+            Some(since) => Utc::now()
+                .checked_sub_signed(since)
+                .ok_or_else(|| Error::usage("--since reaches back further than there are dates"))?,
+        };
+        Ok(Log { args, earliest })
     }
 
     fn is_asked_for(&self, event: &Event) -> bool {
@@ -178,8 +204,8 @@ impl Log {
         } else {
             let mut text = String::new();
             for event in &events {
-                let time = time_of(event).to_zoned_datetime(self.zone.clone());
-                let _ = writeln!(text, "{}  {}", time.strftime("%F %T"), sentence(event));
+                let time = time_of(event).with_timezone(&Local);
+                let _ = writeln!(text, "{}  {}", time.format("%F %T"), sentence(event));
             }
             print(&text)?;
         }
@@ -187,8 +213,8 @@ impl Log {
     }
 }
 
-fn time_of(event: &Event) -> Timestamp {
-    Timestamp::from_nanosecond(event.at_nanos.into()).unwrap_or(Timestamp::UNIX_EPOCH)
+fn time_of(event: &Event) -> DateTime<Utc> {
+    DateTime::from_timestamp_nanos(i64::try_from(event.at_nanos).unwrap_or(0))
 }
 
 /// The name of a process's program; a byte that is no letter of a name cannot do harm to a terminal.
@@ -318,7 +344,7 @@ impl Object {
         let segment = event.what.segment();
         let mut object = Object {
             number: event.number,
-            time: time_of(event).to_string(),
+            time: time_of(event).to_rfc3339_opts(SecondsFormat::Micros, true),
             shmid: segment.map(|segment| segment.id),
             key: segment.map(|segment| segment.key),
             pid: event.by.pid,

@@ -95,6 +95,7 @@ fn put_work(held: &Held<'_>, journal: &mut Journal<'_>, work: u32) {
 
 /// Reserves the slot of `new.id` for a segment that this process is about to make, and moves the cursor.
 /// The slot is free and backed ([`ensure`](super::grow::ensure)).
+#[inline(never)] // As publish.
 pub fn reserve(held: &Held<'_>, new: &SlotImage, cursor: Cursor) {
     let index = new.id as u32 % SLOTS;
     let new = SlotImage {
@@ -133,6 +134,7 @@ pub fn publish(held: &Held<'_>, index: u32, ctime_secs: i64) {
 
 /// What this process was making or unlinking is no more, its file neither: the slot is free. `rewind`: the cursor goes back to
 /// the first where it still is the second, because no other process has moved it since.
+#[inline(never)] // As publish.
 pub fn free(held: &Held<'_>, index: u32, rewind: Option<(Cursor, Cursor)>) {
     let free = |image: &mut SlotImage| (image.state, image.key) = (SlotState::Free as u32, 0);
     let put = |journal: &mut Journal<'_>| {
