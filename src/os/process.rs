@@ -150,7 +150,7 @@ fn nanos(clock: libc::clockid_t) -> u64 {
     (now.tv_sec as u64).saturating_mul(1_000_000_000) + now.tv_nsec as u64
 }
 
-/// The first 16 bytes of the name of the program that was started, NULs behind it, as words: the last part of its path, as
+/// The first 15 bytes of the name of the program that was started, NULs behind it, as words: the last part of its path, as
 /// the kernel has it for `/proc/PID/comm` until the program changes that. It takes no system call.
 pub fn program_name() -> [u32; 4] {
     let mut name = [0u8; 16];
@@ -181,7 +181,8 @@ pub fn program_name() -> [u32; 4] {
 }
 
 fn copy_name(name: &mut [u8; 16], text: &[u8]) {
-    for (to, from) in name.iter_mut().zip(text) {
+    // The last one stays a NUL, as the kernel's.
+    for (to, from) in name.iter_mut().take(15).zip(text) {
         *to = *from;
     }
 }
