@@ -100,7 +100,7 @@ fn worker() {
     }
     registry::shmat(removed, 0, 0).unwrap();
     registry::remove(removed).unwrap();
-    println!("\nready");
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), b"\nready\n");
     let _ = std::io::stdin().read(&mut [0]);
 }
 

@@ -2,11 +2,14 @@
 //! stopped.
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::{DefaultTerminal, Frame};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 
@@ -67,7 +70,10 @@ impl Screen {
         if self.stopped.swap(false, Ordering::Relaxed) {
             return self.stop();
         }
-        if !event::poll(time.min(NAP)).map_err(refused)? {
+        if is_hung_up(time.min(NAP))? {
+            return Ok(Input::End);
+        }
+        if !event::poll(Duration::ZERO).map_err(refused)? {
             return Ok(Input::Nothing);
         }
         Ok(match event::read().map_err(refused)? {
@@ -99,6 +105,22 @@ impl Drop for Screen {
         let _ = self.terminal.show_cursor();
         let _ = ratatui::try_restore();
     }
+}
+
+/// Waits this long for input. Whether the terminal has gone instead: then its end would be read without end.
+fn is_hung_up(time: Duration) -> Outcome<bool> {
+    let stdin = io::stdin();
+    let mut asked = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
+    match poll(&mut asked, timeout) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(refused(error.into())),
+    }
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    Ok(asked
+        .iter()
+        .filter_map(PollFd::revents)
+        .any(|events| events.intersects(gone)))
 }
 
 fn is_control(key: &KeyEvent, letter: char) -> bool {

@@ -155,7 +155,8 @@ impl Namespace {
                 true => known.segsz,
                 false => status.len_bytes,
             },
-            flags: known.flags & layout::FLAG_NORESERVE | u32::from(rounded) * layout::FLAG_ROUNDED,
+            flags: known.flags & layout::FLAG_NORESERVE
+                | (u32::from(rounded) * layout::FLAG_ROUNDED),
             ..known
         }
     }
