@@ -363,3 +363,26 @@ fn the_terminal_is_given_back_at_signals_and_while_it_is_stopped() {
         terminal.wait_line(" icanon");
     }
 }
+
+#[test]
+fn it_ends_with_its_terminal() {
+    let here = Namespace::new();
+    let Some(terminal) = Terminal::new(&here) else {
+        return;
+    };
+    let command = env!("CARGO_BIN_EXE_shmshim");
+    let file = here.base().join("pid");
+    terminal.enter(&format!(
+        "sh -c 'echo $$ >{}; exec {command} watch'",
+        file.display()
+    ));
+    terminal.wait("there is no namespace here yet");
+    let pid = std::fs::read_to_string(file).unwrap();
+    drop(terminal);
+    let process = PathBuf::from(format!("/proc/{}", pid.trim()));
+    let end = Instant::now() + Duration::from_secs(300);
+    while process.exists() {
+        assert!(Instant::now() < end, "{} still runs", process.display());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

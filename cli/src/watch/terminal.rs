@@ -45,8 +45,12 @@ impl Screen {
                 "watch needs a terminal for its input and output: use show, dump or who where there is none, or --once",
             ));
         }
-        let (ended, stopped) = (Arc::default(), Arc::default());
+        let ended = Arc::<AtomicBool>::default();
+        let stopped = Arc::<AtomicBool>::default();
         for signal in [SIGTERM, SIGHUP, SIGINT] {
+            // The second one ends the command wherever it is.
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&ended))
+                .map_err(refused)?;
             signal_hook::flag::register(signal, Arc::clone(&ended)).map_err(refused)?;
         }
         signal_hook::flag::register(SIGTSTP, Arc::clone(&stopped)).map_err(refused)?;
@@ -70,11 +74,15 @@ impl Screen {
         if self.stopped.swap(false, Ordering::Relaxed) {
             return self.stop();
         }
-        if is_hung_up(time.min(NAP))? {
+        // crossterm reads a terminal that is gone for ever: it is only asked while there is one.
+        if is_gone(Duration::ZERO)? {
             return Ok(Input::End);
         }
         if !event::poll(Duration::ZERO).map_err(refused)? {
-            return Ok(Input::Nothing);
+            return Ok(match is_gone(time.min(NAP))? {
+                true => Input::End,
+                false => Input::Nothing,
+            });
         }
         Ok(match event::read().map_err(refused)? {
             Event::Key(key) if key.kind == KeyEventKind::Release => Input::Nothing,
@@ -107,20 +115,19 @@ impl Drop for Screen {
     }
 }
 
-/// Waits this long for input. Whether the terminal has gone instead: then its end would be read without end.
-fn is_hung_up(time: Duration) -> Outcome<bool> {
-    let stdin = io::stdin();
-    let mut asked = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
-    match poll(&mut asked, timeout) {
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(error) => return Err(refused(error.into())),
-    }
-    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
-    Ok(asked
-        .iter()
-        .filter_map(PollFd::revents)
-        .any(|events| events.intersects(gone)))
+/// Waits this long for input, and says whether none can come any more.
+fn is_gone(time: Duration) -> Outcome<bool> {
+    let input = io::stdin();
+    let mut waited_for = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+    let millis = u16::try_from(time.as_millis()).unwrap_or(u16::MAX);
+    match poll(&mut waited_for, PollTimeout::from(millis)) {
+        // A signal, which the caller asks for next.
+        Err(Errno::EINTR) => return Ok(false),
+        other => other.map_err(|errno| refused(errno.into()))?,
+    };
+    let ends = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    let found = waited_for.iter().find_map(PollFd::revents);
+    Ok(found.is_some_and(|found| found.intersects(ends)))
 }
 
 fn is_control(key: &KeyEvent, letter: char) -> bool {
