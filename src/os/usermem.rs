@@ -37,7 +37,7 @@ pub fn copy_in(src: u64, bytes: &mut [u8]) -> bool {
     true
 }
 
-/// Copies between two places, of which on x86 one may be page zero: a program may have mapped that, and then NULL leads
+/// Copies between two places, of which on x86 and AArch64 one may be page zero: a program may have mapped that, and then NULL leads
 /// to a buffer like any other. To Rust it never does.
 unsafe fn copy(to: usize, from: usize, len: usize) {
     // SAFETY: the caller has made sure of both places, which do not overlap. The direction flag is clear, as the ABI wants
@@ -65,8 +65,25 @@ unsafe fn copy(to: usize, from: usize, len: usize) {
             options(nostack, preserves_flags),
         );
     }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        core::arch::asm!(
+            "2: cbz {len}, 3f",
+            "ldrb {byte:w}, [{from}], #1",
+            "strb {byte:w}, [{to}], #1",
+            "sub {len}, {len}, #1",
+            "b 2b",
+            "3:",
+            len = inout(reg) len => _,
+            to = inout(reg) to => _,
+            from = inout(reg) from => _,
+            byte = out(reg) _,
+            options(nostack, preserves_flags),
+        );
+    }
     // SAFETY: as above, and neither place is page zero.
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]
     unsafe {
         core::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, len);
     }
@@ -112,7 +129,12 @@ pub fn copy_out_near(frame: Frame, dst: u64, bytes: &[u8]) -> bool {
 /// beginning of each page between.
 fn probed(addr: u64, len: usize, probe: fn(usize) -> bool) -> Option<usize> {
     let addr = usize::try_from(addr).ok()?;
-    if len < PROBE_BYTES || (addr == 0 && !cfg!(any(target_arch = "x86_64", target_arch = "x86"))) {
+    let may_be_zero = cfg!(any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "aarch64"
+    ));
+    if len < PROBE_BYTES || (addr == 0 && !may_be_zero) {
         return None;
     }
     let page = super::process::page_size();
