@@ -146,7 +146,7 @@ fn of_preload() -> Option<Finding> {
         return Some(Finding::note("preload", text, None));
     }
     let value = std::env::var_os("LD_PRELOAD")?;
-    let text = format!("LD_PRELOAD={}", value.display());
+    let text = format!("LD_PRELOAD={}", value.to_string_lossy());
     Some(match names_us(value.as_bytes()) {
         true => Finding::ok("preload", text),
         false => Finding::note("preload", text, Some("shmshim run adds the library to it")),

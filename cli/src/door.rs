@@ -89,7 +89,12 @@ fn choose(chain: &Chain, binary: &std::io::Result<Option<Binary>>) -> Door {
             Some(library) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 let note =
                     format!("{shown} cannot be read: whether it loads the library is not known");
-                preload(&library, &[library.clone()], Vec::new(), Some(note))
+                preload(
+                    &library,
+                    std::slice::from_ref(&library),
+                    Vec::new(),
+                    Some(note),
+                )
             }
             Some(_) => kernel(format!("{shown} cannot be read: {error}")),
             None => kernel(no_library()),

@@ -1,4 +1,12 @@
 //! PostgreSQL under `shmshim run --private`: a cluster is made, loaded and stopped, and nothing is left.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
 
 mod common;
 

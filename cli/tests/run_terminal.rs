@@ -1,4 +1,12 @@
 //! `shmshim run` on a terminal: a shell's job control, driven through a pseudo-terminal.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
 
 mod common;
 

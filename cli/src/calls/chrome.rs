@@ -71,7 +71,7 @@ impl Timeline {
         match (call.call.as_str(), call.result) {
             ("shmat", address @ 0..) => {
                 let shmid = call.shmid.unwrap_or(0);
-                self.begin(record.pid, address.cast_unsigned(), shmid, at + duration);
+                self.begin(record.pid, address as u64, shmid, at + duration);
             }
             ("shmdt", 0) => {
                 let of_process = self.bars.get_mut(&record.pid);

@@ -116,7 +116,10 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     let log = Log::new(args)?;
     let mut namespace = opened()?;
     let mut next = log.tell(&namespace, 0)?;
-    while log.args.follow {
+    if !log.args.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         std::thread::sleep(PAUSE);
         // A namespace that was removed and made anew begins to count anew.
         let now = opened()?;
@@ -126,7 +129,6 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
         namespace = now;
         next = log.tell(&namespace, next)?;
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// How long `--follow` waits: a person does not notice it.

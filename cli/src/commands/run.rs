@@ -146,9 +146,9 @@ pub fn run(args: Args, place: &Place) -> Outcome<ExitCode> {
     set_limits(&args.limits)?;
     let mut parent = Parent::new()?;
     let child = launch.spawn()?;
-    let mut end = parent.wait(Pid::from_raw(child.id().cast_signed()))?;
+    let mut end = parent.wait(Pid::from_raw(child.id() as i32))?;
     let name = args.words.first().map(Path::new);
-    let name = name.map_or_else(String::new, |name| name.display().to_string());
+    let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     if args.wait {
         await_others(&private, &mut parent, &mut end)?;
     }
@@ -173,7 +173,7 @@ fn destination(given: &OsString) -> Outcome<OsString> {
     let path = std::path::absolute(given).map_err(|error| {
         Error::new(
             RUN_FAILED,
-            format!("{} cannot be made a path: {error}", given.display()),
+            format!("{} cannot be made a path: {error}", given.to_string_lossy()),
         )
     })?;
     Ok(path.into_os_string())

@@ -70,7 +70,7 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     launch.set("SHMSHIM_TRACE_FORMAT", "json");
     let mut parent = Parent::new()?;
     let child = launch.spawn()?;
-    let end = parent.wait(Pid::from_raw(child.id().cast_signed()))?;
+    let end = parent.wait(Pid::from_raw(child.id() as i32))?;
     let records = trace.read()?;
     if let Some(path) = &args.chrome {
         write(path, &(chrome::timeline(&records).to_string() + "\n"))?;
