@@ -7,6 +7,8 @@ import pty
 import re
 import select
 import shlex
+import signal
+import subprocess
 import sys
 import time
 
@@ -19,7 +21,9 @@ def expect(terminal, pattern):
     end = time.monotonic() + MOST_SECONDS
     while not re.search(pattern, seen):
         if not select.select([terminal], [], [], max(0, end - time.monotonic()))[0]:
-            sys.exit(f"no {pattern!r} in {seen!r}")
+            states = subprocess.run(["ps", "-Ao", "pid,ppid,pgid,tpgid,stat,wchan:20,args"], capture_output=True, text=True).stdout
+            ours = [line for line in states.splitlines() if "obey" in line or "shmshim-static" in line]
+            sys.exit(f"no {pattern!r} in {seen!r}\n" + "\n".join(ours))
         try:
             seen += os.read(terminal, 4096).decode(errors="replace")
         except OSError:
@@ -29,6 +33,9 @@ def expect(terminal, pattern):
 def main():
     pid, terminal = pty.fork()
     if pid == 0:
+        # What runs in the background of a script has these ignored, and a shell leaves that so.
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
         os.environ["PS1"] = "ready> "
         os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
 
