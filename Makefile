@@ -6,7 +6,7 @@ export DESTDIR ?=
 CARGO   ?= cargo
 MINUTES ?= 30
 
-.PHONY: all build check check-targets check-arm64 demo install uninstall deb dist crash faults hostile scale stops soak proofs bench clean setup help
+.PHONY: all build check check-targets check-arm64 demo install uninstall deb dist crash faults hostile nosysv scale stops soak proofs bench clean setup help
 
 all: build
 
@@ -45,6 +45,9 @@ faults: build ## refuses every system call of every operation, with each errno
 
 hostile: build ## puts things in the way, cuts and exchanges files, writes nonsense to the table
 	@scripts/check-hostile --full
+
+nosysv: build ## runs all C tests, real programs and the demo where the kernel's own calls kill
+	@scripts/check-nosysv --full
 
 scale: build ## has many of everything, and too little of everything
 	@scripts/check-scale --full
