@@ -4,12 +4,15 @@
 //! under the library, which would answer with its own. Who has a segment attached the kernel tells nobody, but each
 //! process's maps do: a segment is a file on device 00:01 there whose inode is the id.
 
+use std::ffi::CString;
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 
 use nix::sys::stat::makedev;
 use shmshim_core::os::kernel_shm::KernelAttach;
 use shmshim_core::os::{OsError, file};
-use shmshim_core::sysv::{Key, Segment, ShmId};
+use shmshim_core::sysv::{Key, LimitName, Limits, Segment, ShmId};
 
 use crate::error::{Error, Outcome};
 use crate::process::Mapping;
@@ -45,6 +48,21 @@ pub fn segments() -> Outcome<Vec<Listed>> {
             })
         })
         .collect()
+}
+
+/// The kernel's limits; what it does not tell stands at its default.
+pub fn limits() -> Limits {
+    let mut limits = Limits::KERNEL_DEFAULTS;
+    for name in LimitName::ALL {
+        let path = format!("/proc/sys/kernel/{}", name.file_name());
+        if let Some(text) = CString::new(path)
+            .ok()
+            .and_then(|path| file::read_whole(&path).ok())
+        {
+            let _ = limits.parse_and_set(name, &text);
+        }
+    }
+    limits
 }
 
 /// A line of `/proc/sysvipc/shm`. Older kernels have no last two columns.
@@ -89,6 +107,34 @@ pub struct Bytes {
     pub memory: File,
     /// Held as long as the bytes are read.
     pub attach: KernelAttach,
+}
+
+impl Bytes {
+    /// Hands out what is not zeros in the first `len` bytes, page by page, with the offset of each.
+    pub fn copy(
+        &self,
+        len: u64,
+        write: &mut dyn FnMut(&[u8], u64) -> io::Result<()>,
+    ) -> io::Result<()> {
+        const PAGE: usize = 4096;
+        let mut chunk = vec![0; 256 * PAGE];
+        let mut at = 0;
+        while at < len {
+            let most = usize::try_from(len - at).map_or(chunk.len(), |len| len.min(chunk.len()));
+            let bytes = chunk.get_mut(..most).unwrap_or(&mut []);
+            self.memory
+                .read_exact_at(bytes, self.attach.address() + at)?;
+            let mut offset = at;
+            for page in bytes.chunks(PAGE) {
+                if page.iter().any(|byte| *byte != 0) {
+                    write(page, offset)?;
+                }
+                offset += page.len() as u64;
+            }
+            at += most as u64;
+        }
+        Ok(())
+    }
 }
 
 /// Attaches a segment to read its bytes.

@@ -77,6 +77,33 @@ fn the_kernels_segments_come_with_ids_keys_modes_and_contents() {
 }
 
 #[test]
+fn the_kernels_segments_are_saved_and_restored_in_a_namespace() {
+    let namespace = Namespace::new();
+    let script = "
+        $C make 0x162e 5000 640 attach write hello >/dev/null
+        $C make 0x162f 1048576 604 >/dev/null
+        ipcs -m | awk '$1 ~ /^0x/ {print $1, $2, $4, $5}'
+        echo --
+        $S save --kernel $SHMSHIM_DIR/saved
+        $S restore $SHMSHIM_DIR/saved
+        LD_PRELOAD=$L ipcs -m | awk '$1 ~ /^0x/ {print $1, $2, $4, $5}'
+        echo --
+        LD_PRELOAD=$L $C open 0x162e 0 attach read
+        tar xOf $SHMSHIM_DIR/saved namespace.json | grep -c '\"key\"'
+        ipcs -m | grep -c ^0x";
+    let Some(output) = in_kernel(&namespace, script) else {
+        return;
+    };
+    let text = text(&output);
+    let parts: Vec<&str> = text.split("--\n").collect();
+    assert_eq!(parts[0].lines().count(), 2, "{text}");
+    assert!(parts[1].ends_with(parts[0]), "{text}");
+    assert!(parts[2].contains("hello"), "{text}");
+    assert!(parts[2].ends_with("2\n2\n"), "{text}");
+    namespace.shmshim(["check"]).assert().success();
+}
+
+#[test]
 fn an_id_whose_place_is_taken_becomes_another() {
     let namespace = Namespace::new();
     let mine = namespace.make("1", "4096");

@@ -141,15 +141,10 @@ fn chosen(what: &What) -> Outcome<Vec<Segment>> {
 fn import(segment: &Segment) -> Outcome<i32> {
     let id = segment.id.raw();
     let bytes = kernel::bytes(segment.id)?;
-    let source = Source {
-        memory: &bytes.memory,
-        address: bytes.attach.address(),
-        len: segment.segsz,
-    };
     let wanted = wanted(segment);
     let copy = |file| {
         let file = File::from(file);
-        source.copy(&mut |chunk, at| file.write_all_at(chunk, at))
+        bytes.copy(segment.segsz, &mut |chunk, at| file.write_all_at(chunk, at))
     };
     let no_room = |error: io::Error| {
         Error::refused(format!(
@@ -162,7 +157,7 @@ fn import(segment: &Segment) -> Outcome<i32> {
             "the namespace has a segment with key {:#010x} already; remove it (shmshim rm --key {:#x}) and import segment {id} again",
             segment.key.0, segment.key.0
         ))),
-        Ok(Placed::IdIsTaken) => import_elsewhere(&wanted.stat, &source),
+        Ok(Placed::IdIsTaken) => import_elsewhere(&wanted.stat, &bytes),
         Err(Stopped::Failed(failure)) => Err(refusal_of(id, &failure)),
         Err(Stopped::ByCaller(error)) => Err(no_room(error)),
     }
@@ -186,13 +181,13 @@ fn wanted(segment: &Segment) -> Saved {
 }
 
 /// The same with an id that the namespace gives.
-fn import_elsewhere(wanted: &Segment, source: &Source<'_>) -> Outcome<i32> {
+fn import_elsewhere(wanted: &Segment, bytes: &kernel::Bytes) -> Outcome<i32> {
     let flags = IPC_CREAT | IPC_EXCL | 0o600;
     let id =
         registry::shmget(wanted.key.0, wanted.segsz, flags).map_err(|failure| refusal(&failure))?;
     let filled = Attach::to_write(id).and_then(|attach| {
         let mut refused = None;
-        let copied = source.copy(&mut |chunk, at| {
+        let copied = bytes.copy(wanted.segsz, &mut |chunk, at| {
             attach.write(at, chunk).map_err(|error| {
                 refused = Some(error);
                 io::Error::from(io::ErrorKind::StorageFull)
@@ -213,35 +208,4 @@ fn import_elsewhere(wanted: &Segment, source: &Source<'_>) -> Outcome<i32> {
         let _ = registry::remove(id);
     }
     done.map(|()| id)
-}
-
-/// A segment's bytes in this process's memory.
-struct Source<'a> {
-    memory: &'a File,
-    address: u64,
-    len: u64,
-}
-
-impl Source<'_> {
-    /// Hands out what is not zeros, page by page at most a chunk at a time.
-    fn copy(&self, write: &mut dyn FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<()> {
-        const PAGE: usize = 4096;
-        let mut chunk = vec![0; 256 * PAGE];
-        let mut at = 0;
-        while at < self.len {
-            let most =
-                usize::try_from(self.len - at).map_or(chunk.len(), |len| len.min(chunk.len()));
-            let bytes = chunk.get_mut(..most).unwrap_or(&mut []);
-            self.memory.read_exact_at(bytes, self.address + at)?;
-            let mut offset = at;
-            for page in bytes.chunks(PAGE) {
-                if page.iter().any(|byte| *byte != 0) {
-                    write(page, offset)?;
-                }
-                offset += page.len() as u64;
-            }
-            at += most as u64;
-        }
-        Ok(())
-    }
 }

@@ -2,18 +2,21 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::fs::MemfdFlags;
 use shmshim_core::registry::inspect::Inspection;
 use shmshim_core::registry::saved::{self, Saved};
-use shmshim_core::sysv::ShmId;
+use shmshim_core::sysv::flags::{MODE_BITS, SHM_DEST};
+use shmshim_core::sysv::{IdCursor, Limits, ShmId};
 
 use crate::archive::{Description, Writer};
 use crate::client::{existing, refusal, refusal_of};
-use crate::error::{Error, Outcome};
+use crate::error::{ABSENT, Error, Outcome};
+use crate::kernel;
 use crate::output;
 use crate::place::Place;
 
@@ -24,33 +27,40 @@ Examples:
   shmshim save before.shm                           the namespace that programs use
   shmshim --dir /srv/app save app.shm
   shmshim save - | ssh other shmshim restore -
+  shmshim save --kernel before.shm                  the kernel's own segments; restore makes a namespace of them
   tar tvf before.shm                                it is a tar archive, with a segment's bytes in a file each
 
 Ids, keys, owners, modes, times and limits are those of one moment. The bytes of the segments are read after that, while
 programs may go on writing: end or stop them where that matters. What is still attached and marked to be removed is left
 out. The file is readable for its owner alone, and appears under its name when it is complete; until then it is FILE.part.")]
 pub struct Args {
+    /// Save the kernel's own segments that this user may read
+    #[arg(long)]
+    kernel: bool,
     /// Where to, or - for standard output; a file that is there is replaced
     file: PathBuf,
 }
 
 /// Save a whole namespace to a file.
 pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
-    let inspection = existing()?;
+    let source = match args.kernel {
+        true => Source::Kernel,
+        false => Source::Namespace(Box::new(existing()?)),
+    };
     if args.file.as_os_str() == "-" {
         if io::stdout().is_terminal() {
             return Err(Error::usage(
                 "a saved namespace is nothing for a terminal; redirect standard output, or name a file",
             ));
         }
-        drop(save(&inspection, io::stdout().lock())?);
+        drop(save(&source, io::stdout().lock())?);
         return Ok(ExitCode::SUCCESS);
     }
     let mut part = args.file.clone().into_os_string();
     part.push(".part");
     let part = PathBuf::from(part);
     let saved = create(&part)
-        .and_then(|file| save(&inspection, file))
+        .and_then(|file| save(&source, file))
         .and_then(|file| {
             file.sync_all()
                 .and_then(|()| fs::rename(&part, &args.file))
@@ -83,11 +93,74 @@ fn not_written(path: &Path, error: &io::Error) -> Error {
     Error::refused(format!("{} cannot be written: {error}", path.display()))
 }
 
+/// What is saved.
+enum Source {
+    Namespace(Box<Inspection>),
+    Kernel,
+}
+
+impl Source {
+    /// The segments, the limits, and where ids go on, all of one moment.
+    fn read(&self) -> Outcome<(Vec<Saved>, Limits, IdCursor)> {
+        let mut segments = Vec::new();
+        match self {
+            Source::Namespace(_) => {
+                let (limits, cursor) = saved::save(&mut |segment| segments.push(*segment))
+                    .map_err(|failure| refusal(&failure))?;
+                Ok((segments, limits, cursor))
+            }
+            Source::Kernel => {
+                for listed in kernel::segments()? {
+                    let mut stat = listed.stat;
+                    stat.mode &= MODE_BITS | SHM_DEST;
+                    segments.push(Saved {
+                        stat,
+                        locker: 0,
+                        is_unreserved: false,
+                        huge_page_bytes: None,
+                    });
+                }
+                // What is made where they are restored is to have ids that the kernel has not given.
+                Ok((segments, kernel::limits(), IdCursor::fresh(now())))
+            }
+        }
+    }
+
+    /// A segment's bytes; `None`: it was removed meanwhile.
+    fn bytes(&self, id: ShmId, size: u64) -> Outcome<Option<File>> {
+        match self {
+            Source::Namespace(inspection) => inspection
+                .open_file(id)
+                .map(|file| file.map(File::from))
+                .map_err(|failure| refusal_of(id.raw(), &failure)),
+            Source::Kernel => {
+                let bytes = match kernel::bytes(id) {
+                    Err(error) if error.status == ABSENT => return Ok(None),
+                    bytes => bytes?,
+                };
+                let no_copy = |error: io::Error| {
+                    Error::refused(format!("segment {id} cannot be copied: {error}"))
+                };
+                let copy = rustix::fs::memfd_create("segment", MemfdFlags::CLOEXEC)
+                    .map_err(|error| no_copy(error.into()))?;
+                let copy = File::from(copy);
+                copy.set_len(size)
+                    .and_then(|()| bytes.copy(size, &mut |chunk, at| copy.write_all_at(chunk, at)))
+                    .map_err(no_copy)?;
+                Ok(Some(copy))
+            }
+        }
+    }
+}
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs())
+}
+
 /// Writes the namespace, and gives the output back.
-fn save<W: Write>(inspection: &Inspection, out: W) -> Outcome<W> {
-    let mut segments: Vec<Saved> = Vec::new();
-    let (limits, cursor) =
-        saved::save(&mut |segment| segments.push(*segment)).map_err(|failure| refusal(&failure))?;
+fn save<W: Write>(source: &Source, out: W) -> Outcome<W> {
+    let (mut segments, limits, cursor) = source.read()?;
     let all = segments.len();
     segments.retain(|segment| !segment.stat.is_marked());
     if segments.len() < all {
@@ -96,19 +169,13 @@ fn save<W: Write>(inspection: &Inspection, out: W) -> Outcome<W> {
             all - segments.len()
         ));
     }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_secs());
-    let description = Description::new(&limits, &cursor, &segments, now);
+    let description = Description::new(&limits, &cursor, &segments, now());
     let broken = |error: io::Error| Error::refused(format!("the namespace was not saved: {error}"));
     let mut writer = Writer::new(BufWriter::new(out), &description).map_err(broken)?;
     for segment in &description.segments {
         let id = ShmId::from_raw(segment.id).map_err(|refused| refusal(&refused.into()))?;
-        let file = inspection
-            .open_file(id)
-            .map_err(|failure| refusal_of(segment.id, &failure))?;
-        match file {
-            Some(file) => writer.add(segment, &File::from(file)).map_err(broken)?,
+        match source.bytes(id, segment.size)? {
+            Some(file) => writer.add(segment, &file).map_err(broken)?,
             None => writer.note_removed(segment),
         }
     }
