@@ -34,11 +34,13 @@ TEST(what_a_set_uid_program_starts_as_root_is_not_led_by_its_callers_environment
 	int fd = MUST(open("/etc/ld.so.preload", O_CREAT | O_WRONLY, 0644));
 	REQUIRE(write(fd, library, strlen(library)) > 0);
 	close(fd);
+	MUST(mkdir("/etc/base", 0755));
+	MUST(chmod("/etc/base", 01777));
 	IN_CHILD
 	{
 		static struct run r;
 		clearenv();
-		putenv((char *)"SHMSHIM_DIR=/tmp");
+		putenv((char *)"SHMSHIM_DIR=/etc/base");
 		putenv((char *)"KEPT=1");
 		putenv((char *)"SHMSHIM_SCOPE=system");
 		putenv((char *)"SHMSHIM_TRACE=/etc/trace");
