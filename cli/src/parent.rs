@@ -68,12 +68,26 @@ impl Parent {
                 Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(End::Killed(signal)),
                 Ok(WaitStatus::Stopped(_, signal)) => {
                     stop(signal);
+                    self.go_on(child);
                     continue;
                 }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(failed(error.into())),
             }
             for origin in self.signals.wait() {
+                pass_on(&origin, child);
+            }
+        }
+    }
+
+    /// This process was continued, and the program as well, unless the signal came to this process alone. Later it would undo
+    /// the next stop.
+    fn go_on(&mut self, child: Pid) {
+        if is_stopped(child) {
+            let _ = kill(child, Signal::SIGCONT);
+        }
+        for origin in self.signals.pending() {
+            if origin.signal != SIGCONT {
                 pass_on(&origin, child);
             }
         }

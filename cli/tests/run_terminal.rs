@@ -12,9 +12,11 @@ mod common;
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::process::{Child, Stdio};
 
 use common::{Namespace, client};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 
 /// An interactive shell on a terminal of its own.
@@ -77,6 +79,25 @@ impl Shell {
         }
     }
 
+    /// Types `^Z` until the program is stopped: what comes while the shell and the program go on is lost.
+    fn stop(&mut self) {
+        while !self.shown.contains("Stopped") {
+            self.send("\x1a");
+            let mut asked = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN)];
+            while poll(&mut asked, PollTimeout::from(1000u16)).unwrap() > 0 {
+                let mut buffer = [0; 4096];
+                let len = (&self.terminal).read(&mut buffer).unwrap();
+                let text = String::from_utf8_lossy(&buffer[..len]);
+                self.shown.push_str(&text);
+                if self.shown.contains("Stopped") {
+                    break;
+                }
+            }
+        }
+        self.await_text("Stopped");
+        self.await_text("prompt> ");
+    }
+
     /// Ends a program by `^C` and asks the shell for its status.
     fn interrupt(&mut self) {
         self.send("\x03");
@@ -120,13 +141,16 @@ fn control_z_stops_the_program_and_fg_continues_it() {
         shell.send(line);
         shell.await_text("ready\r\n");
         for _ in 0..3 {
-            shell.send("\x1a");
-            shell.await_text("Stopped");
-            shell.await_text("prompt> ");
+            shell.stop();
             shell.send("fg\n");
             shell.await_text(" pause\r\n");
         }
-        shell.interrupt();
+        shell.stop();
+        shell.send("kill -INT %1; fg\n");
+        shell.await_text("prompt> ");
+        shell.send("echo status=$?\n");
+        shell.await_text("status=130");
+        shell.await_text("prompt> ");
     }
 }
 
