@@ -90,7 +90,7 @@ fn a_namespace_in_use_is_sound() {
     let text = run(&namespace, &["check"], 0);
     assert_eq!(text.lines().count(), 16, "{text}");
     assert!(text.lines().all(|line| line.starts_with("ok ")), "{text}");
-    // The dead whom nobody has reaped are no damage.
+    // Dead processes that are not reaped yet are no damage.
     let mut killed = namespace.hold(&["open", "3", "0", "attach", "hold"]);
     killed.kill();
     drop(marked);

@@ -37,7 +37,7 @@ fn tells_the_life_of_a_segment_that_has_gone() {
     here.run(&["open", "0x162e", "0", "remove"]);
     let pid = holder.pid();
     holder.kill();
-    // Whoever comes next finds it dead.
+    // The next process finds it dead.
     here.run(&["make", "0", "4096", "600"]);
     let uid = nix::unistd::geteuid();
     let text = log(&here, &[&id.to_string()]);
