@@ -8,7 +8,7 @@ use procfs::Current;
 use procfs::process::{MountInfo, Process};
 use serde::Serialize;
 use shmshim_core::registry::inspect;
-use shmshim_core::storage::runtime_dir::{Choice, Place, Scope};
+use shmshim_core::registry::{Choice, Place, Scope};
 
 use crate::library;
 use crate::logind;

@@ -36,6 +36,8 @@ pub mod whole;
 #[cfg(test)]
 mod inspect_tests;
 
+/// Where a namespace lies and why there, for what explains it to a person.
+pub use crate::storage::runtime_dir::{Choice, Place, Scope};
 pub use attaches::count as count_attaches;
 pub use attaches::each as each_attach;
 pub use credentials::before_change as before_change_of_credentials;
