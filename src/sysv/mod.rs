@@ -43,7 +43,9 @@
 //! of bounds or panic because of it.
 
 pub mod ipc;
+pub mod msg;
 pub mod page;
+pub mod sem;
 pub mod shm;
 
 #[cfg(test)]
