@@ -27,6 +27,7 @@ impl Caller for Thread {
             Capability::IpcLock => 14,
             Capability::IpcOwner => 15,
             Capability::SysAdmin => 21,
+            Capability::SysResource => 24,
         };
         process::capable(number) && !credentials::is_elsewhere()
     }

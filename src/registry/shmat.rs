@@ -14,7 +14,7 @@ use crate::storage::table::events::What;
 use crate::storage::table::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
 use crate::storage::table::{attach_record, slot_life};
 use crate::storage::{StorageError, Stored, sentence};
-use crate::sysv::{self, AttachRequest, Piece, ShmId};
+use crate::sysv::{self, AttachRequest, Kind, Piece, ShmId};
 
 /// `shmat(2)`: attaches a segment and returns its address.
 pub fn shmat(shmid: i32, addr: u64, shmflg: i32) -> Outcome<u64> {
@@ -52,7 +52,7 @@ fn find(registry: &'static Registry, id: ShmId, image: &mut SlotImage) -> Outcom
     if registry.live(id, image)? {
         Ok(())
     } else {
-        Err(sysv::unknown_id(id).into())
+        Err(sysv::unknown_id(Kind::Segment, id).into())
     }
 }
 
@@ -167,7 +167,7 @@ impl Session {
         let stamp = stamped.then(|| (process::pid(), process::now_secs()));
         let held = self.lock()?;
         if live_locked(&held, id).is_none_or(|image| image.flags & FLAG_UNLINKED != 0) {
-            return Err(sysv::removed_meanwhile(id).into());
+            return Err(sysv::removed_meanwhile(Kind::Segment, id).into());
         }
         let record = attach_record::attach(&held, image.slot, self.me, known, 1, stamp)?;
         drop(held);
@@ -209,7 +209,7 @@ impl Session {
             return if gone && namespace.end_if_lost(self.me, slot, id) {
                 StorageError::at(sentence::FILE_GONE, &path).into()
             } else if gone {
-                sysv::removed_meanwhile(request.id).into()
+                sysv::removed_meanwhile(Kind::Segment, request.id).into()
             } else {
                 error.into()
             };

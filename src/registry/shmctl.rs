@@ -15,7 +15,7 @@ use crate::storage::table::layout::{FLAG_RIGHTS, FLAG_UNLINKED};
 use crate::storage::table::{derived, slot_life};
 use crate::sysv::flags::{SHM_DEST, SHM_LOCKED};
 use crate::sysv::{
-    self, Caller, Command, LimitName, Limits, LockBudget, NewPerm, Ruling, Segment, ShmId,
+    self, Caller, Command, Kind, LimitName, Limits, LockBudget, NewPerm, Ruling, Segment, ShmId,
 };
 
 /// IPC_STAT, SHM_STAT and SHM_STAT_ANY.
@@ -28,9 +28,9 @@ pub fn stat(shmid: i32, cmd: Command) -> Outcome<Segment> {
         if is_asked_for(image, id, cmd) {
             Ok(())
         } else if sysv::is_by_index(cmd) {
-            Err(sysv::unused_index(id.slot()).into())
+            Err(sysv::unused_index(Kind::Segment, id.slot()).into())
         } else {
-            Err(sysv::unknown_id(id).into())
+            Err(sysv::unknown_id(Kind::Segment, id).into())
         }
     };
     let mut image = SlotImage::default();
@@ -82,14 +82,14 @@ fn enter_at(
     let mut image = SlotImage::default();
     let find = |image: &mut SlotImage| -> Outcome<()> {
         if !registry.live(id, image)? {
-            return Err(sysv::unknown_id(id).into());
+            return Err(sysv::unknown_id(Kind::Segment, id).into());
         }
         Ok(may(image)?)
     };
     registry.find_reaped(&mut image, find)?;
     let session = registry.enter_blocked(blocked)?;
     let held = session.lock()?;
-    let image = live_locked(&held, id).ok_or(sysv::unknown_id(id))?;
+    let image = live_locked(&held, id).ok_or(sysv::unknown_id(Kind::Segment, id))?;
     may(&image)?;
     Ok((session, held, image))
 }

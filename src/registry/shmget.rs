@@ -302,7 +302,7 @@ impl Creation<'_> {
             gid,
             cuid: uid,
             cgid: gid,
-            mode: rules::new_mode(shmflg),
+            mode: sysv::new_mode(shmflg),
             segsz: self.size,
             flags: bits,
             cpid: process::pid(),

@@ -59,10 +59,11 @@ pub const OWNER: u32 = 54002;
 pub const STRANGER: u32 = 54003;
 
 /// Every capability that a rule may ask for.
-pub const ALL_CAPABILITIES: [Capability; 3] = [
+pub const ALL_CAPABILITIES: [Capability; 4] = [
     Capability::IpcOwner,
     Capability::SysAdmin,
     Capability::IpcLock,
+    Capability::SysResource,
 ];
 
 /// A segment of 4096 bytes that its creator gave away.

@@ -10,7 +10,7 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | [`key`](Key), [`id`](ShmId) | names |
+//! | [`key`](Key), [`id`](ShmId), [`kind`](Kind) | names |
 //! | [`id_cursor`](IdCursor) | which id is next |
 //! | [`lookup`](unknown_id) | what is said of an id that names nothing |
 //! | [`permission`](may_access) | the permission rule, who may remove, set, lock, unlink files, set limits |

@@ -5,6 +5,9 @@ pub const IPC_CREAT: i32 = 0o1000;
 /// A get call: with [`IPC_CREAT`], fail when an object has the key.
 pub const IPC_EXCL: i32 = 0o2000;
 
+/// semop (in `sem_flg`), msgsnd, msgrcv: fail instead of sleeping.
+pub const IPC_NOWAIT: i32 = 0o4000;
+
 /// `ipc_perm.mode`: the permission bits.
 pub const MODE_BITS: u32 = 0o777;
 

@@ -2,12 +2,15 @@
 
 use super::flags::MODE_BITS;
 use super::id::ShmId;
+use super::kind::{Kind, Named};
 use super::refusal::{Ruling, refusal};
 use core::fmt;
 
 /// Whose an object is and what its mode grants: `struct ipc_perm`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IpcPerm {
+    /// What the object is.
+    pub kind: Kind,
     /// The object's identifier.
     pub id: ShmId,
     /// Owner.
@@ -22,6 +25,13 @@ pub struct IpcPerm {
     pub mode: u32,
 }
 
+impl IpcPerm {
+    /// Kind and identifier as one number of a sentence.
+    fn named(&self) -> u64 {
+        Named::number(self.kind, self.id)
+    }
+}
+
 /// A privilege that some rule asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Capability {
@@ -31,6 +41,8 @@ pub enum Capability {
     SysAdmin,
     /// CAP_IPC_LOCK: SHM_LOCK of any segment without limit, huge pages.
     IpcLock,
+    /// CAP_SYS_RESOURCE: a message queue of more bytes than the limit.
+    SysResource,
 }
 
 /// The calling thread, as the rules see it. Each answer may cost a system call: a rule asks only what it needs, and in
@@ -94,11 +106,12 @@ pub fn may_access(perm: &IpcPerm, wanted: u32, caller: &impl Caller) -> Ruling<(
     if wanted & !granted != 0 && !caller.capable(Capability::IpcOwner) {
         // "The user does not have permission to access the shared memory segment, and does
         // not have the CAP_IPC_OWNER capability in the user namespace that governs its IPC
-        // namespace." - man shmget(2)
+        // namespace." - man shmget(2), man semop(2) and man msgop(2) alike
         return Err(refusal!(
             Eacces,
-            [id = perm.id.raw(), mode, shift, wanted],
-            "segment {id} with mode {mode:04o} grants its {} {}, {} asked",
+            [object = perm.named(), mode, shift, wanted],
+            "{} with mode {mode:04o} grants its {} {}, {} asked",
+            Named::numbered(object),
             class_name(shift),
             Rwx(mode >> shift),
             Rwx(wanted)
@@ -120,7 +133,7 @@ pub fn owners_bits_grant(mode: u32, is_owner: bool, wanted: u32) -> bool {
     wanted & 7 & !granted == 0
 }
 
-/// Whether the caller is the object's owner or creator. Giving a segment away does not
+/// Whether the caller is the object's owner or creator. Giving an object away does not
 /// take this from its creator.
 pub fn owns(perm: &IpcPerm, caller: &impl Caller) -> bool {
     is_owner(caller.euid(), perm.uid, perm.cuid)
@@ -139,17 +152,63 @@ pub fn must_own(perm: &IpcPerm, caller: &impl Caller, instead: Capability) -> Ru
     }
     // "the effective user ID of the calling process is not that of the creator (found in
     // shm_perm.cuid), or the owner (found in shm_perm.uid), and the process was not
-    // privileged" - man shmctl(2)
+    // privileged" - man shmctl(2), man semctl(2) and man msgctl(2) alike
     Err(refusal!(
         Eperm,
         [
-            id = perm.id.raw(),
+            object = perm.named(),
             uid = perm.uid,
             cuid = perm.cuid,
             euid = caller.euid()
         ],
-        "segment {id} is owned by uid {uid} and was created by uid {cuid}, the caller is uid {euid}"
+        "{} is owned by uid {uid} and was created by uid {cuid}, the caller is uid {euid}",
+        Named::numbered(object)
     ))
+}
+
+/// What IPC_SET is to set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NewPerm {
+    /// The new owner.
+    pub uid: u32,
+    /// The new group.
+    pub gid: u32,
+    /// The new permission bits.
+    pub mode: u32,
+}
+
+/// Whether an object can have `new`, and what is then set: the permission bits alone. Others of the mode stay as they are.
+pub fn check_new_perm(new: &NewPerm) -> Ruling<NewPerm> {
+    if new.uid == u32::MAX || new.gid == u32::MAX {
+        // The manual is silent: −1 is nobody's id, and the whole call fails for it.
+        return Err(refusal!(
+            Einval,
+            [uid = new.uid, gid = new.gid],
+            "uid {} and gid {} asked, nobody has the id -1",
+            uid as i32,
+            gid as i32
+        ));
+    }
+    // "shm_perm.uid, shm_perm.gid, and (the least significant 9 bits of) shm_perm.mode."
+    // - man shmctl(2), man semctl(2) and man msgctl(2) alike
+    Ok(NewPerm {
+        mode: new.mode & MODE_BITS,
+        ..*new
+    })
+}
+
+/// The rights that the low nine bits of a get call's flags ask for on an existing object. The three
+/// classes mean the same here: 0004, 0040 and 0400 all ask for reading.
+pub fn wanted_bits(flags: i32) -> u32 {
+    let bits = flags as u32 & MODE_BITS;
+    (bits >> 6 | bits >> 3 | bits) & 7
+}
+
+/// The mode of a new object. The umask plays no part.
+pub fn new_mode(flags: i32) -> u32 {
+    // "The least significant 9 bits of shm_perm.mode are set to the least significant 9
+    // bit of shmflg." - man shmget(2), man semget(2) and man msgget(2) alike
+    flags as u32 & MODE_BITS
 }
 
 /// Whether a process may unlink the files of the creator `cuid`: in a sticky directory, which all share, its own, and as

@@ -6,25 +6,37 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(i32)]
 pub enum Errno {
+    /// Too many operations, or a message longer than the caller's buffer.
+    E2big = libc::E2BIG,
     /// Permission denied: the mode's bits.
     Eacces = libc::EACCES,
-    /// The key has a segment already.
+    /// The key has an object already.
     Eexist = libc::EEXIST,
     /// Bad address.
     Efault = libc::EFAULT,
+    /// No such semaphore in the set.
+    Efbig = libc::EFBIG,
     /// Identifier removed.
     Eidrm = libc::EIDRM,
+    /// A signal's handler has run.
+    Eintr = libc::EINTR,
     /// Invalid argument.
     Einval = libc::EINVAL,
-    /// The key has no segment.
+    /// The key has no object.
     Enoent = libc::ENOENT,
     /// No memory, no room.
     Enomem = libc::ENOMEM,
+    /// No message that fits what was asked.
+    Enomsg = libc::ENOMSG,
     /// A limit of the namespace is reached.
     Enospc = libc::ENOSPC,
+    /// Not served at all.
+    Enosys = libc::ENOSYS,
     /// Not owner and not privileged.
     Eperm = libc::EPERM,
-    /// Try again: locked memory is limited.
+    /// A value would leave its range.
+    Erange = libc::ERANGE,
+    /// Try again: the call would sleep, or locked memory is limited.
     Eagain = libc::EAGAIN,
 }
 

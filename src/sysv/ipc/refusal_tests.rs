@@ -6,10 +6,10 @@ use crate::sysv::flags::{
 };
 use crate::sysv::for_tests::{CREATOR, Person, STRANGER, refused, segment};
 use crate::sysv::{
-    Detach, Errno, Key, LimitName, Limits, LockBudget, NewPerm, Ruling, ShmId, check_file_size,
-    check_hugetlb, check_range, check_shmall, check_shmmni, check_size, may_access, may_lock,
-    may_remove, may_set, missing_key, open_existing, parse_shmat, parse_shmctl, removed_meanwhile,
-    unknown_id, unused_index,
+    Detach, Errno, Key, Kind, LimitName, Limits, LockBudget, NewPerm, Ruling, ShmId,
+    check_file_size, check_hugetlb, check_range, check_shmall, check_shmmni, check_size,
+    may_access, may_lock, may_remove, may_set, missing_key, open_existing, parse_shmat,
+    parse_shmctl, removed_meanwhile, unknown_id, unused_index,
 };
 
 fn check<T>(ruling: Ruling<T>, errno: Errno, sentence: &str) {
@@ -29,6 +29,12 @@ fn every_errno_has_the_systems_number_for_its_name() {
         (Enospc, libc::ENOSPC),
         (Eperm, libc::EPERM),
         (Errno::Eagain, libc::EAGAIN),
+        (Errno::E2big, libc::E2BIG),
+        (Errno::Efbig, libc::EFBIG),
+        (Errno::Eintr, libc::EINTR),
+        (Errno::Enomsg, libc::ENOMSG),
+        (Errno::Enosys, libc::ENOSYS),
+        (Errno::Erange, libc::ERANGE),
     ] {
         assert_eq!(errno.raw(), raw);
     }
@@ -44,16 +50,35 @@ fn an_identifier_is_refused_with_its_number() {
     );
     for (refusal, errno, sentence) in [
         (
-            unknown_id(id),
+            unknown_id(Kind::Segment, id),
             Einval,
             "no segment has the identifier 32769",
         ),
         (
-            removed_meanwhile(id),
+            unknown_id(Kind::Queue, id),
+            Einval,
+            "no message queue has the identifier 32769",
+        ),
+        (
+            removed_meanwhile(Kind::Segment, id),
             Eidrm,
             "segment 32769 was removed meanwhile",
         ),
-        (unused_index(5), Einval, "no segment has the index 5"),
+        (
+            removed_meanwhile(Kind::Set, id),
+            Eidrm,
+            "semaphore set 32769 was removed meanwhile",
+        ),
+        (
+            unused_index(Kind::Segment, 5),
+            Einval,
+            "no segment has the index 5",
+        ),
+        (
+            unused_index(Kind::Set, 5),
+            Einval,
+            "no semaphore set has the index 5",
+        ),
     ] {
         check::<()>(Err(refusal), errno, sentence);
     }

@@ -25,11 +25,11 @@ pub use procfs::{SHM_HEADER, write_shm_line};
 pub use segment::{SHMMIN, Segment, shmlba};
 pub use shmat::{AttachRequest, check_range, may_attach, parse as parse_shmat};
 pub use shmctl::{
-    Command, LockBudget, NewPerm, is_by_index, is_for_all, may_lock, may_remove, may_set, may_stat,
+    Command, LockBudget, is_by_index, is_for_all, may_lock, may_remove, may_set, may_stat,
     may_unlock, parse as parse_shmctl,
 };
 pub use shmdt::{Detach, not_attached};
 pub use shmget::{
     check_file_size, check_shmall, check_shmmni, check_size, is_no_lookup, is_too_small,
-    missing_key, new_mode, open_existing, wanted_bits,
+    missing_key, open_existing,
 };

@@ -1,7 +1,7 @@
 //! What is known of one segment.
 
 use super::flags::{SHM_DEST, SHM_LOCKED};
-use crate::sysv::ipc::{IpcPerm, Key, Ruling, ShmId, refusal};
+use crate::sysv::ipc::{IpcPerm, Key, Kind, Ruling, ShmId, refusal};
 use crate::sysv::page::{page_size, pages_of};
 
 /// Attach addresses are multiples of this; on x86 it is the page size.
@@ -62,6 +62,7 @@ impl Segment {
     /// Whose it is and what its mode grants.
     pub fn perm(&self) -> IpcPerm {
         IpcPerm {
+            kind: Kind::Segment,
             id: self.id,
             uid: self.uid,
             gid: self.gid,

@@ -4,9 +4,11 @@
 //! looked up; then one of the `may_` functions. For the commands that copy out, a bad
 //! buffer (`EFAULT`) comes last.
 
-use super::flags::{self, MODE_BITS, READ};
+use super::flags::{self, READ};
 use super::segment::Segment;
-use crate::sysv::ipc::{Caller, Capability, Ruling, ShmId, may_access, must_own, owns, refusal};
+use crate::sysv::ipc::{
+    Caller, Capability, NewPerm, Ruling, ShmId, check_new_perm, may_access, must_own, owns, refusal,
+};
 use crate::sysv::page::page_size;
 
 /// What shmctl is to do.
@@ -92,17 +94,6 @@ pub fn may_remove(seg: &Segment, caller: &impl Caller) -> Ruling<()> {
     must_own(&seg.perm(), caller, Capability::SysAdmin)
 }
 
-/// What IPC_SET is to set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NewPerm {
-    /// The new owner.
-    pub uid: u32,
-    /// The new group.
-    pub gid: u32,
-    /// The new permission bits.
-    pub mode: u32,
-}
-
 /// Whether the caller may set `new`, and what is then set: the permission bits alone.
 /// [`SHM_DEST`](flags::SHM_DEST) and [`SHM_LOCKED`](flags::SHM_LOCKED) stay as they are.
 pub fn may_set(seg: &Segment, new: &NewPerm, caller: &impl Caller) -> Ruling<NewPerm> {
@@ -110,22 +101,7 @@ pub fn may_set(seg: &Segment, new: &NewPerm, caller: &impl Caller) -> Ruling<New
     // creator (shm_perm.cuid) of the shared memory segment, or the caller must be
     // privileged." - man shmctl(2)
     must_own(&seg.perm(), caller, Capability::SysAdmin)?;
-    if new.uid == u32::MAX || new.gid == u32::MAX {
-        // The manual is silent: −1 is nobody's id, and the whole call fails for it.
-        return Err(refusal!(
-            Einval,
-            [uid = new.uid, gid = new.gid],
-            "uid {} and gid {} asked, nobody has the id -1",
-            uid as i32,
-            gid as i32
-        ));
-    }
-    // "shm_perm.uid, shm_perm.gid, and (the least significant 9 bits of) shm_perm.mode."
-    // - man shmctl(2)
-    Ok(NewPerm {
-        mode: new.mode & MODE_BITS,
-        ..*new
-    })
+    check_new_perm(new)
 }
 
 /// How much a user may lock, and has locked.
@@ -295,6 +271,7 @@ mod tests {
                 Capability::IpcOwner => &[Capability::IpcOwner],
                 Capability::SysAdmin => &[Capability::SysAdmin],
                 Capability::IpcLock => &[Capability::IpcLock],
+                Capability::SysResource => &[Capability::SysResource],
             };
             let caller = Person::with_euid(STRANGER).with(held);
             let admin = capability == Capability::SysAdmin;

@@ -5,10 +5,10 @@
 //! this file, [`check_hugetlb`](super::check_hugetlb) behind [`check_shmall`],
 //! [`check_shmmni`] last. What the memory itself refuses (`ENOMEM`) comes between [`check_file_size`] and [`check_shmmni`].
 
-use super::flags::{IPC_CREAT, IPC_EXCL, MODE_BITS};
+use super::flags::{IPC_CREAT, IPC_EXCL};
 use super::limits::Limits;
 use super::segment::{SHMMIN, Segment};
-use crate::sysv::ipc::{Caller, Key, Ruling, ShmId, may_access, refusal};
+use crate::sysv::ipc::{Caller, Key, Ruling, ShmId, may_access, refusal, wanted_bits};
 use crate::sysv::page::{page_size, pages_of};
 
 /// Whether shmget may make a segment though its key has one, or fails because of that: then the answer is not that of a
@@ -134,20 +134,6 @@ pub fn check_shmmni(count: u32, limits: &Limits) -> Ruling<()> {
     Ok(())
 }
 
-/// The rights that the low nine bits of shmflg ask for on an existing segment. The three
-/// classes mean the same here: 0004, 0040 and 0400 all ask for reading.
-pub fn wanted_bits(shmflg: i32) -> u32 {
-    let bits = shmflg as u32 & MODE_BITS;
-    (bits >> 6 | bits >> 3 | bits) & 7
-}
-
-/// The mode of a new segment. The umask plays no part.
-pub fn new_mode(shmflg: i32) -> u32 {
-    // "The least significant 9 bits of shm_perm.mode are set to the least significant 9
-    // bit of shmflg." - man shmget(2)
-    shmflg as u32 & MODE_BITS
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::flags::{SHM_HUGE_SHIFT, SHM_HUGETLB, SHM_NORESERVE};
@@ -156,6 +142,7 @@ mod tests {
     use crate::sysv::Capability;
     use crate::sysv::Errno;
     use crate::sysv::for_tests::{OWNER, Person, STRANGER, errno, refused, segment};
+    use crate::sysv::new_mode;
 
     const LIMITS: Limits = Limits::KERNEL_DEFAULTS;
     const KIB64: i32 = 16 << SHM_HUGE_SHIFT;
