@@ -25,6 +25,7 @@
 pub mod error;
 mod error_text;
 pub mod invariant;
+pub mod ipc;
 pub mod namespace;
 pub mod process;
 pub mod runtime_dir;

@@ -4,7 +4,7 @@ use super::layout::{self, ARENA, EXTENT, EXTENTS, Header, Part};
 use crate::os::file::{self, Fd};
 use crate::os::map::{SharedPiece, Span};
 use crate::os::path::Path;
-use crate::os::{OsError, dir, helper_process, process};
+use crate::os::{OsError, dir, helper_process};
 use crate::storage::error::{StorageError, Stored, beyond_limits};
 use crate::storage::namespace::Namespace;
 use crate::storage::runtime_dir::Scope;
@@ -95,8 +95,15 @@ impl IpcFile {
         self.fixed.word32(offset / 4)
     }
 
+    /// Does some work that opens files.
+    pub(super) fn undisturbed<R: Send>(&self, work: impl Fn() -> R + Send + Sync) -> Option<R> {
+        let mut answer = None;
+        (self.undisturbed)(&mut || answer = Some(work()));
+        answer
+    }
+
     /// A number that hardly any other file has.
-    pub(super) fn seed(&self) -> u64 {
+    pub fn seed(&self) -> u64 {
         let (device, inode) = self.identity;
         (device ^ 0x0053_454d).wrapping_mul(0x0100_0000_01b3) ^ inode
     }
@@ -284,7 +291,6 @@ pub(in crate::storage) fn write(
     for (at, limit) in (0..).zip(first.msg) {
         words.word32(offset_of!(Header, msg_limits) / 4 + at).store(limit, Ordering::Relaxed);
     }
-    let _ = process::pid();
     words.word64(0).store(layout::MAGIC, Ordering::Release);
     piece.unmap();
     Ok(())

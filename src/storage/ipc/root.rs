@@ -92,7 +92,7 @@ impl IpcFile {
     }
 
     /// The same, which there will be.
-    pub(super) fn root_made(&self, kind: Kind, index: u32) -> Stored<Root> {
+    pub fn root_made(&self, kind: Kind, index: u32) -> Stored<Root> {
         self.ensure(kind.part(), index)?;
         self.root(kind, index).ok_or(crate::storage::StorageError::TableFull {
             what: "objects",

@@ -166,6 +166,17 @@ pub struct Words {
     pub mode: u32,
 }
 
+/// The errno of a sleeper's answer.
+pub(super) fn errno_of(number: u32) -> Errno {
+    match number as i32 {
+        libc::EAGAIN => Errno::Eagain,
+        libc::ERANGE => Errno::Erange,
+        libc::E2BIG => Errno::E2big,
+        libc::EACCES => Errno::Eacces,
+        _ => Errno::Eidrm,
+    }
+}
+
 fn operation_word(operation: Operation) -> u64 {
     u64::from(operation.number)
         | u64::from(operation.change as u16) << 16
@@ -261,7 +272,7 @@ impl SetState for SetBlock {
         let answer = match high(how) >> 1 {
             0 => Answer::Waits,
             1 => Answer::Done,
-            errno => Answer::Failed(Errno::from_raw(errno as i32 - 2)),
+            errno => Answer::Failed(errno_of(errno - 2)),
         };
         Sleeper {
             owner: low(who),
