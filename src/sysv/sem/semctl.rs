@@ -1,4 +1,17 @@
-//! semctl(2): which command it is, and who may do what to a set.
+//! semctl(2): which command it is, who may do what to a set, and what is done.
+//!
+//! The order: [`parse_semctl`]; SETVAL: [`check_value`]; IPC_SET: the caller's buffer is read (`EFAULT`); the set is looked
+//! up; then SETVAL: [`check_number`], [`may_alter_set`]; the questions: [`may_read_set`], [`check_number`]; SETALL:
+//! [`may_alter_set`], the values are read (`EFAULT`), [`check_values`]; the others: one of the `may_` functions. For the
+//! commands that copy out, a bad buffer (`EFAULT`) comes last.
+
+use super::flags::{self, READ, SEMVMX, WRITE};
+use super::state::{Answer, SetPerm, SetState};
+use super::undo::{forget, forget_all};
+use super::wake::serve_all;
+use crate::sysv::ipc::{
+    Caller, Capability, NewPerm, Ruling, ShmId, check_new_perm, may_access, must_own, refusal,
+};
 
 /// What semctl is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,4 +51,177 @@ pub enum Question {
     Growth,
     /// GETZCNT: who sleeps until it is 0.
     Zero,
+}
+
+/// Reads the command. Needs neither the set nor the argument, and comes before both.
+pub fn parse_semctl(id: i32, cmd: i32) -> Ruling<SemCommand> {
+    // "Invalid value for cmd or semid." - man semctl(2)
+    //
+    // A negative identifier is refused even where the command has no use for one.
+    let command = match cmd {
+        flags::IPC_RMID => SemCommand::IpcRmid,
+        flags::IPC_SET => SemCommand::IpcSet,
+        flags::IPC_STAT => SemCommand::IpcStat,
+        flags::IPC_INFO => SemCommand::IpcInfo,
+        flags::GETPID => SemCommand::Get(Question::Pid),
+        flags::GETVAL => SemCommand::Get(Question::Value),
+        flags::GETALL => SemCommand::GetAll,
+        flags::GETNCNT => SemCommand::Get(Question::Growth),
+        flags::GETZCNT => SemCommand::Get(Question::Zero),
+        flags::SETVAL => SemCommand::SetVal,
+        flags::SETALL => SemCommand::SetAll,
+        flags::SEM_STAT => SemCommand::SemStat,
+        flags::SEM_INFO => SemCommand::SemInfo,
+        flags::SEM_STAT_ANY => SemCommand::SemStatAny,
+        _ => {
+            return Err(refusal!(
+                Einval,
+                [cmd],
+                "there is no command {}",
+                cmd as i32
+            ));
+        }
+    };
+    ShmId::from_raw(id)?;
+    Ok(command)
+}
+
+impl SemCommand {
+    /// Whether it takes an index, so that the sequence number of what it is given does not matter.
+    #[inline(always)]
+    pub fn is_by_index(self) -> bool {
+        matches!(self, SemCommand::SemStat | SemCommand::SemStatAny)
+    }
+}
+
+/// The value that SETVAL is to set.
+pub fn check_value(value: i32) -> Ruling<u16> {
+    match u16::try_from(value) {
+        Ok(value) if value <= SEMVMX => Ok(value),
+        // "The argument cmd has the value SETALL or SETVAL and the value to which semval is to be set (for some semaphore of
+        // the set) is less than 0 or greater than the implementation limit SEMVMX." - man semctl(2)
+        //
+        // Before anything is known of the set.
+        _ => Err(refusal!(
+            Erange,
+            [value],
+            "{} asked, a value is 0 to {SEMVMX}",
+            value as i32
+        )),
+    }
+}
+
+/// The values that SETALL is to set: one that cannot be is enough to set none.
+pub fn check_values(values: &[u16]) -> Ruling<()> {
+    match values.iter().position(|value| *value > SEMVMX) {
+        None => Ok(()),
+        // "The argument cmd has the value SETALL or SETVAL and the value to which semval is to be set (for some semaphore of
+        // the set) is less than 0 or greater than the implementation limit SEMVMX." - man semctl(2)
+        Some(number) => Err(refusal!(
+            Erange,
+            [
+                number,
+                value = values.get(number).copied().unwrap_or_default()
+            ],
+            "{value} asked for semaphore {number}, a value is 0 to {SEMVMX}"
+        )),
+    }
+}
+
+/// Which semaphore is meant.
+#[inline]
+pub fn check_number(set: &SetPerm, number: i32) -> Ruling<u32> {
+    match u32::try_from(number) {
+        Ok(number) if number < set.count => Ok(number),
+        // The manual is silent: there is no such semaphore. (semop says EFBIG.)
+        _ => Err(refusal!(
+            Einval,
+            [number, id = set.perm.id.raw(), has = set.count],
+            "there is no semaphore {}, semaphore set {id} has {has}",
+            number as i32
+        )),
+    }
+}
+
+/// Whether the caller may ask for values, process ids and sleepers.
+#[inline]
+pub fn may_read_set(set: &SetPerm, caller: &impl Caller) -> Ruling<()> {
+    // "The argument cmd has one of the values GETALL, GETPID, GETVAL, GETNCNT, GETZCNT, IPC_STAT, SEM_STAT, SEM_STAT_ANY,
+    // SETALL, or SETVAL and the calling process does not have the required permissions on the semaphore set and does not have
+    // the CAP_IPC_OWNER capability" - man semctl(2)
+    may_access(&set.perm, READ, caller)
+}
+
+/// Whether the caller may set values.
+#[inline]
+pub fn may_alter_set(set: &SetPerm, caller: &impl Caller) -> Ruling<()> {
+    // "The calling process must have alter permission on the semaphore set." - man semctl(2)
+    may_access(&set.perm, WRITE, caller)
+}
+
+/// Whether the caller may be told about the set by `command`.
+pub fn may_stat_set(set: &SetPerm, command: SemCommand, caller: &impl Caller) -> Ruling<()> {
+    if command == SemCommand::SemStatAny {
+        // "sem_perm.mode is not checked for read access for semid meaning that any user can employ this operation"
+        // - man semctl(2)
+        return Ok(());
+    }
+    may_read_set(set, caller)
+}
+
+/// Whether the caller may remove the set.
+pub fn may_remove_set(set: &SetPerm, caller: &impl Caller) -> Ruling<()> {
+    // "The effective user ID of the calling process must match the creator or owner of the semaphore set or the caller must be
+    // privileged." - man semctl(2)
+    must_own(&set.perm, caller, Capability::SysAdmin)
+}
+
+/// Whether the caller may set `new`, and what is then set.
+pub fn may_set_set(set: &SetPerm, new: &NewPerm, caller: &impl Caller) -> Ruling<NewPerm> {
+    // "The effective user ID of the calling process must match the owner (sem_perm.uid) or creator (sem_perm.cuid) of the
+    // semaphore set, or the caller must be privileged." - man semctl(2)
+    must_own(&set.perm, caller, Capability::SysAdmin)?;
+    check_new_perm(new)
+}
+
+/// GETVAL, GETPID, GETNCNT, GETZCNT.
+#[inline]
+pub fn ask(set: &impl SetState, number: u32, question: Question) -> i32 {
+    match question {
+        Question::Value => i32::from(set.value(number)),
+        Question::Pid => set.pid(number),
+        Question::Growth => blocked_at(set, number, |change| change < 0),
+        Question::Zero => blocked_at(set, number, |change| change == 0),
+    }
+}
+
+/// How many sleepers wait at an operation of this semaphore: the first that could not go on at their last try.
+fn blocked_at(set: &impl SetState, number: u32, is_meant: impl Fn(i16) -> bool) -> i32 {
+    let waiting = (0..set.sleepers()).filter(|index| {
+        let sleeper = set.sleeper(*index);
+        let op = set.operation(*index, u32::from(sleeper.blocked_at));
+        sleeper.answer == Answer::Waits && u32::from(op.number) == number && is_meant(op.change)
+    });
+    waiting.count() as i32
+}
+
+/// SETVAL, by the process `pid`.
+pub fn set_value(set: &mut impl SetState, number: u32, value: u16, pid: i32, now: i64) {
+    // "Undo entries are cleared for altered semaphores in all processes. If the changes to semaphore values would permit
+    // blocked semop(2) calls in other processes to proceed, then those processes are woken up." - man semctl(2)
+    forget(set, number);
+    set.set(number, value, pid);
+    set.set_ctime(now);
+    serve_all(set, now);
+}
+
+/// SETALL, by the process `pid`, with values that [`check_values`] has seen.
+pub fn set_values(set: &mut impl SetState, values: &[u16], pid: i32, now: i64) {
+    // As of SETVAL.
+    forget_all(set);
+    for (number, value) in (0..set.count()).zip(values) {
+        set.set(number, *value, pid);
+    }
+    set.set_ctime(now);
+    serve_all(set, now);
 }
