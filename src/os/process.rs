@@ -254,7 +254,11 @@ pub fn started(pid: i32) -> Option<Started> {
     let _ = path.push(b"/stat");
     let text = file::read_whole(path.as_c_str()).ok()?;
     // "pid (name) state ppid …", and the name may hold anything.
-    let mut fields = text.rsplit(|&byte| byte == b')').next()?.trim_ascii().split(|&byte| byte == b' ');
+    let mut fields = text
+        .rsplit(|&byte| byte == b')')
+        .next()?
+        .trim_ascii()
+        .split(|&byte| byte == b' ');
     let state = fields.next()?;
     // Behind the state: ppid, pgrp, session, tty, tpgid, flags, …, and the 20th is the start.
     let flags: u32 = file::parse(fields.nth(5)?)?;

@@ -20,6 +20,7 @@ mod identity;
 pub mod inspect;
 mod mapping;
 pub mod msg;
+mod objects;
 pub mod placed;
 mod process;
 mod reap;
@@ -33,6 +34,7 @@ mod shmat;
 mod shmctl;
 mod shmdt;
 mod shmget;
+mod sleep;
 pub mod whole;
 
 #[cfg(test)]

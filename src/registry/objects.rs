@@ -8,8 +8,8 @@ use crate::os::signal_mask::Blocked;
 use crate::os::wipe_on_fork::{self, Wiped};
 use crate::os::{OsError, own_stack, pages, process, threads};
 use crate::storage::StorageError;
-use crate::storage::ipc::{Block, Entry, FirstLimits, IpcFile, ObjectKind, Root, Seen, Words};
 use crate::storage::Stored;
+use crate::storage::ipc::{Block, Entry, FirstLimits, IpcFile, ObjectKind, Root, Seen, Words};
 use crate::sysv::msg::MsgLimits;
 use crate::sysv::sem::SemLimits;
 use crate::sysv::{self, Caller, IdCursor, IpcPerm, Kind, Ruling, ShmId};
@@ -72,7 +72,12 @@ fn open_undisturbed(registry: &'static Registry) -> Outcome<&'static Objects> {
     let file = IpcFile::open(&registry.namespace, &first_limits(), undisturbed)?;
     let own = wipe_on_fork::words(own::WORDS)
         .map_err(call("set memory aside that children find empty"))?;
-    let objects = pages::leak(Objects { file, registry, own }).map_err(call("set memory aside"))?;
+    let objects = pages::leak(Objects {
+        file,
+        registry,
+        own,
+    })
+    .map_err(call("set memory aside"))?;
     match OBJECTS.set(objects) {
         Ok(()) => Ok(objects),
         Err(()) => Ok(OBJECTS.get().unwrap_or(objects)),
@@ -227,7 +232,8 @@ impl Objects {
         let directory = self.file.directory(kind);
         let entry = directory.find_slot(slot).filter(|_| directory.is_still());
         if let Some(entry) = entry {
-            self.file.settle(kind, &directory, &entry, self.owner_if_entered())?;
+            self.file
+                .settle(kind, &directory, &entry, self.owner_if_entered())?;
         }
         Ok(())
     }
@@ -266,10 +272,15 @@ impl Objects {
                 continue;
             }
             missing(count, total)?;
-            let cursor = cursor.map_or(IdCursor::fresh(self.file.seed()), |(next, last, seq)| IdCursor { next, last, seq });
+            let cursor = cursor.map_or(IdCursor::fresh(self.file.seed()), |(next, last, seq)| {
+                IdCursor { next, last, seq }
+            });
             let is_free = |slot: u32| {
                 directory.find_slot(slot).is_none()
-                    && self.file.root(kind, slot).is_none_or(|root| root.seen().unit() == 0)
+                    && self
+                        .file
+                        .root(kind, slot)
+                        .is_none_or(|root| root.seen().unit() == 0)
             };
             let next_free = |from: u32, to: u32| (from..to).find(|&slot| is_free(slot));
             let Some((id, after)) = cursor.allocate(count, next_free) else {
@@ -332,15 +343,30 @@ impl Objects {
         loop {
             let directory = self.file.directory(kind);
             let (count, total) = (directory.count(), directory.total());
-            let highest = count.checked_sub(1).map_or(0, |last| directory.entry(last).id as u32 & (sysv::SLOTS - 1));
+            let highest = count.checked_sub(1).map_or(0, |last| {
+                directory.entry(last).id as u32 & (sysv::SLOTS - 1)
+            });
             if directory.is_still() {
                 return (count, total, highest);
             }
         }
     }
 
-    /// Calls `each` with the root of every object, in the order of indices.
-    pub(super) fn each(&self, kind: ObjectKind, each: &mut dyn FnMut(i32, Root)) {
+    /// Refuses who may not set the namespace's limits.
+    pub(super) fn must_set_limits(&self) -> Outcome<()> {
+        if super::shmctl::may_set_limits() {
+            return Ok(());
+        }
+        Err(StorageError::System {
+            doing: "set a limit of",
+            path: *self.registry.namespace.directory().path(),
+            error: OsError(libc::EPERM),
+        }
+        .into())
+    }
+
+    /// Calls `each` with the identifier of every object, in the order of indices.
+    pub(super) fn each(&self, kind: ObjectKind, each: &mut dyn FnMut(i32)) {
         let mut from = 0;
         while from < sysv::SLOTS {
             let directory = self.file.directory(kind);
@@ -351,11 +377,8 @@ impl Objects {
                 continue;
             }
             let Some(id) = next else { return };
-            let slot = id as u32 & (sysv::SLOTS - 1);
-            if let Some(root) = self.file.root(kind, slot) {
-                each(id, root);
-            }
-            from = slot + 1;
+            each(id);
+            from = (id as u32 & (sysv::SLOTS - 1)) + 1;
         }
     }
 }

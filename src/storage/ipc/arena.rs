@@ -37,13 +37,17 @@ impl Block {
     /// A word of its content.
     #[inline(always)]
     pub(super) fn get(&self, index: usize) -> u64 {
-        self.words.word64(HEAD_WORDS + index).load(Ordering::Relaxed)
+        self.words
+            .word64(HEAD_WORDS + index)
+            .load(Ordering::Relaxed)
     }
 
     /// Sets a word of its content: of a block that the caller has taken and not published.
     #[inline(always)]
     pub(super) fn put(&self, index: usize, value: u64) {
-        self.words.word64(HEAD_WORDS + index).store(value, Ordering::Relaxed);
+        self.words
+            .word64(HEAD_WORDS + index)
+            .store(value, Ordering::Relaxed);
     }
 
     /// How many words its content has.
@@ -72,7 +76,9 @@ impl IpcFile {
         }
         let words = self.extent(number)?.part(at, EXTENT as usize);
         let class = words.word64(1).load(Ordering::Relaxed) as u32 & 0xff;
-        let len = (UNIT as usize).checked_shl(class).filter(|_| class < CLASSES)?;
+        let len = (UNIT as usize)
+            .checked_shl(class)
+            .filter(|_| class < CLASSES)?;
         if at % len != 0 {
             return None;
         }
@@ -83,7 +89,8 @@ impl IpcFile {
     }
 
     fn arena_end(&self) -> u64 {
-        self.header64(offset_of!(Header, arena_end)).load(Ordering::Acquire)
+        self.header64(offset_of!(Header, arena_end))
+            .load(Ordering::Acquire)
     }
 
     /// Takes a block whose content has room for `words` words; `owner` says who is in possession of it.
@@ -106,7 +113,10 @@ impl IpcFile {
             let behind = block.words.word64(1).load(Ordering::Relaxed) >> 32;
             // Pairs with: the exchange in `push`.
             let taken = next(seen, behind as u32);
-            if head.compare_exchange(seen, taken, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            if head
+                .compare_exchange(seen, taken, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+            {
                 self.possess(block, class, owner);
                 return Ok(Block {
                     unit: block.unit,
@@ -118,7 +128,10 @@ impl IpcFile {
 
     fn possess(&self, block: Block, class: u32, owner: u32) {
         let tag = block.words.word64(0).load(Ordering::Relaxed);
-        block.words.word64(0).store(next(tag, owner), Ordering::Relaxed);
+        block
+            .words
+            .word64(0)
+            .store(next(tag, owner), Ordering::Relaxed);
         block.words.word64(1).store(class.into(), Ordering::Relaxed);
     }
 
@@ -137,7 +150,12 @@ impl IpcFile {
         loop {
             let link = (seen & LOW) << 32 | u64::from(class);
             last.words.word64(1).store(link, Ordering::Relaxed);
-            match head.compare_exchange(seen, next(seen, first.unit), Ordering::AcqRel, Ordering::Relaxed) {
+            match head.compare_exchange(
+                seen,
+                next(seen, first.unit),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return,
                 Err(other) => seen = other,
             }
@@ -163,7 +181,10 @@ impl IpcFile {
             }
             // Backed first: a full file system leaves everything as it is.
             self.back(u64::from(ARENA) + start, slab)?;
-            if end.compare_exchange(seen, stop, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            if end
+                .compare_exchange(seen, stop, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+            {
                 break (start, stop);
             }
         };
@@ -183,7 +204,10 @@ impl IpcFile {
         while offset > start {
             let block = at(offset);
             let behind: u32 = chain.map_or(0, |next: Block| next.unit);
-            block.words.word64(1).store(u64::from(behind) << 32 | u64::from(class), Ordering::Relaxed);
+            block.words.word64(1).store(
+                u64::from(behind) << 32 | u64::from(class),
+                Ordering::Relaxed,
+            );
             last = last.or(Some(block));
             chain = Some(block);
             offset -= size;
@@ -210,7 +234,16 @@ mod tests {
 
     #[test]
     fn sizes_are_powers_of_two() {
-        for (bytes, class) in [(1, 0), (64, 0), (65, 1), (128, 1), (129, 2), (256, 2), (4 << 20, 16), ((4 << 20) + 1, 17)] {
+        for (bytes, class) in [
+            (1, 0),
+            (64, 0),
+            (65, 1),
+            (128, 1),
+            (129, 2),
+            (256, 2),
+            (4 << 20, 16),
+            ((4 << 20) + 1, 17),
+        ] {
             assert_eq!(class_of(bytes), class, "{bytes}");
         }
     }

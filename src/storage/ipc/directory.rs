@@ -53,7 +53,9 @@ impl Directory {
     /// How many objects there are.
     #[inline(always)]
     pub fn count(&self) -> u32 {
-        let room = self.block.map_or(0, |block| (block.len_words() - HEAD) / ENTRY);
+        let room = self
+            .block
+            .map_or(0, |block| (block.len_words() - HEAD) / ENTRY);
         ((self.word(1) >> 32) as usize).min(room) as u32
     }
 
@@ -88,7 +90,8 @@ impl Directory {
     pub fn find_key(&self, key: i32) -> Option<Entry> {
         let block = self.block?;
         let wanted = u64::from(key as u32);
-        let found = (0..self.count()).find(|&at| block.get(HEAD + at as usize * ENTRY) >> 32 == wanted);
+        let found =
+            (0..self.count()).find(|&at| block.get(HEAD + at as usize * ENTRY) >> 32 == wanted);
         found.map(|at| self.entry(at))
     }
 
@@ -127,7 +130,13 @@ impl IpcFile {
     }
 
     /// Enters an object. `Ok(false)`: somebody else has changed the directory; to be tried again from the beginning.
-    pub fn enter(&self, directory: &Directory, entry: &Entry, cursor: CursorWords, owner: u32) -> Stored<bool> {
+    pub fn enter(
+        &self,
+        directory: &Directory,
+        entry: &Entry,
+        cursor: CursorWords,
+        owner: u32,
+    ) -> Stored<bool> {
         let Err(at) = directory.position(entry.id as u32 % super::layout::OBJECTS) else {
             return Ok(false);
         };
@@ -157,7 +166,11 @@ impl IpcFile {
         owner: u32,
     ) -> Stored<bool> {
         let before = old.count();
-        let after = if new.is_some() { before + 1 } else { before.saturating_sub(1) };
+        let after = if new.is_some() {
+            before + 1
+        } else {
+            before.saturating_sub(1)
+        };
         let block = self.take(HEAD + after as usize * ENTRY, owner)?;
         let (next, last, seq) = cursor;
         block.put(0, u64::from(next) | u64::from(last as u32) << 32);
@@ -199,7 +212,13 @@ impl IpcFile {
 
     /// Finishes what a killed maker or remover has left of an entry: sets the object's root, or takes the entry out of the
     /// directory. Returns the object's root if the object exists.
-    pub fn settle(&self, kind: Kind, directory: &Directory, entry: &Entry, owner: u32) -> Stored<Option<Root>> {
+    pub fn settle(
+        &self,
+        kind: Kind,
+        directory: &Directory,
+        entry: &Entry,
+        owner: u32,
+    ) -> Stored<Option<Root>> {
         let Some(root) = self.root(kind, entry.id as u32 % super::layout::OBJECTS) else {
             return Err(self.is_damaged("its directory names an object that has no place"));
         };
@@ -227,7 +246,11 @@ impl IpcFile {
             Kind::Set => super::set::id_of(&block),
             Kind::Queue => super::queue::id_of(&block),
         };
-        if root.is_still(seen) { id } else { self.id_at(kind, root, root.seen()) }
+        if root.is_still(seen) {
+            id
+        } else {
+            self.id_at(kind, root, root.seen())
+        }
     }
 
     /// That the file says what cannot be.

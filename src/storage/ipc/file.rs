@@ -69,7 +69,9 @@ impl IpcFile {
                     });
                 }
                 Err(OsError(libc::ENOENT)) => {
-                    directory.make_file(NAME, |built, hidden| write(built, hidden, directory.scope(), first))?;
+                    directory.make_file(NAME, |built, hidden| {
+                        write(built, hidden, directory.scope(), first)
+                    })?;
                 }
                 Err(error) => return Err(directory.error("open", &path, error)),
             }
@@ -133,7 +135,10 @@ impl IpcFile {
         if index < ready || ready == part.most {
             return Ok(());
         }
-        let wanted = (index + 1).max(ready * 2).next_multiple_of(512).min(part.most);
+        let wanted = (index + 1)
+            .max(ready * 2)
+            .next_multiple_of(512)
+            .min(part.most);
         let from = part.area + ready * part.entry_bytes;
         self.back(from.into(), ((wanted - ready) * part.entry_bytes).into())?;
         self.ready_word(part).fetch_max(wanted, Ordering::AcqRel);
@@ -205,26 +210,34 @@ impl IpcFile {
     /// semmsl, semmns, semopm, semmni.
     #[inline]
     pub fn sem_limits(&self) -> [u32; 4] {
-        [0, 4, 8, 12].map(|at| self.header32(offset_of!(Header, sem_limits) + at).load(Ordering::Relaxed))
+        [0, 4, 8, 12].map(|at| {
+            self.header32(offset_of!(Header, sem_limits) + at)
+                .load(Ordering::Relaxed)
+        })
     }
 
     /// Sets them.
     pub fn set_sem_limits(&self, limits: [u32; 4]) {
         for (at, limit) in (0..).step_by(4).zip(limits) {
-            self.header32(offset_of!(Header, sem_limits) + at).store(limit, Ordering::Relaxed);
+            self.header32(offset_of!(Header, sem_limits) + at)
+                .store(limit, Ordering::Relaxed);
         }
     }
 
     /// msgmax, msgmnb, msgmni.
     #[inline]
     pub fn msg_limits(&self) -> [u32; 3] {
-        [0, 4, 8].map(|at| self.header32(offset_of!(Header, msg_limits) + at).load(Ordering::Relaxed))
+        [0, 4, 8].map(|at| {
+            self.header32(offset_of!(Header, msg_limits) + at)
+                .load(Ordering::Relaxed)
+        })
     }
 
     /// Sets them.
     pub fn set_msg_limits(&self, limits: [u32; 3]) {
         for (at, limit) in (0..).step_by(4).zip(limits) {
-            self.header32(offset_of!(Header, msg_limits) + at).store(limit, Ordering::Relaxed);
+            self.header32(offset_of!(Header, msg_limits) + at)
+                .store(limit, Ordering::Relaxed);
         }
     }
 }
@@ -237,17 +250,26 @@ fn map_fixed(path: &Path, fd: &Fd, writable: bool) -> Stored<Span<'static>> {
     if status.len_bytes < ARENA.into() {
         return damaged("its length is not that of a file of semaphores and queues");
     }
-    let piece = SharedPiece::new(fd, 0, ARENA as usize, writable).map_err(|error| system("map", error))?;
+    let piece =
+        SharedPiece::new(fd, 0, ARENA as usize, writable).map_err(|error| system("map", error))?;
     let words = piece.whole();
     if words.word64(0).load(Ordering::Acquire) != layout::MAGIC {
         piece.unmap();
         return damaged("it does not begin as a file of semaphores and queues does");
     }
-    let (version, signature) = (words.word32(2).load(Ordering::Relaxed), words.word32(3).load(Ordering::Relaxed));
+    let (version, signature) = (
+        words.word32(2).load(Ordering::Relaxed),
+        words.word32(3).load(Ordering::Relaxed),
+    );
     if version != layout::VERSION {
         piece.unmap();
         let (seen, ours) = (version.into(), layout::VERSION.into());
-        return Err(StorageError::numbers(sentence::OTHER_VERSION, path, seen, ours));
+        return Err(StorageError::numbers(
+            sentence::OTHER_VERSION,
+            path,
+            seen,
+            ours,
+        ));
     }
     if signature != layout::SIGNATURE {
         piece.unmap();
@@ -280,16 +302,22 @@ pub(in crate::storage) fn write(
     words.word32(2).store(layout::VERSION, Ordering::Relaxed);
     words.word32(3).store(layout::SIGNATURE, Ordering::Relaxed);
     // Unit 0 is no block.
-    words.word64(offset_of!(Header, arena_end) / 8).store(super::arena::SLAB.into(), Ordering::Relaxed);
+    words
+        .word64(offset_of!(Header, arena_end) / 8)
+        .store(super::arena::SLAB.into(), Ordering::Relaxed);
     for part in &layout::ALL_PARTS {
         let at = offset_of!(Header, ready) / 4 + part.number;
         words.word32(at).store(part.at_first, Ordering::Relaxed);
     }
     for (at, limit) in (0..).zip(first.sem) {
-        words.word32(offset_of!(Header, sem_limits) / 4 + at).store(limit, Ordering::Relaxed);
+        words
+            .word32(offset_of!(Header, sem_limits) / 4 + at)
+            .store(limit, Ordering::Relaxed);
     }
     for (at, limit) in (0..).zip(first.msg) {
-        words.word32(offset_of!(Header, msg_limits) / 4 + at).store(limit, Ordering::Relaxed);
+        words
+            .word32(offset_of!(Header, msg_limits) / 4 + at)
+            .store(limit, Ordering::Relaxed);
     }
     words.word64(0).store(layout::MAGIC, Ordering::Release);
     piece.unmap();

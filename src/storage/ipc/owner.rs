@@ -56,7 +56,9 @@ impl IpcFile {
     pub fn take_owner(&self, cell: Identity, pid: i32) -> Stored<u32> {
         for index in 0..OWNERS {
             self.ensure(&OWNER_PART, index)?;
-            let Some(words) = self.entry(&OWNER_PART, index) else { break };
+            let Some(words) = self.entry(&OWNER_PART, index) else {
+                break;
+            };
             let claim = words.word32(word::CLAIM);
             let seen = claim.load(Ordering::Acquire);
             let is_free = seen & 1 == 0 || {
@@ -65,17 +67,28 @@ impl IpcFile {
             };
             let generation = (seen >> 1).wrapping_add(1) & 0xffff;
             let taken = generation << 1 | 1;
-            if !is_free || claim.compare_exchange(seen, taken, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            if !is_free
+                || claim
+                    .compare_exchange(seen, taken, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_err()
+            {
                 continue;
             }
-            words.word32(word::CELL).store(cell.packed(), Ordering::Relaxed);
+            words
+                .word32(word::CELL)
+                .store(cell.packed(), Ordering::Relaxed);
             words.word32(word::PID).store(pid as u32, Ordering::Relaxed);
-            let started = self.undisturbed(|| process::started(pid).map_or(0, |process| process.at));
+            let started =
+                self.undisturbed(|| process::started(pid).map_or(0, |process| process.at));
             let started = started.unwrap_or(0);
-            words.word64(word::STARTED).store(started, Ordering::Relaxed);
+            words
+                .word64(word::STARTED)
+                .store(started, Ordering::Relaxed);
             words.word32(word::MARK).store(0, Ordering::Relaxed);
             self.mark(words);
-            words.word32(word::FILLED).store(generation, Ordering::Release);
+            words
+                .word32(word::FILLED)
+                .store(generation, Ordering::Release);
             return Ok(Identity::new(index, generation).packed());
         }
         Err(StorageError::TableFull {
@@ -89,7 +102,9 @@ impl IpcFile {
         if self.namespace().directory().scope() == Scope::User {
             if let Some(at) = robust::hold(words.part(word::MARK_AT, robust::BYTES)) {
                 let index = word::MARK_AT / 4 + at;
-                words.word32(word::MARK).store(index as u32, Ordering::Release);
+                words
+                    .word32(word::MARK)
+                    .store(index as u32, Ordering::Release);
             }
         }
     }
@@ -98,7 +113,10 @@ impl IpcFile {
     #[inline]
     pub fn renew_mark(&self, owner: u32) {
         if let Some(words) = self.owner_words(owner) {
-            if self.mark_word(words).is_some_and(|mark| robust::is_set(mark.load(Ordering::Relaxed))) {
+            if self
+                .mark_word(words)
+                .is_some_and(|mark| robust::is_set(mark.load(Ordering::Relaxed)))
+            {
                 self.mark(words);
             }
         }
@@ -121,7 +139,8 @@ impl IpcFile {
     /// Whether the mark says for certain that the process is there.
     #[inline(always)]
     fn is_marked_alive(&self, words: Span<'static>) -> bool {
-        self.mark_word(words).is_some_and(|mark| robust::is_held(mark.load(Ordering::Acquire)))
+        self.mark_word(words)
+            .is_some_and(|mark| robust::is_held(mark.load(Ordering::Acquire)))
     }
 
     /// Whether a process is there.
@@ -134,7 +153,9 @@ impl IpcFile {
         if words.word32(word::CLAIM).load(Ordering::Acquire) != generation << 1 | 1 {
             return Presence::Gone;
         }
-        if words.word32(word::FILLED).load(Ordering::Acquire) != generation || self.is_marked_alive(words) {
+        if words.word32(word::FILLED).load(Ordering::Acquire) != generation
+            || self.is_marked_alive(words)
+        {
             return Presence::There;
         }
         self.presence_by_lock(words)
@@ -154,7 +175,9 @@ impl IpcFile {
                 return Presence::There;
             }
             match process::started(pid) {
-                Some(process) if process.at == started && started != 0 && !process.is_ending => Presence::Replaced,
+                Some(process) if process.at == started && started != 0 && !process.is_ending => {
+                    Presence::Replaced
+                }
                 _ => Presence::Gone,
             }
         });
@@ -163,6 +186,8 @@ impl IpcFile {
 
     /// The process id of an entry.
     pub fn pid_of_owner(&self, owner: u32) -> i32 {
-        self.owner_words(owner).map_or(0, |words| words.word32(word::PID).load(Ordering::Relaxed) as i32)
+        self.owner_words(owner).map_or(0, |words| {
+            words.word32(word::PID).load(Ordering::Relaxed) as i32
+        })
     }
 }

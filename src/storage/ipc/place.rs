@@ -50,7 +50,9 @@ impl IpcFile {
         let ready = self.ready(&PLACE_PART);
         let first = hand.fetch_add(1, Ordering::Relaxed) % ready;
         let take = |index, from_dead| self.try_place(index, from_dead, owner, thread, kind, id);
-        let mut place = (first..ready).chain(0..first).find_map(|index| take(index, false));
+        let mut place = (first..ready)
+            .chain(0..first)
+            .find_map(|index| take(index, false));
         if place.is_none() && ready < PLACES {
             self.ensure(&PLACE_PART, ready)?;
             place = (ready..self.ready(&PLACE_PART)).find_map(|index| take(index, false));
@@ -62,16 +64,33 @@ impl IpcFile {
         })
     }
 
-    fn try_place(&self, index: u32, from_dead: bool, owner: u32, thread: u64, kind: Kind, id: i32) -> Option<u32> {
+    fn try_place(
+        &self,
+        index: u32,
+        from_dead: bool,
+        owner: u32,
+        thread: u64,
+        kind: Kind,
+        id: i32,
+    ) -> Option<u32> {
         let words = self.entry(&PLACE_PART, index)?;
         let holder = words.word32(word::HOLDER);
         let seen = holder.load(Ordering::Relaxed);
         let is_free = seen == 0 || from_dead && self.presence(seen) != Presence::There;
-        if !is_free || holder.compare_exchange(seen, owner, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if !is_free
+            || holder
+                .compare_exchange(seen, owner, Ordering::AcqRel, Ordering::Relaxed)
+                .is_err()
+        {
             return None;
         }
-        let serial = words.word32(word::SERIAL).fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        words.word32(word::KIND).store(1 + u32::from(kind == Kind::Queue), Ordering::Relaxed);
+        let serial = words
+            .word32(word::SERIAL)
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(1);
+        words
+            .word32(word::KIND)
+            .store(1 + u32::from(kind == Kind::Queue), Ordering::Relaxed);
         words.word32(word::ID).store(id as u32, Ordering::Relaxed);
         words.word64(word::THREAD).store(thread, Ordering::Relaxed);
         Some(index | serial << INDEX_BITS)
@@ -101,7 +120,9 @@ impl IpcFile {
     /// Calls `each` with every sleep of a thread.
     pub fn each_sleep_of(&self, owner: u32, thread: u64, each: &mut dyn FnMut(Sleeping)) {
         for index in 0..self.ready(&PLACE_PART) {
-            let Some(words) = self.entry(&PLACE_PART, index) else { return };
+            let Some(words) = self.entry(&PLACE_PART, index) else {
+                return;
+            };
             let is_mine = words.word32(word::HOLDER).load(Ordering::Acquire) == owner
                 && words.word64(word::THREAD).load(Ordering::Relaxed) == thread;
             let kind = match words.word32(word::KIND).load(Ordering::Relaxed) {

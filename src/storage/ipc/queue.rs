@@ -146,8 +146,10 @@ impl QueueBlock {
             ReceiverAnswer::Again => (AGAIN, nothing),
             ReceiverAnswer::Failed(errno) => (FAILED + errno.raw() as u32, nothing),
         };
-        self.block.put(at, pair(receiver.owner, receiver.tid as u32));
-        self.block.put(at + 1, pair(receiver.place, receiver.flags as u32));
+        self.block
+            .put(at, pair(receiver.owner, receiver.tid as u32));
+        self.block
+            .put(at + 1, pair(receiver.place, receiver.flags as u32));
         self.block.put(at + 2, receiver.mtype as u64);
         self.block.put(at + 3, receiver.room);
         self.block.put(at + 4, answer.into());
@@ -198,7 +200,8 @@ impl QueueState for QueueBlock {
         self.block.put(4, facts.stime as u64);
         self.block.put(5, facts.rtime as u64);
         self.block.put(6, facts.ctime as u64);
-        self.block.put(8, pair(facts.lspid as u32, facts.lrpid as u32));
+        self.block
+            .put(8, pair(facts.lspid as u32, facts.lrpid as u32));
     }
 
     #[inline]
@@ -212,7 +215,8 @@ impl QueueState for QueueBlock {
         if messages < room {
             self.write_message(Self::message_at(messages), message);
             self.block.put(9, pair(messages + 1, room));
-            self.block.put(7, self.block.get(7).wrapping_add(message.len.into()));
+            self.block
+                .put(7, self.block.get(7).wrapping_add(message.len.into()));
         }
     }
 
@@ -226,7 +230,8 @@ impl QueueState for QueueBlock {
             self.block.put(at, self.block.get(at + MESSAGE));
         }
         self.block.put(9, pair(messages - 1, room));
-        self.block.put(7, self.block.get(7).wrapping_sub(gone.len.into()));
+        self.block
+            .put(7, self.block.get(7).wrapping_sub(gone.len.into()));
     }
 
     #[inline(always)]
@@ -335,7 +340,14 @@ impl IpcFile {
     }
 
     /// A new queue, not yet published.
-    pub fn new_queue(&self, words: Words, key: i32, qbytes: u32, now: i64, owner: u32) -> Stored<QueueBlock> {
+    pub fn new_queue(
+        &self,
+        words: Words,
+        key: i32,
+        qbytes: u32,
+        now: i64,
+        owner: u32,
+    ) -> Stored<QueueBlock> {
         let block = self.take(HEAD, owner)?;
         for at in 0..HEAD {
             block.put(at, 0);
@@ -350,7 +362,12 @@ impl IpcFile {
 
     /// A copy of a queue with more room in it. What was copied was the queue if its root is still what it was.
     #[inline]
-    pub fn copy_queue(&self, old: &QueueBlock, more: MoreQueueRoom, owner: u32) -> Stored<QueueBlock> {
+    pub fn copy_queue(
+        &self,
+        old: &QueueBlock,
+        more: MoreQueueRoom,
+        owner: u32,
+    ) -> Stored<QueueBlock> {
         let (messages, receivers, senders) = (old.messages(), old.receivers(), old.senders());
         let message_room = messages.saturating_add(more.messages);
         let receiver_room = receivers.saturating_add(more.receivers);

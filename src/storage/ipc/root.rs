@@ -77,7 +77,9 @@ impl Root {
     pub fn change(self, seen: Seen, unit: u32) -> bool {
         let new = u64::from(seen.tag().wrapping_add(1)) << 32 | u64::from(unit);
         // Pairs with: the load in `seen`.
-        self.word.compare_exchange(seen.0, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.word
+            .compare_exchange(seen.0, new, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 }
 
@@ -94,10 +96,11 @@ impl IpcFile {
     /// The same, which there will be.
     pub fn root_made(&self, kind: Kind, index: u32) -> Stored<Root> {
         self.ensure(kind.part(), index)?;
-        self.root(kind, index).ok_or(crate::storage::StorageError::TableFull {
-            what: "objects",
-            holds: super::layout::OBJECTS,
-        })
+        self.root(kind, index)
+            .ok_or(crate::storage::StorageError::TableFull {
+                what: "objects",
+                holds: super::layout::OBJECTS,
+            })
     }
 
     /// The root of a kind's directory.

@@ -146,11 +146,14 @@ impl SetBlock {
         let counts = u32::from(sleeper.operations) | u32::from(sleeper.blocked_at) << 16;
         self.block.put(at, pair(sleeper.owner, sleeper.pid as u32));
         self.block.put(at + 1, pair(sleeper.place, counts));
-        self.block.put(at + 2, pair(first, u32::from(sleeper.alters) | answer << 1));
+        self.block
+            .put(at + 2, pair(first, u32::from(sleeper.alters) | answer << 1));
     }
 
     fn first_operation(&self, index: u32) -> u32 {
-        low(self.block.get(self.sleepers_at + index as usize * SLEEPER + 2))
+        low(self
+            .block
+            .get(self.sleepers_at + index as usize * SLEEPER + 2))
     }
 }
 
@@ -191,18 +194,27 @@ impl SetState for SetBlock {
 
     #[inline(always)]
     fn value(&self, number: u32) -> u16 {
-        if number < self.count { self.block.get(HEAD + number as usize) as u16 } else { 0 }
+        if number < self.count {
+            self.block.get(HEAD + number as usize) as u16
+        } else {
+            0
+        }
     }
 
     #[inline(always)]
     fn pid(&self, number: u32) -> i32 {
-        if number < self.count { high(self.block.get(HEAD + number as usize)) as i32 } else { 0 }
+        if number < self.count {
+            high(self.block.get(HEAD + number as usize)) as i32
+        } else {
+            0
+        }
     }
 
     #[inline(always)]
     fn set(&mut self, number: u32, value: u16, pid: i32) {
         if number < self.count {
-            self.block.put(HEAD + number as usize, pair(value.into(), pid as u32));
+            self.block
+                .put(HEAD + number as usize, pair(value.into(), pid as u32));
         }
     }
 
@@ -268,7 +280,11 @@ impl SetState for SetBlock {
 
     fn sleeper(&self, index: u32) -> Sleeper {
         let at = self.sleepers_at + index as usize * SLEEPER;
-        let (who, where_, how) = (self.block.get(at), self.block.get(at + 1), self.block.get(at + 2));
+        let (who, where_, how) = (
+            self.block.get(at),
+            self.block.get(at + 1),
+            self.block.get(at + 2),
+        );
         let answer = match high(how) >> 1 {
             0 => Answer::Waits,
             1 => Answer::Done,
@@ -338,7 +354,14 @@ impl IpcFile {
     }
 
     /// A new set, not yet published.
-    pub fn new_set(&self, words: Words, key: i32, count: u32, now: i64, owner: u32) -> Stored<SetBlock> {
+    pub fn new_set(
+        &self,
+        words: Words,
+        key: i32,
+        count: u32,
+        now: i64,
+        owner: u32,
+    ) -> Stored<SetBlock> {
         let block = self.take(HEAD + count as usize, owner)?;
         block.put(0, pair(words.id as u32, key as u32));
         block.put(1, pair(words.uid, words.gid));
