@@ -8,6 +8,7 @@
 //! Most buffers lie on the stack, a little above our own frame: one that is to be filled on the same page needs no probe
 //! ([`Frame`]).
 
+use super::map::Span;
 use super::signal_mask::{Blocked, Mask, change};
 
 const PROBE_BYTES: usize = size_of::<Mask>();
@@ -29,12 +30,93 @@ pub fn copy_out(dst: u64, bytes: &[u8]) -> bool {
 pub fn copy_in(src: u64, bytes: &mut [u8]) -> bool {
     // With everything blocked, blocking "what stands at that address" too changes nothing: a read probe.
     let _blocked = Blocked::all();
-    let Some(src) = probed(src, bytes.len(), can_read) else {
+    let Some(src) = probed(src, bytes.len(), can_read_blocked) else {
         return false;
     };
     // SAFETY: every page of the range has just been read by the kernel on our behalf.
     unsafe { copy(bytes.as_mut_ptr() as usize, src, bytes.len()) };
     true
+}
+
+/// Copies the caller's `len` bytes at `src` to the beginning of shared memory. `false` when any byte there cannot be read
+/// (`EFAULT`).
+#[must_use]
+pub fn copy_in_shared(src: u64, to: Span<'_>, len: usize) -> bool {
+    if len == 0 {
+        return true;
+    }
+    let Some(src) = probed_to_the_byte(src, len, can_read_at_all) else {
+        return false;
+    };
+    if len > to.len_bytes() {
+        return false;
+    }
+    // SAFETY: every page of the range has just been read by the kernel on our behalf; the target is shared memory of its own,
+    // to which nobody has a reference but to atomics.
+    unsafe { copy(to.address() as usize, src, len) };
+    true
+}
+
+/// Copies `len` bytes from the beginning of shared memory to the caller's address `dst`. `false` when any byte there cannot be
+/// written (`EFAULT`).
+#[must_use]
+pub fn copy_out_shared(dst: u64, from: Span<'_>, len: usize) -> bool {
+    if len == 0 {
+        return true;
+    }
+    let Some(dst) = probed_to_the_byte(dst, len, can_write) else {
+        return false;
+    };
+    if len > from.len_bytes() {
+        return false;
+    }
+    // SAFETY: every page of the range has just been written by the kernel on our behalf; the source is shared memory of its
+    // own.
+    unsafe { copy(dst, from.address() as usize, len) };
+    true
+}
+
+/// Whether the caller's `len` bytes at `src` can be read.
+#[must_use]
+pub fn can_read(src: u64, len: usize) -> bool {
+    len == 0 || probed_to_the_byte(src, len, can_read_at_all).is_some()
+}
+
+/// [`probed`], for buffers of less than eight bytes as well.
+fn probed_to_the_byte(addr: u64, len: usize, probe: fn(usize) -> bool) -> Option<usize> {
+    if len >= PROBE_BYTES {
+        return probed(addr, len, probe);
+    }
+    let addr = usize::try_from(addr).ok()?;
+    let last = addr.checked_add(len - 1)?;
+    // A byte each, by a call that writes one and reads nothing: so nothing beside the buffer is touched.
+    let page = super::process::page_size();
+    let is_one_page = addr / page == last / page;
+    let byte = |at| {
+        if core::ptr::fn_addr_eq(probe, can_write as fn(usize) -> bool) {
+            can_write_byte(at)
+        } else {
+            // Whatever stands in the same eight bytes lies on the same page.
+            probe((at & !(PROBE_BYTES - 1)).max(1))
+        }
+    };
+    (byte(addr) && (is_one_page || byte(last))).then_some(addr)
+}
+
+/// Whether one byte can be written: the kernel says there whether a page of ours is in memory.
+fn can_write_byte(addr: usize) -> bool {
+    let own = (&raw const PROBE_BYTES_OF_OURS as usize) & !(super::process::page_size() - 1);
+    // SAFETY: what is about to be overwritten is written.
+    unsafe { super::raw::call(libc::SYS_mincore, [own, 1, addr]) }.is_ok()
+}
+static PROBE_BYTES_OF_OURS: u64 = 0;
+
+/// Whether eight bytes can be read: a call that changes nothing, for it has no such thing to do.
+fn can_read_at_all(addr: usize) -> bool {
+    const NO_SUCH_THING: i32 = 99;
+    // SAFETY: the kernel reads the set, and refuses then what it is to do with it.
+    let asked = unsafe { change(NO_SUCH_THING, addr, 0) };
+    asked != Err(super::OsError(libc::EFAULT))
 }
 
 /// Copies between two places, of which on x86 and AArch64 one may be page zero: a program may have mapped that, and then NULL leads
@@ -152,7 +234,7 @@ fn can_write(addr: usize) -> bool {
     unsafe { change(libc::SIG_BLOCK, 0, addr) }.is_ok()
 }
 
-fn can_read(addr: usize) -> bool {
+fn can_read_blocked(addr: usize) -> bool {
     // SAFETY: all signals are blocked already, so blocking any set is no change.
     unsafe { change(libc::SIG_BLOCK, addr, 0) }.is_ok()
 }

@@ -59,3 +59,4 @@ pub use shmctl::{
 };
 pub use shmdt::shmdt;
 pub use shmget::{shmget, shmget_at_once};
+pub use sleep::{abandon_sleeps, leave_sleeps};

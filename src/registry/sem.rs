@@ -3,7 +3,7 @@
 use super::credentials::{self, Thread};
 use super::error::{Error, Outcome};
 use super::objects::{self, Objects, now, objects, objects_if_open, perm_of, thread};
-use super::sleep::{self, Watch};
+use super::sleep::Watch;
 use crate::os::atomic::Ordering;
 use crate::os::pages::PageVec;
 use crate::os::{OsError, process};
@@ -388,8 +388,9 @@ impl SemCall<'_> {
         let place = objects
             .file
             .take_place(owner, thread(), ObjectKind::Set, self.id.raw())?;
+        objects.asleep().fetch_add(1, Ordering::Relaxed);
         let slept = call.sleep_at(at, limit, place);
-        objects.file.give_place(place);
+        objects.end_sleep(place);
         slept
     }
 
@@ -866,22 +867,11 @@ fn sem_stat_for_all(id: i32) -> Outcome<SetPerm> {
     }
 }
 
-/// The calling thread leaves every queue that it sleeps in, of sets and of message queues: a handler has interrupted it and
-/// makes a call, or jumps out of it, or the thread ends. Cheap where no thread of the process sleeps.
-#[inline]
-pub fn leave_sleeps() {
-    if let Some(objects) = objects_if_open() {
-        if objects.asleep().load(Ordering::Relaxed) != 0 {
-            sleep::leave(objects);
-        }
-    }
-}
-
 impl Objects {
-    /// Takes a sleeper that has no answer yet out of its set.
-    pub(super) fn leave_set(&self, id: i32, place: u32) {
+    /// Takes a sleeper out of its set; `answered`: also one that has an answer.
+    pub(super) fn leave_set(&self, id: i32, place: u32, answered: bool) {
         if let Some(root) = self.file.root(ObjectKind::Set, id as u32 % sysv::SLOTS) {
-            let _ = self.take_out(root, id, place, false);
+            let _ = self.take_out(root, id, place, answered);
         }
     }
 }

@@ -6,13 +6,13 @@
 //! handler with SA_RESTART would have the kernel go on sleeping there; where one is installed, or that call is not to be had, the
 //! sleeper looks at the others from time to time.
 
-use super::objects::{Objects, thread};
-use crate::os::atomic::AtomicU32;
+use super::objects::{Objects, objects_if_open, thread};
+use crate::os::atomic::{AtomicU32, Ordering};
 use crate::os::futex::{self, Waiting};
 use crate::storage::ipc::{IpcFile, ObjectKind};
 
 /// The longest sleep at once: a waker that was killed between its change and the waking is made up for after it.
-const LONGEST: u64 = 1_000_000_000;
+pub(super) const LONGEST: u64 = 1_000_000_000;
 /// How long a sleeper sleeps before it takes the trouble to look who holds what it waits for.
 const FIRST: u64 = 1_000_000;
 /// How often it looks at processes that it cannot be woken by.
@@ -92,15 +92,50 @@ impl Watch {
     }
 }
 
-/// The calling thread leaves whatever it sleeps in.
-#[cold]
-#[inline(never)]
-pub(super) fn leave(objects: &Objects) {
-    let owner = objects.owner_if_entered();
-    objects
-        .file
-        .each_sleep_of(owner, thread(), &mut |sleeping| match sleeping.kind {
-            ObjectKind::Set => objects.leave_set(sleeping.id, sleeping.place),
-            ObjectKind::Queue => objects.leave_queue(sleeping.id, sleeping.place),
+/// The calling thread leaves every queue that it sleeps in, of sets and of message queues, because a handler has interrupted it
+/// and makes a call. What it was given already it keeps. Cheap where no thread of the process sleeps.
+#[inline]
+pub fn leave_sleeps() {
+    if let Some(objects) = sleeping() {
+        objects.leave(false);
+    }
+}
+
+/// The same for a thread that will not come back to its sleep: it jumps out of the handler, or ends.
+#[inline]
+pub fn abandon_sleeps() {
+    if let Some(objects) = sleeping() {
+        objects.leave(true);
+    }
+}
+
+/// If threads of this process sleep.
+#[inline]
+fn sleeping() -> Option<&'static Objects> {
+    objects_if_open().filter(|objects| objects.asleep().load(Ordering::Relaxed) != 0)
+}
+
+impl Objects {
+    #[cold]
+    #[inline(never)]
+    fn leave(&self, for_good: bool) {
+        let owner = self.owner_if_entered();
+        self.file.each_sleep_of(owner, thread(), &mut |sleeping| {
+            match sleeping.kind {
+                ObjectKind::Set => self.leave_set(sleeping.id, sleeping.place, for_good),
+                ObjectKind::Queue => self.leave_queue(sleeping.id, sleeping.place, for_good),
+            }
+            if for_good {
+                self.file.give_text_of(sleeping.text);
+                self.end_sleep(sleeping.place);
+            }
         });
+    }
+
+    /// The sleep at a place is over, if it was not already.
+    pub(super) fn end_sleep(&self, place: u32) {
+        if self.file.give_place(place) {
+            self.asleep().fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }

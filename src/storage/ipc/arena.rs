@@ -50,6 +50,11 @@ impl Block {
             .store(value, Ordering::Relaxed);
     }
 
+    /// Its content.
+    pub fn content(&self) -> Span<'static> {
+        self.words.part(HEAD_WORDS * 8, self.words.len_bytes())
+    }
+
     /// How many words its content has.
     #[inline(always)]
     pub(super) fn len_words(&self) -> usize {

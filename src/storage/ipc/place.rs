@@ -21,6 +21,8 @@ mod word {
     pub const KIND: usize = 3;
     /// Its identifier.
     pub const ID: usize = 4;
+    /// The text that the thread is to send.
+    pub const TEXT: usize = 5;
     /// Of 64 bits: the thread.
     pub const THREAD: usize = 3;
 }
@@ -37,6 +39,8 @@ pub struct Sleeping {
     pub kind: Kind,
     /// The object's identifier.
     pub id: i32,
+    /// The text that the thread is to send, or 0.
+    pub text: u32,
 }
 
 impl IpcFile {
@@ -96,11 +100,26 @@ impl IpcFile {
         Some(index | serial << INDEX_BITS)
     }
 
-    /// Gives a place back.
-    pub fn give_place(&self, place: u32) {
-        if let Some(words) = self.place_words(place) {
+    /// Gives a place back, unless its sleep is over already. Whether it was not.
+    pub fn give_place(&self, place: u32) -> bool {
+        let Some(words) = self.place_words(place) else {
+            return false;
+        };
+        let serial = words.word32(word::SERIAL).load(Ordering::Acquire);
+        let is_mine = place >> INDEX_BITS == serial << INDEX_BITS >> INDEX_BITS
+            && words.word32(word::HOLDER).load(Ordering::Acquire) != 0;
+        if is_mine {
             words.word64(word::THREAD).store(0, Ordering::Relaxed);
+            words.word32(word::TEXT).store(0, Ordering::Relaxed);
             words.word32(word::HOLDER).store(0, Ordering::Release);
+        }
+        is_mine
+    }
+
+    /// Notes the text that a sleeping sender has in its hands; 0: none.
+    pub fn note_text(&self, place: u32, text: u32) {
+        if let Some(words) = self.place_words(place) {
+            words.word32(word::TEXT).store(text, Ordering::Release);
         }
     }
 
@@ -135,6 +154,7 @@ impl IpcFile {
                     place: index | serial << INDEX_BITS,
                     kind,
                     id: words.word32(word::ID).load(Ordering::Relaxed) as i32,
+                    text: words.word32(word::TEXT).load(Ordering::Acquire),
                 });
             }
         }

@@ -409,9 +409,9 @@ impl IpcFile {
     }
 
     /// Gives a text back that no message has any more.
-    pub fn give_text(&self, message: &Message) {
-        if message.text != 0 {
-            if let Some(block) = self.block(message.text) {
+    pub fn give_text_of(&self, text: u32) {
+        if text != 0 {
+            if let Some(block) = self.block(text) {
                 self.give(block);
             }
         }
