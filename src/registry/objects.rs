@@ -69,7 +69,7 @@ fn open() -> Outcome<&'static Objects> {
 
 fn open_undisturbed(registry: &'static Registry) -> Outcome<&'static Objects> {
     let call = |doing| move |error: OsError| StorageError::Call { doing, error };
-    let file = IpcFile::open(&registry.namespace, &first_limits(), undisturbed)?;
+    let file = IpcFile::open(registry.namespace.processes(), &first_limits(), undisturbed)?;
     let own = wipe_on_fork::words(own::WORDS)
         .map_err(call("set memory aside that children find empty"))?;
     let objects = pages::leak(Objects {

@@ -195,7 +195,7 @@ impl IpcFile {
         };
         let number = (start / u64::from(EXTENT)) as u32;
         let Some(extent) = self.extent(number) else {
-            let path = self.namespace().directory().inside(super::file::NAME);
+            let path = self.processes().directory().inside(super::file::NAME);
             let error = crate::os::OsError(libc::ENOMEM);
             return Err(StorageError::system("map", &path, error));
         };

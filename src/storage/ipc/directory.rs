@@ -257,7 +257,7 @@ impl IpcFile {
     #[cold]
     pub fn is_damaged(&self, what: &'static str) -> StorageError {
         StorageError::Damaged {
-            path: self.namespace().directory().inside(super::file::NAME),
+            path: self.processes().directory().inside(super::file::NAME),
             what,
         }
     }

@@ -6,7 +6,7 @@ use crate::os::map::{SharedPiece, Span};
 use crate::os::path::Path;
 use crate::os::{OsError, dir, helper_process};
 use crate::storage::error::{StorageError, Stored, beyond_limits};
-use crate::storage::namespace::Namespace;
+use crate::storage::process::Processes;
 use crate::storage::runtime_dir::Scope;
 use crate::storage::sentence;
 use core::mem::offset_of;
@@ -31,7 +31,7 @@ pub struct IpcFile {
     fixed: Span<'static>,
     /// Where each extent of the arena is mapped, or 0.
     extents: [AtomicUsize; EXTENTS as usize],
-    namespace: &'static Namespace,
+    processes: &'static Processes,
     /// Device and inode.
     identity: (u64, u64),
     undisturbed: Undisturbed,
@@ -40,19 +40,19 @@ pub struct IpcFile {
 impl IpcFile {
     /// Opens the file of a namespace, and makes it if it is not there. Signals are blocked and no other thread forks.
     pub fn open(
-        namespace: &'static Namespace,
+        processes: &'static Processes,
         first: &FirstLimits,
         undisturbed: Undisturbed,
     ) -> Stored<IpcFile> {
-        beyond_limits(|| IpcFile::open_here(namespace, first, undisturbed))
+        beyond_limits(|| IpcFile::open_here(processes, first, undisturbed))
     }
 
     fn open_here(
-        namespace: &'static Namespace,
+        processes: &'static Processes,
         first: &FirstLimits,
         undisturbed: Undisturbed,
     ) -> Stored<IpcFile> {
-        let directory = namespace.directory();
+        let directory = processes.directory();
         directory.check_in_place()?;
         let path = directory.inside(NAME);
         for _ in 0..10 {
@@ -63,7 +63,7 @@ impl IpcFile {
                     return Ok(IpcFile {
                         fixed,
                         extents: [const { AtomicUsize::new(0) }; EXTENTS as usize],
-                        namespace,
+                        processes,
                         identity: status.identity(),
                         undisturbed,
                     });
@@ -79,10 +79,10 @@ impl IpcFile {
         Err(StorageError::system("open", &path, OsError(libc::EAGAIN)))
     }
 
-    /// The namespace.
+    /// The processes of the namespace.
     #[inline(always)]
-    pub fn namespace(&self) -> &'static Namespace {
-        self.namespace
+    pub(super) fn processes(&self) -> &'static Processes {
+        self.processes
     }
 
     /// A 64-bit word of the header.
@@ -149,7 +149,7 @@ impl IpcFile {
     #[cold]
     #[inline(never)]
     pub(super) fn back(&self, offset: u64, len_bytes: u64) -> Stored<()> {
-        let path = self.namespace.directory().inside(NAME);
+        let path = self.processes.directory().inside(NAME);
         self.with_file("enlarge", &path, |fd| {
             file::allocate_behind(fd, offset, 0, len_bytes)
         })
@@ -168,7 +168,7 @@ impl IpcFile {
     #[cold]
     #[inline(never)]
     fn map_extent(&self, number: u32) -> Option<Span<'static>> {
-        let path = self.namespace.directory().inside(NAME);
+        let path = self.processes.directory().inside(NAME);
         let offset = u64::from(ARENA) + u64::from(number) * u64::from(EXTENT);
         let mut mapped = None;
         self.with_file("map", &path, |fd| {
@@ -204,7 +204,7 @@ impl IpcFile {
                 work(&fd)
             });
         });
-        done.map_err(|error| self.namespace.directory().error(doing, path, error))
+        done.map_err(|error| self.processes.directory().error(doing, path, error))
     }
 
     /// semmsl, semmns, semopm, semmni.

@@ -17,6 +17,7 @@ mod set;
 pub use arena::Block;
 pub use directory::{CursorWords, Directory, Entry};
 pub use file::{FirstLimits, IpcFile, Undisturbed};
+pub(in crate::storage) use file::{NAME, write as write_file};
 pub use owner::Presence;
 pub use place::Sleeping;
 pub use queue::{MoreQueueRoom, QueueBlock};

@@ -99,7 +99,7 @@ impl IpcFile {
 
     /// Has the calling thread hold the mark of an entry.
     fn mark(&self, words: Span<'static>) {
-        if self.namespace().directory().scope() == Scope::User {
+        if self.processes().directory().scope() == Scope::User {
             if let Some(at) = robust::hold(words.part(word::MARK_AT, robust::BYTES)) {
                 let index = word::MARK_AT / 4 + at;
                 words
@@ -165,7 +165,7 @@ impl IpcFile {
     #[inline(never)]
     fn presence_by_lock(&self, words: Span<'static>) -> Presence {
         let cell = Identity::from_packed(words.word32(word::CELL).load(Ordering::Relaxed));
-        let processes = self.namespace().processes();
+        let processes = self.processes();
         let (state, generation) = processes.table().cell_state(cell.cell());
         let is_same = state != CellState::Free as u32 && generation & 0xffff == cell.generation();
         let pid = words.word32(word::PID).load(Ordering::Relaxed) as i32;
