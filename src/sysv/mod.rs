@@ -40,7 +40,8 @@
 //! |---|---|
 //! | [`state`](sem::SetState) | how a set is seen and changed |
 //! | [`semget`](sem::open_set) | which set a key opens, what may be created |
-//! | [`semop`](sem::operate) | which operations are refused, what they do, and who sleeps |
+//! | [`semop`](sem::operate) | which calls are refused, what follows where operations go on, and who sleeps |
+//! | [`attempt`](sem::Attempt) | what the operations of a call come to |
 //! | [`wake`](sem::serve_all) | whom a change serves |
 //! | [`undo`](sem::end_process) | what the end of a process pays |
 //! | [`semctl`](sem::SemCommand) | commands, who may ask, alter, set, remove, and what SETVAL and SETALL do |

@@ -1,24 +1,9 @@
 //! SEM_UNDO: what a process owes, when it is paid, and what makes it forgotten.
 
-use super::flags::{SEM_UNDO, SEMVMX};
-use super::semop::Process;
+use super::attempt::{Process, find_undo, has_undo};
+use super::flags::SEMVMX;
 use super::state::{Operation, SetState, Undo};
 use super::wake::serve_all;
-
-/// Where the undo of a process for a semaphore stands.
-#[inline]
-pub(super) fn find_undo(set: &impl SetState, owner: u32, number: u16) -> Option<u32> {
-    (0..set.undos()).find(|index| {
-        let undo = set.undo(*index);
-        undo.number == number && undo.owner == owner
-    })
-}
-
-/// Whether an operation asks for SEM_UNDO.
-#[inline(always)]
-pub(super) fn has_undo(op: Operation) -> bool {
-    i32::from(op.flags) & SEM_UNDO != 0
-}
 
 /// Notes that a process has asked for SEM_UNDO: an undo of 0 for each semaphore that it has none for.
 ///
@@ -104,6 +89,7 @@ pub fn drop_sleepers(set: &mut impl SetState, owner: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::flags::SEM_UNDO;
     use super::*;
     use crate::sysv::for_tests::{NOW, TestSet, flagged, op, process};
     use crate::sysv::sem::{Attempt, set_value, set_values};

@@ -10,7 +10,7 @@
 //!
 //! Both in the order of arrival. A try that ends in an error ends that sleep.
 
-use super::semop::{Asked, Attempt, Process, attempt};
+use super::attempt::{Asked, Attempt, Process, attempt};
 use super::state::{Answer, SetState, Sleeper};
 use crate::sysv::Errno;
 
