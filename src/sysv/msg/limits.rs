@@ -1,5 +1,9 @@
 //! The limits of a namespace for message queues, and the text of the files that show and change them.
 
+use core::fmt;
+
+use crate::sysv::ipc::{Number, Ruling, SLOTS, refusal};
+
 /// What a namespace allows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MsgLimits {
@@ -11,6 +15,49 @@ pub struct MsgLimits {
     pub msgmni: u32,
 }
 
+/// One of the limits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MsgLimitName {
+    /// Bytes of a message.
+    Msgmax,
+    /// Bytes that a new queue may hold.
+    Msgmnb,
+    /// Queues.
+    Msgmni,
+}
+
+impl MsgLimitName {
+    /// All of them.
+    pub const ALL: [MsgLimitName; 3] = [
+        MsgLimitName::Msgmax,
+        MsgLimitName::Msgmnb,
+        MsgLimitName::Msgmni,
+    ];
+
+    /// [`Self::file_name`] of the limit with this number.
+    fn file_name_of(number: u64) -> &'static str {
+        let named = MsgLimitName::ALL.get(number as usize);
+        named.map_or("", |limit| limit.file_name())
+    }
+
+    /// The name of its file in `/proc/sys/kernel`.
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            MsgLimitName::Msgmax => "msgmax",
+            MsgLimitName::Msgmnb => "msgmnb",
+            MsgLimitName::Msgmni => "msgmni",
+        }
+    }
+
+    /// The largest number that it takes.
+    const fn highest(self) -> u32 {
+        match self {
+            MsgLimitName::Msgmax | MsgLimitName::Msgmnb => i32::MAX as u32,
+            MsgLimitName::Msgmni => SLOTS,
+        }
+    }
+}
+
 impl MsgLimits {
     /// What every new namespace starts with.
     pub const KERNEL_DEFAULTS: MsgLimits = MsgLimits {
@@ -18,4 +65,171 @@ impl MsgLimits {
         msgmnb: 16384,
         msgmni: 32000,
     };
+
+    /// Takes `text`, the bytes of one write to the limit's file, as the kernel would. What a number is, tells
+    /// [`Number::parse`]; a write of nothing is accepted and changes nothing.
+    pub fn parse_and_set(&mut self, name: MsgLimitName, text: &[u8]) -> Ruling<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let Some(number) = Number::parse(text) else {
+            // The manual is silent: what is not one number is refused.
+            return Err(refusal!(
+                Einval,
+                [name],
+                "what was written to {} is not one number",
+                MsgLimitName::file_name_of(name)
+            ));
+        };
+        let value = match (u32::try_from(number.magnitude), number.negative) {
+            // All three are signed in the kernel, so that −0 is a number in range.
+            (Ok(0), true) => 0,
+            (Ok(value), false) if value <= name.highest() => value,
+            _ => {
+                // The manual is silent: a number out of the limit's range is refused, and the old value stays.
+                return Err(refusal!(
+                    Einval,
+                    [
+                        name,
+                        negative = number.negative,
+                        magnitude = number.magnitude
+                    ],
+                    "{}{magnitude} is out of the range of {}",
+                    if negative != 0 { "-" } else { "" },
+                    MsgLimitName::file_name_of(name)
+                ));
+            }
+        };
+        match name {
+            MsgLimitName::Msgmax => self.msgmax = value,
+            MsgLimitName::Msgmnb => self.msgmnb = value,
+            MsgLimitName::Msgmni => self.msgmni = value,
+        }
+        Ok(())
+    }
+
+    /// Writes what reading the limit's file shows: the number and a newline.
+    pub fn write_value(&self, name: MsgLimitName, out: &mut impl fmt::Write) -> fmt::Result {
+        let value = match name {
+            MsgLimitName::Msgmax => self.msgmax,
+            MsgLimitName::Msgmnb => self.msgmnb,
+            MsgLimitName::Msgmni => self.msgmni,
+        };
+        writeln!(out, "{value}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sysv::Errno;
+    use crate::sysv::for_tests::{errno, refused};
+
+    const BEFORE: MsgLimits = MsgLimits {
+        msgmax: 7,
+        msgmnb: 7,
+        msgmni: 7,
+    };
+
+    /// What the three files show.
+    fn shown(limits: &MsgLimits) -> String {
+        let mut shown = String::new();
+        for name in MsgLimitName::ALL {
+            assert_eq!(limits.write_value(name, &mut shown), Ok(()));
+        }
+        shown
+    }
+
+    /// `None`: refused, and nothing changed.
+    fn check(name: MsgLimitName, rows: &[(&[u8], Option<u32>)]) {
+        for (text, expected) in rows {
+            let mut limits = BEFORE;
+            let ruling = limits.parse_and_set(name, text);
+            let text = text.escape_ascii();
+            let mut after = BEFORE;
+            match (name, expected) {
+                (_, None) => {}
+                (MsgLimitName::Msgmax, Some(value)) => after.msgmax = *value,
+                (MsgLimitName::Msgmnb, Some(value)) => after.msgmnb = *value,
+                (MsgLimitName::Msgmni, Some(value)) => after.msgmni = *value,
+            }
+            assert_eq!(limits, after, "{name:?} \"{text}\"");
+            let refused = expected.is_none().then_some(Errno::Einval);
+            assert_eq!(errno(ruling), refused, "{name:?} \"{text}\"");
+        }
+    }
+
+    #[test]
+    fn every_limit_reads_numbers_the_same_way() {
+        for name in MsgLimitName::ALL {
+            check(
+                name,
+                &[
+                    (b"", Some(7)),
+                    (b"\n", None),
+                    (b" 1\n", Some(1)),
+                    (b"0", Some(0)),
+                    (b"-0", Some(0)),
+                    (b"0x10", Some(16)),
+                    (b"010 5", Some(8)),
+                    (b"-1", None),
+                    (b"1x", None),
+                    (b"x", None),
+                    (b"2147483648", None),
+                    (b"4294967297", None),
+                    (b"18446744073709551615", None),
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_go_up_to_the_largest_signed_number() {
+        for name in [MsgLimitName::Msgmax, MsgLimitName::Msgmnb] {
+            check(
+                name,
+                &[(b"32769", Some(32769)), (b"2147483647", Some(2147483647))],
+            );
+        }
+    }
+
+    #[test]
+    fn msgmni_goes_up_to_the_number_of_slots() {
+        check(
+            MsgLimitName::Msgmni,
+            &[(b"32768", Some(32768)), (b"32769", None)],
+        );
+    }
+
+    #[test]
+    fn a_new_namespace_shows_the_kernels_defaults() {
+        assert_eq!(shown(&MsgLimits::KERNEL_DEFAULTS), "8192\n16384\n32000\n");
+    }
+
+    #[test]
+    fn a_limit_is_refused_by_its_name() {
+        for (limit, text, sentence) in [
+            (
+                MsgLimitName::Msgmax,
+                "x",
+                "what was written to msgmax is not one number",
+            ),
+            (
+                MsgLimitName::Msgmnb,
+                "-1",
+                "-1 is out of the range of msgmnb",
+            ),
+            (
+                MsgLimitName::Msgmni,
+                "32769",
+                "32769 is out of the range of msgmni",
+            ),
+        ] {
+            let mut limits = MsgLimits::KERNEL_DEFAULTS;
+            assert_eq!(
+                refused(limits.parse_and_set(limit, text.as_bytes())),
+                Some((Errno::Einval, sentence.into()))
+            );
+        }
+    }
 }

@@ -1,11 +1,40 @@
 //! The rules of message queues.
+//!
+//! | file | decides |
+//! |---|---|
+//! | [`state`](QueueState) | what is known of a queue |
+//! | [`msgget`](open_queue) | which queue a key opens, what may be created |
+//! | [`msgsnd`](send) | what may be sent, who gets it |
+//! | [`msgrcv`](receive) | which message a receiver gets |
+//! | [`wake`](wake_senders) | who of the sleepers is told to try again |
+//! | [`msgctl`](MsgCommand) | commands, who may stat, set, remove |
+//! | [`limits`](MsgLimits) | msgmax, msgmnb, msgmni and their files |
+//! | [`procfs`](write_msg_line) | the text of `/proc/sysvipc/msg` |
 
+pub mod flags;
 mod limits;
 mod msgctl;
+mod msgget;
+mod msgrcv;
+mod msgsnd;
+mod procfs;
 mod state;
+mod wake;
 
-pub use limits::MsgLimits;
-pub use msgctl::{MsgCommand, NewQueue};
+#[cfg(test)]
+mod for_tests;
+
+pub use limits::{MsgLimitName, MsgLimits};
+pub use msgctl::{
+    MsgCommand, NewQueue, may_remove_queue, may_set_queue, may_stat_queue, parse_msgctl, set_queue,
+};
+pub use msgget::{check_new_queue, missing_queue_key, new_queue, open_queue};
+pub use msgrcv::{
+    check_receive, copy, find, matches, may_receive, nothing, receive, too_long_meanwhile,
+};
+pub use msgsnd::{Sent, check_message, fits, full, may_send, send};
+pub use procfs::{MSG_HEADER, write_msg_line};
 pub use state::{
     Message, QueueFacts, QueueState, Received, Receiver, ReceiverAnswer, Sender, SenderAnswer,
 };
+pub use wake::{drop_sleepers, wake_receivers, wake_senders};
