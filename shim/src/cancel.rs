@@ -9,8 +9,8 @@
 use core::ffi::{c_int, c_long, c_void};
 
 use shmshim_core::os::{errno, process, raw};
+use shmshim_core::registry::abandon_sleeps;
 use shmshim_core::registry::msg::Sleep;
-use shmshim_core::registry::sem::leave_sleeps;
 
 use crate::by_number::Syscall;
 use crate::next::Next;
@@ -128,11 +128,11 @@ extern "C" fn was_signal(answer: c_long) -> bool {
     answer == -1 && errno::get() == libc::EINTR
 }
 
-/// The thread leaves every queue that it sleeps in.
+/// The thread leaves every queue that it sleeps in, and does not come back to its sleep.
 pub fn leave() {
     // Nobody sleeps where no call of ours was ever made.
     if panic_guard::was_reached() {
-        panic_guard::catch(leave_sleeps);
+        panic_guard::catch(abandon_sleeps);
     }
 }
 

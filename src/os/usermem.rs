@@ -7,6 +7,7 @@
 //!
 //! Most buffers lie on the stack, a little above our own frame: one on the same page needs no probe ([`Frame`]).
 
+use super::map::Span;
 use super::signal_mask::{Mask, change};
 use super::{OsError, raw};
 
@@ -35,10 +36,36 @@ pub fn copy_in(src: u64, bytes: &mut [u8]) -> bool {
     true
 }
 
-/// Whether all of the range can be read.
+/// Copies the caller's `len` bytes at `src` to the beginning of shared memory. `false` when any byte there cannot be read
+/// (`EFAULT`).
 #[must_use]
-pub fn is_readable(addr: u64, len: usize) -> bool {
-    readable(addr, len).is_some()
+pub fn copy_in_shared(src: u64, to: Span<'_>, len: usize) -> bool {
+    let Some(src) = readable(src, len).filter(|_| len <= to.len_bytes()) else {
+        return false;
+    };
+    // SAFETY: every page of the range has just been read by the kernel on our behalf; the target is shared memory of its own,
+    // to which nobody has a reference but to atomics.
+    unsafe { copy(to.address() as usize, src, len) };
+    true
+}
+
+/// Copies `len` bytes from the beginning of shared memory to the caller's address `dst`. `false` when any byte there cannot be
+/// written (`EFAULT`).
+#[must_use]
+pub fn copy_out_shared(dst: u64, from: Span<'_>, len: usize) -> bool {
+    let Some(dst) = writable(dst, len).filter(|_| len <= from.len_bytes()) else {
+        return false;
+    };
+    // SAFETY: every page of the range has just been written by the kernel on our behalf; the source is shared memory of its
+    // own.
+    unsafe { copy(dst, from.address() as usize, len) };
+    true
+}
+
+/// Whether the caller's `len` bytes at `src` can be read.
+#[must_use]
+pub fn can_read(src: u64, len: usize) -> bool {
+    readable(src, len).is_some()
 }
 
 /// Copies between two places, of which on x86 and AArch64 one may be page zero: a program may have mapped that, and then NULL leads
@@ -185,8 +212,8 @@ fn readable(addr: u64, len: usize) -> Option<usize> {
     let (first, last) = (addr / page, (addr + len - 1) / page);
     // As above, of NULL; and the first probe ends where its page does.
     let in_first = addr.clamp(1, first * page + page - PROBE_BYTES);
-    let can_read_others = || (first + 1..=last).all(|number| can_read(number * page));
-    (can_read(in_first) && can_read_others()).then_some(addr)
+    let can_read_others = || (first + 1..=last).all(|number| can_read_word(number * page));
+    (can_read_word(in_first) && can_read_others()).then_some(addr)
 }
 
 fn can_write(addr: usize) -> bool {
@@ -206,7 +233,7 @@ fn can_write_short(addr: usize, len: usize) -> bool {
 }
 
 /// The kernel reads the set before it looks what is to be done with it.
-fn can_read(addr: usize) -> bool {
+fn can_read_word(addr: usize) -> bool {
     const NOTHING: i32 = -1;
     // SAFETY: there is no such change, so none is made.
     let changed = unsafe { change(NOTHING, addr, 0) };
@@ -304,7 +331,7 @@ mod tests {
         let lone = Lone::new(libc::PROT_READ);
         let at = lone.0 as u64;
         for len in [1, 6, 8, 100] {
-            assert!(is_readable(at, len));
+            assert!(can_read(at, len));
             assert!(!copy_out(at, &vec![1; len]));
         }
     }

@@ -11,8 +11,8 @@ use core::mem::MaybeUninit;
 use libc::{c_int, key_t, size_t, ssize_t};
 use shmshim_core::os::usermem::{self, Frame};
 use shmshim_core::registry::Outcome;
+use shmshim_core::registry::leave_sleeps;
 use shmshim_core::registry::msg::{self as registry, Receiving, Sending, Sleep, Step, Woken};
-use shmshim_core::registry::sem::leave_sleeps;
 use shmshim_core::sysv::msg::{self, MsgCommand};
 
 use super::{Asked, IPC_64, serve};
@@ -209,10 +209,6 @@ extern "C" fn begin_to_receive(
     let begin = |asked: &mut Asked| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(msqid as u64);
-        asked.ruling(msg::check_receive(msqid, size, flags))?;
-        if flags & msg::flags::MSG_COPY != 0 {
-            check_copy(asked, message, size as u64)?;
-        }
         let text = message.wrapping_add(TEXT_OFFSET);
         match Receiving::begin(msqid, text, size as u64, mtype, flags) {
             Ok(receiving) => Ok(receiving),
@@ -220,20 +216,6 @@ extern "C" fn begin_to_receive(
         }
     };
     set_out(way, call, begin, go_on_receiving)
-}
-
-/// The kernel copies what a copy of the message will be written over, as far as a message can be long: it must be readable.
-#[inline(never)]
-fn check_copy(asked: &mut Asked, message: u64, size: u64) -> Result<(), c_int> {
-    let limits = match registry::msg_limits() {
-        Ok(limits) => limits,
-        Err(error) => return Err(asked.refuse(error.errno, &error.why)),
-    };
-    let len = size.min(u64::from(limits.msgmax)) as usize;
-    match usermem::is_readable(message, len) {
-        true => Ok(()),
-        false => Err(asked.bad_pointer(message, len)),
-    }
 }
 
 /// The text has been copied. A bad buffer is noticed when the message is gone, as on the kernel.

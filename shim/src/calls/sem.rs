@@ -6,7 +6,7 @@ use libc::{c_int, key_t, size_t};
 use shmshim_core::os::errno;
 use shmshim_core::os::pages::PageVec;
 use shmshim_core::os::usermem::{self, Frame};
-use shmshim_core::registry::sem as registry;
+use shmshim_core::registry::{leave_sleeps, sem as registry};
 use shmshim_core::sysv::sem::{self, Operation, SemCommand, flags};
 
 use super::{Asked, IPC_64, is_plain, serve};
@@ -16,7 +16,7 @@ use crate::trace::{self, Call, SHOWN_OPERATIONS, Told};
 /// semget(2).
 #[inline(never)]
 pub extern "C" fn semget(key: key_t, count: c_int, flags: c_int) -> c_int {
-    registry::leave_sleeps();
+    leave_sleeps();
     let call = Call::Semget { key, count, flags };
     let served = serve(call, Frame::of(&0), libc::ENOMEM, |asked| {
         #[cfg(feature = "panic-test")]
@@ -32,7 +32,7 @@ pub extern "C" fn semget(key: key_t, count: c_int, flags: c_int) -> c_int {
 /// semop(2). One operation that can be answered at once is: nothing there can panic or change `errno`.
 #[inline(never)]
 pub extern "C" fn semop(semid: c_int, sops: *mut libc::sembuf, nsops: size_t) -> c_int {
-    registry::leave_sleeps();
+    leave_sleeps();
     let local = 0;
     let frame = Frame::of(&local);
     if nsops as u32 == 1 && is_plain() {
@@ -110,7 +110,7 @@ pub extern "C" fn semtimedop_by_number(
         // Divergence: the trace of a call without a limit says semop.
         return semop(semid, sops, nsops);
     }
-    registry::leave_sleeps();
+    leave_sleeps();
     let (operations, count) = (sops as u64, nsops as u32);
     let call = Call::Semtimedop {
         semid,
@@ -247,7 +247,7 @@ fn tell_operations(asked: &mut Asked, operations: &[Operation], limit: Option<(i
 /// After a panic `ENOMEM`: programs take `EINVAL` as the news that a set is gone.
 #[inline(never)]
 pub extern "C" fn semctl(semid: c_int, number: c_int, cmd: c_int, arg: usize) -> c_int {
-    registry::leave_sleeps();
+    leave_sleeps();
     let call = Call::Semctl {
         semid,
         number,
