@@ -8,7 +8,7 @@
 //! The four learn by their return address who calls (RTLD_NEXT, `$ORIGIN`, the namespace), so each of ours ends with a jump
 //! to the function behind it.
 
-use core::ffi::c_void;
+use core::ffi::{CStr, c_void};
 use core::sync::atomic::{
     AtomicBool,
     Ordering::{Acquire, Release},
@@ -19,7 +19,7 @@ use shmshim_core::os::symbols;
 use shmshim_core::os::timed_lock::TimedLock;
 
 use crate::next::{self, Next};
-use crate::passed_on::say;
+use crate::remarks::say;
 
 const DLMOPEN: usize = 3;
 
@@ -151,6 +151,22 @@ extern "C" fn nowhere() -> usize {
     0
 }
 
+/// The calls behind which nothing stands: none of them goes on to libc's.
+const SERVED: [&CStr; 12] = [
+    c"shmget",
+    c"shmat",
+    c"shmdt",
+    c"shmctl",
+    c"semget",
+    c"semop",
+    c"semtimedop",
+    c"semctl",
+    c"msgget",
+    c"msgsnd",
+    c"msgrcv",
+    c"msgctl",
+];
+
 static IS_CORRECTED: AtomicBool = AtomicBool::new(false);
 static CORRECTING: TimedLock = TimedLock::free();
 
@@ -165,7 +181,7 @@ fn correct() {
         let behind = next::all()
             .iter()
             .map(|next| (next.name(), Some(next.address() as usize)));
-        let served = [c"shmget", c"shmat", c"shmdt", c"shmctl"].map(|name| (name, None));
+        let served = SERVED.map(|name| (name, None));
         let corrected = symbols::correct_libc(behind.chain(served));
         IS_CORRECTED.store(true, Release);
         if let Err(why) = corrected {

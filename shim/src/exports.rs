@@ -1,6 +1,6 @@
 //! Every symbol that the library exports, each with its reason. `scripts/check-exports` holds the same list.
 //!
-//! `open` and `mremap` are variadic in C. They are taken here with their last argument always there: on every
+//! `open`, `mremap` and `semctl` are variadic in C. They are taken here with their last argument always there: on every
 //! architecture of Linux that we build for, a variadic integer travels where a named one does, and one that the
 //! caller did not pass is passed on unread.
 //!
@@ -9,14 +9,15 @@
 //! symbols of programs older or stranger than glibc's headers make today, and libc's inner calls, which no
 //! symbol can intercept.
 #![allow(missing_docs)] // The names are libc's, and so is their documentation.
-#![allow(unused_unsafe)] // The four calls are safe.
+#![allow(unused_unsafe)] // Most of the calls are safe.
 
 use libc::{
-    FILE, c_char, c_int, c_long, c_ulong, c_void, key_t, mode_t, off_t, size_t, ssize_t, uid_t,
+    FILE, c_char, c_int, c_long, c_ulong, c_void, key_t, mode_t, off_t, sembuf, size_t, ssize_t,
+    timespec, uid_t,
 };
 
 use crate::hook::hook;
-use crate::{calls, identity, memory, passed_on, procfs};
+use crate::{calls, identity, jumps, memory, procfs};
 
 /// Exports functions of ours under the names of libc's, with the same arguments: `name(…) -> … => hook's name, ours`.
 macro_rules! export {
@@ -40,6 +41,41 @@ export! {
     shmdt(shmaddr: *const c_void) -> c_int => our_shmdt, calls::shmdt;
 
     shmctl(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int => our_shmctl, calls::shmctl;
+
+    // The same of semaphores: PostgreSQL, Apache, ipcmk.
+    semget(key: key_t, count: c_int, flags: c_int) -> c_int => our_semget, calls::semget;
+
+    semop(semid: c_int, sops: *mut sembuf, nsops: size_t) -> c_int => our_semop, calls::semop;
+
+    // perl's and python's modules that wait with a limit.
+    semtimedop(
+        semid: c_int, sops: *mut sembuf, nsops: size_t, timeout: *const timespec
+    ) -> c_int => our_semtimedop, calls::semtimedop;
+
+    semctl(semid: c_int, number: c_int, cmd: c_int, arg: size_t) -> c_int => our_semctl, calls::semctl;
+
+    // The same of message queues: ipcmk, perl.
+    msgget(key: key_t, flags: c_int) -> c_int => our_msgget, calls::msgget;
+
+    msgsnd(
+        msqid: c_int, message: *const c_void, size: size_t, flags: c_int
+    ) -> c_int => our_msgsnd, calls::msgsnd;
+
+    msgrcv(
+        msqid: c_int, message: *mut c_void, size: size_t, mtype: c_long, flags: c_int
+    ) -> ssize_t => our_msgrcv, calls::msgrcv;
+
+    msgctl(msqid: c_int, cmd: c_int, buf: *mut c_void) -> c_int => our_msgctl, calls::msgctl;
+
+    // A handler that jumps out of a sleep leaves its queue: programs that end a wait by an alarm and a jump (perl's `alarm`
+    // with `die`, older daemons).
+    longjmp(environment: *mut c_void, value: c_int) -> () => our_longjmp, jumps::longjmp;
+
+    // The same, without the signal mask.
+    _longjmp(environment: *mut c_void, value: c_int) -> () => our_bare_longjmp, jumps::_longjmp;
+
+    // The same, with it.
+    siglongjmp(environment: *mut c_void, value: c_int) -> () => our_siglongjmp, jumps::siglongjmp;
 
     // Attaches end by it, whole or in part: nattch.
     munmap(addr: *mut c_void, length: size_t) -> c_int => our_munmap, memory::munmap;
@@ -79,12 +115,6 @@ export! {
 
     // The same: sysctl, between stat and open.
     realpath(path: *const c_char, out: *mut c_char) -> *mut c_char => our_realpath, procfs::exists::realpath;
-
-    // So that the trace can say that these are the kernel's: every use of semaphores and message queues begins here.
-    semget(key: key_t, count: c_int, flags: c_int) -> c_int => our_semget, passed_on::semget;
-
-    // The same.
-    msgget(key: key_t, flags: c_int) -> c_int => our_msgget, passed_on::msgget;
 
     // What is written to a limit is in force, or refused, when write returns.
     write(fd: c_int, buf: *const c_void, count: size_t) -> ssize_t => our_write, procfs::hooks::write;
@@ -135,6 +165,23 @@ mod gnu {
         // shmctl of programs that are built for times of 64 bits: the structure is the same, its high halves have names.
         #[cfg(target_arch = "x86")]
         __shmctl64(shmid: c_int, cmd: c_int, buf: *mut c_void) -> c_int => our_shmctl64, calls::shmctl;
+
+        // The same of semctl, semtimedop and msgctl.
+        #[cfg(target_arch = "x86")]
+        __semctl64(
+            semid: c_int, number: c_int, cmd: c_int, arg: size_t
+        ) -> c_int => our_semctl64, calls::semctl;
+
+        #[cfg(target_arch = "x86")]
+        __semtimedop64(
+            semid: c_int, sops: *mut sembuf, nsops: size_t, timeout: *const c_void
+        ) -> c_int => our_semtimedop64, calls::semtimedop64;
+
+        #[cfg(target_arch = "x86")]
+        __msgctl64(msqid: c_int, cmd: c_int, buf: *mut c_void) -> c_int => our_msgctl64, calls::msgctl;
+
+        // As longjmp: what is built with _FORTIFY_SOURCE.
+        __longjmp_chk(environment: *mut c_void, value: c_int) -> () => our_longjmp_chk, jumps::__longjmp_chk;
 
         // As mmap: python, and what else is built for 64-bit file sizes.
         mmap64(

@@ -4,6 +4,7 @@
 //! SHMSHIM_FAIL=shmget:ENOSPC:3                       the third shmget of each process
 //! SHMSHIM_FAIL=shmat:ENOMEM:p0.01,seed=7             one shmat in a hundred, the same ones in each run
 //! SHMSHIM_FAIL=shmctl:EPERM:every:10,shmdt:EINVAL    each tenth shmctl, each shmdt
+//! SHMSHIM_FAIL=semop:EINTR:p0.1                      one semop in ten (semtimedop is another call)
 //! ```
 
 use core::sync::atomic::{
@@ -41,7 +42,7 @@ struct Rule {
 struct Rules {
     rules: [Rule; MOST],
     /// How often each call was made.
-    counts: [AtomicU32; 4],
+    counts: [AtomicU32; CALLS.len()],
     random: AtomicU64,
     is_set: AtomicBool,
 }
@@ -57,21 +58,25 @@ static RULES: Rules = Rules {
             number: AtomicU32::new(0),
         }
     }; MOST],
-    counts: [const { AtomicU32::new(0) }; 4],
+    counts: [const { AtomicU32::new(0) }; CALLS.len()],
     random: AtomicU64::new(0),
     is_set: AtomicBool::new(false),
 };
 
-const CALLS: [&[u8]; 4] = [b"shmget", b"shmat", b"shmdt", b"shmctl"];
-
-fn index_of(call: &Call) -> usize {
-    match call {
-        Call::Shmget { .. } => 0,
-        Call::Shmat { .. } => 1,
-        Call::Shmdt { .. } => 2,
-        Call::Shmctl { .. } => 3,
-    }
-}
+const CALLS: [&str; 12] = [
+    "shmget",
+    "shmat",
+    "shmdt",
+    "shmctl",
+    "semget",
+    "semop",
+    "semtimedop",
+    "semctl",
+    "msgget",
+    "msgsnd",
+    "msgrcv",
+    "msgctl",
+];
 
 /// Whether there are rules.
 pub fn is_set() -> bool {
@@ -83,7 +88,7 @@ pub fn wanted(call: &Call) -> Option<i32> {
     if !is_set() {
         return None;
     }
-    let index = index_of(call);
+    let index = CALLS.iter().position(|name| *name == call.name())?;
     let made = RULES
         .counts
         .get(index)?
@@ -147,7 +152,7 @@ fn parse<'a>(item: &[u8], rules: &mut impl Iterator<Item = &'a Rule>) -> Option<
     }
     let mut parts = item.splitn(3, |byte| *byte == b':');
     let call = parts.next()?;
-    let call = CALLS.iter().position(|name| *name == call)?;
+    let call = CALLS.iter().position(|name| name.as_bytes() == call)?;
     let errno = OsError::named(parts.next()?)?;
     let (when, many) = match parts.next() {
         None => (ALWAYS, 0),

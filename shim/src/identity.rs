@@ -4,14 +4,14 @@
 //! every call that may change it. And it must know of seccomp filters, so that none of its own calls is the
 //! program's death. Both can be asked for through libc's `syscall` as well, which is how libseccomp does it.
 
-use core::ffi::{c_int, c_long, c_ulong};
+use core::ffi::{c_char, c_int, c_long, c_ulong};
 
 use libc::uid_t;
 use shmshim_core::os::{credentials, errno, seccomp};
 use shmshim_core::registry;
 
 use crate::next::next;
-use crate::{by_number, panic_guard, passed_on};
+use crate::{by_number, panic_guard, remarks};
 
 /// When there is no such function behind ours: only a stranger libc can lack one of these.
 fn not_there() -> c_int {
@@ -111,7 +111,7 @@ fn changes_uid(number: c_long) -> bool {
     )
 }
 
-/// syscall(2): the numbers that do one of these things, the four calls, and what changes an attach.
+/// syscall(2): the numbers that do one of these things, the calls of System V IPC, and what changes an attach.
 ///
 /// # Safety
 /// As libc's.
@@ -164,7 +164,9 @@ pub unsafe fn syscall(
         }
         _ => {
             let answer = make();
-            passed_on::say_syscall(number, a, b, answer);
+            if number == libc::SYS_openat && answer >= 0 {
+                remarks::opened_by_number(b as *const c_char);
+            }
             answer
         }
     }

@@ -1,7 +1,7 @@
 //! `libshmshim.so`: the C border.
 //!
 //! What is here knows pointers, `errno`, panics, signals and reentrancy, and hands a plain call to
-//! [`shmshim_core::registry`]. It knows no rule of System V shared memory and no file of the runtime directory.
+//! [`shmshim_core::registry`]. It knows no rule of System V IPC and no file of the runtime directory.
 //!
 //! | file | job |
 //! |---|---|
@@ -10,14 +10,16 @@
 //! | `direct.rs` | what happens where there is none, or not yet |
 //! | `doors.rs` | dlopen, dlsym: look-ups in libc's table find ours |
 //! | `panic_guard.rs` | no panic gets past it |
-//! | `calls.rs` | shmget, shmat, shmdt, shmctl |
+//! | `calls/` | shmget and its like, semget and its like, msgget and its like |
+//! | `cancel.rs` | msgsnd and msgrcv as cancellation points |
+//! | `jumps.rs` | longjmp and its like, out of a sleep |
 //! | `by_number.rs` | the same by libc's `syscall` |
-//! | `abi.rs` | the structures that shmctl copies |
+//! | `abi/` | the structures that shmctl, semctl and msgctl copy |
 //! | `memory.rs` | munmap, mremap, mmap, madvise, when they concern an attach |
 //! | `identity.rs` | setuid and its like, seccomp: what the core must know of |
-//! | `passed_on.rs` | semget, msgget and bare system calls, which are the kernel's: the trace says so |
+//! | `remarks.rs` | lines of the trace about what is no call of ours |
 //! | `runtime.rs` | memcpy and what else would be libc's, or the host's |
-//! | `procfs/` | the files in `/proc` that show shared memory and its limits |
+//! | `procfs/` | the files in `/proc` that show the objects and their limits |
 //! | `trace/` | `SHMSHIM_TRACE` |
 //!
 //! **At load** nothing happens but what the dynamic linker does, and that the fork handlers are registered. (In a program
@@ -29,7 +31,7 @@
 //! and from signal handlers. Where they do not concern us (nearly always) they take no lock, allocate nothing,
 //! and call nothing but the function behind them.
 //!
-//! **Cancellation.** `open`, `fopen` and `write` are cancellation points: glibc ends a thread there by unwinding
+//! **Cancellation.** `open`, `fopen`, `write`, `msgsnd` and `msgrcv` are cancellation points: glibc ends a thread there by unwinding
 //! its stack with an exception that Rust may not touch. So a hook's own frame must have no cleanup at all around
 //! the real call. Everything else that it does stands in `extern "C"` functions, which the compiler knows not to
 //! unwind; then it drops redhook's `catch_unwind` around the whole. `scripts/check-exports` looks.
@@ -37,6 +39,7 @@
 mod abi;
 mod by_number;
 mod calls;
+mod cancel;
 mod destination;
 mod direct;
 #[cfg(all(
@@ -51,13 +54,14 @@ mod fail;
 mod guard;
 mod hook;
 mod identity;
+mod jumps;
 mod memory;
 mod next;
 mod panic_guard;
 #[cfg(feature = "panic-test")]
 mod panic_test;
-mod passed_on;
 mod procfs;
+mod remarks;
 mod report;
 mod runtime;
 mod settings;

@@ -10,8 +10,10 @@ use core::sync::atomic::{
 };
 
 use shmshim_core::os::process;
-use shmshim_core::registry;
 use shmshim_core::registry::events::{By, Event, Happening};
+use shmshim_core::registry::{self, msg, sem};
+use shmshim_core::sysv::msg::MsgCommand;
+use shmshim_core::sysv::sem::SemCommand;
 use shmshim_core::sysv::{Command, Segment, flags};
 
 use crate::destination::Destination;
@@ -42,6 +44,8 @@ const MADE: u32 = 1;
 const ATTACHED: u32 = 2;
 const MISSED: u32 = 3;
 const OTHER_SIZE: u32 = 4;
+const SET_MADE: u32 = 5;
+const QUEUE_MADE: u32 = 6;
 
 /// Something that may have to be said.
 struct Note {
@@ -113,8 +117,18 @@ fn put(kind: u32, id: i32, key: i32, asked: u64, has: u64) {
     }
 }
 
+/// Whether the call will make a set or a queue, if it succeeds: asked before it, for afterwards nobody knows.
+pub fn will_make(call: &Call) -> bool {
+    let (key, asked, is_there): (i32, i32, fn(i32) -> bool) = match *call {
+        Call::Semget { key, flags, .. } => (key, flags, |key| sem::semget(key, 0, 0).is_ok()),
+        Call::Msgget { key, flags } => (key, flags, |key| msg::msgget(key, 0).is_ok()),
+        _ => return false,
+    };
+    is_set() && (key == 0 || asked & flags::IPC_CREAT != 0 && !is_there(key))
+}
+
 /// Notes what a call has answered.
-pub fn note(call: &Call, answer: Result<u64, i32>) {
+pub fn note(call: &Call, answer: Result<u64, i32>, makes: bool) {
     if !is_set() {
         return;
     }
@@ -141,6 +155,8 @@ pub fn note(call: &Call, answer: Result<u64, i32>) {
         }
         (&Call::Shmget { key, .. }, Err(libc::ENOENT)) => put(MISSED, 0, key, 0, 0),
         (&Call::Shmat { shmid, .. }, Ok(addr)) => put(ATTACHED, shmid, 0, addr, 0),
+        (&Call::Semget { key, .. }, Ok(id)) if makes => put(SET_MADE, id as i32, key, 0, 0),
+        (&Call::Msgget { key, .. }, Ok(id)) if makes => put(QUEUE_MADE, id as i32, key, 0, 0),
         _ => {}
     }
 }
@@ -168,6 +184,8 @@ pub fn at_exit() {
             MADE => made(id),
             ATTACHED => attached(id, asked),
             MISSED => missed(key),
+            SET_MADE => set_made(id),
+            QUEUE_MADE => queue_made(id),
             OTHER_SIZE => say(format_args!(
                 "asked for {asked} bytes of segment {id} (key {key:#010x}), which has {has}"
             )),
@@ -192,6 +210,26 @@ fn made(id: i32) {
         say(format_args!(
             "made segment {id} (key {:#010x}, {} bytes) and did not remove it",
             segment.key.0, segment.segsz
+        ));
+    }
+}
+
+#[inline(never)]
+fn set_made(id: i32) {
+    if let Ok(set) = sem::sem_stat(id, SemCommand::IpcStat) {
+        say(format_args!(
+            "made semaphore set {id} (key {:#010x}, {} semaphores) and did not remove it",
+            set.key.0, set.count
+        ));
+    }
+}
+
+#[inline(never)]
+fn queue_made(id: i32) {
+    if let Ok(queue) = msg::msg_stat(id, MsgCommand::IpcStat) {
+        say(format_args!(
+            "made message queue {id} (key {:#010x}, {} messages) and did not remove it",
+            queue.key.0, queue.qnum
         ));
     }
 }

@@ -122,6 +122,124 @@ impl<const BYTES: usize> Drop for SharedMap<BYTES> {
     }
 }
 
+/// A piece of a file, mapped shared for ever, whose length is known at run time: see [`Span`].
+pub struct SharedPiece {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: only atomics are handed out.
+unsafe impl Send for SharedPiece {}
+// SAFETY: only atomics are handed out.
+unsafe impl Sync for SharedPiece {}
+
+impl SharedPiece {
+    /// Maps `len` bytes of `fd` from `offset` on, a multiple of 64 KiB. The descriptor may be closed afterwards.
+    pub fn new(fd: &Fd, offset: u64, len: usize, writable: bool) -> OsResult<SharedPiece> {
+        let access = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
+        let addr = super::pages::map_at(len, access, libc::MAP_SHARED, fd.number(), offset)?;
+        // As in `with_access`.
+        // SAFETY: a mapping of our own.
+        let _ = unsafe { advise(addr, len, libc::MADV_DONTDUMP) };
+        let start = NonNull::new(addr as *mut u8).ok_or(OsError(libc::ENOMEM))?;
+        Ok(SharedPiece { start, len })
+    }
+
+    /// The words of a piece that was mapped at this address, with this length, and stays.
+    #[inline(always)]
+    pub fn at(address: usize, len: usize) -> Span<'static> {
+        Span {
+            start: NonNull::new(address as *mut u8).unwrap_or(NonNull::dangling()),
+            len: if address == 0 { 0 } else { len },
+            map: PhantomData,
+        }
+    }
+
+    /// Where it is, for [`SharedPiece::at`].
+    pub fn address(&self) -> usize {
+        self.start.as_ptr() as usize
+    }
+
+    /// All of it.
+    #[inline(always)]
+    pub fn whole(&self) -> Span<'static> {
+        Span {
+            start: self.start,
+            len: self.len,
+            map: PhantomData,
+        }
+    }
+
+    /// Ends the mapping, of which nothing was handed out.
+    pub fn unmap(self) {
+        let _ = unmap(self.address(), self.len);
+    }
+}
+
+/// Words of shared memory, aligned to 8, as many as are known at run time. The memory stays mapped.
+#[derive(Clone, Copy)]
+pub struct Span<'m> {
+    start: NonNull<u8>,
+    len: usize,
+    map: PhantomData<&'m AtomicU64>,
+}
+
+// SAFETY: only atomics are handed out.
+unsafe impl Send for Span<'_> {}
+// SAFETY: only atomics are handed out.
+unsafe impl Sync for Span<'_> {}
+
+/// What a word outside of a span is read from and stored to.
+static NOWHERE: AtomicU64 = AtomicU64::new(0);
+
+impl<'m> Span<'m> {
+    /// Its length in bytes.
+    #[inline(always)]
+    pub fn len_bytes(self) -> usize {
+        self.len
+    }
+
+    /// Its address in this process.
+    pub fn address(self) -> u64 {
+        self.start.as_ptr() as u64
+    }
+
+    /// The 64-bit word number `index`; one outside is a word that means nothing.
+    #[inline(always)]
+    pub fn word64(self, index: usize) -> &'m AtomicU64 {
+        if index < self.len / 8 {
+            // SAFETY: in bounds, aligned, mapped for ever; an integer of any value is valid.
+            unsafe { &*self.start.as_ptr().add(index * 8).cast::<AtomicU64>() }
+        } else {
+            &NOWHERE
+        }
+    }
+
+    /// The 32-bit word number `index`; one outside is a word that means nothing.
+    #[inline(always)]
+    pub fn word32(self, index: usize) -> &'m AtomicU32 {
+        if index < self.len / 4 {
+            // SAFETY: as above.
+            unsafe { &*self.start.as_ptr().add(index * 4).cast::<AtomicU32>() }
+        } else {
+            // SAFETY: half of a word that means nothing.
+            unsafe { &*core::ptr::from_ref(&NOWHERE).cast::<AtomicU32>() }
+        }
+    }
+
+    /// The `len` bytes from byte `offset` on, a multiple of 8; what is outside is left out.
+    #[inline(always)]
+    pub fn part(self, offset: usize, len: usize) -> Span<'m> {
+        let offset = (offset & !7).min(self.len);
+        Span {
+            // SAFETY: in bounds.
+            start: unsafe { self.start.add(offset) },
+            len: len.min(self.len - offset),
+            map: PhantomData,
+        }
+    }
+}
+
 /// Maps the one page of an open liveness file, so that its lock lives as long as the mapping, and says whether
 /// children inherit it. The mapping stays until [`unmap_page`] or the end of the address space. Inlined, for a child
 /// of a fork pays for each part of the library that it runs through.

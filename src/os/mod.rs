@@ -26,6 +26,7 @@
 //! | `timed_lock` | a lock, and deadlines, for waits that end |
 //! | `signal_mask` | no handler runs while a lock is held |
 //! | `helper_process` | work that the host's own limits refuse |
+//! | `robust` | marks by which the kernel tells that a thread has ended |
 //! | `own_stack` | work that a small stack has no room for |
 //! | `credentials` | the effective uid, remembered |
 //! | `seccomp` | whether a filter of the host forbids a system call |
@@ -56,6 +57,7 @@ pub mod path;
 pub mod process;
 pub mod process_lock;
 pub mod raw;
+pub mod robust;
 pub mod seccomp;
 pub mod served;
 pub mod signal_mask;

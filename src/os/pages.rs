@@ -40,6 +40,25 @@ pub(super) fn map(addr: usize, len: usize, access: i32, flags: i32, fd: i32) -> 
     unsafe { raw::call(raw::number::MMAP, [addr, len, access, flags, fd]) }
 }
 
+/// `mmap` at an offset of the file, a multiple of 64 KiB, wherever the kernel likes.
+pub(super) fn map_at(len: usize, access: i32, flags: i32, fd: i32, offset: u64) -> OsResult<usize> {
+    let unit = if cfg!(target_pointer_width = "32") {
+        4096 // mmap2
+    } else {
+        1
+    };
+    let args = [
+        0,
+        len,
+        access as usize,
+        flags as usize,
+        fd as usize,
+        (offset / unit) as usize,
+    ];
+    // SAFETY: the kernel chooses the address.
+    unsafe { raw::call(raw::number::MMAP, args) }
+}
+
 /// Moves `value` into pages that live as long as the process.
 pub fn leak<T: Send + Sync>(value: T) -> OsResult<&'static T> {
     let place = map_private(size_of::<T>().max(1))?.cast::<T>();

@@ -237,6 +237,38 @@ pub fn uid() -> u32 {
     }
 }
 
+/// When a process began, and whether it is about to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Started {
+    /// Ticks since the machine started: exec does not change it.
+    pub at: u64,
+    /// It has begun to end, or is a zombie.
+    pub is_ending: bool,
+}
+
+/// When the process with this id began. `None`: there is none, or `/proc` does not tell.
+pub fn started(pid: i32) -> Option<Started> {
+    const EXITING: u32 = 4; // PF_EXITING
+    let mut path = Path::from_bytes(b"/proc/").unwrap_or_default();
+    let _ = path.push_decimal(pid as u32);
+    let _ = path.push(b"/stat");
+    let text = file::read_whole(path.as_c_str()).ok()?;
+    // "pid (name) state ppid …", and the name may hold anything.
+    let mut fields = text
+        .rsplit(|&byte| byte == b')')
+        .next()?
+        .trim_ascii()
+        .split(|&byte| byte == b' ');
+    let state = fields.next()?;
+    // Behind the state: ppid, pgrp, session, tty, tpgid, flags, …, and the 20th is the start.
+    let flags: u32 = file::parse(fields.nth(5)?)?;
+    let at = file::parse(fields.nth(12)?)?;
+    Some(Started {
+        at,
+        is_ending: flags & EXITING != 0 || matches!(state, b"Z" | b"X" | b"x"),
+    })
+}
+
 /// Whether a process with this id is there and has not ended: a zombie has. Where `/proc` cannot be read, one that is
 /// there counts.
 pub fn is_running(pid: i32) -> bool {

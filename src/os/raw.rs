@@ -32,19 +32,27 @@ pub mod sysv {
     #![allow(missing_docs, reason = "the names are the kernel's")]
     use libc::c_long;
     pub const SEMGET: c_long = 393;
+    pub const SEMCTL: c_long = 394;
     pub const SHMGET: c_long = 395;
     pub const SHMCTL: c_long = 396;
     pub const SHMAT: c_long = 397;
     pub const SHMDT: c_long = 398;
     pub const MSGGET: c_long = 399;
+    pub const MSGSND: c_long = 400;
+    pub const MSGRCV: c_long = 401;
+    pub const MSGCTL: c_long = 402;
+    /// With a limit of twice 64 bits.
+    pub const SEMTIMEDOP: c_long = 420;
 }
 
 /// As above.
 #[cfg(not(target_arch = "x86"))]
 pub mod sysv {
     pub use libc::{
-        SYS_msgget as MSGGET, SYS_semget as SEMGET, SYS_shmat as SHMAT, SYS_shmctl as SHMCTL,
-        SYS_shmdt as SHMDT, SYS_shmget as SHMGET,
+        SYS_msgctl as MSGCTL, SYS_msgget as MSGGET, SYS_msgrcv as MSGRCV, SYS_msgsnd as MSGSND,
+        SYS_semctl as SEMCTL, SYS_semget as SEMGET, SYS_semop as SEMOP,
+        SYS_semtimedop as SEMTIMEDOP, SYS_shmat as SHMAT, SYS_shmctl as SHMCTL, SYS_shmdt as SHMDT,
+        SYS_shmget as SHMGET,
     };
 }
 

@@ -80,6 +80,23 @@ pub(super) unsafe fn change(how: i32, set: usize, before: usize) -> OsResult<usi
     unsafe { raw::call(libc::SYS_rt_sigprocmask, args) }
 }
 
+/// Whether any signal has a handler with SA_RESTART.
+pub fn has_restarting_handler() -> bool {
+    /// The kernel's `struct sigaction`: handler, flags, restorer where there is one, mask.
+    const WORDS: usize = 8;
+    (1..=64usize).any(|signal| {
+        let mut action = [0usize; WORDS];
+        let args = [signal, 0, action.as_mut_ptr() as usize, size_of::<Mask>()];
+        // SAFETY: asks only; the buffer is longer than the structure.
+        let asked = unsafe { raw::call(libc::SYS_rt_sigaction, args) };
+        let [handler, flags, ..] = action;
+        asked.is_ok()
+            && handler != libc::SIG_DFL
+            && handler != libc::SIG_IGN
+            && flags & libc::SA_RESTART as usize != 0
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

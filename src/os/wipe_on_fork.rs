@@ -18,6 +18,12 @@ impl Wiped {
     }
 }
 
+/// Maps so many words of wiped memory, for ever.
+pub fn words(count: usize) -> OsResult<Wiped> {
+    // SAFETY: an atomic integer, of which 0 is a value.
+    unsafe { map::<AtomicU32>(count) }.map(|(_, wiped)| wiped)
+}
+
 /// Maps wiped memory, for ever: an `H`, and `words` words behind it.
 ///
 /// # Safety

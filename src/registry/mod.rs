@@ -20,6 +20,7 @@ mod identity;
 pub mod inspect;
 mod mapping;
 pub mod msg;
+mod objects;
 pub mod placed;
 mod process;
 mod reap;
@@ -33,6 +34,7 @@ mod shmat;
 mod shmctl;
 mod shmdt;
 mod shmget;
+mod sleep;
 pub mod whole;
 
 #[cfg(test)]
@@ -57,3 +59,4 @@ pub use shmctl::{
 };
 pub use shmdt::shmdt;
 pub use shmget::{shmget, shmget_at_once};
+pub use sleep::{abandon_sleeps, leave_sleeps};

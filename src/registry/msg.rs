@@ -3,11 +3,18 @@
 //! msgsnd and msgrcv are cancellation points: they sleep in a frame of the caller's, which needs no cleanup. So they go by
 //! steps: [`Sending`], [`Receiving`].
 
-use super::error::Outcome;
-use crate::os::OsError;
-use crate::os::atomic::AtomicU32;
-use crate::storage::{StorageError, Stored};
-use crate::sysv::msg::{MsgCommand, MsgLimits, NewQueue, QueueFacts};
+use super::credentials::Thread;
+use super::error::{Error, Outcome};
+use super::objects::{self, Objects, now, objects, thread};
+use super::sleep::{Answered, LONGEST};
+use crate::os::atomic::{AtomicU32, Ordering};
+use crate::os::{process, usermem};
+use crate::storage::ipc::{MoreQueueRoom, ObjectKind, Presence, QueueBlock, Root, Seen};
+use crate::sysv::msg::{
+    self, Message, MsgCommand, MsgLimits, NewQueue, QueueFacts, QueueState, Receiver,
+    ReceiverAnswer, Sender, SenderAnswer, Sent,
+};
+use crate::sysv::{self, Errno, Key, Kind, Refusal, Ruling, ShmId, refusal};
 
 /// What all queues use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,30 +59,427 @@ pub enum Woken {
     Other,
 }
 
-fn todo<T>() -> Outcome<T> {
-    let refused: Stored<T> = Err(StorageError::Call {
-        doing: "serve message queues",
-        error: OsError(libc::ENOSYS),
-    });
-    Ok(refused?)
+/// A queue as it was at one moment.
+#[derive(Clone, Copy)]
+struct Found {
+    root: Root,
+    seen: Seen,
+    queue: QueueBlock,
+}
+
+impl Found {
+    #[inline(always)]
+    fn is_still(&self) -> bool {
+        self.root.is_still(self.seen)
+    }
+}
+
+const NO_ROOM: MoreQueueRoom = MoreQueueRoom {
+    messages: 0,
+    receivers: 0,
+    senders: 0,
+};
+
+impl Objects {
+    /// The queue that a root leads to, removed or not. `None`: there is none.
+    #[inline(always)]
+    fn queue_behind(&self, root: Root) -> Option<Found> {
+        loop {
+            let seen = root.seen();
+            if seen.unit() == 0 {
+                return None;
+            }
+            match self.file.queue(seen) {
+                Some(queue) => return Some(Found { root, seen, queue }),
+                None if root.is_still(seen) => return None,
+                None => {}
+            }
+        }
+    }
+
+    /// The queue with this identifier, when those who have died are out of it.
+    #[inline]
+    fn queue(&self, id: ShmId) -> Outcome<Found> {
+        let root = self.root_of(ObjectKind::Queue, id)?;
+        let unknown = || Error::from(sysv::unknown_id(Kind::Queue, id));
+        loop {
+            let found = self.queue_behind(root).ok_or_else(unknown)?;
+            let fits = found.queue.id() == id.raw() && !found.queue.is_removed();
+            if !found.is_still() {
+                continue;
+            }
+            if !fits {
+                return Err(unknown());
+            }
+            if !self.bury_receivers(&found)? {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Takes the sleepers of dead processes out of a queue. Whether there was anything to do.
+    #[inline]
+    fn bury_receivers(&self, found: &Found) -> Outcome<bool> {
+        let queue = &found.queue;
+        if queue.receivers() == 0 && queue.senders() == 0 {
+            return Ok(false);
+        }
+        self.bury_sleepers(found)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn bury_sleepers(&self, found: &Found) -> Outcome<bool> {
+        let queue = &found.queue;
+        let me = self.owner_if_entered();
+        let receivers = (0..queue.receivers()).map(|index| queue.receiver(index).owner);
+        let senders = (0..queue.senders()).map(|index| queue.sender(index).owner);
+        let is_gone = |&owner: &u32| owner != me && self.file.presence(owner) != Presence::There;
+        let gone = receivers.chain(senders).find(is_gone);
+        if !found.is_still() {
+            return Ok(true);
+        }
+        let Some(owner) = gone else { return Ok(false) };
+        let mut lost = None;
+        self.change_queue(found, NO_ROOM, |copy| {
+            msg::drop_sleepers(copy, owner, |message| lost = Some(message.text));
+        })?
+        .then(|| self.file.give_text_of(lost.unwrap_or(0)));
+        Ok(true)
+    }
+
+    /// Makes a copy the queue, if it is still what was copied; then whoever was answered is woken.
+    #[inline]
+    fn publish_queue(&self, found: &Found, copy: QueueBlock) -> bool {
+        self.publish_queue_then(found, copy, |_| {})
+    }
+
+    /// A copy of a queue; `None`: the queue has changed meanwhile.
+    #[inline]
+    fn copy_of(&self, found: &Found, more: MoreQueueRoom) -> Outcome<Option<QueueBlock>> {
+        let copy = self
+            .file
+            .copy_queue(&found.queue, more, self.owner_if_entered())?;
+        if found.is_still() {
+            return Ok(Some(copy));
+        }
+        self.file.give_unpublished(copy.block());
+        Ok(None)
+    }
+
+    /// Changes a queue by a rule that cannot refuse.
+    fn change_queue(
+        &self,
+        found: &Found,
+        more: MoreQueueRoom,
+        rule: impl FnOnce(&mut QueueBlock),
+    ) -> Outcome<bool> {
+        let Some(mut copy) = self.copy_of(found, more)? else {
+            return Ok(false);
+        };
+        rule(&mut copy);
+        Ok(self.publish_queue(found, copy))
+    }
+}
+
+/// What became of a sleeper at a queue.
+enum Slept {
+    /// It has no answer yet.
+    Waits,
+    /// It is not there any more, but the queue is.
+    Left,
+    /// The queue was removed.
+    Removed,
+    /// It was told something, and is out of the queue now.
+    Receiver(ReceiverAnswer),
+    /// The same of a sender.
+    Sender,
+}
+
+/// A call that sends or receives. Needs no drop.
+#[derive(Clone, Copy)]
+struct Call {
+    objects: &'static Objects,
+    id: ShmId,
+    flags: i32,
+    /// Where the caller sleeps; 0: it has not slept yet.
+    place: u32,
+    /// Whether it has a place.
+    has_place: bool,
+}
+
+impl Call {
+    /// The queue to be tried: what was there and is not any more was removed.
+    fn found(&self) -> Outcome<Found> {
+        self.objects.queue(self.id).map_err(|error| {
+            if self.has_place && error.errno == libc::EINVAL {
+                self.removed()
+            } else {
+                error
+            }
+        })
+    }
+
+    fn removed(&self) -> Error {
+        sysv::removed_meanwhile(Kind::Queue, self.id).into()
+    }
+
+    /// The caller's place, and what its word holds now; taken if there was none.
+    fn lie_down(&mut self) -> Outcome<u32> {
+        if !self.has_place {
+            let owner = self.objects.owner()?;
+            let file = &self.objects.file;
+            self.place = file.take_place(owner, thread(), ObjectKind::Queue, self.id.raw())?;
+            self.has_place = true;
+            self.objects.asleep().fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(self.place)
+    }
+
+    /// A sleep until the word changes from what it held before the queue was looked at.
+    fn sleep(&self, seen: u32) -> Outcome<Sleep> {
+        match self.objects.file.futex_of(self.place) {
+            Some(word) => Ok(Sleep {
+                word,
+                seen,
+                nanos: LONGEST,
+            }),
+            None => Err(self
+                .objects
+                .file
+                .is_damaged("a sleeper's place is not there")
+                .into()),
+        }
+    }
+
+    fn seen(&self) -> u32 {
+        let word = self.objects.file.futex_of(self.place);
+        word.map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// The call is over.
+    fn end(&self) {
+        if self.has_place {
+            self.objects.end_sleep(self.place);
+        }
+    }
+
+    /// Looks whether the caller, asleep at the queue, was told something; `leaves`: it goes, whether it was or not.
+    fn look(&self, leaves: bool) -> Slept {
+        let objects = self.objects;
+        let Some(root) = objects.file.root(ObjectKind::Queue, self.id.slot()) else {
+            return Slept::Removed;
+        };
+        objects.look_at(root, self.id.raw(), self.place, leaves, true)
+    }
+}
+
+impl Objects {
+    /// What was said to a sleeper, which is taken out of the queue if it was told something (and `takes` says so), or if it
+    /// `leaves`.
+    fn look_at(&self, root: Root, id: i32, place: u32, leaves: bool, takes: bool) -> Slept {
+        loop {
+            let Some(found) = self.queue_behind(root) else {
+                return Slept::Removed;
+            };
+            let queue = &found.queue;
+            let receiver = (0..queue.receivers()).find(|&at| queue.receiver(at).place == place);
+            let sender = (0..queue.senders()).find(|&at| queue.sender(at).place == place);
+            let slept = match (receiver, sender) {
+                (Some(at), _) => match queue.receiver(at).answer {
+                    ReceiverAnswer::Waits => Slept::Waits,
+                    answer => Slept::Receiver(answer),
+                },
+                (_, Some(at)) => match queue.sender(at).answer {
+                    SenderAnswer::Waits => Slept::Waits,
+                    SenderAnswer::Again => Slept::Sender,
+                },
+                _ if queue.is_removed() => Slept::Removed,
+                _ => Slept::Left,
+            };
+            let fits = queue.id() == id;
+            if !found.is_still() {
+                continue;
+            }
+            if !fits {
+                return Slept::Removed;
+            }
+            let goes = match slept {
+                Slept::Waits => leaves,
+                Slept::Receiver(_) | Slept::Sender => takes,
+                _ => false,
+            };
+            if !goes {
+                return slept;
+            }
+            let changed = self.change_queue(&found, NO_ROOM, |copy| {
+                if let Some(at) = receiver {
+                    copy.remove_receiver(at);
+                }
+                if let Some(at) = sender {
+                    copy.remove_sender(at);
+                }
+            });
+            match changed {
+                Ok(false) => {}
+                // Without room for a copy it stays there until the process ends.
+                Ok(true) | Err(_) => return slept,
+            }
+        }
+    }
+
+    /// Takes a sleeper out of its queue; `answered`: also one that has an answer.
+    pub(super) fn leave_queue(&self, id: i32, place: u32, answered: bool) {
+        if let Some(root) = self.file.root(ObjectKind::Queue, id as u32 % sysv::SLOTS) {
+            let slept = self.look_at(root, id, place, true, answered);
+            if let (Slept::Receiver(ReceiverAnswer::Got(message)), true) = (slept, answered) {
+                self.file.give_text_of(message.text);
+            }
+        }
+    }
+}
+
+fn interrupted() -> Error {
+    // "Sleeping on a full message queue condition, the process caught a signal." - man msgop(2)
+    refusal!(
+        Eintr,
+        [],
+        "a handler of a signal has run while the call slept"
+    )
+    .into()
+}
+
+fn unreadable() -> Refusal {
+    // "The address pointed to by msgp isn't accessible." - man msgop(2)
+    refusal!(Efault, [], "the text cannot all be read")
+}
+
+fn unwritable() -> Refusal {
+    // As above.
+    refusal!(
+        Efault,
+        [],
+        "the text cannot all be written to the buffer, and the message is gone"
+    )
+}
+
+/// IPC_NOWAIT.
+fn waits_not(flags: i32) -> bool {
+    flags & msg::flags::IPC_NOWAIT != 0
 }
 
 /// msgsnd(2) on its way. Needs no drop.
 #[derive(Clone, Copy)]
 pub struct Sending {
-    id: i32,
+    call: Call,
+    message: Message,
 }
 
 impl Sending {
     /// Begins with the caller's text at `text`, which is copied at once.
     pub fn begin(id: i32, mtype: i64, text: u64, len: u64, flags: i32) -> Outcome<Sending> {
-        let _ = (mtype, text, len, flags, id);
-        todo()
+        let objects = objects()?;
+        let len = msg::check_message(id, mtype, len as i64, &limits_of(objects))?;
+        let mut message = Message {
+            mtype,
+            len,
+            text: 0,
+        };
+        if len != 0 {
+            let block = objects.file.new_text(len, objects.owner_if_entered())?;
+            message.text = block.unit;
+            if !usermem::copy_in_shared(text, block.content(), len as usize) {
+                objects.file.give_unpublished(block);
+                return Err(unreadable().into());
+            }
+        }
+        Ok(Sending {
+            call: Call {
+                objects,
+                id: ShmId::from_raw(id)?,
+                flags,
+                place: 0,
+                has_place: false,
+            },
+            message,
+        })
     }
+
     /// Tries.
     pub fn step(&mut self, woken: Woken) -> Outcome<Step<()>> {
-        let _ = (woken, self.id);
-        todo()
+        let stepped = self.try_step(woken);
+        match stepped {
+            Ok(Step::Sleep(_)) => {}
+            Ok(Step::Done(())) => self.call.end(),
+            Err(_) => {
+                self.call.objects.file.give_text_of(self.message.text);
+                self.call.end();
+            }
+        }
+        stepped
+    }
+
+    fn try_step(&mut self, woken: Woken) -> Outcome<Step<()>> {
+        let objects = self.call.objects;
+        let seen = self.call.seen();
+        if self.call.has_place {
+            match self.call.look(woken == Woken::BySignal) {
+                Slept::Removed => return Err(self.call.removed()),
+                _ if woken == Woken::BySignal => return Err(interrupted()),
+                Slept::Waits => return self.call.sleep(seen).map(Step::Sleep),
+                Slept::Left => return Err(interrupted()),
+                Slept::Sender | Slept::Receiver(_) => {}
+            }
+        }
+        loop {
+            let found = self.call.found()?;
+            let facts = found.queue.facts();
+            let allowed = msg::may_send(&facts, &Thread);
+            if !found.is_still() {
+                continue;
+            }
+            allowed?;
+            let fits = msg::fits(&facts, self.message.len);
+            if !fits && waits_not(self.call.flags) {
+                return Err(msg::full(&facts, self.message.len).into());
+            }
+            if !fits {
+                let place = self.call.lie_down()?;
+                objects.file.note_text(place, self.message.text);
+                let seen = self.call.seen();
+                let sender = Sender {
+                    owner: objects.owner()?,
+                    place,
+                    len: self.message.len,
+                    answer: SenderAnswer::Waits,
+                };
+                let more = MoreQueueRoom {
+                    senders: 1,
+                    ..NO_ROOM
+                };
+                if objects.change_queue(&found, more, |copy| copy.push_sender(sender))? {
+                    return self.call.sleep(seen).map(Step::Sleep);
+                }
+                continue;
+            }
+            let more = MoreQueueRoom {
+                messages: 1,
+                ..NO_ROOM
+            };
+            let Some(mut copy) = objects.copy_of(&found, more)? else {
+                continue;
+            };
+            if msg::send(&mut copy, self.message, objects.pid(), now()) == Sent::Full {
+                objects.file.give_unpublished(copy.block());
+                continue;
+            }
+            if self.call.has_place {
+                objects.file.note_text(self.call.place, 0);
+            }
+            if objects.publish_queue(&found, copy) {
+                return Ok(Step::Done(()));
+            }
+        }
     }
 }
 
@@ -91,57 +495,482 @@ pub struct Received {
 /// msgrcv(2) on its way. Needs no drop.
 #[derive(Clone, Copy)]
 pub struct Receiving {
-    id: i32,
+    call: Call,
+    /// Where the text goes.
+    text: u64,
+    room: u64,
+    mtype: i64,
 }
 
 impl Receiving {
     /// Begins; the text goes to `text`.
     pub fn begin(id: i32, text: u64, size: u64, mtype: i64, flags: i32) -> Outcome<Receiving> {
-        let _ = (id, text, size, mtype, flags);
-        todo()
+        let objects = objects()?;
+        msg::check_receive(id, size as i64, flags)?;
+        if flags & msg::flags::MSG_COPY != 0 {
+            // The kernel reads what it is to overwrite, from the type on.
+            let len = size.min(limits_of(objects).msgmax.into()) as usize;
+            if !usermem::can_read(text.wrapping_sub(size_of::<libc::c_long>() as u64), len) {
+                return Err(unreadable().into());
+            }
+        }
+        Ok(Receiving {
+            call: Call {
+                objects,
+                id: ShmId::from_raw(id)?,
+                flags,
+                place: 0,
+                has_place: false,
+            },
+            text,
+            room: size,
+            mtype,
+        })
     }
+
     /// Tries.
     pub fn step(&mut self, woken: Woken) -> Outcome<Step<Received>> {
-        let _ = (woken, self.id);
-        todo()
+        let stepped = self.try_step(woken);
+        if !matches!(stepped, Ok(Step::Sleep(_))) {
+            self.call.end();
+        }
+        stepped
+    }
+
+    fn try_step(&mut self, woken: Woken) -> Outcome<Step<Received>> {
+        let objects = self.call.objects;
+        let seen = self.call.seen();
+        if self.call.has_place {
+            match self.call.look(woken == Woken::BySignal) {
+                Slept::Receiver(ReceiverAnswer::Got(message)) => {
+                    let len = u64::from(message.len).min(self.room);
+                    return self.give(message, len).map(Step::Done);
+                }
+                Slept::Receiver(ReceiverAnswer::Failed(Errno::E2big)) => {
+                    return Err(msg::too_long_meanwhile(self.call.id, self.room).into());
+                }
+                Slept::Receiver(ReceiverAnswer::Failed(_)) | Slept::Removed => {
+                    return Err(self.call.removed());
+                }
+                Slept::Left => return Err(interrupted()),
+                _ if woken == Woken::BySignal => return Err(interrupted()),
+                Slept::Waits => return self.call.sleep(seen).map(Step::Sleep),
+                Slept::Receiver(_) | Slept::Sender => {}
+            }
+        }
+        let flags = self.call.flags;
+        loop {
+            let found = self.call.found()?;
+            let facts = found.queue.facts();
+            let allowed = msg::may_receive(&facts, &Thread);
+            if !found.is_still() {
+                continue;
+            }
+            allowed?;
+            if flags & msg::flags::MSG_COPY != 0 {
+                if let Some(received) = self.copy(&found)? {
+                    return Ok(Step::Done(received));
+                }
+                continue;
+            }
+            let is_there = msg::find(&found.queue, self.mtype, flags).is_some();
+            if !is_there && waits_not(flags) {
+                let refused = msg::nothing(&facts, self.mtype, flags);
+                if found.is_still() {
+                    return Err(refused.into());
+                }
+                continue;
+            }
+            if !is_there {
+                if let Some(sleep) = self.lie_down(&found)? {
+                    return Ok(Step::Sleep(sleep));
+                }
+                continue;
+            }
+            let Some(mut copy) = objects.copy_of(&found, NO_ROOM)? else {
+                continue;
+            };
+            match msg::receive(
+                &mut copy,
+                self.mtype,
+                self.room,
+                flags,
+                objects.pid(),
+                now(),
+            ) {
+                Ok(Some(received)) => {
+                    if objects.publish_queue(&found, copy) {
+                        return self
+                            .give(received.message, received.len.into())
+                            .map(Step::Done);
+                    }
+                }
+                Ok(None) => objects.file.give_unpublished(copy.block()),
+                Err(refused) => {
+                    objects.file.give_unpublished(copy.block());
+                    return Err(refused.into());
+                }
+            }
+        }
+    }
+
+    /// Puts the caller among the receivers.
+    fn lie_down(&mut self, found: &Found) -> Outcome<Option<Sleep>> {
+        let objects = self.call.objects;
+        let place = self.call.lie_down()?;
+        let seen = self.call.seen();
+        let receiver = Receiver {
+            owner: objects.owner()?,
+            tid: process::thread_id(),
+            place,
+            mtype: self.mtype,
+            room: self.room,
+            flags: self.call.flags,
+            answer: ReceiverAnswer::Waits,
+        };
+        let more = MoreQueueRoom {
+            receivers: 1,
+            ..NO_ROOM
+        };
+        if objects.change_queue(found, more, |copy| copy.push_receiver(receiver))? {
+            return self.call.sleep(seen).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Copies the text of a message that is the caller's now.
+    fn give(&self, message: Message, len: u64) -> Outcome<Received> {
+        let file = &self.call.objects.file;
+        let given = message.len == 0
+            || file.text(&message).is_some_and(|block| {
+                usermem::copy_out_shared(self.text, block.content(), len as usize)
+            });
+        file.give_text_of(message.text);
+        if !given {
+            return Err(unwritable().into());
+        }
+        Ok(Received {
+            mtype: message.mtype,
+            len,
+        })
+    }
+
+    /// MSG_COPY. `None`: the queue has changed meanwhile.
+    fn copy(&self, found: &Found) -> Outcome<Option<Received>> {
+        let objects = self.call.objects;
+        let limits = limits_of(objects);
+        let copied = msg::copy(
+            &found.queue,
+            self.mtype,
+            self.room,
+            self.call.flags,
+            &limits,
+        );
+        if !found.is_still() {
+            return Ok(None);
+        }
+        let received = copied?;
+        let (message, len) = (received.message, received.len);
+        let given = len == 0
+            || objects.file.text(&message).is_some_and(|block| {
+                usermem::copy_out_shared(self.text, block.content(), len as usize)
+            });
+        if !found.is_still() {
+            return Ok(None);
+        }
+        if !given {
+            let refused = refusal!(Efault, [], "the text cannot all be written to the buffer");
+            return Err(refused.into());
+        }
+        Ok(Some(Received {
+            mtype: message.mtype,
+            len: len.into(),
+        }))
     }
 }
 
 /// msgget(2): the identifier.
 pub fn msgget(key: i32, flags: i32) -> Outcome<i32> {
-    let _ = (key, flags);
-    todo()
+    let objects = objects()?;
+    let limits = limits_of(objects);
+    let mut found = |root: Root, _: Seen| {
+        let Some(found) = objects.queue_behind(root) else {
+            return Ok(None);
+        };
+        let (facts, is_removed) = (found.queue.facts(), found.queue.is_removed());
+        if is_removed || facts.key.0 != key || !found.is_still() {
+            return Ok(None);
+        }
+        msg::open_queue(&facts, flags, &Thread)?;
+        Ok(Some(facts.perm.id.raw()))
+    };
+    let mut missing = |queues: u32, _: u32| {
+        msg::missing_queue_key(Key(key), flags)?;
+        msg::check_new_queue(queues, &limits)
+    };
+    let mut build = |id: ShmId| {
+        let words = objects::words_of_new(id, flags);
+        let owner = objects.owner_if_entered();
+        let queue = objects
+            .file
+            .new_queue(words, key, limits.msgmnb, now(), owner)?;
+        Ok(queue.block())
+    };
+    objects.get(
+        ObjectKind::Queue,
+        key,
+        0,
+        &mut found,
+        &mut missing,
+        &mut build,
+    )
 }
+
+fn limits_of(objects: &Objects) -> MsgLimits {
+    let [msgmax, msgmnb, msgmni] = objects.file.msg_limits();
+    MsgLimits {
+        msgmax,
+        msgmnb,
+        msgmni,
+    }
+}
+
 /// The limits.
 pub fn msg_limits() -> Outcome<MsgLimits> {
-    todo()
+    objects().map(limits_of)
 }
+
 /// Sets the limits; refused to whoever may not.
 pub fn set_msg_limits(limits: MsgLimits) -> Outcome<()> {
-    let _ = limits;
-    todo()
+    let objects = objects()?;
+    objects.must_set_limits()?;
+    objects.file.set_msg_limits(objects::msg_words(&limits));
+    Ok(())
 }
+
 /// IPC_STAT, MSG_STAT, MSG_STAT_ANY.
 pub fn msg_stat(id: i32, command: MsgCommand) -> Outcome<QueueFacts> {
-    let _ = (id, command);
-    todo()
+    let objects = objects()?;
+    loop {
+        let found = match command {
+            MsgCommand::IpcStat => objects.queue(ShmId::from_raw(id)?)?,
+            _ => objects.queue_at(id)?,
+        };
+        let facts = found.queue.facts();
+        if found.is_still() {
+            msg::may_stat_queue(&facts, command, &Thread)?;
+            return Ok(facts);
+        }
+    }
 }
+
+impl Objects {
+    /// The queue with this index.
+    fn queue_at(&self, index: i32) -> Outcome<Found> {
+        let slot = index as u32 & (sysv::SLOTS - 1);
+        let unused = || Error::from(sysv::unused_index(Kind::Queue, slot));
+        let root = self.root_at(ObjectKind::Queue, index)?;
+        loop {
+            let found = self.queue_behind(root).ok_or_else(unused)?;
+            let is_removed = found.queue.is_removed();
+            if found.is_still() {
+                return if is_removed { Err(unused()) } else { Ok(found) };
+            }
+        }
+    }
+}
+
+/// Changes a queue by msgctl: `check` looks at what is known of it, `rule` changes it. What was there before.
+fn control(
+    id: i32,
+    check: impl Fn(&QueueFacts) -> Ruling<()>,
+    rule: impl Fn(&mut QueueBlock),
+    behind: impl Fn(&Objects, &QueueBlock),
+) -> Outcome<()> {
+    let objects = objects()?;
+    let id = ShmId::from_raw(id)?;
+    loop {
+        let found = objects.queue(id)?;
+        let facts = found.queue.facts();
+        if !found.is_still() {
+            continue;
+        }
+        check(&facts)?;
+        let Some(mut copy) = objects.copy_of(&found, NO_ROOM)? else {
+            continue;
+        };
+        rule(&mut copy);
+        if objects.publish_queue_then(&found, copy, |old| behind(objects, old)) {
+            return Ok(());
+        }
+    }
+}
+
+impl Objects {
+    /// [`Objects::publish_queue`], and `behind` looks at what was the queue before.
+    #[inline]
+    fn publish_queue_then(
+        &self,
+        found: &Found,
+        copy: QueueBlock,
+        behind: impl Fn(&QueueBlock),
+    ) -> bool {
+        let has_sleepers = copy.receivers() != 0 || copy.senders() != 0;
+        let unit = if copy.is_removed() && !has_sleepers {
+            0
+        } else {
+            copy.block().unit
+        };
+        // As soon as it is published, the copy is everybody's.
+        let (receivers, senders) = if has_sleepers {
+            (
+                answered_receivers(&found.queue, &copy),
+                told_senders(&found.queue, &copy),
+            )
+        } else {
+            (Answered::none(), Answered::none())
+        };
+        if !found.root.change(found.seen, unit) {
+            self.file.give_unpublished(copy.block());
+            return false;
+        }
+        // Crash here, before or in this: a sleeper looks again by itself after a while.
+        let old = &found.queue;
+        receivers.each(|index| self.file.wake(old.receiver(index).place));
+        senders.each(|index| self.file.wake(old.sender(index).place));
+        behind(old);
+        self.file.give_unpublished(old.block());
+        if unit == 0 {
+            self.file.give_unpublished(copy.block());
+        }
+        true
+    }
+}
+
+/// Which of the receivers have an answer in a copy and had none before.
+#[cold]
+#[inline(never)]
+fn answered_receivers(old: &QueueBlock, copy: &QueueBlock) -> Answered {
+    let answers = || {
+        (0..copy.receivers())
+            .map(|index| copy.receiver(index))
+            .filter(|receiver| receiver.answer != ReceiverAnswer::Waits)
+    };
+    let mut answered = Answered::none();
+    for index in 0..old.receivers() {
+        let before = old.receiver(index);
+        if before.answer == ReceiverAnswer::Waits
+            && answers().any(|receiver| receiver.place == before.place)
+        {
+            answered.add(index);
+        }
+    }
+    answered
+}
+
+/// The same of senders.
+#[cold]
+#[inline(never)]
+fn told_senders(old: &QueueBlock, copy: &QueueBlock) -> Answered {
+    let answers = || {
+        (0..copy.senders())
+            .map(|index| copy.sender(index))
+            .filter(|sender| sender.answer != SenderAnswer::Waits)
+    };
+    let mut answered = Answered::none();
+    for index in 0..old.senders() {
+        let before = old.sender(index);
+        if before.answer == SenderAnswer::Waits
+            && answers().any(|sender| sender.place == before.place)
+        {
+            answered.add(index);
+        }
+    }
+    answered
+}
+
 /// IPC_SET.
 pub fn msg_set(id: i32, new: NewQueue) -> Outcome<()> {
-    let _ = (id, new);
-    todo()
+    let limits = msg_limits()?;
+    let checked = |queue: &QueueFacts| msg::may_set_queue(queue, &new, &limits, &Thread);
+    control(
+        id,
+        |queue| checked(queue).map(drop),
+        |copy| {
+            // As checked.
+            if let Ok(new) = checked(&copy.facts()) {
+                msg::set_queue(copy, new, now());
+            }
+        },
+        |_, _| {},
+    )
 }
+
 /// IPC_RMID.
 pub fn msg_remove(id: i32) -> Outcome<()> {
-    let _ = id;
-    todo()
+    control(
+        id,
+        |queue| msg::may_remove_queue(queue, &Thread),
+        |copy| {
+            for index in 0..copy.receivers() {
+                let receiver = copy.receiver(index);
+                if matches!(
+                    receiver.answer,
+                    ReceiverAnswer::Waits | ReceiverAnswer::Again
+                ) {
+                    let answer = ReceiverAnswer::Failed(Errno::Eidrm);
+                    copy.set_receiver(index, Receiver { answer, ..receiver });
+                }
+            }
+            for index in 0..copy.senders() {
+                let sender = copy.sender(index);
+                let answer = SenderAnswer::Again;
+                copy.set_sender(index, Sender { answer, ..sender });
+            }
+            copy.set_removed();
+        },
+        |objects, old| {
+            for index in 0..old.messages() {
+                objects.file.give_text_of(old.message(index).text);
+            }
+        },
+    )?;
+    // Crash here: whoever meets it in the directory takes it out.
+    objects()?.forget(ObjectKind::Queue, id)
 }
+
 /// IPC_INFO, MSG_INFO.
 pub fn msg_usage() -> Outcome<MsgUsage> {
-    todo()
+    let objects = objects()?;
+    let (queues, _, highest) = objects.totals(ObjectKind::Queue);
+    let mut usage = MsgUsage {
+        limits: limits_of(objects),
+        queues,
+        messages: 0,
+        bytes: 0,
+        highest,
+    };
+    msg_list(&mut |facts| {
+        usage.messages = usage.messages.saturating_add(facts.qnum);
+        usage.bytes = usage.bytes.saturating_add(facts.cbytes);
+    })?;
+    Ok(usage)
 }
+
 /// Every queue, in the order of indices.
 pub fn msg_list(each: &mut dyn FnMut(&QueueFacts)) -> Outcome<()> {
-    let _ = each;
-    todo()
+    let objects = objects()?;
+    objects.each(ObjectKind::Queue, &mut |id| {
+        // One that was removed meanwhile is left out.
+        while let Ok(found) = ShmId::from_raw(id)
+            .map_err(Error::from)
+            .and_then(|id| objects.queue(id))
+        {
+            let facts = found.queue.facts();
+            if found.is_still() {
+                return each(&facts);
+            }
+        }
+    });
+    Ok(())
 }

@@ -11,6 +11,7 @@ const _: () = assert!(SLOTS == crate::storage::table::layout::SLOTS);
 pub fn for_storage() -> Rules {
     Rules {
         limits: words_of(&Limits::KERNEL_DEFAULTS),
+        ipc_limits: super::objects::first_limits(),
         fresh_cursor: |seed| cursor_words(IdCursor::fresh(seed)),
         is_destroyed: sysv::must_destroy,
         may_unlink: sysv::may_unlink,

@@ -17,7 +17,7 @@
 //! Nothing needs to run when a process ends. Its liveness lock vanishes with its address space, and the next process that
 //! needs the truth about a segment probes the processes that have it attached and reaps the dead.
 //!
-//! Imports go one way: error ← runtime_dir, table ← process, segment_file ← namespace. The table knows neither
+//! Imports go one way: error ← runtime_dir, table ← process, segment_file ← ipc ← namespace. The table knows neither
 //! directories nor processes nor rules: what a change needs of them it asks by way of its lock.
 //!
 //! This room knows nothing of keys' meaning, of rights or limits: it stores what [`crate::registry`] decided.
@@ -25,6 +25,7 @@
 pub mod error;
 mod error_text;
 pub mod invariant;
+pub mod ipc;
 pub mod namespace;
 pub mod process;
 pub mod runtime_dir;

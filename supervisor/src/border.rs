@@ -63,12 +63,17 @@ pub fn serve(memory: &dyn Memory, number: i64, args: [u64; 3]) -> Served {
             )
         }
         libc::SYS_semget => {
-            tell(|line| form::semget(line, first as i32, second as i32, third as i32));
-            return Served::ByKernel;
+            return by_kernel(Call::Semget {
+                key: first as i32,
+                count: second as i32,
+                flags: third as i32,
+            });
         }
         libc::SYS_msgget => {
-            tell(|line| form::msgget(line, first as i32, second as i32));
-            return Served::ByKernel;
+            return by_kernel(Call::Msgget {
+                key: first as i32,
+                flags: second as i32,
+            });
         }
         _ => return Served::ByKernel,
     };
@@ -103,10 +108,17 @@ pub fn refuse(memory: &dyn Memory, number: i64, args: [u64; 3], errno: i32, why:
     Served::Value(-i64::from(Asked::new(memory, call).refuse(errno, &why)))
 }
 
-fn tell(put: impl Fn(&mut trace::line::Line)) {
+/// A call that is not served: every use of semaphores and message queues begins with one.
+fn by_kernel(call: Call) -> Served {
     if trace::is_on() {
-        trace::say(&put);
+        trace::say(&|line| {
+            form::question(line, &call, &Told::Nothing);
+            line.put(format_args!(
+                ") goes to the kernel: for static programs this library serves shared memory only"
+            ));
+        });
     }
+    Served::ByKernel
 }
 
 /// A call on its way, and what is told of it.

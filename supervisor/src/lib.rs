@@ -19,8 +19,8 @@
 #![cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
 
 // The C structures and the lines of the trace are the preloaded library's.
-#[allow(unsafe_code)]
-#[path = "../../shim/src/abi.rs"]
+#[allow(unsafe_code, dead_code, unused_imports)]
+#[path = "../../shim/src/abi/mod.rs"]
 mod abi;
 mod agent;
 mod border;

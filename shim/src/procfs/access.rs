@@ -23,7 +23,7 @@ pub enum Grant {
 /// nothing, so that the kernel's own answer will do.
 pub fn judge(file: File, flags: c_int) -> Option<Result<Grant, c_int>> {
     ask(file, flags, &mut || match file {
-        File::Segments => process::capable(CAP_DAC_OVERRIDE),
+        File::Segments | File::Sets | File::Queues => process::capable(CAP_DAC_OVERRIDE),
         File::Limit(_) => registry::may_set_limits(),
     })
 }
@@ -63,9 +63,10 @@ fn ask(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::procfs::limits::Limit;
     use shmshim_core::sysv::LimitName;
 
-    const LIMIT: File = File::Limit(LimitName::Shmmax);
+    const LIMIT: File = File::Limit(Limit::Shm(LimitName::Shmmax));
 
     fn row(file: File, flags: c_int, privileged: bool) -> Option<Result<Grant, c_int>> {
         ask(file, flags, &mut || privileged)

@@ -7,7 +7,7 @@ use std::os::fd::IntoRawFd;
 use memfd::MemfdOptions;
 use shmshim_core::os::{OsResult, raw};
 use shmshim_core::registry::{self, Outcome};
-use shmshim_core::sysv;
+use shmshim_core::sysv::{self, msg, sem};
 
 use super::name::File;
 use super::sys;
@@ -56,19 +56,34 @@ pub fn fill(memory: &MemoryFile, file: File) -> Result<(), c_int> {
     let mut text = Text::new(memory.fd());
     let written = match file {
         File::Segments => segments(&mut text),
-        // A failure to write is kept in `text`, here and below.
-        File::Limit(name) => registry::limits().map(|(limits, _)| {
-            let _ = limits.write_value(name, &mut text);
-        }),
+        File::Sets => sets(&mut text),
+        File::Queues => queues(&mut text),
+        File::Limit(limit) => limit.write(&mut text),
     };
     written.map_err(|error| error.errno)?;
     text.end().map_err(|error| error.0)
 }
 
+// A failure to write is kept in the text.
+
 fn segments(text: &mut Text) -> Outcome<()> {
     let _ = text.write_str(sysv::SHM_HEADER);
     registry::list(&mut |segment, rss_bytes, swap_bytes| {
         let _ = sysv::write_shm_line(text, segment, rss_bytes, swap_bytes);
+    })
+}
+
+fn sets(text: &mut Text) -> Outcome<()> {
+    let _ = text.write_str(sem::SEM_HEADER);
+    registry::sem::sem_list(&mut |set| {
+        let _ = sem::write_sem_line(text, set);
+    })
+}
+
+fn queues(text: &mut Text) -> Outcome<()> {
+    let _ = text.write_str(msg::MSG_HEADER);
+    registry::msg::msg_list(&mut |queue| {
+        let _ = msg::write_msg_line(text, queue);
     })
 }
 

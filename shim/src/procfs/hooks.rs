@@ -214,8 +214,8 @@ fn make(file: File, flags: c_int, grant: Grant) -> Result<c_int, c_int> {
         // Where nothing is shown a namespace that cannot be used is to be noticed now, too.
         registry::limits().map_err(|error| error.errno)?;
     }
-    if let (Grant::Take, File::Limit(name)) = (grant, file) {
-        pending::remember(name, memory.fd())?;
+    if let (Grant::Take, File::Limit(limit)) = (grant, file) {
+        pending::remember(limit, memory.fd())?;
     }
     Ok(content::hand_out(memory, flags))
 }

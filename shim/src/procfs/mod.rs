@@ -1,7 +1,7 @@
-//! The files in `/proc` that show shared memory, as the namespace's own.
+//! The files in `/proc` that show System V IPC, as the namespace's own.
 //!
-//! `/proc/sysvipc/shm` lists its segments, `/proc/sys/kernel/{shmmax,shmall,shmmni,shm_rmid_forced}` show its limits
-//! and change them. A program that opens one of them gets a memory file with the text of this moment in place of the
+//! `/proc/sysvipc/{shm,sem,msg}` list its segments, sets and queues;
+//! `/proc/sys/kernel/{shmmax,shmall,shmmni,shm_rmid_forced,sem,msgmax,msgmnb,msgmni}` show its limits and change them. A program that opens one of them gets a memory file with the text of this moment in place of the
 //! kernel's file, with the access rights that the kernel's file has.
 //!
 //! The real function is always called first, and only then the path is looked at: by then the kernel has read it,
@@ -14,6 +14,7 @@
 //! | `exists.rs` | stat, access, realpath, where the kernel has no such files |
 //! | `access.rs` | what an open of one of them is answered with |
 //! | `content.rs` | the memory file and its text |
+//! | `limits.rs` | the limits: their text, and what a write sets |
 //! | `pending.rs` | limits that the host has opened for writing |
 //! | `sys.rs` | the system calls that this takes |
 //!
@@ -23,6 +24,7 @@ mod access;
 mod content;
 pub mod exists;
 pub mod hooks;
+mod limits;
 mod name;
 pub mod pending;
 mod sys;

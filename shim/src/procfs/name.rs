@@ -3,26 +3,47 @@
 use core::ffi::CStr;
 
 use shmshim_core::sysv::LimitName;
+use shmshim_core::sysv::msg::MsgLimitName;
+
+use super::limits::Limit;
 
 /// One of the files that are ours to show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum File {
     /// The list of segments.
     Segments,
-    /// A limit.
-    Limit(LimitName),
+    /// The list of semaphore sets.
+    Sets,
+    /// The list of message queues.
+    Queues,
+    /// One limit, or several.
+    Limit(Limit),
 }
 
-const FILES: [(&CStr, File); 5] = [
+const FILES: [(&CStr, File); 11] = [
     (c"/proc/sysvipc/shm", File::Segments),
-    (c"/proc/sys/kernel/shmmax", File::Limit(LimitName::Shmmax)),
-    (c"/proc/sys/kernel/shmall", File::Limit(LimitName::Shmall)),
-    (c"/proc/sys/kernel/shmmni", File::Limit(LimitName::Shmmni)),
+    (c"/proc/sysvipc/sem", File::Sets),
+    (c"/proc/sysvipc/msg", File::Queues),
+    (c"/proc/sys/kernel/shmmax", of_shm(LimitName::Shmmax)),
+    (c"/proc/sys/kernel/shmall", of_shm(LimitName::Shmall)),
+    (c"/proc/sys/kernel/shmmni", of_shm(LimitName::Shmmni)),
     (
         c"/proc/sys/kernel/shm_rmid_forced",
-        File::Limit(LimitName::ShmRmidForced),
+        of_shm(LimitName::ShmRmidForced),
     ),
+    (c"/proc/sys/kernel/sem", File::Limit(Limit::Sem)),
+    (c"/proc/sys/kernel/msgmax", of_msg(MsgLimitName::Msgmax)),
+    (c"/proc/sys/kernel/msgmnb", of_msg(MsgLimitName::Msgmnb)),
+    (c"/proc/sys/kernel/msgmni", of_msg(MsgLimitName::Msgmni)),
 ];
+
+const fn of_shm(name: LimitName) -> File {
+    File::Limit(Limit::Shm(name))
+}
+
+const fn of_msg(name: MsgLimitName) -> File {
+    File::Limit(Limit::Msg(name))
+}
 
 /// Longer than any of their paths.
 pub const PATH_BYTES: usize = 64;
@@ -43,7 +64,7 @@ impl File {
     /// Its permission bits.
     pub fn mode(self) -> u32 {
         match self {
-            File::Segments => 0o444,
+            File::Segments | File::Sets | File::Queues => 0o444,
             File::Limit(_) => 0o644,
         }
     }
@@ -71,7 +92,11 @@ mod tests {
         assert_eq!(File::at(b"/proc/sysvipc/shm"), Some(File::Segments));
         for limit in LimitName::ALL {
             let path = format!("/proc/sys/kernel/{}", limit.file_name());
-            assert_eq!(File::at(path.as_bytes()), Some(File::Limit(limit)));
+            assert_eq!(File::at(path.as_bytes()), Some(of_shm(limit)));
+        }
+        for limit in MsgLimitName::ALL {
+            let path = format!("/proc/sys/kernel/{}", limit.file_name());
+            assert_eq!(File::at(path.as_bytes()), Some(of_msg(limit)));
         }
         for (path, file) in FILES {
             assert!(path.count_bytes() < PATH_BYTES);
@@ -87,6 +112,8 @@ mod tests {
             "../sysvipc/shm",
             "/proc//sysvipc/shm",
             "/proc/1/../sysvipc/shm",
+            "sem",
+            "kernel/sem",
             "shmmax",
             "kernel/shmmax",
             "./shmmax",
@@ -107,10 +134,11 @@ mod tests {
             "/proc/",
             "/proc/sysvipc",
             "/proc/sysvipc/",
-            "/proc/sysvipc/sem",
+            "/proc/sysvipc/sems",
             "/proc/sysvipc/shm/",
             "/proc/sysvipc/shmm",
-            "/proc/sys/kernel/msgmax",
+            "/proc/sys/kernel/auto_msgmni",
+            "/proc/sys/kernel/sem_next_id",
             "/proc/sys/kernel/shm_next_id",
             "/dev/shm",
             "/tmp/shmmax",

@@ -3,7 +3,7 @@
 //! The host writes into a memory file. Where it does so through `write(2)` we see the call, and the limit changes
 //! then and there, or the write fails with `EINVAL`, as on the kernel. Where libc writes for it (`fprintf`, the
 //! `echo` of bash) no symbol is called that we could intercept. So we keep the file mapped, without a descriptor,
-//! and look into it at every moment at which the host could find out: at its next call to one of the four, before
+//! and look into it at every moment at which the host could find out: at its next call of System V IPC, before
 //! it opens one of the files, before it forks or executes another program, and when it exits.
 //!
 //! A process that never opened a limit for writing pays one load for all this.
@@ -12,25 +12,24 @@ use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use shmshim_core::os::{errno, process, usermem};
-use shmshim_core::registry;
-use shmshim_core::sysv::LimitName;
 use spin::Mutex;
 
+use super::limits::Limit;
 use super::sys;
 use crate::panic_guard;
 
 /// Limits that are kept in sight; with one more, the oldest is forgotten.
 const ROOM: usize = 8;
 
-/// Bytes of what was written that count. A number has 21 at most, and white space may stand before it.
-const TEXT_BYTES: usize = 64;
+/// Bytes of what was written that count. There are four numbers at most, of 21 bytes at most, and white space before them.
+const TEXT_BYTES: usize = 128;
 
 /// What was written, with NULs behind it.
 type Text = [u8; TEXT_BYTES];
 
 /// One limit opened for writing.
 struct Opened {
-    name: LimitName,
+    limit: Limit,
     /// Where its file is mapped.
     page: usize,
     /// Device and inode of its file.
@@ -89,10 +88,10 @@ extern "C" fn apply_now() {
     panic_guard::catch(|| {
         for at in 0..ROOM {
             let written = table(|table| table.opened.get_mut(at)?.as_mut()?.news());
-            if let Some((name, text)) = written {
+            if let Some((limit, text)) = written {
                 let text = text.split(|byte| *byte == 0).next().unwrap_or(&[]);
                 // Nobody waits for an answer any more.
-                let _ = registry::set_limit(name, text);
+                let _ = limit.set(text);
             }
         }
     });
@@ -109,21 +108,21 @@ impl Opened {
     }
 
     /// What it holds if that has changed since it was last looked at.
-    fn news(&mut self) -> Option<(LimitName, Text)> {
+    fn news(&mut self) -> Option<(Limit, Text)> {
         let now = self.now();
         if self.pid != process::pid() || now == self.seen {
             return None;
         }
         self.seen = now;
-        Some((self.name, now))
+        Some((self.limit, now))
     }
 }
 
 /// Remembers that the host is given `fd` to write the limit.
-pub fn remember(name: LimitName, fd: c_int) -> Result<(), c_int> {
+pub fn remember(limit: Limit, fd: c_int) -> Result<(), c_int> {
     ANY.store(true, Relaxed);
     let mut opened = Opened {
-        name,
+        limit,
         page: sys::map(fd).map_err(|error| error.0)?,
         identity: sys::identity(fd).map_err(|error| error.0)?,
         pid: process::pid(),
@@ -146,17 +145,17 @@ pub fn remember(name: LimitName, fd: c_int) -> Result<(), c_int> {
 /// A `write(2)` of the host. `None`: not to one of the limits.
 pub fn write(fd: c_int, addr: usize, count: usize) -> Option<Result<usize, c_int>> {
     let identity = sys::identity(fd).ok()?;
-    let (name, position, written, text) = table(|table| {
+    let (limit, position, written, text) = table(|table| {
         let mut each = table.opened.iter_mut().flatten();
         let opened = each.find(|opened| opened.identity == identity)?;
         let position = sys::position(fd).ok()?;
         let written = sys::write(fd, addr, count);
         opened.seen = opened.now();
-        Some((opened.name, position, written, opened.seen))
+        Some((opened.limit, position, written, opened.seen))
     })?;
     Some(match written {
         Ok(written) if position == 0 => {
-            let set = registry::set_limit(name, text.get(..written).unwrap_or(&text));
+            let set = limit.set(text.get(..written).unwrap_or(&text));
             set.map(|()| written).map_err(|error| {
                 sys::rewind(fd);
                 error.errno

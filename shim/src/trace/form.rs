@@ -14,29 +14,12 @@ use shmshim_core::sysv::{Limits, NewPerm, Segment};
 use super::line::Line;
 use super::{Answer, Call, Told};
 
+mod msg;
+mod sem;
+
 /// The line of a call: what was asked, what was told, what was answered.
 pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>) {
-    match *call {
-        Call::Shmget { key, size, shmflg } => {
-            line.put(format_args!("shmget({}, {size}, ", AskedKey(key)));
-            get_flags(line, shmflg);
-        }
-        Call::Shmat {
-            shmid,
-            addr,
-            shmflg,
-        } => {
-            line.put(format_args!("shmat({shmid}, {}, ", Address(addr)));
-            attach_flags(line, shmflg);
-        }
-        Call::Shmdt { addr } => line.put(format_args!("shmdt({}", Address(addr))),
-        Call::Shmctl { shmid, cmd, buf } => {
-            line.put(format_args!("shmctl({shmid}, "));
-            command(line, cmd);
-            line.put(format_args!(", "));
-            buffer(line, buf, told);
-        }
-    }
+    question(line, call, told);
     match (answer, call) {
         (Answer::Value(addr @ 1..), Call::Shmat { .. }) => line.put(format_args!(") = {addr:#x}")),
         (Answer::Value(value), _) => line.put(format_args!(") = {value}")),
@@ -46,21 +29,147 @@ pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>) {
     }
 }
 
-/// Why semaphores and message queues have a line here.
-const NOT_SERVED: &str = ") goes to the kernel: this library serves shared memory only";
-
-/// A call of semget.
-pub fn semget(line: &mut Line, key: i32, count: i32, flags: i32) {
-    line.put(format_args!("semget({}, {count}, ", AskedKey(key)));
-    get_flags(line, flags);
-    line.put(format_args!("{NOT_SERVED}"));
+/// The call and its arguments, without the bracket behind them.
+pub fn question(line: &mut Line, call: &Call, told: &Told) {
+    line.put(format_args!("{}(", call.name()));
+    match *call {
+        Call::Shmget { key, size, shmflg } => {
+            line.put(format_args!("{}, {size}, ", AskedKey(key)));
+            get_flags(line, shmflg);
+        }
+        Call::Shmat {
+            shmid,
+            addr,
+            shmflg,
+        } => {
+            line.put(format_args!("{shmid}, {}, ", Address(addr)));
+            attach_flags(line, shmflg);
+        }
+        Call::Shmdt { addr } => line.put(format_args!("{}", Address(addr))),
+        Call::Shmctl { shmid, cmd, buf } => {
+            line.put(format_args!("{shmid}, "));
+            command(line, cmd);
+            line.put(format_args!(", "));
+            buffer(line, buf, told);
+        }
+        Call::Semget { key, count, flags } => {
+            line.put(format_args!("{}, {count}, ", AskedKey(key)));
+            plain_get_flags(line, flags);
+        }
+        Call::Semop {
+            semid,
+            operations,
+            count,
+        } => {
+            line.put(format_args!("{semid}, "));
+            sem::operations(line, operations, count, told);
+            line.put(format_args!(", {count}"));
+        }
+        Call::Semtimedop {
+            semid,
+            operations,
+            count,
+            timeout,
+        } => {
+            line.put(format_args!("{semid}, "));
+            sem::operations(line, operations, count, told);
+            line.put(format_args!(", {count}, "));
+            sem::limit(line, timeout, told);
+        }
+        Call::Semctl {
+            semid,
+            number,
+            cmd,
+            arg,
+        } => {
+            line.put(format_args!("{semid}, {number}, "));
+            sem_command(line, cmd);
+            line.put(format_args!(", "));
+            sem::buffer(line, arg, told);
+        }
+        Call::Msgget { key, flags } => {
+            line.put(format_args!("{}, ", AskedKey(key)));
+            plain_get_flags(line, flags);
+        }
+        Call::Msgsnd {
+            msqid,
+            message,
+            size,
+            flags,
+        } => {
+            line.put(format_args!("{msqid}, "));
+            msg::message(line, message, told);
+            line.put(format_args!(", {}, ", size as usize));
+            msg_flags(line, flags);
+        }
+        Call::Msgrcv {
+            msqid,
+            message,
+            size,
+            mtype,
+            flags,
+        } => {
+            line.put(format_args!("{msqid}, "));
+            msg::message(line, message, told);
+            line.put(format_args!(", {}, {mtype}, ", size as usize));
+            msg_flags(line, flags);
+        }
+        Call::Msgctl { msqid, cmd, buf } => {
+            line.put(format_args!("{msqid}, "));
+            msg_command(line, cmd);
+            line.put(format_args!(", "));
+            msg::buffer(line, buf, told);
+        }
+    }
 }
 
-/// A call of msgget.
-pub fn msgget(line: &mut Line, key: i32, flags: i32) {
-    line.put(format_args!("msgget({}, ", AskedKey(key)));
-    get_flags(line, flags);
-    line.put(format_args!("{NOT_SERVED}"));
+pub use msg::{command as msg_command, flags as msg_flags};
+pub use sem::{command as sem_command, operations as sem_operations};
+
+/// The flags of semget and msgget, the permission bits last.
+pub fn plain_get_flags(line: &mut Line, flags: i32) {
+    let rest = flags & !0o777;
+    if rest != 0 {
+        let names = [
+            (IPC_CREAT, "IPC_CREAT"),
+            (IPC_EXCL, "IPC_EXCL"),
+            (libc::IPC_NOWAIT, "IPC_NOWAIT"),
+        ];
+        named_bits(line, rest, &names, "");
+        line.put(format_args!("|"));
+    }
+    line.put(format_args!("{}", Mode(flags as u32 & 0o777)));
+}
+
+/// Bits by their names; what has none in hex, with a word about it where there is nothing else.
+fn named_bits(line: &mut Line, bits: i32, names: &[(i32, &str)], unknown: &str) {
+    let mut rest = bits;
+    let mut between = "";
+    for (bit, name) in names {
+        if rest & bit != 0 {
+            line.put(format_args!("{between}{name}"));
+            between = "|";
+            rest &= !bit;
+        }
+    }
+    match (bits, rest) {
+        (0, _) => line.put(format_args!("0")),
+        (_, 0) => {}
+        _ if rest == bits => line.put(format_args!("{rest:#x}{unknown}")),
+        _ => line.put(format_args!("|{rest:#x}")),
+    }
+}
+
+/// The command of one of the ctl calls, or `None` where the one with this number has no name.
+fn named_command(line: &mut Line, cmd: i32, unknown: &str, name: fn(i32) -> Option<&'static str>) {
+    const IPC_64: i32 = 0x100;
+    if cmd & IPC_64 != 0 {
+        line.put(format_args!("IPC_64|"));
+    }
+    match name(cmd & !IPC_64) {
+        Some(name) => line.put(format_args!("{name}")),
+        None => line.put(format_args!("{:#x} /* {unknown} */", cmd & !IPC_64)),
+    }
 }
 
 /// shmget's flags, the permission bits last.
@@ -97,48 +206,30 @@ pub fn attach_flags(line: &mut Line, flags: i32) {
         (SHM_REMAP, "SHM_REMAP"),
         (SHM_EXEC, "SHM_EXEC"),
     ];
-    let mut rest = flags;
-    let mut between = "";
-    for (flag, name) in names {
-        if rest & flag != 0 {
-            line.put(format_args!("{between}{name}"));
-            between = "|";
-            rest &= !flag;
-        }
-    }
-    match (flags, rest) {
-        (0, _) => line.put(format_args!("0")),
-        (_, 0) => {}
-        _ if rest == flags => line.put(format_args!("{rest:#x} /* SHM_??? */")),
-        _ => line.put(format_args!("|{rest:#x}")),
-    }
+    named_bits(line, flags, &names, " /* SHM_??? */");
 }
 
 /// shmctl's command.
 pub fn command(line: &mut Line, cmd: i32) {
-    const IPC_64: i32 = 0x100;
-    if cmd & IPC_64 != 0 {
-        line.put(format_args!("IPC_64|"));
-    }
-    let name = match cmd & !IPC_64 {
-        IPC_RMID => "IPC_RMID",
-        IPC_SET => "IPC_SET",
-        IPC_STAT => "IPC_STAT",
-        IPC_INFO => "IPC_INFO",
-        SHM_LOCK => "SHM_LOCK",
-        SHM_UNLOCK => "SHM_UNLOCK",
-        SHM_STAT => "SHM_STAT",
-        SHM_INFO => "SHM_INFO",
-        SHM_STAT_ANY => "SHM_STAT_ANY",
-        unknown => return line.put(format_args!("{unknown:#x} /* SHM_??? */")),
-    };
-    line.put(format_args!("{name}"));
+    named_command(line, cmd, "SHM_???", |cmd| {
+        Some(match cmd {
+            IPC_RMID => "IPC_RMID",
+            IPC_SET => "IPC_SET",
+            IPC_STAT => "IPC_STAT",
+            IPC_INFO => "IPC_INFO",
+            SHM_LOCK => "SHM_LOCK",
+            SHM_UNLOCK => "SHM_UNLOCK",
+            SHM_STAT => "SHM_STAT",
+            SHM_INFO => "SHM_INFO",
+            SHM_STAT_ANY => "SHM_STAT_ANY",
+            _ => return None,
+        })
+    });
 }
 
 /// shmctl's buffer: what is in it, or where it is.
 fn buffer(line: &mut Line, addr: u64, told: &Told) {
     match told {
-        Told::Nothing => line.put(format_args!("{}", Address(addr))),
         Told::Segment(segment) => stat(line, segment),
         Told::NewPerm(NewPerm { uid, gid, mode }) => line.put(format_args!(
             "{{shm_perm={{uid={}, gid={}, mode={}}}}}",
@@ -158,6 +249,7 @@ fn buffer(line: &mut Line, addr: u64, told: &Told) {
             "{{used_ids={}, shm_tot={}, shm_rss={}, shm_swp={}, swap_attempts=0, swap_successes=0}}",
             usage.used_ids, usage.shm_tot, usage.shm_rss, usage.shm_swp
         )),
+        _ => line.put(format_args!("{}", Address(addr))),
     }
 }
 

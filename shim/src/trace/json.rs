@@ -3,7 +3,7 @@
 use super::form::{self, Word};
 use super::format;
 use super::line::Line;
-use super::{Answer, Call, Stamp};
+use super::{Answer, Call, Stamp, Told};
 
 /// What stands in front of every object.
 fn begin(line: &mut Line, kind: &str, stamp: &Stamp) {
@@ -25,42 +25,96 @@ impl core::fmt::Display for Seconds {
     }
 }
 
+/// A member that is text.
+fn text(line: &mut Line, name: &str, put: impl FnOnce(&mut Line)) {
+    line.put(format_args!(",\"{name}\":\""));
+    line.quote(put);
+    line.put(format_args!("\""));
+}
+
 /// The object of a call.
-pub fn call(line: &mut Line, call: &Call, answer: &Answer<'_>, stamp: &Stamp) {
+pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>, stamp: &Stamp) {
     begin(line, "call", stamp);
     line.put(format_args!(
         ",\"duration\":{}",
         Seconds(stamp.duration_nanos)
     ));
+    line.put(format_args!(",\"call\":\"{}\"", call.name()));
     match *call {
         Call::Shmget { key, size, shmflg } => {
-            line.put(format_args!(
-                ",\"call\":\"shmget\",\"key\":{key},\"size\":{size},\"flags\":\""
-            ));
-            form::get_flags(line, shmflg);
-            line.put(format_args!("\""));
+            line.put(format_args!(",\"key\":{key},\"size\":{size}"));
+            text(line, "flags", |line| form::get_flags(line, shmflg));
         }
         Call::Shmat {
             shmid,
             addr,
             shmflg,
         } => {
-            line.put(format_args!(
-                ",\"call\":\"shmat\",\"shmid\":{shmid},\"addr\":{addr},\"flags\":\""
-            ));
-            form::attach_flags(line, shmflg);
-            line.put(format_args!("\""));
+            line.put(format_args!(",\"shmid\":{shmid},\"addr\":{addr}"));
+            text(line, "flags", |line| form::attach_flags(line, shmflg));
         }
-        Call::Shmdt { addr } => {
-            line.put(format_args!(",\"call\":\"shmdt\",\"addr\":{addr}"));
-        }
+        Call::Shmdt { addr } => line.put(format_args!(",\"addr\":{addr}")),
         Call::Shmctl { shmid, cmd, .. } => {
-            line.put(format_args!(
-                ",\"call\":\"shmctl\",\"shmid\":{shmid},\"cmd\":\""
-            ));
-            form::command(line, cmd);
-            line.put(format_args!("\""));
+            line.put(format_args!(",\"shmid\":{shmid}"));
+            text(line, "cmd", |line| form::command(line, cmd));
         }
+        Call::Semget { key, count, flags } => {
+            line.put(format_args!(",\"key\":{key},\"nsems\":{count}"));
+            text(line, "flags", |line| form::plain_get_flags(line, flags));
+        }
+        Call::Semop {
+            semid,
+            operations,
+            count,
+        }
+        | Call::Semtimedop {
+            semid,
+            operations,
+            count,
+            ..
+        } => {
+            line.put(format_args!(",\"semid\":{semid},\"nsops\":{count}"));
+            text(line, "sops", |line| {
+                form::sem_operations(line, operations, count, told);
+            });
+        }
+        Call::Semctl {
+            semid, number, cmd, ..
+        } => {
+            line.put(format_args!(",\"semid\":{semid},\"semnum\":{number}"));
+            text(line, "cmd", |line| form::sem_command(line, cmd));
+        }
+        Call::Msgget { key, flags } => {
+            line.put(format_args!(",\"key\":{key}"));
+            text(line, "flags", |line| form::plain_get_flags(line, flags));
+        }
+        Call::Msgsnd {
+            msqid, size, flags, ..
+        } => {
+            let size = size as usize;
+            line.put(format_args!(",\"msqid\":{msqid},\"size\":{size}"));
+            text(line, "flags", |line| form::msg_flags(line, flags));
+        }
+        Call::Msgrcv {
+            msqid,
+            size,
+            mtype,
+            flags,
+            ..
+        } => {
+            let size = size as usize;
+            line.put(format_args!(
+                ",\"msqid\":{msqid},\"size\":{size},\"msgtyp\":{mtype}"
+            ));
+            text(line, "flags", |line| form::msg_flags(line, flags));
+        }
+        Call::Msgctl { msqid, cmd, .. } => {
+            line.put(format_args!(",\"msqid\":{msqid}"));
+            text(line, "cmd", |line| form::msg_command(line, cmd));
+        }
+    }
+    if let (Call::Msgsnd { .. } | Call::Msgrcv { .. }, Told::Message { mtype, .. }) = (call, told) {
+        line.put(format_args!(",\"mtype\":{mtype}"));
     }
     match answer {
         Answer::Value(value) => line.put(format_args!(",\"result\":{value}}}")),

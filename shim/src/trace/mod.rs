@@ -19,27 +19,136 @@ use core::fmt;
 
 use shmshim_core::os::process;
 use shmshim_core::registry::Usage;
+use shmshim_core::registry::msg::MsgUsage;
+use shmshim_core::registry::sem::SemUsage;
+use shmshim_core::sysv::msg::{MsgLimits, NewQueue, QueueFacts};
+use shmshim_core::sysv::sem::{Operation, SemLimits, SetPerm};
 use shmshim_core::sysv::{Limits, NewPerm, Segment};
 
 use crate::destination::Destination;
 use crate::settings;
 use line::Line;
 
-/// One of the four calls, with its arguments.
+/// One of the calls, with its arguments.
+#[derive(Clone, Copy)]
 pub enum Call {
-    Shmget { key: i32, size: u64, shmflg: i32 },
-    Shmat { shmid: i32, addr: u64, shmflg: i32 },
-    Shmdt { addr: u64 },
-    Shmctl { shmid: i32, cmd: i32, buf: u64 },
+    Shmget {
+        key: i32,
+        size: u64,
+        shmflg: i32,
+    },
+    Shmat {
+        shmid: i32,
+        addr: u64,
+        shmflg: i32,
+    },
+    Shmdt {
+        addr: u64,
+    },
+    Shmctl {
+        shmid: i32,
+        cmd: i32,
+        buf: u64,
+    },
+    Semget {
+        key: i32,
+        count: i32,
+        flags: i32,
+    },
+    Semop {
+        semid: i32,
+        operations: u64,
+        count: u32,
+    },
+    Semtimedop {
+        semid: i32,
+        operations: u64,
+        count: u32,
+        timeout: u64,
+    },
+    Semctl {
+        semid: i32,
+        number: i32,
+        cmd: i32,
+        arg: u64,
+    },
+    Msgget {
+        key: i32,
+        flags: i32,
+    },
+    Msgsnd {
+        msqid: i32,
+        message: u64,
+        size: i64,
+        flags: i32,
+    },
+    Msgrcv {
+        msqid: i32,
+        message: u64,
+        size: i64,
+        mtype: i64,
+        flags: i32,
+    },
+    Msgctl {
+        msqid: i32,
+        cmd: i32,
+        buf: u64,
+    },
 }
 
-/// What shmctl's buffer held, when it was read or written.
+impl Call {
+    /// What it is called in C.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Call::Shmget { .. } => "shmget",
+            Call::Shmat { .. } => "shmat",
+            Call::Shmdt { .. } => "shmdt",
+            Call::Shmctl { .. } => "shmctl",
+            Call::Semget { .. } => "semget",
+            Call::Semop { .. } => "semop",
+            Call::Semtimedop { .. } => "semtimedop",
+            Call::Semctl { .. } => "semctl",
+            Call::Msgget { .. } => "msgget",
+            Call::Msgsnd { .. } => "msgsnd",
+            Call::Msgrcv { .. } => "msgrcv",
+            Call::Msgctl { .. } => "msgctl",
+        }
+    }
+}
+
+/// Operations of a call that a line shows.
+pub const SHOWN_OPERATIONS: usize = 16;
+/// Bytes of a message that a line shows, as strace.
+pub const SHOWN_BYTES: usize = 32;
+
+/// What the caller's buffers held, when they were read or written.
+#[derive(Clone, Copy)]
 pub enum Told {
     Nothing,
     Segment(Segment),
     NewPerm(NewPerm),
     Limits(Limits),
     Usage(Usage),
+    Set(SetPerm),
+    SemLimits(SemLimits),
+    SemUsage(SemUsage),
+    /// The first operations of the call, and how long it may sleep: seconds, nanoseconds.
+    Operations {
+        first: [Operation; SHOWN_OPERATIONS],
+        limit: Option<(i64, i64)>,
+    },
+    /// How long the call may sleep alone.
+    Limit(i64, i64),
+    Queue(QueueFacts),
+    NewQueue(NewQueue),
+    MsgLimits(MsgLimits),
+    MsgUsage(MsgUsage),
+    /// A message of `len` bytes.
+    Message {
+        mtype: i64,
+        len: u64,
+        first: [u8; SHOWN_BYTES],
+    },
 }
 
 /// What the call returned.
@@ -127,7 +236,7 @@ pub fn line(call: &Call, told: &Told, answer: &Answer<'_>, begun: u64) {
     let at_nanos = stamp.at_nanos.saturating_sub(stamp.duration_nanos);
     let stamp = Stamp { at_nanos, ..stamp };
     if format::has(format::JSON) {
-        json::call(&mut line, call, answer, &stamp);
+        json::call(&mut line, call, told, answer, &stamp);
     } else {
         json::prefix(&mut line, DESTINATION.is_file(), &stamp);
         form::call(&mut line, call, told, answer);

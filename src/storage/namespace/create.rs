@@ -6,7 +6,8 @@ use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
 use crate::os::{OsError, OsResult, dir, process};
 use crate::storage::error::{StorageError, Stored, beyond_limits};
-use crate::storage::runtime_dir::{Place, RuntimeDir, TABLE_MODES, check};
+use crate::storage::ipc;
+use crate::storage::runtime_dir::{Place, RuntimeDir, Scope, TABLE_MODES, check};
 use crate::storage::sentence;
 use crate::storage::table::events::{self, About, What};
 use crate::storage::table::layout::{self, header, record};
@@ -205,6 +206,15 @@ fn seed_of(table: &Status) -> u64 {
 fn make_table(hidden: &Place, built: &Fd, rules: &Rules) -> Stored<()> {
     let (map, _) = write_table(hidden, built, &hidden.inside(TABLE), rules)?;
     note_made(&Table::new(map), What::NamespaceMade, 0);
+    if hidden.scope == Scope::System {
+        // The directory's owner alone can make it, and may never be the first to need it.
+        ipc::write_file(
+            built,
+            &hidden.inside(ipc::NAME),
+            hidden.scope,
+            &rules.ipc_limits,
+        )?;
+    }
     Ok(())
 }
 

@@ -64,6 +64,10 @@ impl Namespace {
                 shmmni: 0,
                 rmid_forced: 0,
             },
+            ipc_limits: super::ipc::FirstLimits {
+                sem: [0; 4],
+                msg: [0; 3],
+            },
             fresh_cursor: |_| slot_life::Cursor {
                 next: 0,
                 last: -1,

@@ -1,5 +1,6 @@
 //! What the rules decide, as far as storage carries it out by itself.
 
+use crate::storage::ipc::FirstLimits;
 use crate::storage::process::IsDestroyed;
 use crate::storage::table::slot_life::Cursor;
 
@@ -26,6 +27,8 @@ impl LimitWords {
 pub struct Rules {
     /// The limits that a new namespace begins with.
     pub limits: LimitWords,
+    /// Those of semaphores and queues.
+    pub ipc_limits: FirstLimits,
     /// Where a new namespace begins to hand out ids, for a number that no other has.
     pub fresh_cursor: fn(seed: u64) -> Cursor,
     /// Whether a segment is destroyed that so many attaches are left of.

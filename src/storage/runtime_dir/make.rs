@@ -6,7 +6,7 @@
 //! where a directory was made, and what is removed is never followed out of it. It is opened to others last, right before
 //! it gets its name.
 
-use super::place::{DIRECTORY_MODES, PART_MODES, PARTS, Place, check_owner, open_seen};
+use super::place::{DIRECTORY_MODES, FILES, PART_MODES, PARTS, Place, check_owner, open_seen};
 use crate::os::file::{self, At, Fd, Lock, Status};
 use crate::os::path::Path;
 use crate::os::{OsError, OsResult, dir, process};
@@ -267,7 +267,7 @@ impl Place {
 /// Whether this is the name of something that is being made in a runtime directory, or that its killed maker has left.
 pub(super) fn is_hidden_part(name: &[u8]) -> bool {
     name.strip_suffix(HIDDEN)
-        .is_some_and(|part| part == b"registry" || PARTS.contains(&part))
+        .is_some_and(|part| FILES.contains(&part) || PARTS.contains(&part))
 }
 
 fn remove_files(fd: &Fd) {

@@ -140,6 +140,34 @@ impl RuntimeDir {
         Ok(restored)
     }
 
+    /// Checks an open file of the namespace that lies beside the table: owner, mode, kind.
+    pub fn check_file(&self, path: &Path, fd: &Fd) -> Stored<Status> {
+        self.place.check_table(path, fd, self.owner)
+    }
+
+    /// Makes the file `name` in the directory, whose owner alone may: `make` is given the open directory and the path to make it
+    /// at, under a lock. Signals are blocked.
+    #[cold]
+    #[inline(never)]
+    pub fn make_file(
+        &self,
+        name: &[u8],
+        make: impl FnOnce(&Fd, &Path) -> Stored<()>,
+    ) -> Stored<()> {
+        let place = Place {
+            euid: process::euid(),
+            ..self.place
+        };
+        let path = &place.directory;
+        match file::status_of(path) {
+            Ok(checked) if checked.identity() == self.directory_file => {
+                place.restore(name, &checked, make)
+            }
+            Ok(_) => Err(StorageError::at(sentence::EXCHANGED, path)),
+            Err(error) => Err(self.error("stat", path, error)),
+        }
+    }
+
     /// Whether the paths still lead here: not after a chroot, nor when somebody has removed the directory.
     pub fn is_reachable(&self) -> bool {
         self.reaches().unwrap_or(false)

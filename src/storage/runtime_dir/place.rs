@@ -71,7 +71,9 @@ pub struct Place {
     pub choice: Choice,
 }
 
-/// The directories in the runtime directory.
+/// The files in the runtime directory that are not a segment's: the table, and the file of sets and queues.
+pub(in crate::storage) const FILES: [&[u8]; 2] = [b"registry", b"ipc"];
+/// The directories in it.
 pub(in crate::storage) const PARTS: [&[u8]; 2] = [b"segments", b"live"];
 
 /// Room for the longest name that is made below the runtime directory.

@@ -3,7 +3,7 @@
 //! removes as any other's.
 
 use super::make::is_hidden_part;
-use super::place::{PARTS, Place, open_seen};
+use super::place::{FILES, PARTS, Place, open_seen};
 use crate::os::file::{self, Fd, Lock, Status};
 use crate::os::path::Path;
 use crate::os::{OsError, dir};
@@ -110,7 +110,7 @@ impl Place {
     fn check_content(&self, directory: &Fd) -> Stored<()> {
         let mut foreign = None;
         let is_known =
-            |name: &[u8]| name == b"registry" || PARTS.contains(&name) || is_hidden_part(name);
+            |name: &[u8]| FILES.contains(&name) || PARTS.contains(&name) || is_hidden_part(name);
         dir::for_each_entry(directory, |name| {
             foreign = Some(self.inside(name)).filter(|_| !is_known(name));
             foreign.is_none()

@@ -16,8 +16,12 @@ impl Number {
 
     /// The number that `text`, the bytes of one write, begins with.
     pub fn parse(text: &[u8]) -> Option<Number> {
-        // Longer writes are read up to here.
-        let text = skip_spaces(text.get(..page_size() as usize - 1).unwrap_or(text));
+        Number::parse_next(as_read(text)).map(|(number, _)| number)
+    }
+
+    /// The same of a part of the write, [`as_read`], and what stands behind the number.
+    pub fn parse_next(text: &[u8]) -> Option<(Number, &[u8])> {
+        let text = skip_spaces(text);
         let (negative, unsigned) = match text {
             [b'-', rest @ ..] if !rest.is_empty() => (true, rest),
             _ => (false, text),
@@ -43,15 +47,28 @@ impl Number {
         }
         let separated = matches!(rest, [] | [b' ' | b'\t' | b'\n', ..]);
         let length = text.len() - rest.len();
-        (separated && length < Number::TOO_LONG).then_some(Number {
+        let number = Number {
             negative,
             magnitude,
-        })
+        };
+        (separated && length < Number::TOO_LONG).then_some((number, rest))
+    }
+
+    /// The number as an int, if it is one.
+    pub fn as_int(&self) -> Option<i32> {
+        let magnitude = i64::try_from(self.magnitude).ok()?;
+        let value = if self.negative { -magnitude } else { magnitude };
+        i32::try_from(value).ok()
     }
 }
 
+/// What of a write to a limit's file is read.
+pub fn as_read(text: &[u8]) -> &[u8] {
+    text.get(..page_size() as usize - 1).unwrap_or(text)
+}
+
 /// `text` without the white space it begins with.
-fn skip_spaces(mut text: &[u8]) -> &[u8] {
+pub fn skip_spaces(mut text: &[u8]) -> &[u8] {
     // The kernel's table of characters is Latin-1: 0xa0 is a space there.
     while let [b' ' | b'\t'..=b'\r' | 0xa0, rest @ ..] = text {
         text = rest;

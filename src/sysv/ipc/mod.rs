@@ -5,7 +5,7 @@ mod id;
 mod id_cursor;
 mod key;
 mod kind;
-mod limit_text;
+pub mod limit_text;
 mod lookup;
 mod permission;
 mod refusal;

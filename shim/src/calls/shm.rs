@@ -1,156 +1,14 @@
-//! The four calls: `errno`, panics, the caller's pointers, and the order in which a bad one is noticed.
-
-use core::fmt;
+//! shmget, shmat, shmdt, shmctl.
 
 use libc::{c_int, c_void, key_t, size_t};
 use shmshim_core::os::errno;
 use shmshim_core::os::usermem::{self, Frame};
-use shmshim_core::registry::{self, Outcome};
+use shmshim_core::registry;
 use shmshim_core::sysv::{self, Command, flags};
 
+use super::{Asked, IPC_64, is_plain, serve};
 use crate::abi::{Plain, ShmInfo, ShmidDs, Shminfo};
-use crate::trace::{self, Answer, Call, Told};
-use crate::{events, fail, guard, panic_guard, procfs, report, settings};
-
-/// One call on its way: what was asked, and what its answer told the caller.
-///
-/// A reason can be long. So it is shown where it arose, by reference, and only the errno goes further: the smallest
-/// stack that a thread may have is enough for a call.
-struct Asked {
-    call: Call,
-    told: Told,
-    /// A frame that the call came through.
-    frame: Frame,
-    /// When it began, if the trace tells.
-    begun: u64,
-}
-
-impl Asked {
-    /// The call failed with `errno`, and why.
-    fn refuse(&self, errno: c_int, why: &dyn fmt::Display) -> c_int {
-        if trace::is_on() {
-            let answer = Answer::Refused { errno, why };
-            trace::line(&self.call, &self.told, &answer, self.begun);
-        }
-        errno
-    }
-
-    /// The core's answer, and what `tell` makes of it for the caller. In a frame of its own for each call: an answer holds a
-    /// reason, which is long.
-    #[inline(never)]
-    fn answer<T>(
-        &mut self,
-        core: impl FnOnce() -> Outcome<T>,
-        tell: impl FnOnce(&mut Asked, &T) -> Result<u64, c_int>,
-    ) -> Result<u64, c_int> {
-        match core() {
-            Ok(value) => {
-                let value = tell(self, &value)?;
-                if trace::is_on() {
-                    let answer = Answer::Value(value);
-                    trace::line(&self.call, &self.told, &answer, self.begun);
-                }
-                Ok(value)
-            }
-            Err(error) => Err(self.refuse(error.errno, &error.why)),
-        }
-    }
-
-    /// The core's answer where success means 0.
-    fn zero(&mut self, core: impl FnOnce() -> Outcome<()>) -> Result<u64, c_int> {
-        self.answer(core, |_, ()| Ok(0))
-    }
-
-    /// Whether the user has asked for this call to fail. Then it has, and `errno` says how.
-    #[cold]
-    #[inline(never)]
-    fn is_to_fail(&self) -> bool {
-        let wanted = fail::wanted(&self.call);
-        if let Some(error) = wanted {
-            self.refuse(error, &fail::WHY);
-            errno::set(error);
-        }
-        wanted.is_some()
-    }
-
-    /// What else is to be done when the call has been made.
-    #[cold]
-    #[inline(never)]
-    fn has_answered(&self, answer: Result<u64, c_int>) {
-        guard::follow(&self.call, answer);
-        report::note(&self.call, answer);
-        events::follow();
-    }
-
-    /// The caller's buffer cannot be used.
-    fn bad_pointer(&self, addr: u64, bytes: usize) -> c_int {
-        self.refuse(
-            libc::EFAULT,
-            &format_args!("the {bytes} bytes at {addr:#x} cannot all be accessed"),
-        )
-    }
-
-    /// Copies a structure into the caller's buffer.
-    fn give(&self, buf: u64, structure: &impl Plain) -> Result<(), c_int> {
-        let bytes = structure.bytes();
-        if usermem::copy_out_near(self.frame, buf, bytes) {
-            Ok(())
-        } else {
-            Err(self.bad_pointer(buf, bytes.len()))
-        }
-    }
-}
-
-/// Serves one call. `errno` stays as it was on success. A panic answers with `panicked`, an errno that the call may
-/// return and that tells the caller no untruth about its segment.
-#[inline]
-fn serve(
-    call: Call,
-    frame: Frame,
-    panicked: c_int,
-    body: impl FnOnce(&mut Asked) -> Result<u64, c_int>,
-) -> Option<u64> {
-    let before = errno::get();
-    procfs::pending::apply();
-    let mut asked = Asked {
-        call,
-        told: Told::Nothing,
-        frame,
-        begun: 0,
-    };
-    let is_watched = settings::is_on();
-    if is_watched {
-        asked.begun = trace::begin();
-    }
-    if is_watched && panic_guard::catch(|| asked.is_to_fail()) == Some(true) {
-        return None;
-    }
-    let answer = panic_guard::catch(|| body(&mut asked)).unwrap_or_else(|| {
-        let why = "the shim failed inside; this is a defect of it";
-        panic_guard::catch(|| asked.refuse(panicked, &why));
-        Err(panicked)
-    });
-    if is_watched {
-        panic_guard::catch(|| asked.has_answered(answer));
-    }
-    match answer {
-        Ok(value) => {
-            errno::set(before);
-            Some(value)
-        }
-        Err(error) => {
-            errno::set(error);
-            None
-        }
-    }
-}
-
-/// Whether nothing is asked for of this call (`settings.rs`), and nothing is to be done before it: then what can be answered at once
-/// is. Nothing there can panic or change `errno`.
-#[inline(always)]
-fn is_plain() -> bool {
-    settings::is_known_off() && !procfs::pending::any()
-}
+use crate::trace::{Call, Told};
 
 /// shmget(2).
 #[inline(always)]
@@ -262,13 +120,9 @@ extern "C" fn shmctl_in_full(shmid: c_int, cmd: c_int, buf: *mut c_void, frame: 
     served.map_or(-1, |value| value as c_int)
 }
 
-/// glibc's shmctl on i386 takes this bit in the command and drops it.
-const IPC_64: c_int = if cfg!(target_arch = "x86") { 0x100 } else { 0 };
-
 fn control(shmid: c_int, cmd: c_int, buf: u64, asked: &mut Asked) -> Result<u64, c_int> {
     // Whether command and id can be right at all comes before everything.
-    let command = sysv::parse_shmctl(shmid, cmd & !IPC_64)
-        .map_err(|refusal| asked.refuse(refusal.errno.raw(), &refusal.reason))?;
+    let command = asked.ruling(sysv::parse_shmctl(shmid, cmd & !IPC_64))?;
     match command {
         Command::IpcRmid => asked.zero(|| registry::remove(shmid)),
         Command::ShmLock => asked.zero(|| registry::lock(shmid)),
@@ -276,9 +130,7 @@ fn control(shmid: c_int, cmd: c_int, buf: u64, asked: &mut Asked) -> Result<u64,
         Command::IpcSet => {
             // The whole structure is read, before anything is asked of the segment.
             let mut copied = [0; size_of::<ShmidDs>()];
-            if !usermem::copy_in(buf, &mut copied) {
-                return Err(asked.bad_pointer(buf, copied.len()));
-            }
+            asked.take(buf, &mut copied)?;
             let new = ShmidDs::new_perm(&copied);
             asked.told = Told::NewPerm(new);
             asked.zero(|| registry::set(shmid, new))

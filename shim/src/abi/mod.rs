@@ -1,11 +1,18 @@
-//! The structures that shmctl copies, byte for byte as `<sys/shm.h>` has them.
+//! The structures that shmctl, semctl and msgctl copy, byte for byte as `<sys/shm.h>`, `<sys/sem.h>` and `<sys/msg.h>` have
+//! them. Those of shared memory stand here, the others in `sem.rs` and `msg.rs`.
 //!
 //! libc lacks `shminfo` and `shm_info`, and keeps the reserved fields of `shmid_ds` to itself; the kernel writes
 //! those as zeros, and so do we. `tests/c/test_abi.c` compares with the C headers.
 
+mod msg;
+mod sem;
+
+pub use msg::{Msginfo, MsqidDs};
+pub use sem::{SemidDs, Seminfo};
+
 use libc::{c_int, c_ulong};
 use shmshim_core::registry::Usage;
-use shmshim_core::sysv::{Limits, NewPerm, SHMMIN, Segment};
+use shmshim_core::sysv::{self, Key, Limits, NewPerm, SHMMIN, Segment};
 
 #[cfg(not(all(
     target_endian = "little",
@@ -47,9 +54,7 @@ pub struct ShmidDs {
     cpid: i32,
     lpid: i32,
     nattch: c_ulong,
-    /// glibc copies the structure itself where a word has 32 bits, and leaves these two of the caller's as they are.
-    #[cfg(not(all(target_pointer_width = "32", target_env = "gnu")))]
-    reserved: [c_ulong; 2],
+    reserved: Reserved,
 }
 
 /// `struct shminfo`.
@@ -75,6 +80,18 @@ pub struct ShmInfo {
     swap_successes: c_ulong,
 }
 
+/// Fields that the kernel writes as zeros. glibc copies the structure itself where a word has 32 bits, and leaves them of the
+/// caller's as they are.
+#[cfg(not(all(target_pointer_width = "32", target_env = "gnu")))]
+type Reserved = [c_ulong; 2];
+#[cfg(all(target_pointer_width = "32", target_env = "gnu"))]
+type Reserved = [c_ulong; 0];
+
+/// Seconds in two halves: one word of 64 bits, or two of 32.
+fn halves(secs: i64) -> [u32; 2] {
+    [secs as u32, (secs >> 32) as u32]
+}
+
 /// Asserts a size and offsets at compile time: `layout!(Type, bytes for 64 bits, for 32; field: offset, offset …)`.
 macro_rules! layout {
     ($type:ident, $size64:literal, $size32:literal; $($field:ident : $at64:literal, $at32:literal;)*) => {
@@ -85,6 +102,7 @@ macro_rules! layout {
         };
     };
 }
+use layout;
 
 layout!(IpcPerm, 48, 36;
     key: 0, 0; uid: 4, 4; gid: 8, 8; cuid: 12, 12; cgid: 16, 16; mode: 20, 20; seq: 24, 24; reserved: 32, 28;);
@@ -118,29 +136,41 @@ unsafe impl Plain for Shminfo {}
 // SAFETY: as above.
 unsafe impl Plain for ShmInfo {}
 
+impl IpcPerm {
+    fn of(key: Key, perm: &sysv::IpcPerm) -> IpcPerm {
+        IpcPerm {
+            key: key.0,
+            uid: perm.uid,
+            gid: perm.gid,
+            cuid: perm.cuid,
+            cgid: perm.cgid,
+            mode: perm.mode,
+            seq: perm.id.seq() as u16,
+            pad: Default::default(),
+            reserved: [0; 2],
+        }
+    }
+
+    fn new_perm(&self) -> NewPerm {
+        NewPerm {
+            uid: self.uid,
+            gid: self.gid,
+            mode: self.mode,
+        }
+    }
+}
+
 impl ShmidDs {
     /// What IPC_STAT and its kin copy out.
     pub fn of(segment: &Segment) -> ShmidDs {
         ShmidDs {
-            perm: IpcPerm {
-                key: segment.key.0,
-                uid: segment.uid,
-                gid: segment.gid,
-                cuid: segment.cuid,
-                cgid: segment.cgid,
-                mode: segment.mode,
-                seq: segment.id.seq() as u16,
-                pad: Default::default(),
-                reserved: [0; 2],
-            },
+            perm: IpcPerm::of(segment.key, &segment.perm()),
             segsz: segment.segsz as usize,
-            times: [segment.atime, segment.dtime, segment.ctime]
-                .map(|secs| [secs as u32, (secs >> 32) as u32]),
+            times: [segment.atime, segment.dtime, segment.ctime].map(halves),
             cpid: segment.cpid,
             lpid: segment.lpid,
             nattch: segment.nattch as c_ulong,
-            #[cfg(not(all(target_pointer_width = "32", target_env = "gnu")))]
-            reserved: [0; 2],
+            reserved: Default::default(),
         }
     }
 
@@ -148,11 +178,7 @@ impl ShmidDs {
     pub fn new_perm(copied: &[u8; size_of::<ShmidDs>()]) -> NewPerm {
         // SAFETY: as many bytes as the type has, of which any pattern is a value; they need not be aligned.
         let copied: ShmidDs = unsafe { core::ptr::read_unaligned(copied.as_ptr().cast()) };
-        NewPerm {
-            uid: copied.perm.uid,
-            gid: copied.perm.gid,
-            mode: copied.perm.mode,
-        }
+        copied.perm.new_perm()
     }
 }
 
@@ -194,7 +220,7 @@ impl ShmInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shmshim_core::sysv::{Key, ShmId};
+    use shmshim_core::sysv::ShmId;
 
     fn segment() -> Segment {
         Segment {

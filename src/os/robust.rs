@@ -1,0 +1,54 @@
+//! Marks: robust mutexes that are held and never released. The kernel changes their word, and wakes who sleeps on it, when the
+//! thread that holds one ends, however it ends.
+
+use super::map::Span;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Bytes that a mark takes.
+pub const BYTES: usize = 64;
+const _: () = assert!(size_of::<libc::pthread_mutex_t>() <= BYTES);
+
+/// The index of the word that the kernel changes: where libc has it in its mutex.
+const WORD: usize = if cfg!(target_env = "musl") { 1 } else { 0 };
+
+/// Somebody sleeps on the word.
+const WAITERS: u32 = 0x8000_0000;
+/// The thread has ended.
+const OWNER_DIED: u32 = 0x4000_0000;
+
+/// Has the calling thread hold a new mark there; the memory stays mapped until the process ends. Returns the index of the word
+/// that the kernel will change. `None`: there is none to be had.
+pub fn hold(at: Span<'static>) -> Option<usize> {
+    let mutex = at.address() as *mut libc::pthread_mutex_t;
+    if at.len_bytes() < BYTES {
+        return None;
+    }
+    let mut attributes = core::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+    // SAFETY: memory of this process's own entry, mapped for ever; an earlier holder of it has ended, and its list of robust
+    // mutexes with it. The mutex is never released, so it stays in the thread's list until the thread ends.
+    let held = unsafe {
+        let attributes = attributes.as_mut_ptr();
+        libc::pthread_mutexattr_init(attributes) == 0
+            && libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) == 0
+            && libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) == 0
+            && libc::pthread_mutex_init(mutex, attributes) == 0
+            && libc::pthread_mutex_lock(mutex) == 0
+    };
+    held.then_some(WORD)
+}
+
+/// Whether a word of a mark says that the thread that held it has ended.
+pub fn is_set(word: u32) -> bool {
+    word & OWNER_DIED != 0
+}
+
+/// Whether it says that the thread is there.
+#[inline(always)]
+pub fn is_held(word: u32) -> bool {
+    word & OWNER_DIED == 0 && word & !WAITERS != 0
+}
+
+/// Has the kernel wake who sleeps on the word when the thread ends; what the word holds now.
+pub fn ask_to_be_woken(word: &AtomicU32) -> u32 {
+    word.fetch_or(WAITERS, Ordering::AcqRel) | WAITERS
+}

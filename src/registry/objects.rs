@@ -1,0 +1,384 @@
+//! What calls on sets and queues have in common: the file, this process in it, finding and making an object, and the dead.
+
+use super::credentials::Thread;
+use super::error::{Error, Outcome};
+use super::process::{Registry, registry, registry_if_open};
+use crate::os::atomic::{AtomicU32, Ordering};
+use crate::os::signal_mask::Blocked;
+use crate::os::wipe_on_fork::{self, Wiped};
+use crate::os::{OsError, own_stack, pages, process, threads};
+use crate::storage::StorageError;
+use crate::storage::Stored;
+use crate::storage::ipc::{Block, Entry, FirstLimits, IpcFile, ObjectKind, Root, Seen, Words};
+use crate::sysv::msg::MsgLimits;
+use crate::sysv::sem::SemLimits;
+use crate::sysv::{self, Caller, IdCursor, IpcPerm, Kind, Ruling, ShmId};
+use once_cell::race::OnceRef;
+
+/// The file of sets and queues, opened, and this process in it.
+pub(super) struct Objects {
+    pub(super) file: IpcFile,
+    pub(super) registry: &'static Registry,
+    own: Wiped,
+}
+
+/// Words that a child finds as zeros.
+mod own {
+    /// This process's entry among the owners.
+    pub const OWNER: usize = 0;
+    /// How many of its threads sleep.
+    pub const ASLEEP: usize = 1;
+    pub const WORDS: usize = 2;
+}
+
+static OBJECTS: OnceRef<'static, Objects> = OnceRef::new();
+/// Stands for no word.
+static NO_WORD: AtomicU32 = AtomicU32::new(0);
+
+/// The file; opened, or made, at the first call.
+#[inline(always)]
+pub(super) fn objects() -> Outcome<&'static Objects> {
+    match OBJECTS.get() {
+        Some(objects) => Ok(objects),
+        None => open(),
+    }
+}
+
+/// The file if it is open.
+#[inline(always)]
+pub(super) fn objects_if_open() -> Option<&'static Objects> {
+    OBJECTS.get()
+}
+
+#[cold]
+#[inline(never)]
+fn open() -> Outcome<&'static Objects> {
+    let registry = registry()?;
+    let mut opened = Err(Error::from(StorageError::Call {
+        doing: "open the file of semaphores and queues",
+        error: OsError(libc::EAGAIN),
+    }));
+    undisturbed(&mut || {
+        opened = match OBJECTS.get() {
+            Some(objects) => Ok(objects),
+            None => own_stack::call(|| open_undisturbed(registry)),
+        };
+    });
+    opened
+}
+
+fn open_undisturbed(registry: &'static Registry) -> Outcome<&'static Objects> {
+    let call = |doing| move |error: OsError| StorageError::Call { doing, error };
+    let file = IpcFile::open(registry.namespace.processes(), &first_limits(), undisturbed)?;
+    let own = wipe_on_fork::words(own::WORDS)
+        .map_err(call("set memory aside that children find empty"))?;
+    let objects = pages::leak(Objects {
+        file,
+        registry,
+        own,
+    })
+    .map_err(call("set memory aside"))?;
+    match OBJECTS.set(objects) {
+        Ok(()) => Ok(objects),
+        Err(()) => Ok(OBJECTS.get().unwrap_or(objects)),
+    }
+}
+
+/// What a new file begins with.
+pub(super) fn first_limits() -> FirstLimits {
+    FirstLimits {
+        sem: sem_words(&SemLimits::KERNEL_DEFAULTS),
+        msg: msg_words(&MsgLimits::KERNEL_DEFAULTS),
+    }
+}
+
+/// The limits as the file has them.
+pub(super) fn sem_words(limits: &SemLimits) -> [u32; 4] {
+    [limits.semmsl, limits.semmns, limits.semopm, limits.semmni].map(|limit| limit as u32)
+}
+
+/// The limits as the file has them.
+pub(super) fn msg_words(limits: &MsgLimits) -> [u32; 3] {
+    [limits.msgmax, limits.msgmnb, limits.msgmni]
+}
+
+/// Does some work that opens files: no handler runs meanwhile, and no other thread forks.
+fn undisturbed(work: &mut (dyn FnMut() + Send)) {
+    let _blocked = Blocked::all();
+    let _guard = registry_if_open().and_then(Registry::hold_off_forks);
+    work();
+}
+
+impl Objects {
+    fn word(&self, index: usize) -> &AtomicU32 {
+        self.own.word(index).unwrap_or(&NO_WORD)
+    }
+
+    /// The process id.
+    #[inline(always)]
+    pub(super) fn pid(&self) -> i32 {
+        self.registry.local.pid()
+    }
+
+    /// This process's number among the owners; 0: it has none.
+    #[inline(always)]
+    pub(super) fn owner_if_entered(&self) -> u32 {
+        self.word(own::OWNER).load(Ordering::Relaxed)
+    }
+
+    /// The same; it is entered if it was not.
+    #[inline]
+    pub(super) fn owner(&self) -> Outcome<u32> {
+        match self.owner_if_entered() {
+            0 => self.enter_owner(),
+            owner => {
+                self.file.renew_mark(owner);
+                Ok(owner)
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter_owner(&self) -> Outcome<u32> {
+        let cell = self.registry.enter()?.me;
+        let owner = self.file.take_owner(cell, self.pid())?;
+        let word = self.word(own::OWNER);
+        match word.compare_exchange(0, owner, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Ok(owner),
+            // Another thread was faster. The entry that this one has taken stays until the process ends.
+            Err(other) => Ok(other),
+        }
+    }
+
+    /// How many threads of this process sleep.
+    #[inline(always)]
+    pub(super) fn asleep(&self) -> &AtomicU32 {
+        self.word(own::ASLEEP)
+    }
+}
+
+/// A number for the calling thread that no other living thread of the process has.
+pub(super) fn thread() -> u64 {
+    threads::id() as u64
+}
+
+/// Seconds since 1970.
+#[inline(always)]
+pub(super) fn now() -> i64 {
+    process::now_secs()
+}
+
+/// Owner, creator and mode as the rules see them.
+#[inline(always)]
+pub(super) fn perm_of(kind: Kind, words: Words) -> IpcPerm {
+    IpcPerm {
+        kind,
+        id: ShmId::new(words.id as u32, words.id as u32 / sysv::SLOTS),
+        uid: words.uid,
+        gid: words.gid,
+        cuid: words.cuid,
+        cgid: words.cgid,
+        mode: words.mode,
+    }
+}
+
+/// Those of an object that the caller makes.
+pub(super) fn words_of_new(id: ShmId, flags: i32) -> Words {
+    let (uid, gid) = (Thread.euid(), process::egid());
+    Words {
+        id: id.raw(),
+        uid,
+        gid,
+        cuid: uid,
+        cgid: gid,
+        mode: flags as u32 & sysv::flags::MODE_BITS,
+    }
+}
+
+fn kind_of(kind: ObjectKind) -> Kind {
+    match kind {
+        ObjectKind::Set => Kind::Set,
+        ObjectKind::Queue => Kind::Queue,
+    }
+}
+
+impl Objects {
+    /// The root of the object with this identifier, if it has one now; else why not.
+    #[inline]
+    pub(super) fn root_of(&self, kind: ObjectKind, id: ShmId) -> Outcome<Root> {
+        let unknown = || Error::from(sysv::unknown_id(kind_of(kind), id));
+        let root = self.file.root(kind, id.slot()).ok_or_else(unknown)?;
+        if root.seen().unit() == 0 {
+            self.settle_slot(kind, id.slot())?;
+        }
+        Ok(root)
+    }
+
+    /// The root of the object with this index, which may be none.
+    pub(super) fn root_at(&self, kind: ObjectKind, index: i32) -> Outcome<Root> {
+        let slot = index as u32 & (sysv::SLOTS - 1);
+        let unused = || Error::from(sysv::unused_index(kind_of(kind), slot));
+        let root = self.file.root(kind, slot).ok_or_else(unused)?;
+        if root.seen().unit() == 0 {
+            self.settle_slot(kind, slot)?;
+        }
+        Ok(root)
+    }
+
+    /// An object was entered, and its maker was killed before it set the root.
+    #[cold]
+    fn settle_slot(&self, kind: ObjectKind, slot: u32) -> Outcome<()> {
+        let directory = self.file.directory(kind);
+        let entry = directory.find_slot(slot).filter(|_| directory.is_still());
+        if let Some(entry) = entry {
+            self.file
+                .settle(kind, &directory, &entry, self.owner_if_entered())?;
+        }
+        Ok(())
+    }
+
+    /// What a get call does: `found` answers for the object that has the key (`None`: it is gone, try again); `missing` says
+    /// whether a new one may be made, of so many objects and the sum of their sizes; `build` makes its block.
+    pub(super) fn get(
+        &self,
+        kind: ObjectKind,
+        key: i32,
+        size: u32,
+        found: &mut dyn FnMut(Root, Seen) -> Outcome<Option<i32>>,
+        missing: &mut dyn FnMut(u32, u32) -> Ruling<()>,
+        build: &mut dyn FnMut(ShmId) -> Stored<Block>,
+    ) -> Outcome<i32> {
+        let owner = self.owner_if_entered();
+        loop {
+            let directory = self.file.directory(kind);
+            if key != 0 {
+                let entry = directory.find_key(key);
+                if !directory.is_still() {
+                    continue;
+                }
+                if let Some(entry) = entry {
+                    if let Some(root) = self.file.settle(kind, &directory, &entry, owner)? {
+                        if let Some(id) = found(root, root.seen())? {
+                            return Ok(id);
+                        }
+                    }
+                    continue;
+                }
+            }
+            let (count, total) = (directory.count(), directory.total());
+            let cursor = directory.cursor();
+            if !directory.is_still() {
+                continue;
+            }
+            missing(count, total)?;
+            let cursor = cursor.map_or(IdCursor::fresh(self.file.seed()), |(next, last, seq)| {
+                IdCursor { next, last, seq }
+            });
+            let is_free = |slot: u32| {
+                directory.find_slot(slot).is_none()
+                    && self
+                        .file
+                        .root(kind, slot)
+                        .is_none_or(|root| root.seen().unit() == 0)
+            };
+            let next_free = |from: u32, to: u32| (from..to).find(|&slot| is_free(slot));
+            let Some((id, after)) = cursor.allocate(count, next_free) else {
+                return Err(StorageError::TableFull {
+                    what: "objects",
+                    holds: sysv::SLOTS,
+                }
+                .into());
+            };
+            let root = self.file.root_made(kind, id.slot())?;
+            let seen = root.seen();
+            if seen.unit() != 0 {
+                continue;
+            }
+            let block = build(id)?;
+            let entry = Entry {
+                id: id.raw(),
+                key,
+                size,
+                first: block.unit,
+                tag: seen.tag(),
+            };
+            let cursor = (after.next, after.last, after.seq);
+            match self.file.enter(&directory, &entry, cursor, owner) {
+                Ok(true) => {
+                    root.change(seen, block.unit);
+                    return Ok(id.raw());
+                }
+                Ok(false) => self.file.give_unpublished(block),
+                Err(error) => {
+                    self.file.give_unpublished(block);
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    /// Takes an object that has been removed out of the directory.
+    pub(super) fn forget(&self, kind: ObjectKind, id: i32) -> Outcome<()> {
+        let slot = id as u32 & (sysv::SLOTS - 1);
+        loop {
+            let directory = self.file.directory(kind);
+            let entry = directory.find_slot(slot);
+            if !directory.is_still() {
+                continue;
+            }
+            match entry {
+                Some(entry) if entry.id == id => {
+                    if self.file.leave(&directory, id, self.owner_if_entered())? {
+                        return Ok(());
+                    }
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// How many objects there are, the sum of their sizes, and the highest index in use.
+    pub(super) fn totals(&self, kind: ObjectKind) -> (u32, u32, u32) {
+        loop {
+            let directory = self.file.directory(kind);
+            let (count, total) = (directory.count(), directory.total());
+            let highest = count.checked_sub(1).map_or(0, |last| {
+                directory.entry(last).id as u32 & (sysv::SLOTS - 1)
+            });
+            if directory.is_still() {
+                return (count, total, highest);
+            }
+        }
+    }
+
+    /// Refuses who may not set the namespace's limits.
+    pub(super) fn must_set_limits(&self) -> Outcome<()> {
+        if super::shmctl::may_set_limits() {
+            return Ok(());
+        }
+        Err(StorageError::System {
+            doing: "set a limit of",
+            path: *self.registry.namespace.directory().path(),
+            error: OsError(libc::EPERM),
+        }
+        .into())
+    }
+
+    /// Calls `each` with the identifier of every object, in the order of indices.
+    pub(super) fn each(&self, kind: ObjectKind, each: &mut dyn FnMut(i32)) {
+        let mut from = 0;
+        while from < sysv::SLOTS {
+            let directory = self.file.directory(kind);
+            let next = (0..directory.count())
+                .map(|at| directory.entry(at).id)
+                .find(|&id| id as u32 & (sysv::SLOTS - 1) >= from);
+            if !directory.is_still() {
+                continue;
+            }
+            let Some(id) = next else { return };
+            each(id);
+            from = (id as u32 & (sysv::SLOTS - 1)) + 1;
+        }
+    }
+}

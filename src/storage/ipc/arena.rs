@@ -1,0 +1,255 @@
+//! Blocks of shared memory: taken, written by their taker alone, published by an exchange of a root word, given back when
+//! another has taken their place.
+//!
+//! A block begins with a word of its own (a tag, and the process that took it) and a word with its size and, while it is free,
+//! the next free one. Free blocks of a size are a stack whose head has a tag, so that an exchange notices if the same block
+//! comes back to its place. A process that is killed between two exchanges loses the block that it had in its hands, and
+//! nothing else.
+
+use super::file::IpcFile;
+use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, Header, UNIT};
+use crate::os::map::Span;
+use crate::storage::error::{StorageError, Stored};
+use core::mem::offset_of;
+use core::sync::atomic::Ordering;
+
+/// Small blocks are cut from pieces of this many bytes.
+pub(super) const SLAB: u32 = 16 * 1024;
+/// Words at the beginning of a block that are not its content's.
+pub(super) const HEAD_WORDS: usize = 2;
+
+/// A block, of which somebody else may be in possession by now: what is read from it counts only if the root that led to it has
+/// not changed meanwhile.
+#[derive(Clone, Copy)]
+pub struct Block {
+    /// Its number.
+    pub unit: u32,
+    /// Its words, the first [`HEAD_WORDS`] of which are not its content.
+    pub words: Span<'static>,
+}
+
+impl Block {
+    /// Its size, as 64 times two to the power of this.
+    fn class(&self) -> u32 {
+        self.words.word64(1).load(Ordering::Relaxed) as u32 & 0xff
+    }
+
+    /// A word of its content.
+    #[inline(always)]
+    pub(super) fn get(&self, index: usize) -> u64 {
+        self.words
+            .word64(HEAD_WORDS + index)
+            .load(Ordering::Relaxed)
+    }
+
+    /// Sets a word of its content: of a block that the caller has taken and not published.
+    #[inline(always)]
+    pub(super) fn put(&self, index: usize, value: u64) {
+        self.words
+            .word64(HEAD_WORDS + index)
+            .store(value, Ordering::Relaxed);
+    }
+
+    /// Its content.
+    pub fn content(&self) -> Span<'static> {
+        self.words.part(HEAD_WORDS * 8, self.words.len_bytes())
+    }
+
+    /// How many words its content has.
+    #[inline(always)]
+    pub(super) fn len_words(&self) -> usize {
+        self.words.len_bytes() / 8 - HEAD_WORDS
+    }
+}
+
+const LOW: u64 = 0xffff_ffff;
+
+/// `low` with the next tag of `before`.
+fn next(before: u64, low: u32) -> u64 {
+    ((before >> 32).wrapping_add(1) << 32) | u64::from(low)
+}
+
+impl IpcFile {
+    /// The block with this number, if there can be one.
+    #[inline(always)]
+    pub(super) fn block(&self, unit: u32) -> Option<Block> {
+        let offset = u64::from(unit) * u64::from(UNIT);
+        let number = (offset / u64::from(EXTENT)) as u32;
+        let at = (offset % u64::from(EXTENT)) as usize;
+        if unit == 0 || offset >= self.arena_end() {
+            return None;
+        }
+        let words = self.extent(number)?.part(at, EXTENT as usize);
+        let class = words.word64(1).load(Ordering::Relaxed) as u32 & 0xff;
+        let len = (UNIT as usize)
+            .checked_shl(class)
+            .filter(|_| class < CLASSES)?;
+        if at % len != 0 {
+            return None;
+        }
+        Some(Block {
+            unit,
+            words: words.part(0, len),
+        })
+    }
+
+    fn arena_end(&self) -> u64 {
+        self.header64(offset_of!(Header, arena_end))
+            .load(Ordering::Acquire)
+    }
+
+    /// Takes a block whose content has room for `words` words; `owner` says who is in possession of it.
+    #[inline]
+    pub(super) fn take(&self, words: usize, owner: u32) -> Stored<Block> {
+        let bytes = (words + HEAD_WORDS) * 8;
+        let class = class_of(bytes);
+        if class >= CLASSES {
+            return Err(StorageError::TableFull {
+                what: "bytes of one set, queue or message",
+                holds: EXTENT,
+            });
+        }
+        let head = self.header64(offset_of!(Header, free) + class as usize * 8);
+        loop {
+            let seen = head.load(Ordering::Acquire);
+            let Some(block) = self.block((seen & LOW) as u32) else {
+                return self.cut(class, owner);
+            };
+            let behind = block.words.word64(1).load(Ordering::Relaxed) >> 32;
+            // Pairs with: the exchange in `push`.
+            let taken = next(seen, behind as u32);
+            if head
+                .compare_exchange(seen, taken, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+            {
+                self.possess(block, class, owner);
+                return Ok(Block {
+                    unit: block.unit,
+                    words: block.words.part(0, (UNIT << class) as usize),
+                });
+            }
+        }
+    }
+
+    fn possess(&self, block: Block, class: u32, owner: u32) {
+        let tag = block.words.word64(0).load(Ordering::Relaxed);
+        block
+            .words
+            .word64(0)
+            .store(next(tag, owner), Ordering::Relaxed);
+        block.words.word64(1).store(class.into(), Ordering::Relaxed);
+    }
+
+    /// Gives a block back that no root leads to any more, or never has.
+    #[inline]
+    pub(super) fn give(&self, block: Block) {
+        let tag = block.words.word64(0).load(Ordering::Relaxed);
+        block.words.word64(0).store(next(tag, 0), Ordering::Relaxed);
+        self.push(block, block, block.class());
+    }
+
+    /// Puts a chain of free blocks on their stack.
+    fn push(&self, first: Block, last: Block, class: u32) {
+        let head = self.header64(offset_of!(Header, free) + class as usize * 8);
+        let mut seen = head.load(Ordering::Relaxed);
+        loop {
+            let link = (seen & LOW) << 32 | u64::from(class);
+            last.words.word64(1).store(link, Ordering::Relaxed);
+            match head.compare_exchange(
+                seen,
+                next(seen, first.unit),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(other) => seen = other,
+            }
+        }
+    }
+
+    /// Cuts new blocks of a size from what was not used yet, keeps the first and puts the others on the stack.
+    #[cold]
+    #[inline(never)]
+    fn cut(&self, class: u32, owner: u32) -> Stored<Block> {
+        let size = u64::from(UNIT) << class;
+        let slab = size.max(SLAB.into());
+        let end = self.header64(offset_of!(Header, arena_end));
+        let (start, stop) = loop {
+            let seen = end.load(Ordering::Acquire);
+            let start = seen.next_multiple_of(slab);
+            let stop = start + slab;
+            if stop > u64::from(EXTENT) * u64::from(EXTENTS) {
+                return Err(StorageError::TableFull {
+                    what: "bytes of sets, queues and messages",
+                    holds: EXTENT.saturating_mul(EXTENTS - 1),
+                });
+            }
+            // Backed first: a full file system leaves everything as it is.
+            self.back(u64::from(ARENA) + start, slab)?;
+            if end
+                .compare_exchange(seen, stop, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+            {
+                break (start, stop);
+            }
+        };
+        let number = (start / u64::from(EXTENT)) as u32;
+        let Some(extent) = self.extent(number) else {
+            let path = self.processes().directory().inside(super::file::NAME);
+            let error = crate::os::OsError(libc::ENOMEM);
+            return Err(StorageError::system("map", &path, error));
+        };
+        let at = |offset: u64| Block {
+            unit: (offset / u64::from(UNIT)) as u32,
+            words: extent.part((offset % u64::from(EXTENT)) as usize, size as usize),
+        };
+        let mut last = None;
+        let mut chain = None;
+        let mut offset = stop - size;
+        while offset > start {
+            let block = at(offset);
+            let behind: u32 = chain.map_or(0, |next: Block| next.unit);
+            block.words.word64(1).store(
+                u64::from(behind) << 32 | u64::from(class),
+                Ordering::Relaxed,
+            );
+            last = last.or(Some(block));
+            chain = Some(block);
+            offset -= size;
+        }
+        if let (Some(first), Some(last)) = (chain, last) {
+            self.push(first, last, class);
+        }
+        let block = at(start);
+        self.possess(block, class, owner);
+        Ok(block)
+    }
+}
+
+/// The smallest size of a block of so many bytes.
+#[inline(always)]
+fn class_of(bytes: usize) -> u32 {
+    let units = bytes.div_ceil(UNIT as usize).max(1);
+    usize::BITS - (units - 1).leading_zeros()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_two() {
+        for (bytes, class) in [
+            (1, 0),
+            (64, 0),
+            (65, 1),
+            (128, 1),
+            (129, 2),
+            (256, 2),
+            (4 << 20, 16),
+            ((4 << 20) + 1, 17),
+        ] {
+            assert_eq!(class_of(bytes), class, "{bytes}");
+        }
+    }
+}

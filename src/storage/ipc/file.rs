@@ -1,0 +1,325 @@
+//! The file `ipc`: made, opened, mapped piece by piece, enlarged.
+
+use super::layout::{self, ARENA, EXTENT, EXTENTS, Header, Part};
+use crate::os::file::{self, Fd};
+use crate::os::map::{SharedPiece, Span};
+use crate::os::path::Path;
+use crate::os::{OsError, dir, helper_process};
+use crate::storage::error::{StorageError, Stored, beyond_limits};
+use crate::storage::process::Processes;
+use crate::storage::runtime_dir::Scope;
+use crate::storage::sentence;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+pub(in crate::storage) const NAME: &[u8] = b"ipc";
+
+/// Does some work that opens files, with the signals blocked and while no other thread forks.
+pub type Undisturbed = fn(&mut (dyn FnMut() + Send));
+
+/// What a new file begins with.
+#[derive(Clone, Copy)]
+pub struct FirstLimits {
+    /// semmsl, semmns, semopm, semmni.
+    pub sem: [u32; 4],
+    /// msgmax, msgmnb, msgmni.
+    pub msg: [u32; 3],
+}
+
+/// The file, mapped.
+pub struct IpcFile {
+    fixed: Span<'static>,
+    /// Where each extent of the arena is mapped, or 0.
+    extents: [AtomicUsize; EXTENTS as usize],
+    processes: &'static Processes,
+    /// Device and inode.
+    identity: (u64, u64),
+    undisturbed: Undisturbed,
+}
+
+impl IpcFile {
+    /// Opens the file of a namespace, and makes it if it is not there. Signals are blocked and no other thread forks.
+    pub fn open(
+        processes: &'static Processes,
+        first: &FirstLimits,
+        undisturbed: Undisturbed,
+    ) -> Stored<IpcFile> {
+        beyond_limits(|| IpcFile::open_here(processes, first, undisturbed))
+    }
+
+    fn open_here(
+        processes: &'static Processes,
+        first: &FirstLimits,
+        undisturbed: Undisturbed,
+    ) -> Stored<IpcFile> {
+        let directory = processes.directory();
+        directory.check_in_place()?;
+        let path = directory.inside(NAME);
+        for _ in 0..10 {
+            match file::open(&path, libc::O_RDWR, 0) {
+                Ok(fd) => {
+                    let status = directory.check_file(&path, &fd)?;
+                    let fixed = map_fixed(&path, &fd, true)?;
+                    return Ok(IpcFile {
+                        fixed,
+                        extents: [const { AtomicUsize::new(0) }; EXTENTS as usize],
+                        processes,
+                        identity: status.identity(),
+                        undisturbed,
+                    });
+                }
+                Err(OsError(libc::ENOENT)) => {
+                    directory.make_file(NAME, |built, hidden| {
+                        write(built, hidden, directory.scope(), first)
+                    })?;
+                }
+                Err(error) => return Err(directory.error("open", &path, error)),
+            }
+        }
+        Err(StorageError::system("open", &path, OsError(libc::EAGAIN)))
+    }
+
+    /// The processes of the namespace.
+    #[inline(always)]
+    pub(super) fn processes(&self) -> &'static Processes {
+        self.processes
+    }
+
+    /// A 64-bit word of the header.
+    #[inline(always)]
+    pub(super) fn header64(&self, offset: usize) -> &'static AtomicU64 {
+        self.fixed.word64(offset / 8)
+    }
+
+    /// A 32-bit word of the header.
+    #[inline(always)]
+    pub(super) fn header32(&self, offset: usize) -> &'static AtomicU32 {
+        self.fixed.word32(offset / 4)
+    }
+
+    /// Does some work that opens files.
+    pub(super) fn undisturbed<R: Send>(&self, work: impl Fn() -> R + Send + Sync) -> Option<R> {
+        let mut answer = None;
+        (self.undisturbed)(&mut || answer = Some(work()));
+        answer
+    }
+
+    /// A number that hardly any other file has.
+    pub fn seed(&self) -> u64 {
+        let (device, inode) = self.identity;
+        (device ^ 0x0053_454d).wrapping_mul(0x0100_0000_01b3) ^ inode
+    }
+
+    fn ready_word(&self, part: &Part) -> &'static AtomicU32 {
+        self.header32(offset_of!(Header, ready) + part.number * 4)
+    }
+
+    /// Entries of a part that are backed.
+    #[inline(always)]
+    pub(super) fn ready(&self, part: &Part) -> u32 {
+        let ready = self.ready_word(part).load(Ordering::Acquire);
+        ready.clamp(part.at_first, part.most)
+    }
+
+    /// Entry `index` of a part, if it is backed.
+    #[inline(always)]
+    pub(super) fn entry(&self, part: &Part, index: u32) -> Option<Span<'static>> {
+        let bytes = part.entry_bytes as usize;
+        let at = part.area as usize + index as usize * bytes;
+        (index < self.ready(part)).then(|| self.fixed.part(at, bytes))
+    }
+
+    /// Makes sure that entry `index` is backed.
+    pub(super) fn ensure(&self, part: &Part, index: u32) -> Stored<()> {
+        let ready = self.ready(part);
+        if index < ready || ready == part.most {
+            return Ok(());
+        }
+        let wanted = (index + 1)
+            .max(ready * 2)
+            .next_multiple_of(512)
+            .min(part.most);
+        let from = part.area + ready * part.entry_bytes;
+        self.back(from.into(), ((wanted - ready) * part.entry_bytes).into())?;
+        self.ready_word(part).fetch_max(wanted, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Backs bytes of the file with memory, so that writing them cannot fail.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn back(&self, offset: u64, len_bytes: u64) -> Stored<()> {
+        let path = self.processes.directory().inside(NAME);
+        self.with_file("enlarge", &path, |fd| {
+            file::allocate_behind(fd, offset, 0, len_bytes)
+        })
+    }
+
+    /// The extent with this number, mapped.
+    #[inline(always)]
+    pub(super) fn extent(&self, number: u32) -> Option<Span<'static>> {
+        let address = self.extents.get(number as usize)?.load(Ordering::Acquire);
+        if address != 0 {
+            return Some(SharedPiece::at(address, EXTENT as usize));
+        }
+        self.map_extent(number)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn map_extent(&self, number: u32) -> Option<Span<'static>> {
+        let path = self.processes.directory().inside(NAME);
+        let offset = u64::from(ARENA) + u64::from(number) * u64::from(EXTENT);
+        let mut mapped = None;
+        self.with_file("map", &path, |fd| {
+            mapped = Some(SharedPiece::new(fd, offset, EXTENT as usize, true)?);
+            Ok(())
+        })
+        .ok()?;
+        let piece = mapped?;
+        let slot = self.extents.get(number as usize)?;
+        match slot.compare_exchange(0, piece.address(), Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Some(piece.whole()),
+            Err(theirs) => {
+                piece.unmap();
+                Some(SharedPiece::at(theirs, EXTENT as usize))
+            }
+        }
+    }
+
+    /// Does something with the open file, which is still the one that was mapped.
+    fn with_file(
+        &self,
+        doing: &'static str,
+        path: &Path,
+        mut work: impl FnMut(&Fd) -> Result<(), OsError> + Send,
+    ) -> Stored<()> {
+        let mut done = Ok(());
+        (self.undisturbed)(&mut || {
+            done = helper_process::with_descriptor(|| {
+                let fd = file::open(path, libc::O_RDWR, 0)?;
+                if file::status(&fd)?.identity() != self.identity {
+                    return Err(OsError(libc::ENOENT));
+                }
+                work(&fd)
+            });
+        });
+        done.map_err(|error| self.processes.directory().error(doing, path, error))
+    }
+
+    /// semmsl, semmns, semopm, semmni.
+    #[inline]
+    pub fn sem_limits(&self) -> [u32; 4] {
+        [0, 4, 8, 12].map(|at| {
+            self.header32(offset_of!(Header, sem_limits) + at)
+                .load(Ordering::Relaxed)
+        })
+    }
+
+    /// Sets them.
+    pub fn set_sem_limits(&self, limits: [u32; 4]) {
+        for (at, limit) in (0..).step_by(4).zip(limits) {
+            self.header32(offset_of!(Header, sem_limits) + at)
+                .store(limit, Ordering::Relaxed);
+        }
+    }
+
+    /// msgmax, msgmnb, msgmni.
+    #[inline]
+    pub fn msg_limits(&self) -> [u32; 3] {
+        [0, 4, 8].map(|at| {
+            self.header32(offset_of!(Header, msg_limits) + at)
+                .load(Ordering::Relaxed)
+        })
+    }
+
+    /// Sets them.
+    pub fn set_msg_limits(&self, limits: [u32; 3]) {
+        for (at, limit) in (0..).step_by(4).zip(limits) {
+            self.header32(offset_of!(Header, msg_limits) + at)
+                .store(limit, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Maps what is not the arena of an open file that was checked.
+fn map_fixed(path: &Path, fd: &Fd, writable: bool) -> Stored<Span<'static>> {
+    let system = |doing, error| StorageError::system(doing, path, error);
+    let status = file::status(fd).map_err(|error| system("stat", error))?;
+    let damaged = |what| Err(StorageError::Damaged { path: *path, what });
+    if status.len_bytes < ARENA.into() {
+        return damaged("its length is not that of a file of semaphores and queues");
+    }
+    let piece =
+        SharedPiece::new(fd, 0, ARENA as usize, writable).map_err(|error| system("map", error))?;
+    let words = piece.whole();
+    if words.word64(0).load(Ordering::Acquire) != layout::MAGIC {
+        piece.unmap();
+        return damaged("it does not begin as a file of semaphores and queues does");
+    }
+    let (version, signature) = (
+        words.word32(2).load(Ordering::Relaxed),
+        words.word32(3).load(Ordering::Relaxed),
+    );
+    if version != layout::VERSION {
+        piece.unmap();
+        let (seen, ours) = (version.into(), layout::VERSION.into());
+        return Err(StorageError::numbers(
+            sentence::OTHER_VERSION,
+            path,
+            seen,
+            ours,
+        ));
+    }
+    if signature != layout::SIGNATURE {
+        piece.unmap();
+        return damaged("its layout has another signature");
+    }
+    Ok(words)
+}
+
+/// Writes a fresh file into the open directory.
+pub(in crate::storage) fn write(
+    directory: &Fd,
+    path: &Path,
+    scope: Scope,
+    first: &FirstLimits,
+) -> Stored<()> {
+    let _ = dir::unlink_in(Some(directory), path);
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+    let made = file::open_in(Some(directory), path, flags, 0o600).and_then(|fd| {
+        file::set_len(&fd, ARENA.into())?;
+        file::allocate_behind(&fd, 0, 0, size_of::<Header>() as u64)?;
+        for part in &layout::ALL_PARTS {
+            let len_bytes = u64::from(part.at_first * part.entry_bytes);
+            file::allocate_behind(&fd, part.area.into(), 0, len_bytes)?;
+        }
+        file::set_permissions(&fd, scope.mode(crate::storage::runtime_dir::TABLE_MODES))?;
+        SharedPiece::new(&fd, 0, layout::PARTS_AREA as usize, true)
+    });
+    let piece = made.map_err(|error| StorageError::system("make", path, error))?;
+    let words = piece.whole();
+    words.word32(2).store(layout::VERSION, Ordering::Relaxed);
+    words.word32(3).store(layout::SIGNATURE, Ordering::Relaxed);
+    // Unit 0 is no block.
+    words
+        .word64(offset_of!(Header, arena_end) / 8)
+        .store(super::arena::SLAB.into(), Ordering::Relaxed);
+    for part in &layout::ALL_PARTS {
+        let at = offset_of!(Header, ready) / 4 + part.number;
+        words.word32(at).store(part.at_first, Ordering::Relaxed);
+    }
+    for (at, limit) in (0..).zip(first.sem) {
+        words
+            .word32(offset_of!(Header, sem_limits) / 4 + at)
+            .store(limit, Ordering::Relaxed);
+    }
+    for (at, limit) in (0..).zip(first.msg) {
+        words
+            .word32(offset_of!(Header, msg_limits) / 4 + at)
+            .store(limit, Ordering::Relaxed);
+    }
+    words.word64(0).store(layout::MAGIC, Ordering::Release);
+    piece.unmap();
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Semaphore sets and message queues: the file `ipc`, in which each of them is one block that is never changed.
+//!
+//! A call makes a copy of the block, lets the rules change the copy, and exchanges the object's root word for one that names the
+//! copy ([`root`]). Whoever loses that race begins again. So there is no lock, nothing is half done when a process is killed,
+//! and a handler may call at any time. Who is asleep in an object stands in its block, too.
+
+mod arena;
+mod directory;
+mod file;
+pub(in crate::storage) mod layout;
+mod owner;
+mod place;
+mod queue;
+mod root;
+mod set;
+
+pub use arena::Block;
+pub use directory::{CursorWords, Directory, Entry};
+pub use file::{FirstLimits, IpcFile, Undisturbed};
+pub(in crate::storage) use file::{NAME, write as write_file};
+pub use owner::Presence;
+pub use place::Sleeping;
+pub use queue::{MoreQueueRoom, QueueBlock};
+pub use root::{Kind as ObjectKind, Root, Seen};
+pub use set::{MoreRoom, SetBlock, Words};

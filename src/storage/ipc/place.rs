@@ -1,0 +1,162 @@
+//! Where threads sleep: a word each, that wakers change.
+
+use super::file::IpcFile;
+use super::layout::{Header, PLACE_PART, PLACES};
+use super::owner::Presence;
+use super::root::Kind;
+use crate::os::futex;
+use crate::os::map::Span;
+use crate::storage::error::{StorageError, Stored};
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+mod word {
+    /// The owner, 0 while it is free.
+    pub const HOLDER: usize = 0;
+    /// How often it was taken.
+    pub const SERIAL: usize = 1;
+    /// What is slept on.
+    pub const FUTEX: usize = 2;
+    /// Kind of the object + 1.
+    pub const KIND: usize = 3;
+    /// Its identifier.
+    pub const ID: usize = 4;
+    /// The text that the thread is to send.
+    pub const TEXT: usize = 5;
+    /// Of 64 bits: the thread.
+    pub const THREAD: usize = 3;
+}
+
+const INDEX_BITS: u32 = 14;
+const _: () = assert!(PLACES <= 1 << INDEX_BITS);
+
+/// A thread's sleep: in which object, by which place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sleeping {
+    /// Its number, another one for each sleep.
+    pub place: u32,
+    /// The kind of the object.
+    pub kind: Kind,
+    /// The object's identifier.
+    pub id: i32,
+    /// The text that the thread is to send, or 0.
+    pub text: u32,
+}
+
+impl IpcFile {
+    fn place_words(&self, place: u32) -> Option<Span<'static>> {
+        self.entry(&PLACE_PART, place & (PLACES - 1))
+    }
+
+    /// Takes a place for a thread of `owner` that is about to sleep in an object.
+    pub fn take_place(&self, owner: u32, thread: u64, kind: Kind, id: i32) -> Stored<u32> {
+        let hand = self.header32(offset_of!(Header, place_hand));
+        let ready = self.ready(&PLACE_PART);
+        let first = hand.fetch_add(1, Ordering::Relaxed) % ready;
+        let take = |index, from_dead| self.try_place(index, from_dead, owner, thread, kind, id);
+        let mut place = (first..ready)
+            .chain(0..first)
+            .find_map(|index| take(index, false));
+        if place.is_none() && ready < PLACES {
+            self.ensure(&PLACE_PART, ready)?;
+            place = (ready..self.ready(&PLACE_PART)).find_map(|index| take(index, false));
+        }
+        let last = || (0..self.ready(&PLACE_PART)).find_map(|index| take(index, true));
+        place.or_else(last).ok_or(StorageError::TableFull {
+            what: "sleeping threads",
+            holds: PLACES,
+        })
+    }
+
+    fn try_place(
+        &self,
+        index: u32,
+        from_dead: bool,
+        owner: u32,
+        thread: u64,
+        kind: Kind,
+        id: i32,
+    ) -> Option<u32> {
+        let words = self.entry(&PLACE_PART, index)?;
+        let holder = words.word32(word::HOLDER);
+        let seen = holder.load(Ordering::Relaxed);
+        let is_free = seen == 0 || from_dead && self.presence(seen) != Presence::There;
+        if !is_free
+            || holder
+                .compare_exchange(seen, owner, Ordering::AcqRel, Ordering::Relaxed)
+                .is_err()
+        {
+            return None;
+        }
+        let serial = words
+            .word32(word::SERIAL)
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(1);
+        words
+            .word32(word::KIND)
+            .store(1 + u32::from(kind == Kind::Queue), Ordering::Relaxed);
+        words.word32(word::ID).store(id as u32, Ordering::Relaxed);
+        words.word64(word::THREAD).store(thread, Ordering::Relaxed);
+        Some(index | serial << INDEX_BITS)
+    }
+
+    /// Gives a place back, unless its sleep is over already. Whether it was not.
+    pub fn give_place(&self, place: u32) -> bool {
+        let Some(words) = self.place_words(place) else {
+            return false;
+        };
+        let serial = words.word32(word::SERIAL).load(Ordering::Acquire);
+        let is_mine = place >> INDEX_BITS == serial << INDEX_BITS >> INDEX_BITS
+            && words.word32(word::HOLDER).load(Ordering::Acquire) != 0;
+        if is_mine {
+            words.word64(word::THREAD).store(0, Ordering::Relaxed);
+            words.word32(word::TEXT).store(0, Ordering::Relaxed);
+            words.word32(word::HOLDER).store(0, Ordering::Release);
+        }
+        is_mine
+    }
+
+    /// Notes the text that a sleeping sender has in its hands; 0: none.
+    pub fn note_text(&self, place: u32, text: u32) {
+        if let Some(words) = self.place_words(place) {
+            words.word32(word::TEXT).store(text, Ordering::Release);
+        }
+    }
+
+    /// The word that is slept on at a place.
+    pub fn futex_of(&self, place: u32) -> Option<&'static AtomicU32> {
+        Some(self.place_words(place)?.word32(word::FUTEX))
+    }
+
+    /// Wakes who sleeps at a place.
+    pub fn wake(&self, place: u32) {
+        if let Some(futex) = self.futex_of(place) {
+            futex.fetch_add(1, Ordering::Release);
+            futex::wake_one(futex);
+        }
+    }
+
+    /// Calls `each` with every sleep of a thread.
+    pub fn each_sleep_of(&self, owner: u32, thread: u64, each: &mut dyn FnMut(Sleeping)) {
+        for index in 0..self.ready(&PLACE_PART) {
+            let Some(words) = self.entry(&PLACE_PART, index) else {
+                return;
+            };
+            let is_mine = words.word32(word::HOLDER).load(Ordering::Acquire) == owner
+                && words.word64(word::THREAD).load(Ordering::Relaxed) == thread;
+            let kind = match words.word32(word::KIND).load(Ordering::Relaxed) {
+                1 => Kind::Set,
+                _ => Kind::Queue,
+            };
+            if is_mine {
+                let serial = words.word32(word::SERIAL).load(Ordering::Relaxed);
+                each(Sleeping {
+                    place: index | serial << INDEX_BITS,
+                    kind,
+                    id: words.word32(word::ID).load(Ordering::Relaxed) as i32,
+                    text: words.word32(word::TEXT).load(Ordering::Acquire),
+                });
+            }
+        }
+    }
+}

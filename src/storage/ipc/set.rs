@@ -1,0 +1,429 @@
+//! A semaphore set as a block.
+//!
+//! ```text
+//!   0  id | key           3  mode, removed | semaphores     6  undos | room for them
+//!   1  uid | gid          4  otime                          7  sleepers | room
+//!   2  cuid | cgid        5  ctime                          8  operations | room
+//!   9  one word a semaphore: value | pid
+//!      two an undo: owner | pid, number | adjust
+//!      three a sleeper: owner | pid, place | operations, blocked at; first operation | alters, answer
+//!      one an operation
+//! ```
+
+use super::arena::Block;
+use super::file::IpcFile;
+use super::root::Seen;
+use crate::storage::error::Stored;
+use crate::sysv::sem::{Answer, Operation, SetPerm, SetState, Sleeper, Undo};
+use crate::sysv::{Errno, IpcPerm, Key};
+
+const HEAD: usize = 9;
+const UNDO: usize = 2;
+const SLEEPER: usize = 3;
+/// In the mode's word: the set was removed, and only its sleepers' answers are there still.
+const REMOVED: u32 = 1 << 31;
+
+fn pair(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
+
+fn low(word: u64) -> u32 {
+    word as u32
+}
+
+fn high(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+pub(super) fn id_of(block: &Block) -> Option<i32> {
+    (low(block.get(3)) & REMOVED == 0).then_some(low(block.get(0)) as i32)
+}
+
+/// A set's block: one that was published, to be read; or a copy, to be changed.
+#[derive(Clone, Copy)]
+pub struct SetBlock {
+    block: Block,
+    count: u32,
+    undos_at: usize,
+    sleepers_at: usize,
+    operations_at: usize,
+}
+
+/// How much more room a copy is to have than what is there takes.
+#[derive(Clone, Copy, Default)]
+pub struct MoreRoom {
+    /// Undos.
+    pub undos: u32,
+    /// Sleepers.
+    pub sleepers: u32,
+    /// Their operations.
+    pub operations: u32,
+}
+
+impl SetBlock {
+    #[inline(always)]
+    fn of(block: Block) -> SetBlock {
+        let count = high(block.get(3));
+        let undos_at = HEAD + count as usize;
+        let sleepers_at = undos_at + high(block.get(6)) as usize * UNDO;
+        let operations_at = sleepers_at + high(block.get(7)) as usize * SLEEPER;
+        SetBlock {
+            block,
+            count,
+            undos_at,
+            sleepers_at,
+            operations_at,
+        }
+    }
+
+    /// Whether all of it can lie in the block.
+    #[inline(always)]
+    fn is_sound(&self) -> bool {
+        let end = self.operations_at + high(self.block.get(8)) as usize;
+        let fits = |word: u64| low(word) <= high(word);
+        end <= self.block.len_words()
+            && fits(self.block.get(6))
+            && fits(self.block.get(7))
+            && fits(self.block.get(8))
+    }
+
+    /// The block.
+    pub fn block(&self) -> Block {
+        self.block
+    }
+
+    /// Whether the set was removed.
+    #[inline(always)]
+    pub fn is_removed(&self) -> bool {
+        low(self.block.get(3)) & REMOVED != 0
+    }
+
+    /// Says so.
+    pub fn set_removed(&mut self) {
+        let word = self.block.get(3);
+        self.block.put(3, word | u64::from(REMOVED));
+    }
+
+    /// Its identifier.
+    #[inline(always)]
+    pub fn id(&self) -> i32 {
+        low(self.block.get(0)) as i32
+    }
+
+    /// What is known of the set.
+    #[inline(always)]
+    pub fn facts(&self, perm: impl FnOnce(Words) -> IpcPerm) -> SetPerm {
+        let (owner, creator) = (self.block.get(1), self.block.get(2));
+        SetPerm {
+            perm: perm(Words {
+                id: self.id(),
+                uid: low(owner),
+                gid: high(owner),
+                cuid: low(creator),
+                cgid: high(creator),
+                mode: low(self.block.get(3)) & !REMOVED,
+            }),
+            key: Key(high(self.block.get(0)) as i32),
+            otime: self.block.get(4) as i64,
+            ctime: self.block.get(5) as i64,
+            count: self.count,
+        }
+    }
+
+    /// Changes owner, group and mode.
+    pub fn set_perm(&mut self, uid: u32, gid: u32, mode: u32) {
+        self.block.put(1, pair(uid, gid));
+        self.block.put(3, pair(mode, self.count));
+    }
+
+    fn write_sleeper(&self, index: u32, sleeper: &Sleeper, first: u32) {
+        let at = self.sleepers_at + index as usize * SLEEPER;
+        let answer = match sleeper.answer {
+            Answer::Waits => 0,
+            Answer::Done => 1,
+            Answer::Failed(errno) => 2 + errno.raw() as u32,
+        };
+        let counts = u32::from(sleeper.operations) | u32::from(sleeper.blocked_at) << 16;
+        self.block.put(at, pair(sleeper.owner, sleeper.pid as u32));
+        self.block.put(at + 1, pair(sleeper.place, counts));
+        self.block
+            .put(at + 2, pair(first, u32::from(sleeper.alters) | answer << 1));
+    }
+
+    fn first_operation(&self, index: u32) -> u32 {
+        low(self
+            .block
+            .get(self.sleepers_at + index as usize * SLEEPER + 2))
+    }
+}
+
+/// An object's owner, creator and mode, as the block has them.
+#[derive(Clone, Copy)]
+#[allow(missing_docs, reason = "the fields are those of ipc_perm")]
+pub struct Words {
+    pub id: i32,
+    pub uid: u32,
+    pub gid: u32,
+    pub cuid: u32,
+    pub cgid: u32,
+    pub mode: u32,
+}
+
+/// The errno of a sleeper's answer.
+pub(super) fn errno_of(number: u32) -> Errno {
+    match number as i32 {
+        libc::EAGAIN => Errno::Eagain,
+        libc::ERANGE => Errno::Erange,
+        libc::E2BIG => Errno::E2big,
+        libc::EACCES => Errno::Eacces,
+        _ => Errno::Eidrm,
+    }
+}
+
+fn operation_word(operation: Operation) -> u64 {
+    u64::from(operation.number)
+        | u64::from(operation.change as u16) << 16
+        | u64::from(operation.flags as u16) << 32
+}
+
+impl SetState for SetBlock {
+    #[inline(always)]
+    fn count(&self) -> u32 {
+        self.count
+    }
+
+    #[inline(always)]
+    fn value(&self, number: u32) -> u16 {
+        if number < self.count {
+            self.block.get(HEAD + number as usize) as u16
+        } else {
+            0
+        }
+    }
+
+    #[inline(always)]
+    fn pid(&self, number: u32) -> i32 {
+        if number < self.count {
+            high(self.block.get(HEAD + number as usize)) as i32
+        } else {
+            0
+        }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, number: u32, value: u16, pid: i32) {
+        if number < self.count {
+            self.block
+                .put(HEAD + number as usize, pair(value.into(), pid as u32));
+        }
+    }
+
+    #[inline(always)]
+    fn set_otime(&mut self, secs: i64) {
+        self.block.put(4, secs as u64);
+    }
+
+    fn set_ctime(&mut self, secs: i64) {
+        self.block.put(5, secs as u64);
+    }
+
+    #[inline(always)]
+    fn undos(&self) -> u32 {
+        low(self.block.get(6)).min(high(self.block.get(6)))
+    }
+
+    #[inline(always)]
+    fn undo(&self, index: u32) -> Undo {
+        let at = self.undos_at + index as usize * UNDO;
+        let (who, what) = (self.block.get(at), self.block.get(at + 1));
+        Undo {
+            owner: low(who),
+            pid: high(who) as i32,
+            number: what as u16,
+            adjust: (what >> 16) as i16,
+        }
+    }
+
+    #[inline(always)]
+    fn set_undo(&mut self, index: u32, undo: Undo) {
+        if index < self.undos() {
+            let at = self.undos_at + index as usize * UNDO;
+            self.block.put(at, pair(undo.owner, undo.pid as u32));
+            let what = u64::from(undo.number) | u64::from(undo.adjust as u16) << 16;
+            self.block.put(at + 1, what);
+        }
+    }
+
+    #[inline]
+    fn push_undo(&mut self, undo: Undo) {
+        let (undos, room) = (self.undos(), high(self.block.get(6)));
+        debug_assert!(undos < room);
+        if undos < room {
+            self.block.put(6, pair(undos + 1, room));
+            self.set_undo(undos, undo);
+        }
+    }
+
+    fn swap_remove_undo(&mut self, index: u32) {
+        let (undos, room) = (self.undos(), high(self.block.get(6)));
+        if let Some(last) = undos.checked_sub(1).filter(|&last| index <= last) {
+            let moved = self.undo(last);
+            self.set_undo(index, moved);
+            self.block.put(6, pair(last, room));
+        }
+    }
+
+    #[inline(always)]
+    fn sleepers(&self) -> u32 {
+        low(self.block.get(7)).min(high(self.block.get(7)))
+    }
+
+    fn sleeper(&self, index: u32) -> Sleeper {
+        let at = self.sleepers_at + index as usize * SLEEPER;
+        let (who, where_, how) = (
+            self.block.get(at),
+            self.block.get(at + 1),
+            self.block.get(at + 2),
+        );
+        let answer = match high(how) >> 1 {
+            0 => Answer::Waits,
+            1 => Answer::Done,
+            errno => Answer::Failed(errno_of(errno - 2)),
+        };
+        Sleeper {
+            owner: low(who),
+            pid: high(who) as i32,
+            place: low(where_),
+            operations: high(where_) as u16,
+            blocked_at: (high(where_) >> 16) as u16,
+            alters: high(how) & 1 != 0,
+            answer,
+        }
+    }
+
+    fn set_sleeper(&mut self, index: u32, sleeper: Sleeper) {
+        if index < self.sleepers() {
+            self.write_sleeper(index, &sleeper, self.first_operation(index));
+        }
+    }
+
+    #[inline]
+    fn operation(&self, index: u32, nth: u32) -> Operation {
+        let at = self.first_operation(index).saturating_add(nth);
+        let word = self.block.get(self.operations_at + at as usize);
+        Operation {
+            number: word as u16,
+            change: (word >> 16) as i16,
+            flags: (word >> 32) as i16,
+        }
+    }
+
+    fn push_sleeper(&mut self, sleeper: Sleeper, operations: &[Operation]) {
+        let (sleepers, room) = (self.sleepers(), high(self.block.get(7)));
+        let (used, operation_room) = (low(self.block.get(8)), high(self.block.get(8)));
+        let more = operations.len() as u32;
+        if sleepers < room && operation_room.saturating_sub(used) >= more {
+            for (at, operation) in (self.operations_at + used as usize..).zip(operations) {
+                self.block.put(at, operation_word(*operation));
+            }
+            self.block.put(8, pair(used + more, operation_room));
+            self.block.put(7, pair(sleepers + 1, room));
+            self.write_sleeper(sleepers, &sleeper, used);
+        }
+    }
+
+    fn swap_sleepers(&mut self, one: u32, other: u32) {
+        let (first, at_first) = (self.sleeper(one), self.first_operation(one));
+        let (second, at_second) = (self.sleeper(other), self.first_operation(other));
+        if one.max(other) < self.sleepers() {
+            self.write_sleeper(one, &second, at_second);
+            self.write_sleeper(other, &first, at_first);
+        }
+    }
+
+    fn remove_sleeper(&mut self, index: u32) {
+        // Its operations stay until the next copy is made.
+        let (sleepers, room) = (self.sleepers(), high(self.block.get(7)));
+        for at in index..sleepers.saturating_sub(1) {
+            let (behind, first) = (self.sleeper(at + 1), self.first_operation(at + 1));
+            self.write_sleeper(at, &behind, first);
+        }
+        if index < sleepers {
+            self.block.put(7, pair(sleepers - 1, room));
+        }
+    }
+}
+
+impl IpcFile {
+    /// The set that a root has led to; `None`: it is none, or it has changed meanwhile.
+    #[inline(always)]
+    pub fn set(&self, seen: Seen) -> Option<SetBlock> {
+        let set = SetBlock::of(self.block_of(seen)?);
+        set.is_sound().then_some(set)
+    }
+
+    /// A new set, not yet published.
+    pub fn new_set(
+        &self,
+        words: Words,
+        key: i32,
+        count: u32,
+        now: i64,
+        owner: u32,
+    ) -> Stored<SetBlock> {
+        let block = self.take(HEAD + count as usize, owner)?;
+        block.put(0, pair(words.id as u32, key as u32));
+        block.put(1, pair(words.uid, words.gid));
+        block.put(2, pair(words.cuid, words.cgid));
+        block.put(3, pair(words.mode, count));
+        block.put(4, 0);
+        block.put(5, now as u64);
+        for at in 6..HEAD + count as usize {
+            block.put(at, 0);
+        }
+        Ok(SetBlock::of(block))
+    }
+
+    /// A copy of a set with more room in it. What was copied was the set if its root is still what it was.
+    #[inline]
+    pub fn copy_set(&self, old: &SetBlock, more: MoreRoom, owner: u32) -> Stored<SetBlock> {
+        let (undos, sleepers) = (old.undos(), old.sleepers());
+        let operations: u32 = (0..sleepers).fold(0, |sum: u32, index| {
+            sum.saturating_add(old.sleeper(index).operations.into())
+        });
+        let room = |used: u32, more: u32| used.saturating_add(more);
+        let (undo_room, sleeper_room) = (room(undos, more.undos), room(sleepers, more.sleepers));
+        let operation_room = room(operations, more.operations);
+        let undos_at = HEAD + old.count as usize;
+        let sleepers_at = undos_at + undo_room as usize * UNDO;
+        let operations_at = sleepers_at + sleeper_room as usize * SLEEPER;
+        let block = self.take(operations_at.saturating_add(operation_room as usize), owner)?;
+        let (from, to) = (old.block, block);
+        for at in 0..undos_at + undos as usize * UNDO {
+            to.put(at, from.get(at));
+        }
+        // Should it have been torn, it is thrown away; until then it must be in order.
+        to.put(3, pair(low(from.get(3)), old.count));
+        to.put(6, pair(undos, undo_room));
+        to.put(7, pair(sleepers, sleeper_room));
+        to.put(8, pair(operations, operation_room));
+        let copy = SetBlock {
+            block,
+            count: old.count,
+            undos_at,
+            sleepers_at,
+            operations_at,
+        };
+        let mut used = 0;
+        for index in 0..sleepers {
+            let sleeper = old.sleeper(index);
+            copy.write_sleeper(index, &sleeper, used);
+            for nth in 0..u32::from(sleeper.operations) {
+                let word = operation_word(old.operation(index, nth));
+                to.put(operations_at + used as usize, word);
+                used += 1;
+            }
+        }
+        Ok(copy)
+    }
+}
