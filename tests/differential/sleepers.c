@@ -274,6 +274,7 @@ void do_step_that_may_sleep(const struct step *planned)
 		wait_for_death(w);
 		dies = true;
 	} else if (step.op == OP_SIGNAL && run.workers[w].asleep) {
+		snprintf(run.text + strlen(run.text), 32, " in s%d", run.workers[w].sleeps_in.name);
 		kill(run.workers[w].pid, SIGUSR1);
 		hear(step.name, w);
 	} else if (step.op == OP_SIGNAL || run.workers[w].asleep) {
