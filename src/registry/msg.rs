@@ -6,7 +6,7 @@
 use super::credentials::Thread;
 use super::error::{Error, Outcome};
 use super::objects::{self, Objects, now, objects, thread};
-use super::sleep::LONGEST;
+use super::sleep::{Answered, LONGEST};
 use crate::os::atomic::{AtomicU32, Ordering};
 use crate::os::{process, usermem};
 use crate::storage::ipc::{MoreQueueRoom, ObjectKind, Presence, QueueBlock, Root, Seen};
@@ -152,30 +152,6 @@ impl Objects {
     #[inline]
     fn publish_queue(&self, found: &Found, copy: QueueBlock) -> bool {
         self.publish_queue_then(found, copy, |_| {})
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn wake_told(&self, old: &QueueBlock, new: &QueueBlock) {
-        let waited = |place: u32| {
-            let received = |receiver: Receiver| {
-                receiver.place == place && receiver.answer == ReceiverAnswer::Waits
-            };
-            let sent =
-                |sender: Sender| sender.place == place && sender.answer == SenderAnswer::Waits;
-            (0..old.receivers()).any(|at| received(old.receiver(at)))
-                || (0..old.senders()).any(|at| sent(old.sender(at)))
-        };
-        for receiver in (0..new.receivers()).map(|index| new.receiver(index)) {
-            if receiver.answer != ReceiverAnswer::Waits && waited(receiver.place) {
-                self.file.wake(receiver.place);
-            }
-        }
-        for sender in (0..new.senders()).map(|index| new.sender(index)) {
-            if sender.answer != SenderAnswer::Waits && waited(sender.place) {
-                self.file.wake(sender.place);
-            }
-        }
     }
 
     /// A copy of a queue; `None`: the queue has changed meanwhile.
@@ -845,21 +821,72 @@ impl Objects {
         } else {
             copy.block().unit
         };
+        // As soon as it is published, the copy is everybody's.
+        let (receivers, senders) = if has_sleepers {
+            (
+                answered_receivers(&found.queue, &copy),
+                told_senders(&found.queue, &copy),
+            )
+        } else {
+            (Answered::none(), Answered::none())
+        };
         if !found.root.change(found.seen, unit) {
             self.file.give_unpublished(copy.block());
             return false;
         }
-        if has_sleepers {
-            self.wake_told(&found.queue, &copy);
-        }
         // Crash here, before or in this: a sleeper looks again by itself after a while.
-        behind(&found.queue);
-        self.file.give_unpublished(found.queue.block());
+        let old = &found.queue;
+        receivers.each(|index| self.file.wake(old.receiver(index).place));
+        senders.each(|index| self.file.wake(old.sender(index).place));
+        behind(old);
+        self.file.give_unpublished(old.block());
         if unit == 0 {
             self.file.give_unpublished(copy.block());
         }
         true
     }
+}
+
+/// Which of the receivers have an answer in a copy and had none before.
+#[cold]
+#[inline(never)]
+fn answered_receivers(old: &QueueBlock, copy: &QueueBlock) -> Answered {
+    let answers = || {
+        (0..copy.receivers())
+            .map(|index| copy.receiver(index))
+            .filter(|receiver| receiver.answer != ReceiverAnswer::Waits)
+    };
+    let mut answered = Answered::none();
+    for index in 0..old.receivers() {
+        let before = old.receiver(index);
+        if before.answer == ReceiverAnswer::Waits
+            && answers().any(|receiver| receiver.place == before.place)
+        {
+            answered.add(index);
+        }
+    }
+    answered
+}
+
+/// The same of senders.
+#[cold]
+#[inline(never)]
+fn told_senders(old: &QueueBlock, copy: &QueueBlock) -> Answered {
+    let answers = || {
+        (0..copy.senders())
+            .map(|index| copy.sender(index))
+            .filter(|sender| sender.answer != SenderAnswer::Waits)
+    };
+    let mut answered = Answered::none();
+    for index in 0..old.senders() {
+        let before = old.sender(index);
+        if before.answer == SenderAnswer::Waits
+            && answers().any(|sender| sender.place == before.place)
+        {
+            answered.add(index);
+        }
+    }
+    answered
 }
 
 /// IPC_SET.

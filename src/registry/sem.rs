@@ -3,7 +3,7 @@
 use super::credentials::{self, Thread};
 use super::error::{Error, Outcome};
 use super::objects::{self, Objects, now, objects, objects_if_open, perm_of, thread};
-use super::sleep::Watch;
+use super::sleep::{Answered, Watch};
 use crate::os::atomic::Ordering;
 use crate::os::pages::PageVec;
 use crate::os::{OsError, process};
@@ -155,39 +155,29 @@ impl Objects {
     /// Makes a copy the set, if it is still what was copied; then whoever was answered is woken.
     #[inline]
     fn publish(&self, found: &Found, copy: SetBlock) -> bool {
-        let unit = if copy.is_removed() && copy.sleepers() == 0 {
+        let has_sleepers = copy.sleepers() != 0;
+        let unit = if copy.is_removed() && !has_sleepers {
             0
         } else {
             copy.block().unit
+        };
+        // As soon as it is published, the copy is everybody's.
+        let answered = if has_sleepers {
+            answered(&found.set, &copy)
+        } else {
+            Answered::none()
         };
         if !found.root.change(found.seen, unit) {
             self.file.give_unpublished(copy.block());
             return false;
         }
-        if copy.sleepers() != 0 {
-            self.wake_answered(&found.set, &copy);
-        }
         // Crash here, before or in this: a sleeper looks again by itself after a while.
+        answered.each(|index| self.file.wake(found.set.sleeper(index).place));
         self.file.give_unpublished(found.set.block());
         if unit == 0 {
             self.file.give_unpublished(copy.block());
         }
         true
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn wake_answered(&self, old: &SetBlock, new: &SetBlock) {
-        for index in 0..new.sleepers() {
-            let sleeper = new.sleeper(index);
-            let waited = (0..old.sleepers()).any(|at| {
-                let before = old.sleeper(at);
-                before.place == sleeper.place && before.answer == Answer::Waits
-            });
-            if sleeper.answer != Answer::Waits && waited {
-                self.file.wake(sleeper.place);
-            }
-        }
     }
 
     /// Changes a set by a rule that cannot refuse.
@@ -207,6 +197,27 @@ impl Objects {
         rule(&mut copy);
         Ok(self.publish(found, copy))
     }
+}
+
+/// Which of the sleepers have an answer in a copy and had none before.
+#[cold]
+#[inline(never)]
+fn answered(old: &SetBlock, copy: &SetBlock) -> Answered {
+    let is_answered = |place: u32| {
+        let sleepers = (0..copy.sleepers()).map(|index| copy.sleeper(index));
+        let mut others = sleepers.filter(|sleeper| sleeper.place == place);
+        others.any(|sleeper| sleeper.answer != Answer::Waits)
+    };
+    let mut answered = Answered::none();
+    if (0..copy.sleepers()).any(|index| copy.sleeper(index).answer != Answer::Waits) {
+        for index in 0..old.sleepers() {
+            let before = old.sleeper(index);
+            if before.answer == Answer::Waits && is_answered(before.place) {
+                answered.add(index);
+            }
+        }
+    }
+    answered
 }
 
 /// semget(2): the identifier.
@@ -305,7 +316,7 @@ pub fn semop(id: i32, operations: &[Operation], limit: Option<u64>) -> Outcome<(
         match call.attempt(&found)? {
             Tried::Again => {}
             Tried::Answer(None) => return Ok(()),
-            Tried::Answer(Some(at)) => return call.sleep(at, limit),
+            Tried::Answer(Some(at)) => return call.sleep(found, at, limit),
         }
     }
 }
@@ -380,7 +391,7 @@ impl SemCall<'_> {
     /// Sleeps until another process has carried the operations out.
     #[cold]
     #[inline(never)]
-    fn sleep(&self, at: u16, limit: Option<u64>) -> Outcome<()> {
+    fn sleep(&self, found: Found, at: u16, limit: Option<u64>) -> Outcome<()> {
         let objects = self.objects;
         let owner = objects.owner()?;
         let by = Process { owner, ..self.by };
@@ -389,15 +400,21 @@ impl SemCall<'_> {
             .file
             .take_place(owner, thread(), ObjectKind::Set, self.id.raw())?;
         objects.asleep().fetch_add(1, Ordering::Relaxed);
-        let slept = call.sleep_at(at, limit, place);
+        let slept = call.sleep_at(found, at, limit, place);
         objects.end_sleep(place);
         slept
     }
 
-    fn sleep_at(&self, mut at: u16, limit: Option<u64>, place: u32) -> Outcome<()> {
+    /// `at` is what blocks in `found`, and nothing else.
+    fn sleep_at(
+        &self,
+        mut found: Found,
+        mut at: u16,
+        limit: Option<u64>,
+        place: u32,
+    ) -> Outcome<()> {
         let objects = self.objects;
         let begun = process::fine_nanos();
-        let mut found = objects.set(self.id).map_err(|_| self.removed())?;
         while !self.lie_down(&found, at, place)? {
             // The set has changed meanwhile: perhaps the operations can go on.
             found = objects.set(self.id).map_err(|_| self.removed())?;

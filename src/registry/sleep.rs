@@ -20,6 +20,45 @@ const LOOK: u64 = 50_000_000;
 /// So many marks at most are slept on at once.
 const MOST: usize = 16;
 
+/// Sleepers that are to be woken, by their place in the order of arrival. Those far behind are woken for nothing.
+pub(super) struct Answered {
+    bits: [u64; 4],
+    /// One is further behind: from there on all are.
+    more: Option<u32>,
+}
+
+impl Answered {
+    /// Nobody.
+    pub(super) fn none() -> Answered {
+        Answered {
+            bits: [0; 4],
+            more: None,
+        }
+    }
+
+    /// Adds one.
+    pub(super) fn add(&mut self, index: u32) {
+        match self.bits.get_mut(index as usize / 64) {
+            Some(bits) => *bits |= 1 << (index % 64),
+            None => self.more = self.more.max(Some(index)),
+        }
+    }
+
+    /// Calls `wake` with each of them.
+    pub(super) fn each(&self, mut wake: impl FnMut(u32)) {
+        for (from, bits) in (0..).step_by(64).zip(self.bits) {
+            let mut rest = bits;
+            while rest != 0 {
+                wake(from + rest.trailing_zeros());
+                rest &= rest - 1;
+            }
+        }
+        if let Some(last) = self.more {
+            (256..=last).for_each(wake);
+        }
+    }
+}
+
 /// A sleep, and who is watched meanwhile.
 pub(super) struct Watch {
     marks: [Option<(&'static AtomicU32, u32)>; MOST],

@@ -227,6 +227,9 @@ impl SetState for TestSet {
         assert_eq!(usize::from(sleeper.operations), operations.len());
         self.sleepers.push((sleeper, operations.to_vec()));
     }
+    fn swap_sleepers(&mut self, one: u32, other: u32) {
+        self.sleepers.swap(one as usize, other as usize);
+    }
     fn remove_sleeper(&mut self, index: u32) {
         self.sleepers.remove(index as usize);
     }

@@ -1,7 +1,8 @@
-//! The rules of System V shared memory, and nothing else.
+//! The rules of System V IPC, and nothing else.
 //!
-//! Everything here decides from values and returns values: a segment as a snapshot, a
-//! caller as a trait that is asked only what the rule needs, a limit as a number. There is
+//! Everything here decides from values and returns values: a segment as a snapshot, a semaphore
+//! set or a message queue as a copy that belongs to the caller, a caller as a trait that is asked
+//! only what the rule needs, a limit as a number. There is
 //! no I/O, no clock, no allocation and no `unsafe` in this room, so each rule can be read
 //! beside the manual's sentence and tested by itself. `registry`, which holds the table's
 //! lock and the mappings, asks here, and then does what was decided.
@@ -32,6 +33,20 @@
 //! | [`limits`](Limits) | shmmax, shmall, shmmni, shm_rmid_forced and their files |
 //! | [`segment`](Segment) | what is known of a segment |
 //! | [`procfs`](write_shm_line) | the text of `/proc/sysvipc/shm` |
+//!
+//! [`sem`]: semaphore sets.
+//!
+//! | file | decides |
+//! |---|---|
+//! | [`state`](sem::SetState) | how a set is seen and changed |
+//! | [`semget`](sem::open_set) | which set a key opens, what may be created |
+//! | [`semop`](sem::operate) | which calls are refused, what follows where operations go on, and who sleeps |
+//! | [`attempt`](sem::Attempt) | what the operations of a call come to |
+//! | [`wake`](sem::serve_all) | whom a change serves |
+//! | [`undo`](sem::end_process) | what the end of a process pays |
+//! | [`semctl`](sem::SemCommand) | commands, who may ask, alter, set, remove, and what SETVAL and SETALL do |
+//! | [`limits`](sem::SemLimits) | semmsl, semmns, semopm, semmni and their file |
+//! | [`procfs`](sem::write_sem_line) | the text of `/proc/sysvipc/sem` |
 //!
 //! A refusal is `Err(Refusal { errno, reason })`. Above every one stands the sentence of
 //! the manual that it implements; where the manual is silent or wrong about Linux, the

@@ -12,7 +12,10 @@
 #include <dlfcn.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/prctl.h>
+#include <sys/sem.h>
 
 long argument;
 size_t bytes;
@@ -88,10 +91,31 @@ void end_children(void)
 	child_count = 0;
 }
 
+static volatile int *stop;
+static pid_t other;
+
+void start_other(uint64_t (*run)(long n))
+{
+	stop = MUST(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	other = MUST(fork());
+	if (other == 0) {
+		pid_t parent = getppid();
+		while (!*stop && getppid() == parent)
+			run(200);
+		_exit(0);
+	}
+}
+
+void end_other(void)
+{
+	*stop = 1;
+	MUST(waitpid(other, NULL, 0));
+}
+
 static const struct bench *find(const char *name)
 {
-	const struct bench *tables[] = { shm_benches, process_benches };
-	for (int t = 0; t < 2; t++)
+	const struct bench *tables[] = { shm_benches, process_benches, sem_benches };
+	for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
 		for (const struct bench *b = tables[t]; b->name; b++)
 			if (!name)
 				puts(b->name);
@@ -100,17 +124,25 @@ static const struct bench *find(const char *name)
 	return NULL;
 }
 
-/* Which library serves shmget: the whole comparison hangs on it. */
-static void check_side(const char *side)
+/* Which library serves a call: the whole comparison hangs on it. */
+static void check_side(const char *side, const char *call, void *function)
 {
 	Dl_info info;
-	if (!dladdr((void *)(uintptr_t)shmget, &info) || !info.dli_fname)
+	if (!dladdr(function, &info) || !info.dli_fname)
 		return;
 	int preloaded = strstr(info.dli_fname, "/libc.so") == NULL && strstr(info.dli_fname, "/libc-2") == NULL;
 	if (preloaded != !strcmp(side, "shim")) {
-		fprintf(stderr, "shmget comes from %s: not what \"%s\" means\n", info.dli_fname, side);
+		fprintf(stderr, "%s comes from %s: not what \"%s\" means\n", call, info.dli_fname, side);
 		exit(1);
 	}
+}
+#define CHECK_SIDE(side, call) check_side(side, #call, (void *)(uintptr_t)call)
+
+static int among(const struct bench *table, const struct bench *bench)
+{
+	while (table->name && table != bench)
+		table++;
+	return table == bench;
 }
 
 int main(int argc, char **argv)
@@ -125,7 +157,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	const char *side = argv[1];
-	check_side(side);
+	CHECK_SIDE(side, shmget);
 	if (strcmp(side, "shim") != 0 && unshare(CLONE_NEWIPC) != 0 &&
 	    unshare(CLONE_NEWUSER | CLONE_NEWIPC) != 0) {
 		fprintf(stderr, "no IPC namespace of its own: %s\n", strerror(errno));
@@ -138,6 +170,10 @@ int main(int argc, char **argv)
 	if (!bench) {
 		fprintf(stderr, "there is no case %s\n", argv[2]);
 		return 2;
+	}
+	if (among(sem_benches, bench)) {
+		CHECK_SIDE(side, semop);
+		CHECK_SIDE(side, msgsnd);
 	}
 	int bare = !strcmp(side, "bare");
 	const struct side *how = bare ? &bench->bare : &bench->shm;

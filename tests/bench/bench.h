@@ -2,7 +2,7 @@
  * bench.h - what the files of the benchmark share.
  *
  * One program, run three ways by scripts/bench: on the kernel, under the shim,
- * and with bare system calls in place of shared memory calls (the floor). It
+ * and with bare system calls in place of System V ones (the floor). It
  * measures one case per run, so that the three take turns quickly.
  */
 #ifndef BENCH_H
@@ -61,14 +61,14 @@ struct side {
 /* One line of the table. */
 struct bench {
 	const char *name;
-	struct side shm;    /* through shmget and the others */
+	struct side shm;    /* through shmget, semget and the others */
 	struct side bare;   /* the system calls that cannot be done without; run NULL: none */
 	long batch;         /* how often it is done in one go; 0: as often as fits in a millisecond */
 	const long *number; /* what `argument` is set to before `prepare` */
 	size_t bytes;       /* what `bytes` is set to */
 };
 
-extern const struct bench shm_benches[], process_benches[];
+extern const struct bench shm_benches[], process_benches[], sem_benches[];
 
 /* Set from the case that runs. */
 extern long argument;
@@ -86,6 +86,8 @@ int crowd_id(long i);
 /* Other processes. */
 void start_children(long n, void (*child)(void)); /* each calls `child`, then waits for its end */
 void end_children(void);
+void start_other(uint64_t (*run)(long n)); /* another process that does the same all the time */
+void end_other(void);
 
 /* A directory as deep as the shim's, for bare system calls. */
 const char *bare_path(void);

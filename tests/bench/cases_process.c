@@ -40,28 +40,6 @@ static uint64_t stat_first(long n)
 
 /* ------------------------------------------------------------ two at once */
 
-static volatile int *stop;
-static pid_t other;
-
-/* Another process that does the same all the time. */
-static void start_other(uint64_t (*run)(long n))
-{
-	stop = MUST(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-	other = MUST(fork());
-	if (other == 0) {
-		pid_t parent = getppid();
-		while (!*stop && getppid() == parent)
-			run(200);
-		_exit(0);
-	}
-}
-
-static void end_other(void)
-{
-	*stop = 1;
-	MUST(waitpid(other, NULL, 0));
-}
-
 static uint64_t get(long n)
 {
 	key_t key = crowd_key(0);

@@ -332,6 +332,15 @@ impl SetState for SetBlock {
         }
     }
 
+    fn swap_sleepers(&mut self, one: u32, other: u32) {
+        let (first, at_first) = (self.sleeper(one), self.first_operation(one));
+        let (second, at_second) = (self.sleeper(other), self.first_operation(other));
+        if one.max(other) < self.sleepers() {
+            self.write_sleeper(one, &second, at_second);
+            self.write_sleeper(other, &first, at_first);
+        }
+    }
+
     fn remove_sleeper(&mut self, index: u32) {
         // Its operations stay until the next copy is made.
         let (sleepers, room) = (self.sleepers(), high(self.block.get(7)));

@@ -7,7 +7,7 @@ pub const SLOTS: u32 = 1 << SLOT_BITS;
 
 const SLOT_BITS: u32 = 15;
 
-/// A segment's identifier: sequence number × [`SLOTS`] + slot. Never negative.
+/// An object's identifier, of whatever kind: sequence number × [`SLOTS`] + slot. Never negative.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ShmId(i32);
 
@@ -29,12 +29,12 @@ impl ShmId {
         self.0
     }
 
-    /// The slot: what SHM_STAT calls an index.
+    /// The slot: what SHM_STAT, SEM_STAT and MSG_STAT call an index.
     pub const fn slot(self) -> u32 {
         self.0 as u32 & (SLOTS - 1)
     }
 
-    /// The sequence number: `shm_perm.__seq`.
+    /// The sequence number: `ipc_perm.__seq`.
     pub const fn seq(self) -> u32 {
         self.0 as u32 >> SLOT_BITS
     }

@@ -18,7 +18,7 @@ const SHORTEST_CYCLE: u32 = 64;
 ///
 /// Slots are given out cyclically: the search starts behind the last one given, not at the
 /// lowest free one, so a stale identifier stays stale for long. It goes round in a range
-/// that grows with the number of segments, and each time it comes to a slot that is not
+/// that grows with the number of objects, and each time it comes to a slot that is not
 /// above the last one the sequence number grows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IdCursor {
@@ -45,7 +45,7 @@ impl IdCursor {
 
     /// The next identifier, and where the namespace stands when it has been given.
     ///
-    /// `in_use` is the number of segments there are, the new one not counted.
+    /// `in_use` is the number of objects of the kind there are, the new one not counted.
     /// `next_free(from, to)` finds the lowest free slot in `from..to`. `None` when there is
     /// no free slot in the whole range; a cursor that is not stored used up nothing.
     pub fn allocate(

@@ -99,3 +99,115 @@ impl SemLimits {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sysv::Errno::{self, Einval, Erange};
+    use crate::sysv::for_tests::{errno, refused};
+
+    /// What the file shows after `text` was written over four times 7, and the errno.
+    fn after(text: &[u8]) -> (Option<Errno>, String) {
+        let mut limits = SemLimits {
+            semmsl: 7,
+            semmns: 7,
+            semopm: 7,
+            semmni: 7,
+        };
+        let ruling = limits.parse_and_set(text);
+        let mut shown = String::new();
+        assert_eq!(limits.write_values(&mut shown), Ok(()));
+        (errno(ruling), shown)
+    }
+
+    #[test]
+    fn a_write_sets_what_it_sets_on_linux() {
+        // Each row was written to the file of Linux 6.18.
+        let rows: &[(&[u8], Option<Errno>, &str)] = &[
+            (b"", None, "7\t7\t7\t7\n"),
+            (b"\n", Some(Einval), "7\t7\t7\t7\n"),
+            (b" ", Some(Einval), "7\t7\t7\t7\n"),
+            (b"1", None, "1\t7\t7\t7\n"),
+            (b"1\n", None, "1\t7\t7\t7\n"),
+            (b"1 2", None, "1\t2\t7\t7\n"),
+            (b"1\t2\n3", None, "1\t2\t3\t7\n"),
+            (b"1 2 3 ", None, "1\t2\t3\t7\n"),
+            (b"1 2 3 \n", None, "1\t2\t3\t7\n"),
+            (b"1 2 3 4", None, "1\t2\t3\t4\n"),
+            (b"1 2 3 4 5", None, "1\t2\t3\t4\n"),
+            (b"1 2 3 4 x", None, "1\t2\t3\t4\n"),
+            (b"1 2 3 4x", Some(Einval), "1\t2\t3\t7\n"),
+            (b"1 x", Some(Einval), "1\t7\t7\t7\n"),
+            (b"x", Some(Einval), "7\t7\t7\t7\n"),
+            (b"1 2 3 32768", None, "1\t2\t3\t32768\n"),
+            (b"1 2 3 32769", Some(Erange), "1\t2\t3\t7\n"),
+            (b"1 2 3 -1", Some(Erange), "1\t2\t3\t7\n"),
+            (b"5 6 7 40000 9", Some(Erange), "5\t6\t7\t7\n"),
+            (b"5 6 7 99999999999999999999", Some(Einval), "5\t6\t7\t7\n"),
+            (b"-1 -2 -3 0", None, "-1\t-2\t-3\t0\n"),
+            (
+                b"2147483647 2147483648",
+                Some(Einval),
+                "2147483647\t7\t7\t7\n",
+            ),
+            (
+                b"-2147483648 -2147483649",
+                Some(Einval),
+                "-2147483648\t7\t7\t7\n",
+            ),
+            (b"0x10 010 -0 0x5", None, "16\t8\t0\t5\n"),
+            (b"1,2", Some(Einval), "7\t7\t7\t7\n"),
+            (b"1\0", Some(Einval), "7\t7\t7\t7\n"),
+            (b"1 2\0", Some(Einval), "1\t7\t7\t7\n"),
+            (b"1\x0b2", Some(Einval), "7\t7\t7\t7\n"),
+            (b"1 \x0b2", None, "1\t2\t7\t7\n"),
+            (b"1 \xa02", None, "1\t2\t7\t7\n"),
+        ];
+        for (text, errno, shown) in rows {
+            let written = text.escape_ascii();
+            assert_eq!(after(text), (*errno, (*shown).into()), "\"{written}\"");
+        }
+    }
+
+    #[test]
+    fn a_write_is_read_up_to_one_byte_less_than_a_page() {
+        let mut text = b"5 6 7 ".to_vec();
+        text.resize(4091, b' ');
+        text.extend(b"123456");
+        assert_eq!(after(&text), (None, "5\t6\t7\t1234\n".into()));
+    }
+
+    #[test]
+    fn a_new_namespace_shows_the_kernels_defaults() {
+        let mut shown = String::new();
+        let written = SemLimits::KERNEL_DEFAULTS.write_values(&mut shown);
+        assert_eq!(
+            (written, shown.as_str()),
+            (Ok(()), "32000\t1024000000\t500\t32000\n")
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_the_place() {
+        let said = |text: &[u8]| {
+            let mut limits = SemLimits::KERNEL_DEFAULTS;
+            refused(limits.parse_and_set(text)).map(|(_, sentence)| sentence)
+        };
+        for (text, sentence) in [
+            (
+                "1 x",
+                "what was written to sem is not one number at place 2",
+            ),
+            (
+                "-2147483649",
+                "-2147483649 at place 1 is out of the range of sem",
+            ),
+            (
+                "1 1 1 -5",
+                "-5 is out of the range of semmni, from 0 to 32768",
+            ),
+        ] {
+            assert_eq!(said(text.as_bytes()).as_deref(), Some(sentence));
+        }
+    }
+}

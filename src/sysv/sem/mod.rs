@@ -1,5 +1,6 @@
 //! The rules of semaphore sets.
 
+mod attempt;
 pub mod flags;
 mod limits;
 mod procfs;
@@ -13,6 +14,7 @@ mod wake;
 #[cfg(test)]
 mod wake_tests;
 
+pub use attempt::{Attempt, Process, outlook};
 pub use limits::{SEM_LIMITS_FILE, SemLimits};
 pub use procfs::{SEM_HEADER, write_sem_line};
 pub use semctl::{
@@ -21,8 +23,7 @@ pub use semctl::{
 };
 pub use semget::{check_count, check_new_set, missing_set_key, open_set};
 pub use semop::{
-    Attempt, Process, alters, check_limit, check_operations, check_operations_count, operate,
-    outlook, sleep, would_block,
+    alters, check_limit, check_operations, check_operations_count, operate, sleep, would_block,
 };
 pub use state::{Answer, Operation, SetPerm, SetState, Sleeper, Undo};
 pub use undo::{drop_sleepers, end_process, forget, forget_all, note_undo};

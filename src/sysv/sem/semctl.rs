@@ -225,3 +225,190 @@ pub fn set_values(set: &mut impl SetState, values: &[u16], pid: i32, now: i64) {
     set.set_ctime(now);
     serve_all(set, now);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sysv::Errno::{Eacces, Einval, Eperm, Erange};
+    use crate::sysv::for_tests::{
+        CREATOR, NOW, OWNER, Person, STRANGER, TestSet, errno, op, refused, set_perm,
+    };
+    use crate::sysv::sem::{Attempt, operate};
+
+    #[test]
+    fn the_fourteen_commands_are_known_and_no_others() {
+        let known = [
+            (0, SemCommand::IpcRmid),
+            (1, SemCommand::IpcSet),
+            (2, SemCommand::IpcStat),
+            (3, SemCommand::IpcInfo),
+            (11, SemCommand::Get(Question::Pid)),
+            (12, SemCommand::Get(Question::Value)),
+            (13, SemCommand::GetAll),
+            (14, SemCommand::Get(Question::Growth)),
+            (15, SemCommand::Get(Question::Zero)),
+            (16, SemCommand::SetVal),
+            (17, SemCommand::SetAll),
+            (18, SemCommand::SemStat),
+            (19, SemCommand::SemInfo),
+            (20, SemCommand::SemStatAny),
+        ];
+        for cmd in (-20..0x200).chain([i32::MIN, i32::MAX]) {
+            let expected = known.iter().find(|(number, _)| *number == cmd);
+            let parsed = parse_semctl(0, cmd);
+            assert_eq!(parsed.ok(), expected.map(|(_, command)| *command), "{cmd}");
+            assert_eq!(errno(parsed), expected.is_none().then_some(Einval));
+            assert_eq!(errno(parse_semctl(-1, cmd)), Some(Einval));
+        }
+        assert!(SemCommand::SemStat.is_by_index() && !SemCommand::IpcStat.is_by_index());
+    }
+
+    #[test]
+    fn a_value_is_0_to_32767() {
+        for (value, expected) in [
+            (0, None),
+            (32767, None),
+            (32768, Some(Erange)),
+            (65536, Some(Erange)),
+            (-1, Some(Erange)),
+            (i32::MIN, Some(Erange)),
+        ] {
+            assert_eq!(errno(check_value(value)), expected, "{value}");
+        }
+        assert_eq!(errno(check_values(&[])), None);
+        assert_eq!(errno(check_values(&[0, 32767])), None);
+        for (ruling, sentence) in [
+            (
+                check_value(-1).map(|_| ()),
+                "-1 asked, a value is 0 to 32767",
+            ),
+            (
+                check_values(&[0, 32768]),
+                "32768 asked for semaphore 1, a value is 0 to 32767",
+            ),
+        ] {
+            assert_eq!(refused(ruling), Some((Erange, sentence.into())));
+        }
+    }
+
+    #[test]
+    fn a_number_is_one_of_the_sets() {
+        let set = set_perm(0o600, 3);
+        assert_eq!(check_number(&set, 2), Ok(2));
+        for number in [3, -1, i32::MIN, i32::MAX] {
+            assert_eq!(errno(check_number(&set, number)), Some(Einval));
+        }
+        assert_eq!(
+            refused(check_number(&set, -1)),
+            Some((
+                Einval,
+                "there is no semaphore -1, semaphore set 32769 has 3".into()
+            ))
+        );
+    }
+
+    #[test]
+    fn reading_altering_and_owning_are_three_rights() {
+        let new = NewPerm {
+            uid: 5,
+            gid: 6,
+            mode: 0o7777,
+        };
+        let any = SemCommand::SemStatAny;
+        let rights = |mode, euid| {
+            let (set, caller) = (set_perm(mode, 3), Person::with_euid(euid));
+            [
+                errno(may_read_set(&set, &caller)),
+                errno(may_stat_set(&set, SemCommand::SemStat, &caller)),
+                errno(may_stat_set(&set, any, &caller)),
+                errno(may_alter_set(&set, &caller)),
+                errno(may_remove_set(&set, &caller)),
+                errno(may_set_set(&set, &new, &caller)),
+            ]
+        };
+        let (no, not_own) = (Some(Eacces), Some(Eperm));
+        assert_eq!(
+            rights(0o604, STRANGER),
+            [None, None, None, no, not_own, not_own]
+        );
+        assert_eq!(
+            rights(0o602, STRANGER),
+            [no, no, None, None, not_own, not_own]
+        );
+        assert_eq!(rights(0, OWNER), [no, no, None, no, None, None]);
+        assert_eq!(rights(0, CREATOR), [no, no, None, no, None, None]);
+        let admin = Person::with_euid(STRANGER).with(&[Capability::SysAdmin]);
+        assert_eq!(may_remove_set(&set_perm(0, 1), &admin), Ok(()));
+    }
+
+    #[test]
+    fn ipc_set_asks_for_rights_before_it_looks_at_ids() {
+        let nobody = NewPerm {
+            uid: u32::MAX,
+            gid: 6,
+            mode: 0o7777,
+        };
+        let asked = |new: NewPerm, euid| {
+            let ruling = may_set_set(&set_perm(0o600, 1), &new, &Person::with_euid(euid));
+            ruling.map_err(|refusal| refusal.errno)
+        };
+        assert_eq!(asked(nobody, STRANGER), Err(Eperm));
+        assert_eq!(asked(nobody, OWNER), Err(Einval));
+        let group = NewPerm {
+            uid: 5,
+            gid: u32::MAX,
+            ..nobody
+        };
+        assert_eq!(asked(group, OWNER), Err(Einval));
+        let new = NewPerm { uid: 5, ..nobody };
+        assert_eq!(asked(new, OWNER), Ok(NewPerm { mode: 0o777, ..new }));
+    }
+
+    #[test]
+    fn each_call_stamps_what_it_stamps_on_linux() {
+        // otime, ctime, process ids.
+        let stamps = |set: &TestSet| {
+            let pids: Vec<i32> = set.values.iter().map(|(_, pid)| *pid).collect();
+            (set.otime, set.ctime, pids)
+        };
+        let mut set = TestSet::new(&[0, 0]);
+        set_value(&mut set, 1, 0, 9, NOW);
+        assert_eq!(stamps(&set), (0, NOW, vec![0, 9]));
+        set_values(&mut set, &[3, 4], 8, NOW + 1);
+        assert_eq!(stamps(&set), (0, NOW + 1, vec![8, 8]));
+        let by = crate::sysv::for_tests::process(7);
+        assert_eq!(
+            operate(&mut set, &[op(0, -3)], by, NOW + 2),
+            Ok(Attempt::Done)
+        );
+        assert_eq!(stamps(&set), (NOW + 2, NOW + 1, vec![7, 8]));
+        assert!(set.semop(5, &[op(0, 0), op(1, -9)]).is_ok());
+        set_value(&mut set, 1, 9, 9, NOW + 3);
+        assert_eq!(stamps(&set), (NOW + 3, NOW + 3, vec![5, 5]));
+    }
+
+    #[test]
+    fn the_four_questions_are_told_apart() {
+        let mut set = TestSet::new(&[0, 2]);
+        set.values[1].1 = 44;
+        for (number, ops) in [
+            (1, &[op(0, -1)][..]),
+            (2, &[op(1, 0)]),
+            (3, &[op(1, -1), op(0, -1)]),
+            (4, &[op(1, -1), op(1, 0), op(0, -1)]),
+        ] {
+            assert!(set.semop(number, ops).is_ok());
+        }
+        let answers = |number| {
+            [
+                Question::Value,
+                Question::Pid,
+                Question::Growth,
+                Question::Zero,
+            ]
+            .map(|question| ask(&set, number, question))
+        };
+        assert_eq!(answers(0), [0, 0, 2, 0]);
+        assert_eq!(answers(1), [2, 44, 0, 2]);
+    }
+}

@@ -3,35 +3,13 @@
 //! The order: [`check_operations_count`]; the operations are read (`EFAULT`); the identifier is parsed; [`check_limit`]; the
 //! set is looked up; [`check_operations`]; then [`operate`], and where it cannot go on [`would_block`] or [`sleep`].
 
-use super::flags::{IPC_NOWAIT, READ, SEMVMX, WRITE};
+use super::attempt::{Asked, Attempt, Process, Weighed, attempt, blocked, owe, weigh};
+use super::flags::{READ, WRITE};
 use super::limits::SemLimits;
-use super::state::{Operation, SetPerm, SetState, Sleeper, Undo};
-use super::undo::{find_undo, has_undo, note_undo};
+use super::state::{Operation, SetPerm, SetState, Sleeper};
+use super::undo::note_undo;
 use super::wake::{merge_queues, serve};
 use crate::sysv::ipc::{Caller, Refusal, Ruling, may_access, refusal};
-
-/// Who asks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Process {
-    /// The process. Storage's number, never 0.
-    pub owner: u32,
-    /// Its process id.
-    pub pid: i32,
-}
-
-/// How a try went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Attempt {
-    /// All was carried out.
-    Done,
-    /// Nothing was.
-    Blocked {
-        /// Which operation could not go on.
-        at: u16,
-        /// It has IPC_NOWAIT. Those of others do not matter.
-        no_wait: bool,
-    },
-}
 
 /// How many operations a call has, if it may have them.
 pub fn check_operations_count(count: u64, limits: &SemLimits) -> Ruling<u32> {
@@ -101,175 +79,6 @@ pub fn check_operations(set: &SetPerm, ops: &[Operation], caller: &impl Caller) 
     }
     // Who may write need not be able to read, though other operations of the call wait for zero.
     may_access(&set.perm, if alters(ops) { WRITE } else { READ }, caller)
-}
-
-/// What an operation comes to.
-enum Weighed {
-    /// It cannot go on.
-    Blocked,
-    /// It can.
-    Fits {
-        /// The value then.
-        value: u16,
-        /// With SEM_UNDO: where the caller's undo stands if it has one, and what it is then.
-        undo: Option<(Option<u32>, i16)>,
-    },
-}
-
-/// Looks at one operation, as the set stands.
-#[inline(always)]
-fn weigh(set: &impl SetState, op: Operation, owner: u32) -> Ruling<Weighed> {
-    let before = set.value(u32::from(op.number));
-    let after = i32::from(before) + i32::from(op.change);
-    if after < 0 || op.change == 0 && before != 0 {
-        return Ok(Weighed::Blocked);
-    }
-    if after > i32::from(SEMVMX) {
-        // "For some operation sem_op+semval is greater than SEMVMX, the implementation dependent maximum value for semval."
-        // - man semop(2)
-        return Err(refusal!(
-            Erange,
-            [number = op.number, before, change = op.change],
-            "semaphore {number} is {before} and {change} is to be added, no value is above {SEMVMX}"
-        ));
-    }
-    let value = after as u16;
-    if !has_undo(op) {
-        return Ok(Weighed::Fits { value, undo: None });
-    }
-    let place = find_undo(set, owner, op.number);
-    let owed = place.map_or(0, |index| set.undo(index).adjust);
-    let Ok(adjust) = i16::try_from(i32::from(owed) - i32::from(op.change)) else {
-        // The manual is silent: what the process owes has a range, too.
-        return Err(refusal!(
-            Erange,
-            [number = op.number, owed, change = op.change],
-            "the process's end would add {} to semaphore {number}, SEM_UNDO allows {} to {}",
-            i32::from(owed as i16) - i32::from(change as i16),
-            i16::MIN,
-            i16::MAX
-        ));
-    };
-    Ok(Weighed::Fits {
-        value,
-        undo: Some((place, adjust)),
-    })
-}
-
-/// Notes what a process owes for one operation, where [`weigh`] has found its place.
-#[inline(always)]
-fn owe(set: &mut impl SetState, number: u16, place: Option<u32>, adjust: i16, by: Process) {
-    let undo = Undo {
-        owner: by.owner,
-        pid: by.pid,
-        number,
-        adjust,
-    };
-    match place {
-        Some(index) => set.set_undo(index, undo),
-        None => set.push_undo(undo),
-    }
-}
-
-#[inline(always)]
-fn blocked(op: Operation, at: u32) -> Attempt {
-    Attempt::Blocked {
-        at: at as u16,
-        no_wait: i32::from(op.flags) & IPC_NOWAIT != 0,
-    }
-}
-
-/// What a call of one operation would come to, without a change.
-#[inline]
-pub fn outlook(set: &impl SetState, op: Operation, owner: u32) -> Ruling<Attempt> {
-    Ok(match weigh(set, op, owner)? {
-        Weighed::Blocked => blocked(op, 0),
-        Weighed::Fits { .. } => Attempt::Done,
-    })
-}
-
-/// The operations of one call.
-#[derive(Clone, Copy)]
-pub(super) enum Asked<'a> {
-    /// Of the caller.
-    Caller(&'a [Operation]),
-    /// Of the sleeper with this index, beside which they stand.
-    Sleeper(u32),
-}
-
-impl Asked<'_> {
-    /// How many.
-    pub(super) fn count(self, set: &impl SetState) -> u32 {
-        match self {
-            Asked::Caller(ops) => ops.len() as u32,
-            Asked::Sleeper(index) => u32::from(set.sleeper(index).operations),
-        }
-    }
-
-    /// One of them.
-    pub(super) fn nth(self, set: &impl SetState, nth: u32) -> Operation {
-        match self {
-            Asked::Caller(ops) => ops.get(nth as usize).copied().unwrap_or_default(),
-            Asked::Sleeper(index) => set.operation(index, nth),
-        }
-    }
-}
-
-/// Tries the operations of one call. Serves nobody, stamps nothing.
-pub(super) fn attempt(set: &mut impl SetState, asked: Asked<'_>, by: Process) -> Ruling<Attempt> {
-    let count = asked.count(set);
-    let undos_before = set.undos();
-    for nth in 0..count {
-        let op = asked.nth(set, nth);
-        let number = u32::from(op.number);
-        // Each sees what those before it have left.
-        match weigh(set, op, by.owner) {
-            Ok(Weighed::Fits { value, undo }) => {
-                if let Some((place, adjust)) = undo {
-                    owe(set, op.number, place, adjust, by);
-                }
-                // The process id follows when all have succeeded.
-                let pid = set.pid(number);
-                set.set(number, value, pid);
-            }
-            Ok(Weighed::Blocked) => {
-                take_back(set, asked, nth, by.owner, undos_before);
-                return Ok(blocked(op, nth));
-            }
-            Err(refusal) => {
-                take_back(set, asked, nth, by.owner, undos_before);
-                return Err(refusal);
-            }
-        }
-    }
-    for nth in 0..count {
-        let number = u32::from(asked.nth(set, nth).number);
-        let value = set.value(number);
-        set.set(number, value, by.pid);
-    }
-    Ok(Attempt::Done)
-}
-
-/// Takes back the first `count` operations, which were carried out.
-fn take_back(set: &mut impl SetState, asked: Asked<'_>, count: u32, owner: u32, undos_before: u32) {
-    for nth in (0..count).rev() {
-        let op = asked.nth(set, nth);
-        let number = u32::from(op.number);
-        let (value, pid) = (set.value(number), set.pid(number));
-        set.set(number, value.wrapping_sub(op.change as u16), pid);
-        if !has_undo(op) {
-            continue;
-        }
-        if let Some(index) = find_undo(set, owner, op.number) {
-            let undo = set.undo(index);
-            let adjust = undo.adjust.wrapping_add(op.change);
-            set.set_undo(index, Undo { adjust, ..undo });
-        }
-    }
-    // Those that were added stand last.
-    while set.undos() > undos_before {
-        set.swap_remove_undo(set.undos() - 1);
-    }
 }
 
 /// Tries the operations of one call. If they can go on, everything is changed, and whoever sleeps and can go on because of
@@ -366,6 +175,288 @@ impl core::fmt::Display for Wish {
         match self.1 {
             0 => out.write_str(", nobody has changed it yet"),
             pid => write!(out, ", pid {pid} changed it last"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::attempt::outlook;
+    use super::super::flags::{IPC_NOWAIT, SEM_UNDO};
+    use super::super::state::Undo;
+    use super::*;
+    use crate::sysv::Errno::{self, E2big, Eacces, Eagain, Efbig, Einval, Enomem, Erange};
+    use crate::sysv::for_tests::{
+        NOW, OWNER, Person, STRANGER, TestSet, errno, flagged, op, process, refused, set_perm,
+        sleeper,
+    };
+
+    const LIMITS: SemLimits = SemLimits::KERNEL_DEFAULTS;
+
+    #[test]
+    fn the_number_of_operations_has_thirty_two_bits_and_a_limit() {
+        let with = |semopm| SemLimits { semopm, ..LIMITS };
+        for (count, semopm, expected) in [
+            (0, 500, Err(Some(Einval))),
+            (1, 500, Ok(1)),
+            (500, 500, Ok(500)),
+            (501, 500, Err(Some(E2big))),
+            (u64::MAX, 500, Err(Some(E2big))),
+            ((1 << 32) + 1, 500, Ok(1)),
+            (1 << 32, 500, Err(Some(Einval))),
+            (1, 0, Err(Some(E2big))),
+            (65535, -1, Ok(65535)),
+            (65536, -1, Err(Some(Enomem))),
+        ] {
+            let ruling = check_operations_count(count, &with(semopm));
+            let ruling = ruling.map_err(|refusal| Some(refusal.errno));
+            assert_eq!(ruling, expected, "{count}, semopm {semopm}");
+        }
+    }
+
+    #[test]
+    fn a_time_limit_is_no_negative_one_and_has_less_than_a_second_of_nanoseconds() {
+        for (secs, nanos, expected) in [
+            (0, 0, Some(0)),
+            (1, 999_999_999, Some(1_999_999_999)),
+            (i64::MAX, 999_999_999, Some(u64::MAX)),
+            (-1, 0, None),
+            (0, -1, None),
+            (0, 1_000_000_000, None),
+            (i64::MIN, i64::MIN, None),
+        ] {
+            let ruling = check_limit(secs, nanos);
+            assert_eq!(ruling.ok(), expected, "{secs} {nanos}");
+            let refused = expected.is_none().then_some(Einval);
+            assert_eq!(errno(check_limit(secs, nanos)), refused);
+        }
+    }
+
+    #[test]
+    fn a_semaphore_behind_the_last_is_refused_before_rights() {
+        let stranger = Person::with_euid(STRANGER);
+        let asked = |mode, ops: &[Operation], caller| {
+            errno(check_operations(&set_perm(mode, 2), ops, caller))
+        };
+        assert_eq!(asked(0o600, &[op(0, 1), op(2, 1)], &stranger), Some(Efbig));
+        assert_eq!(asked(0o600, &[op(0, 1), op(1, 1)], &stranger), Some(Eacces));
+        // Write for an alteration, read for nothing but waits for zero.
+        for (mode, wait, alter, both) in [
+            (0o604, None, Some(Eacces), Some(Eacces)),
+            (0o602, Some(Eacces), None, None),
+        ] {
+            assert_eq!(asked(mode, &[op(0, 0)], &stranger), wait);
+            assert_eq!(asked(mode, &[op(0, -1)], &stranger), alter);
+            assert_eq!(asked(mode, &[op(0, 0), op(0, 1)], &stranger), both);
+        }
+        assert_eq!(asked(0o600, &[op(1, 1)], &Person::with_euid(OWNER)), None);
+        assert_eq!(
+            refused(check_operations(
+                &set_perm(0o600, 2),
+                &[op(2, 0)],
+                &stranger
+            )),
+            Some((
+                Efbig,
+                "there is no semaphore 2, semaphore set 32769 has 2".into()
+            ))
+        );
+    }
+
+    /// Values, operations, then what comes of it: the values, or where it blocks and whether with IPC_NOWAIT, or an errno.
+    fn check(
+        values: &[u16],
+        ops: &[Operation],
+        expected: Result<Result<&[u16], (u16, bool)>, Errno>,
+    ) {
+        let before = TestSet::new(values);
+        let mut set = before.clone();
+        let attempt = operate(&mut set, ops, process(7), NOW).map_err(|refusal| refusal.errno);
+        let came = match attempt {
+            Ok(Attempt::Done) => {
+                assert_eq!(set.otime, NOW);
+                for (number, semaphore) in (0..).zip(&set.values) {
+                    let is_named = ops.iter().any(|op| op.number == number);
+                    assert_eq!(semaphore.1, if is_named { 7 } else { 0 });
+                }
+                Ok(Ok(set.numbers()))
+            }
+            Ok(Attempt::Blocked { at, no_wait }) => Ok(Err((at, no_wait))),
+            Err(errno) => Err(errno),
+        };
+        if !matches!(came, Ok(Ok(_))) {
+            assert_eq!(set, before, "a failure leaves no trace");
+        }
+        let expected = expected.map(|result| result.map(<[u16]>::to_vec));
+        assert_eq!(came, expected, "{values:?} {ops:?}");
+        if let [op] = ops {
+            let looked = outlook(&before, *op, 7).map_err(|refusal| refusal.errno);
+            assert_eq!(looked, attempt);
+        }
+    }
+
+    const NOWAIT: i32 = IPC_NOWAIT;
+
+    #[test]
+    fn one_operation_goes_on_or_blocks_or_is_too_large() {
+        check(&[0, 3], &[op(1, -3)], Ok(Ok(&[0, 0])));
+        check(&[0, 3], &[op(1, -4)], Ok(Err((0, false))));
+        check(&[0, 3], &[flagged(1, -4, NOWAIT)], Ok(Err((0, true))));
+        check(&[0, 3], &[op(0, 0)], Ok(Ok(&[0, 3])));
+        check(&[0, 3], &[op(1, 0)], Ok(Err((0, false))));
+        check(&[0, 3], &[op(1, 32764)], Ok(Ok(&[0, 32767])));
+        check(&[0, 3], &[op(1, 32765)], Err(Erange));
+        check(&[32767], &[op(0, i16::MIN)], Ok(Err((0, false))));
+        check(&[32767], &[op(0, i16::MAX)], Err(Erange));
+        // Bits that mean nothing.
+        check(
+            &[1],
+            &[flagged(0, -1, 0o127777 & !NOWAIT & !SEM_UNDO)],
+            Ok(Ok(&[0])),
+        );
+    }
+
+    #[test]
+    fn the_first_operation_that_cannot_go_on_decides() {
+        let one = op(1, -1);
+        let zero = flagged(0, -1, NOWAIT);
+        check(&[0, 0], &[one, zero], Ok(Err((0, false))));
+        check(&[0, 0], &[zero, one], Ok(Err((0, true))));
+        check(&[0, 1], &[one, zero], Ok(Err((1, true))));
+        check(&[0, 32767], &[zero, op(1, 1)], Ok(Err((0, true))));
+        check(&[0, 32767], &[op(1, 1), zero], Err(Erange));
+        check(&[1, 32767], &[op(0, -1), op(1, 1)], Err(Erange));
+    }
+
+    #[test]
+    fn one_semaphore_several_times_sees_itself() {
+        check(&[0], &[op(0, 1), op(0, -1)], Ok(Ok(&[0])));
+        check(&[0], &[op(0, -1), op(0, 1)], Ok(Err((0, false))));
+        check(&[32767], &[op(0, 1), op(0, -1)], Err(Erange));
+        check(&[32767], &[op(0, -1), op(0, 1)], Ok(Ok(&[32767])));
+        check(&[0], &[op(0, 0), op(0, 1)], Ok(Ok(&[1])));
+        check(
+            &[2],
+            &[op(0, -2), op(0, 0), op(0, 5), op(0, -6)],
+            Ok(Err((3, false))),
+        );
+    }
+
+    #[test]
+    fn what_a_process_owes_has_a_range() {
+        let owing = |adjust| {
+            let mut set = TestSet::new(&[100, 100]);
+            set.push_undo(Undo {
+                owner: 7,
+                pid: 7,
+                number: 0,
+                adjust,
+            });
+            set
+        };
+        for (adjust, change, expected) in [
+            (-32768, 1, Some(Erange)),
+            (-32767, 1, None),
+            (32767, -1, Some(Erange)),
+            (32766, -1, None),
+            (32767, 0, None),
+        ] {
+            let change = flagged(0, change, SEM_UNDO);
+            let ops = [flagged(1, -1, SEM_UNDO), change];
+            for ops in [&ops[1..], &ops] {
+                let mut set = owing(adjust);
+                set.values[0].0 = if change.change == 0 { 0 } else { 100 };
+                let before = set.clone();
+                let ruling = operate(&mut set, ops, process(7), NOW);
+                assert_eq!(errno(ruling), expected, "{adjust} {ops:?}");
+                assert_eq!(set == before, expected.is_some());
+            }
+            // It is another process's.
+            let ruling = operate(&mut owing(adjust), &[op(0, -1), change], process(8), NOW);
+            assert_eq!(errno(ruling), None);
+        }
+    }
+
+    #[test]
+    fn an_array_adds_up_what_is_owed() {
+        let mut set = TestSet::new(&[5]);
+        let undo = |change| flagged(0, change, SEM_UNDO);
+        let attempt = operate(&mut set, &[undo(-3), undo(1), op(0, 7)], process(7), NOW);
+        assert_eq!(attempt, Ok(Attempt::Done));
+        let owed = Undo {
+            owner: 7,
+            pid: 7,
+            number: 0,
+            adjust: 2,
+        };
+        assert_eq!(set.undos, [owed]);
+        let before = set.clone();
+        let attempt = operate(&mut set, &[undo(-3), undo(-8)], process(7), NOW);
+        let blocked = Attempt::Blocked {
+            at: 1,
+            no_wait: false,
+        };
+        assert_eq!((attempt, set), (Ok(blocked), before));
+    }
+
+    #[test]
+    fn who_goes_to_sleep_leaves_room_for_what_it_will_owe() {
+        let mut set = TestSet::new(&[0, 0]);
+        let ops = [flagged(0, 0, SEM_UNDO), op(1, 1), flagged(1, -2, SEM_UNDO)];
+        sleep(&mut set, &ops, 2, sleeper(7));
+        let (slept, beside) = set.sleepers.remove(0);
+        let expected = Sleeper {
+            operations: 3,
+            blocked_at: 2,
+            alters: true,
+            ..sleeper(7)
+        };
+        assert_eq!((slept, beside), (expected, ops.to_vec()));
+        let owed: Vec<_> = set
+            .undos
+            .iter()
+            .map(|undo| (undo.number, undo.adjust))
+            .collect();
+        assert_eq!(owed, [(0, 0), (1, 0)]);
+    }
+
+    #[test]
+    fn refusals_name_the_semaphore_and_its_value() {
+        let mut set = TestSet::new(&[4, 32767]);
+        set.values[1].1 = 4711;
+        let said = |ops: &[Operation]| {
+            let refusal = operate(&mut set.clone(), ops, process(7), NOW);
+            refused(refusal).map(|(_, sentence)| sentence)
+        };
+        assert_eq!(
+            said(&[op(1, 2)]).as_deref(),
+            Some("semaphore 1 is 32767 and 2 is to be added, no value is above 32767")
+        );
+        let owing = [
+            flagged(0, -4, SEM_UNDO),
+            op(0, 32767),
+            flagged(0, -32767, SEM_UNDO),
+        ];
+        assert_eq!(
+            said(&owing).as_deref(),
+            Some(
+                "the process's end would add 32771 to semaphore 0, SEM_UNDO allows -32768 to 32767"
+            )
+        );
+        for (ops, at, sentence) in [
+            (
+                &[op(0, -1), op(0, -5)][..],
+                1,
+                "semaphore 0 is 3 and 5 is to be taken, nobody has changed it yet",
+            ),
+            (
+                &[op(1, 0)],
+                0,
+                "semaphore 1 is 32767 and 0 is waited for, pid 4711 changed it last",
+            ),
+        ] {
+            let refusal = Err::<(), _>(would_block(&set, ops, at));
+            assert_eq!(refused(refusal), Some((Eagain, sentence.into())));
         }
     }
 }

@@ -114,6 +114,8 @@ pub trait SetState {
     fn operation(&self, index: u32, nth: u32) -> Operation;
     /// Adds one at the end, with its operations.
     fn push_sleeper(&mut self, sleeper: Sleeper, operations: &[Operation]);
+    /// Exchanges the places of two, with their operations.
+    fn swap_sleepers(&mut self, one: u32, other: u32);
     /// Takes one away; those behind it move up.
     fn remove_sleeper(&mut self, index: u32);
 }

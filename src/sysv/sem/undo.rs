@@ -1,24 +1,9 @@
 //! SEM_UNDO: what a process owes, when it is paid, and what makes it forgotten.
 
-use super::flags::{SEM_UNDO, SEMVMX};
-use super::semop::Process;
+use super::attempt::{Process, find_undo, has_undo};
+use super::flags::SEMVMX;
 use super::state::{Operation, SetState, Undo};
 use super::wake::serve_all;
-
-/// Where the undo of a process for a semaphore stands.
-#[inline]
-pub(super) fn find_undo(set: &impl SetState, owner: u32, number: u16) -> Option<u32> {
-    (0..set.undos()).find(|index| {
-        let undo = set.undo(*index);
-        undo.number == number && undo.owner == owner
-    })
-}
-
-/// Whether an operation asks for SEM_UNDO.
-#[inline(always)]
-pub(super) fn has_undo(op: Operation) -> bool {
-    i32::from(op.flags) & SEM_UNDO != 0
-}
 
 /// Notes that a process has asked for SEM_UNDO: an undo of 0 for each semaphore that it has none for.
 ///
@@ -100,4 +85,107 @@ pub fn drop_sleepers(set: &mut impl SetState, owner: u32) -> bool {
         }
     }
     set.sleepers() != before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::flags::SEM_UNDO;
+    use super::*;
+    use crate::sysv::for_tests::{NOW, TestSet, flagged, op, process};
+    use crate::sysv::sem::{Attempt, set_value, set_values};
+
+    const LATER: i64 = NOW + 5;
+
+    fn undo(number: u16, change: i16) -> Operation {
+        flagged(number, change, SEM_UNDO)
+    }
+
+    fn done(set: &mut TestSet, by: u32, ops: &[Operation]) {
+        assert_eq!(set.semop(by, ops), Ok(Attempt::Done));
+    }
+
+    #[test]
+    fn the_end_of_a_process_takes_back_what_it_did_with_the_flag_alone() {
+        let mut set = TestSet::new(&[5, 5]);
+        done(&mut set, 1, &[undo(0, -3), undo(1, 2)]);
+        done(&mut set, 1, &[op(0, 3)]);
+        done(&mut set, 2, &[undo(1, -1)]);
+        assert!(end_process(&mut set, 1, LATER));
+        assert_eq!(set.values, [(8, 1), (4, 1)]);
+        assert_eq!((set.otime, set.ctime), (LATER, 0));
+        assert!(end_process(&mut set, 2, LATER));
+        assert_eq!(set.values, [(8, 1), (5, 2)]);
+        assert!(!end_process(&mut set, 2, LATER));
+    }
+
+    #[test]
+    fn a_value_is_cut_at_0_and_at_the_largest() {
+        let mut set = TestSet::new(&[0, 32767]);
+        done(&mut set, 1, &[undo(0, 3), undo(1, -3)]);
+        done(&mut set, 2, &[op(0, -2), op(1, 2)]);
+        assert!(end_process(&mut set, 1, LATER));
+        assert_eq!(set.numbers(), [0, 32767]);
+    }
+
+    #[test]
+    fn what_was_undone_by_hand_stamps_the_set_and_no_semaphore() {
+        let mut set = TestSet::new(&[1]);
+        done(&mut set, 1, &[undo(0, -1)]);
+        done(&mut set, 1, &[undo(0, 1)]);
+        assert_eq!(set.undos.len(), 1);
+        done(&mut set, 2, &[op(0, 1)]);
+        assert!(end_process(&mut set, 1, LATER));
+        assert_eq!((set.values.as_slice(), set.otime), (&[(2, 2)][..], LATER));
+    }
+
+    #[test]
+    fn a_sleeper_that_dies_stamps_the_set_if_it_had_the_flag() {
+        for (flags, stamped) in [(SEM_UNDO, LATER), (0, 0)] {
+            let mut set = TestSet::new(&[0, 0]);
+            let sleeps = set.semop(1, &[flagged(0, -1, flags), flagged(1, -1, flags)]);
+            assert!(matches!(sleeps, Ok(Attempt::Blocked { at: 0, .. })));
+            assert_eq!(set.undos.len(), if flags == 0 { 0 } else { 2 });
+            assert!(end_process(&mut set, 1, LATER));
+            assert_eq!((set.values[0], set.otime), ((0, 0), stamped));
+            assert_eq!((set.undos.len(), set.sleepers.len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_failed_call_with_the_flag_can_be_noted() {
+        let mut set = TestSet::new(&[0, 0]);
+        note_undo(&mut set, &[undo(0, -1), op(1, 1), undo(0, 0)], process(1));
+        assert_eq!(set.undos.len(), 1);
+        assert!(end_process(&mut set, 1, LATER));
+        assert_eq!(
+            (set.values.as_slice(), set.otime),
+            (&[(0, 0), (0, 0)][..], LATER)
+        );
+    }
+
+    #[test]
+    fn setval_forgets_what_is_owed_to_one_semaphore_and_setall_all() {
+        let owed = |set: &TestSet| set.undos.iter().map(|undo| undo.adjust).collect::<Vec<_>>();
+        let mut set = TestSet::new(&[5, 5]);
+        done(&mut set, 1, &[undo(0, -3), undo(1, -3)]);
+        done(&mut set, 2, &[undo(0, 4)]);
+        assert_eq!(owed(&set), [3, 3, -4]);
+        set_value(&mut set, 0, 6, 9, LATER);
+        assert_eq!(owed(&set), [0, 3, 0]);
+        set_values(&mut set, &[1, 2], 9, LATER);
+        assert_eq!(owed(&set), [0, 0, 0]);
+        assert!(end_process(&mut set, 1, LATER) && end_process(&mut set, 2, LATER));
+        assert_eq!(set.values, [(1, 9), (2, 9)]);
+    }
+
+    #[test]
+    fn only_the_sleepers_of_the_process_are_dropped() {
+        let mut set = TestSet::new(&[0]);
+        for number in [1, 2, 1, 3] {
+            assert!(set.semop(number, &[op(0, -1)]).is_ok());
+        }
+        assert!(drop_sleepers(&mut set, 1));
+        let left: Vec<u32> = set.sleepers.iter().map(|(it, _)| it.owner).collect();
+        assert_eq!(left, [2, 3]);
+    }
 }

@@ -10,7 +10,7 @@
 //!
 //! Both in the order of arrival. A try that ends in an error ends that sleep.
 
-use super::semop::{Asked, Attempt, Process, attempt};
+use super::attempt::{Asked, Attempt, Process, attempt};
 use super::state::{Answer, SetState, Sleeper};
 use crate::sysv::Errno;
 
@@ -181,28 +181,27 @@ pub(super) fn merge_queues(set: &mut impl SetState) {
     if set.sleepers() == 0 || has(set, is_complex) {
         return;
     }
-    // How many are left to be moved, by where they stand now, and from where on the moved ones stand.
-    let mut unmoved = set.sleepers();
-    while let Some(index) = last_semaphores_first(set, unmoved) {
-        let sleeper = set.sleeper(index);
-        let op = set.operation(index, 0);
-        set.remove_sleeper(index);
-        set.push_sleeper(sleeper, &[op]);
-        unmoved -= 1;
-    }
-}
-
-/// Of the first `count` sleepers: the oldest simple alterer of the last semaphore that has one.
-fn last_semaphores_first(set: &impl SetState, count: u32) -> Option<u32> {
-    let mut found: Option<(u16, u32)> = None;
-    for index in 0..count.min(set.sleepers()) {
-        let sleeper = set.sleeper(index);
-        if waits(&sleeper) && sleeper.alters {
-            let number = set.operation(index, 0).number;
-            if found.is_none_or(|(last, _)| number > last) {
-                found = Some((number, index));
+    for index in 0..set.sleepers() {
+        let Some(number) = simple_alterer(set, index) else {
+            continue;
+        };
+        // Before those of earlier semaphores, and behind those of its own.
+        let mut place = index;
+        for older in (0..index).rev() {
+            match simple_alterer(set, older) {
+                Some(olders) if olders < number => {
+                    set.swap_sleepers(older, place);
+                    place = older;
+                }
+                Some(_) => break,
+                None => {}
             }
         }
     }
-    found.map(|(_, index)| index)
+}
+
+/// The semaphore of a sleeper that would change a value, where no complex one sleeps.
+fn simple_alterer(set: &impl SetState, index: u32) -> Option<u16> {
+    let sleeper = set.sleeper(index);
+    (waits(&sleeper) && sleeper.alters).then(|| set.operation(index, 0).number)
 }

@@ -161,6 +161,35 @@ fn with_a_complex_sleeper_later_semaphores_come_first() {
 }
 
 #[test]
+fn merged_queues_keep_the_order_of_arrival_of_each_semaphore() {
+    let mut set = TestSet::new(&[0, 9, 0, 0]);
+    let order = |set: &TestSet| {
+        set.sleepers
+            .iter()
+            .map(|(it, _)| it.place)
+            .collect::<Vec<_>>()
+    };
+    for (number, operation) in [
+        (1, op(2, -1)),
+        (2, op(0, -1)),
+        (3, op(1, 0)),
+        (4, op(3, -1)),
+        (5, op(2, -1)),
+        (6, op(0, -1)),
+    ] {
+        assert!(set.semop(number, &[operation]).is_ok());
+    }
+    assert!(set.semop(7, &[op(0, 1), op(1, -9), op(3, -1)]).is_ok());
+    assert_eq!(order(&set), [4, 1, 3, 5, 2, 6, 7]);
+    // The next ones stand behind the complex one, and no other merges anything.
+    assert!(set.semop(8, &[op(3, -1)]).is_ok());
+    assert!(set.semop(9, &[op(0, -1), op(3, -1)]).is_ok());
+    assert_eq!(order(&set), [4, 1, 3, 5, 2, 6, 7, 8, 9]);
+    let numbers: Vec<u16> = set.sleepers.iter().map(|(_, ops)| ops[0].number).collect();
+    assert_eq!(numbers, [3, 2, 1, 2, 0, 0, 0, 3, 0]);
+}
+
+#[test]
 fn a_complex_zero_waiter_between_simple_ones_sees_what_the_last_semaphore_left() {
     // Of semaphore 1 first: then the zero-waiter is tried when semaphore 0 is not yet 0. The other way round it would fail
     // for its second operation.
