@@ -21,6 +21,8 @@ static TESTCANCEL: Next = Next::new("pthread_testcancel");
 static SETCANCELTYPE: Next = Next::new("pthread_setcanceltype");
 
 const ASYNCHRONOUS: c_int = 1;
+/// No type: it is the caller's still.
+const UNCHANGED: c_int = -1;
 
 type SetType = unsafe extern "C" fn(c_int, *mut c_int) -> c_int;
 
@@ -51,11 +53,11 @@ pub unsafe fn sleep(sleep: &Option<Sleep>) -> bool {
         return plain_sleep(sleep);
     };
     let mut cleanup = cleanup::Buffer::new();
-    let mut before = 0;
-    // SAFETY: the buffer is taken back on this frame. Only between the two changes the thread may be ended here, and what
-    // runs there needs no cleanup.
+    let mut before = UNCHANGED;
+    // SAFETY: the buffer is taken back on this frame, where `before` lies, too. Only between the two changes the thread may
+    // be ended here, and what runs there needs no cleanup.
     unsafe {
-        cleanup.push();
+        cleanup.push(&mut before);
         set_type(ASYNCHRONOUS, &mut before);
         let was_signal = plain_sleep(sleep);
         set_type(before, &mut before);
@@ -128,16 +130,30 @@ extern "C" fn was_signal(answer: c_long) -> bool {
     answer == -1 && errno::get() == libc::EINTR
 }
 
+/// A jump out of a handler, before it is made.
+pub fn before_jump() {
+    #[cfg(not(target_env = "gnu"))]
+    cleanup::restore_type();
+    leave();
+}
+
 /// The thread leaves every queue that it sleeps in, and does not come back to its sleep.
-pub fn leave() {
+fn leave() {
     // Nobody sleeps where no call of ours was ever made.
     if panic_guard::was_reached() {
         panic_guard::catch(abandon_sleeps);
     }
 }
 
-extern "C" fn leave_at_end(_: *mut c_void) {
-    leave();
+/// Ends a change of the type.
+fn set_type_back(before: c_int) {
+    // SAFETY: libc's function of that name has that type, and null is `None`.
+    let set_type: Option<SetType> = unsafe { core::mem::transmute(SETCANCELTYPE.address()) };
+    if let (Some(set_type), true) = (set_type, before != UNCHANGED) {
+        let mut now = 0;
+        // SAFETY: a live local. Nothing becomes cancellable by it.
+        unsafe { set_type(before, &mut now) };
+    }
 }
 
 #[cfg(target_env = "gnu")]
@@ -146,6 +162,13 @@ mod cleanup {
 
     static PUSH: Next = Next::new("_pthread_cleanup_push");
     static POP: Next = Next::new("_pthread_cleanup_pop");
+
+    /// The frame of the sleep is left for good, and is still there: the type of before stands on it.
+    extern "C" fn leave_at_end(before: *mut c_void) {
+        // SAFETY: what `push` was given.
+        set_type_back(unsafe { *before.cast::<c_int>() });
+        leave();
+    }
 
     type Routine = extern "C" fn(*mut c_void);
     type Push = unsafe extern "C" fn(*mut Buffer, Routine, *mut c_void);
@@ -162,12 +185,12 @@ mod cleanup {
         }
 
         #[inline(always)]
-        pub unsafe fn push(&mut self) {
+        pub unsafe fn push(&mut self, before: *mut c_int) {
             // SAFETY: libc's function of that name has that type, and null is `None`.
             let real: Option<Push> = unsafe { core::mem::transmute(PUSH.address()) };
             if let Some(real) = real {
                 // SAFETY: the buffer lies on the caller's frame, which takes it back.
-                unsafe { real(self, leave_at_end, core::ptr::null_mut()) };
+                unsafe { real(self, leave_at_end, before.cast()) };
             }
         }
 
@@ -201,15 +224,18 @@ mod cleanup {
             Buffer
         }
 
-        pub unsafe fn push(&mut self) {
-            remember();
+        pub unsafe fn push(&mut self, before: *mut c_int) {
+            note(before);
         }
 
-        pub unsafe fn pop(&mut self) {}
+        pub unsafe fn pop(&mut self) {
+            note(core::ptr::null_mut());
+        }
     }
 
+    /// Notes where the type of before stands, while the thread sleeps.
     #[inline(never)]
-    extern "C" fn remember() {
+    extern "C" fn note(before: *mut c_int) {
         if KEY.compare_exchange(0, 1, Acquire, Relaxed).is_ok() {
             let mut key = 0;
             // SAFETY: a live local, and a function of that type.
@@ -218,12 +244,26 @@ mod cleanup {
             }
         }
         if let Some(key) = KEY.load(Acquire).checked_sub(2) {
-            // SAFETY: a key of ours. The value is no address.
-            unsafe { libc::pthread_setspecific(key as libc::pthread_key_t, 1 as *const c_void) };
+            // SAFETY: a key of ours.
+            unsafe { libc::pthread_setspecific(key as libc::pthread_key_t, before.cast()) };
         }
     }
 
-    unsafe extern "C" fn end(value: *mut c_void) {
-        leave_at_end(value);
+    /// Before a jump out of the frame of a sleep, if there is one.
+    pub fn restore_type() {
+        if let Some(key) = KEY.load(Acquire).checked_sub(2) {
+            // SAFETY: a key of ours.
+            let before = unsafe { libc::pthread_getspecific(key as libc::pthread_key_t) };
+            if !before.is_null() {
+                // SAFETY: the sleep's frame is still there.
+                set_type_back(unsafe { *before.cast::<c_int>() });
+                note(core::ptr::null_mut());
+            }
+        }
+    }
+
+    /// A thread ends from within a sleep. The frame is gone by now.
+    unsafe extern "C" fn end(_: *mut c_void) {
+        leave();
     }
 }
