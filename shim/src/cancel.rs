@@ -1,18 +1,16 @@
 //! Cancellation points: msgsnd and msgrcv, which sleep on the frame of the exported function itself.
 //!
 //! glibc ends a cancelled thread by unwinding its stack, from within the signal handler that has interrupted the sleep. So
-//! the sleep is a system call that libc makes, between two changes of the type of cancellation, in a frame that needs no
-//! cleanup. What must be done all the same is that the thread leaves the queue: before anything of the program's own
+//! the sleep is a bare system call, between two changes of the type of cancellation, in a frame that needs no cleanup. What must be done all the same is that the thread leaves the queue: before anything of the program's own
 //! cleanup runs, and also where a handler jumps out of the call. With glibc that is a cleanup buffer of C, as
 //! `pthread_cleanup_push` once made them, on the same frame; elsewhere the destructor of a key.
 
-use core::ffi::{c_int, c_long, c_void};
+use core::ffi::{c_int, c_void};
 
-use shmshim_core::os::{errno, process, raw};
+use shmshim_core::os::exposed_sleep;
 use shmshim_core::registry::abandon_sleeps;
 use shmshim_core::registry::msg::Sleep;
 
-use crate::by_number::Syscall;
 use crate::next::Next;
 use crate::panic_guard;
 
@@ -69,65 +67,10 @@ pub unsafe fn sleep(sleep: &Option<Sleep>) -> bool {
 /// Sleeps. Whether a handler has run.
 #[inline(always)]
 pub fn plain_sleep(sleep: &Option<Sleep>) -> bool {
-    let mut arguments = Arguments::default();
-    let syscall = prepare(sleep, &mut arguments);
-    let Some(syscall) = syscall else {
-        return false;
-    };
-    let Arguments { word, seen, .. } = arguments;
-    let timeout = &raw const arguments.timeout as c_long;
-    let wait = libc::FUTEX_WAIT as c_long;
-    // SAFETY: the word stays mapped, the timeout is a live local.
-    let answer = unsafe { syscall(libc::SYS_futex, word, wait, seen, timeout, 0, 0) };
-    was_signal(answer)
-}
-
-/// What the system call is given.
-struct Arguments {
-    word: c_long,
-    seen: c_long,
-    timeout: libc::timespec,
-}
-
-impl Default for Arguments {
-    fn default() -> Arguments {
-        Arguments {
-            word: 0,
-            seen: 0,
-            timeout: libc::timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            },
-        }
+    match sleep {
+        Some(sleep) => exposed_sleep::wait(sleep.word, sleep.seen, sleep.nanos, sleep.mask),
+        None => false,
     }
-}
-
-/// By what the call is made. `None`: there is nothing to sleep on, or a filter forbids it.
-#[inline(never)]
-extern "C" fn prepare(sleep: &Option<Sleep>, arguments: &mut Arguments) -> Option<Syscall> {
-    const SECOND: u64 = 1_000_000_000;
-    let sleep = sleep.as_ref()?;
-    let secs = (sleep.nanos / SECOND).min(i32::MAX as u64);
-    arguments.word = sleep.word.as_ptr() as c_long;
-    arguments.seen = sleep.seen as c_long;
-    arguments.timeout.tv_sec = secs as _;
-    arguments.timeout.tv_nsec = (sleep.nanos % SECOND) as _;
-    let (word, seen) = (arguments.word as usize, sleep.seen as usize);
-    let timeout = &raw const arguments.timeout as usize;
-    if raw::is_forbidden(
-        libc::SYS_futex,
-        [word, libc::FUTEX_WAIT as usize, seen, timeout],
-    ) {
-        process::yield_now();
-        return None;
-    }
-    crate::next::next!(syscall: Syscall)
-}
-
-#[inline(never)]
-extern "C" fn was_signal(answer: c_long) -> bool {
-    // With a time limit no handler lets the kernel sleep on.
-    answer == -1 && errno::get() == libc::EINTR
 }
 
 /// A jump out of a handler, before it is made.

@@ -8,6 +8,7 @@ use super::error::{Error, Outcome};
 use super::objects::{self, Objects, now, objects, thread};
 use super::sleep::{Answered, LONGEST};
 use crate::os::atomic::{AtomicU32, Ordering};
+use crate::os::signal_mask::{self, Blocked, Mask};
 use crate::os::{process, usermem};
 use crate::storage::ipc::{MoreQueueRoom, ObjectKind, Presence, QueueBlock, Root, Seen};
 use crate::sysv::msg::{
@@ -48,6 +49,8 @@ pub struct Sleep {
     pub seen: u32,
     /// At most so many nanoseconds.
     pub nanos: u64,
+    /// The thread's mask in the sleep; outside of it all signals are blocked until the call is over.
+    pub mask: Mask,
 }
 
 /// Why a sleep was over; the first step comes with `Other`.
@@ -125,6 +128,14 @@ impl Objects {
             return Ok(false);
         }
         self.bury_sleepers(found)
+    }
+
+    /// The same for one that was removed. Whether anything was done.
+    pub(super) fn bury_in_removed_queue(&self, root: Root) -> bool {
+        let found = self
+            .queue_behind(root)
+            .filter(|found| found.queue.is_removed());
+        found.is_some_and(|found| matches!(self.bury_receivers(&found), Ok(true)))
     }
 
     #[cold]
@@ -206,6 +217,8 @@ struct Call {
     place: u32,
     /// Whether it has a place.
     has_place: bool,
+    /// With a place: the thread's mask before.
+    mask: Mask,
 }
 
 impl Call {
@@ -231,6 +244,8 @@ impl Call {
             let file = &self.objects.file;
             self.place = file.take_place(owner, thread(), ObjectKind::Queue, self.id.raw())?;
             self.has_place = true;
+            // From here on a handler runs in the sleep or not before the call is over.
+            self.mask = Blocked::all().into_mask();
             self.objects.asleep().fetch_add(1, Ordering::Relaxed);
         }
         Ok(self.place)
@@ -243,6 +258,7 @@ impl Call {
                 word,
                 seen,
                 nanos: LONGEST,
+                mask: self.mask,
             }),
             None => Err(self
                 .objects
@@ -261,6 +277,7 @@ impl Call {
     fn end(&self) {
         if self.has_place {
             self.objects.end_sleep(self.place);
+            signal_mask::restore(self.mask);
         }
     }
 
@@ -400,6 +417,7 @@ impl Sending {
                 flags,
                 place: 0,
                 has_place: false,
+                mask: 0,
             },
             message,
         })
@@ -451,6 +469,7 @@ impl Sending {
                     owner: objects.owner()?,
                     place,
                     len: self.message.len,
+                    text: self.message.text,
                     answer: SenderAnswer::Waits,
                 };
                 let more = MoreQueueRoom {
@@ -521,6 +540,7 @@ impl Receiving {
                 flags,
                 place: 0,
                 has_place: false,
+                mask: 0,
             },
             text,
             room: size,

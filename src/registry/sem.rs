@@ -6,6 +6,7 @@ use super::objects::{self, Objects, now, objects, objects_if_open, perm_of, thre
 use super::sleep::{Answered, Watch};
 use crate::os::atomic::Ordering;
 use crate::os::pages::PageVec;
+use crate::os::signal_mask::{self, Blocked, Mask};
 use crate::os::{OsError, process};
 use crate::storage::StorageError;
 use crate::storage::ipc::{MoreRoom, ObjectKind, Presence, Root, Seen, SetBlock};
@@ -127,6 +128,12 @@ impl Objects {
             }
         }
         Ok(!found.is_still())
+    }
+
+    /// The same for one that was removed. Whether anything was done.
+    pub(super) fn bury_in_removed_set(&self, root: Root) -> bool {
+        let found = self.set_behind(root).filter(|found| found.set.is_removed());
+        found.is_some_and(|found| matches!(self.bury(&found, false), Ok(true)))
     }
 
     #[cold]
@@ -400,8 +407,11 @@ impl SemCall<'_> {
             .file
             .take_place(owner, thread(), ObjectKind::Set, self.id.raw())?;
         objects.asleep().fetch_add(1, Ordering::Relaxed);
-        let slept = call.sleep_at(found, at, limit, place);
+        // From here on a handler runs in the sleep or not before the call is over.
+        let mask = Blocked::all().into_mask();
+        let slept = call.sleep_at(found, at, limit, (place, mask));
         objects.end_sleep(place);
+        signal_mask::restore(mask);
         slept
     }
 
@@ -411,7 +421,7 @@ impl SemCall<'_> {
         mut found: Found,
         mut at: u16,
         limit: Option<u64>,
-        place: u32,
+        (place, mask): (u32, Mask),
     ) -> Outcome<()> {
         let objects = self.objects;
         let begun = process::fine_nanos();
@@ -427,14 +437,8 @@ impl SemCall<'_> {
                 Tried::Answer(Some(now_at)) => at = now_at,
             }
         }
-        objects.asleep().fetch_add(1, Ordering::Relaxed);
-        let answer = self.wait(
-            found.root,
-            limit.map(|limit| begun.saturating_add(limit)),
-            place,
-        );
-        objects.asleep().fetch_sub(1, Ordering::Relaxed);
-        answer
+        let until = limit.map(|limit| begun.saturating_add(limit));
+        self.wait(found.root, until, (place, mask))
     }
 
     /// Puts the caller among the sleepers. `false`: the set has changed.
@@ -459,7 +463,7 @@ impl SemCall<'_> {
     }
 
     /// Sleeps, again and again, until the answer is there, the time is over, or a handler has run.
-    fn wait(&self, root: Root, until: Option<u64>, place: u32) -> Outcome<()> {
+    fn wait(&self, root: Root, until: Option<u64>, (place, mask): (u32, Mask)) -> Outcome<()> {
         let objects = self.objects;
         let Some(futex) = objects.file.futex_of(place) else {
             return Err(objects
@@ -493,7 +497,7 @@ impl SemCall<'_> {
                 &objects.file,
                 holders(&found.set, objects.owner_if_entered()),
             );
-            if watch.sleep(futex, seen, left) {
+            if watch.sleep(futex, seen, left, mask) {
                 return self.get_up(root, place).unwrap_or(Err(self.interrupted()));
             }
         }

@@ -7,7 +7,7 @@
 //!   3  mode, removed | qbytes
 //!   12 two words a message: type; length | text
 //!      seven a receiver: owner | tid; place | flags; type; room; answer; its message, as above
-//!      two a sender: owner | place; length | answer
+//!      three a sender: owner | place; length | answer; text
 //! ```
 
 use super::arena::Block;
@@ -23,7 +23,7 @@ use crate::sysv::{IpcPerm, Key, Kind, ShmId};
 const HEAD: usize = 12;
 const MESSAGE: usize = 2;
 const RECEIVER: usize = 7;
-const SENDER: usize = 2;
+const SENDER: usize = 3;
 const REMOVED: u32 = 1 << 31;
 
 const WAITS: u32 = 0;
@@ -164,6 +164,7 @@ impl QueueBlock {
         };
         self.block.put(at, pair(sender.owner, sender.place));
         self.block.put(at + 1, pair(sender.len, answer));
+        self.block.put(at + 2, sender.text.into());
     }
 }
 
@@ -297,6 +298,7 @@ impl QueueState for QueueBlock {
             owner: low(who),
             place: high(who),
             len: low(what),
+            text: low(self.block.get(at + 2)),
             answer: match high(what) {
                 WAITS => SenderAnswer::Waits,
                 _ => SenderAnswer::Again,

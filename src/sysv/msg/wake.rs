@@ -31,8 +31,8 @@ pub fn wake_receivers(queue: &mut impl QueueState) {
 }
 
 /// Takes away the sleepers of a process that is dead, and tells whether there were any. A message that one of them was
-/// handed and had not taken yet is lost with it, and given to `lost`. That is the end of this call, so that the caller has
-/// one text to remember; it calls again until there is nobody left.
+/// handed and had not taken yet, or was to send, is lost with it, and given to `lost`. That is the end of this call, so that
+/// the caller has one text to remember; it calls again until there is nobody left.
 ///
 /// Nobody has to be woken for them: a message that one of them was told about was handed to it alone, and room that one
 /// of them was told about was told to every other that fits.
@@ -53,10 +53,17 @@ pub fn drop_sleepers(queue: &mut impl QueueState, owner: u32, lost: impl FnOnce(
     }
     let mut index = 0;
     while index < queue.senders() {
-        if queue.sender(index).owner == owner {
-            queue.remove_sender(index);
-        } else {
+        let sender = queue.sender(index);
+        if sender.owner != owner {
             index += 1;
+            continue;
+        }
+        queue.remove_sender(index);
+        if sender.text != 0 {
+            // Of its type nobody wants to know any more.
+            let (mtype, len, text) = (0, sender.len, sender.text);
+            lost(Message { mtype, len, text });
+            return true;
         }
     }
     queue.receivers().saturating_add(queue.senders()) != before
