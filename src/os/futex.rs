@@ -64,7 +64,7 @@ struct Waited {
     reserved: u32,
 }
 
-const MOST: usize = 17;
+const MOST: usize = 9;
 /// Linux 5.16; the same on every architecture.
 const SYS_FUTEX_WAITV: libc::c_long = 449;
 

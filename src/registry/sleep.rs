@@ -20,7 +20,7 @@ const FIRST: u64 = 1_000_000;
 /// How often it looks at processes that it cannot be woken by.
 const LOOK: u64 = 50_000_000;
 /// So many marks at most are slept on at once.
-const MOST: usize = 16;
+const MOST: usize = 8;
 
 /// Sleepers that are to be woken, by their place in the order of arrival. Those far behind are woken for nothing.
 pub(super) struct Answered {
