@@ -7,6 +7,7 @@
 
 use core::ffi::{c_int, c_void};
 
+#[cfg(not(target_arch = "x86"))]
 use shmshim_core::os::exposed_sleep;
 use shmshim_core::registry::abandon_sleeps;
 use shmshim_core::registry::msg::Sleep;
@@ -67,9 +68,95 @@ pub unsafe fn sleep(sleep: &Option<Sleep>) -> bool {
 /// Sleeps. Whether a handler has run.
 #[inline(always)]
 pub fn plain_sleep(sleep: &Option<Sleep>) -> bool {
+    #[cfg(target_arch = "x86")]
+    return by_libc::sleep(sleep);
+    #[cfg(not(target_arch = "x86"))]
     match sleep {
         Some(sleep) => exposed_sleep::wait(sleep.word, sleep.seen, sleep.nanos, sleep.mask),
         None => false,
+    }
+}
+
+/// As above, by a system call that libc makes: the instruction in a function of ours has no unwind information there.
+#[cfg(target_arch = "x86")]
+mod by_libc {
+    use super::*;
+    use crate::by_number::Syscall;
+    use core::ffi::c_long;
+    use shmshim_core::os::{errno, process, raw, signal_mask};
+
+    #[inline(always)]
+    pub fn sleep(sleep: &Option<Sleep>) -> bool {
+        let mut arguments = Arguments::default();
+        let syscall = prepare(sleep, &mut arguments);
+        let Some(syscall) = syscall else {
+            return false;
+        };
+        let Arguments { word, seen, .. } = arguments;
+        let timeout = &raw const arguments.timeout as c_long;
+        let wait = libc::FUTEX_WAIT as c_long;
+        // SAFETY: the word stays mapped, the timeout is a live local.
+        signal_mask::restore(arguments.mask);
+        // SAFETY: as said.
+        let answer = unsafe { syscall(libc::SYS_futex, word, wait, seen, timeout, 0, 0) };
+        block();
+        was_signal(answer)
+    }
+
+    /// What the system call is given.
+    struct Arguments {
+        word: c_long,
+        seen: c_long,
+        timeout: libc::timespec,
+        mask: signal_mask::Mask,
+    }
+
+    impl Default for Arguments {
+        fn default() -> Arguments {
+            Arguments {
+                word: 0,
+                seen: 0,
+                mask: 0,
+                timeout: libc::timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                },
+            }
+        }
+    }
+
+    /// By what the call is made. `None`: there is nothing to sleep on, or a filter forbids it.
+    #[inline(never)]
+    extern "C" fn prepare(sleep: &Option<Sleep>, arguments: &mut Arguments) -> Option<Syscall> {
+        const SECOND: u64 = 1_000_000_000;
+        let sleep = sleep.as_ref()?;
+        let secs = (sleep.nanos / SECOND).min(i32::MAX as u64);
+        arguments.word = sleep.word.as_ptr() as c_long;
+        arguments.seen = sleep.seen as c_long;
+        arguments.mask = sleep.mask;
+        arguments.timeout.tv_sec = secs as _;
+        arguments.timeout.tv_nsec = (sleep.nanos % SECOND) as _;
+        let (word, seen) = (arguments.word as usize, sleep.seen as usize);
+        let timeout = &raw const arguments.timeout as usize;
+        if raw::is_forbidden(
+            libc::SYS_futex,
+            [word, libc::FUTEX_WAIT as usize, seen, timeout],
+        ) {
+            process::yield_now();
+            return None;
+        }
+        crate::next::next!(syscall: Syscall)
+    }
+
+    #[inline(never)]
+    extern "C" fn was_signal(answer: c_long) -> bool {
+        // With a time limit no handler lets the kernel sleep on.
+        answer == -1 && errno::get() == libc::EINTR
+    }
+
+    #[inline(never)]
+    extern "C" fn block() {
+        let _ = signal_mask::Blocked::all().into_mask();
     }
 }
 

@@ -606,7 +606,8 @@ impl Objects {
 pub fn semop_at_once(id: i32, operation: Operation) -> Option<Result<(), i32>> {
     let objects = objects_if_open()?;
     let owner = objects.owner_if_entered();
-    if operation.flags & UNDO != 0 && owner == 0 || id < 0 {
+    let [_, _, semopm, _] = objects.file.sem_limits();
+    if operation.flags & UNDO != 0 && owner == 0 || id < 0 || semopm == 0 {
         return None;
     }
     let root = objects
