@@ -162,18 +162,22 @@ impl Objects {
     /// Makes a copy the set, if it is still what was copied; then whoever was answered is woken.
     #[inline]
     fn publish(&self, found: &Found, copy: SetBlock) -> bool {
-        let has_sleepers = copy.sleepers() != 0;
-        let unit = if copy.is_removed() && !has_sleepers {
-            0
-        } else {
-            copy.block().unit
-        };
+        if copy.sleepers() != 0 || copy.is_removed() {
+            return self.publish_to_sleepers(found, copy);
+        }
+        let is_done = found.root.change(found.seen, copy.block().unit);
+        let unused = if is_done { &found.set } else { &copy };
+        self.file.give_unpublished(unused.block());
+        is_done
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn publish_to_sleepers(&self, found: &Found, copy: SetBlock) -> bool {
+        let is_over = copy.is_removed() && copy.sleepers() == 0;
+        let unit = if is_over { 0 } else { copy.block().unit };
         // As soon as it is published, the copy is everybody's.
-        let answered = if has_sleepers {
-            answered(&found.set, &copy)
-        } else {
-            Answered::none()
-        };
+        let answered = answered(&found.set, &copy);
         if !found.root.change(found.seen, unit) {
             self.file.give_unpublished(copy.block());
             return false;
@@ -181,7 +185,7 @@ impl Objects {
         // Crash here, before or in this: a sleeper looks again by itself after a while.
         answered.each(|index| self.file.wake(found.set.sleeper(index).place));
         self.file.give_unpublished(found.set.block());
-        if unit == 0 {
+        if is_over {
             self.file.give_unpublished(copy.block());
         }
         true
@@ -207,8 +211,6 @@ impl Objects {
 }
 
 /// Which of the sleepers have an answer in a copy and had none before.
-#[cold]
-#[inline(never)]
 fn answered(old: &SetBlock, copy: &SetBlock) -> Answered {
     let is_answered = |place: u32| {
         let sleepers = (0..copy.sleepers()).map(|index| copy.sleeper(index));
@@ -641,35 +643,27 @@ pub fn semop_at_once(id: i32, operation: Operation) -> Option<Result<(), i32>> {
     if !is_plain || others() {
         return None;
     }
-    match sem::outlook(&set, operation, owner) {
-        Ok(Attempt::Done) => {}
-        Ok(Attempt::Blocked { no_wait: true, .. }) if found.is_still() => {
-            return Some(Err(libc::EAGAIN));
-        }
-        _ => return None,
+    if sem::blocks(set.value(operation.number.into()), operation.change) {
+        let is_answer =
+            i32::from(operation.flags) & sem::flags::IPC_NOWAIT != 0 && found.is_still();
+        return is_answer.then_some(Err(libc::EAGAIN));
     }
     let by = Process {
         owner,
         pid: objects.pid(),
     };
-    let more = MoreRoom {
-        undos: u32::from(operation.flags & UNDO != 0),
-        ..MoreRoom::default()
-    };
-    let mut copy = objects.file.copy_set(&set, more, owner).ok()?;
-    if !found.is_still() {
-        objects.file.give_unpublished(copy.block());
-        return None;
-    }
-    match sem::operate(&mut copy, core::slice::from_ref(&operation), by, now()) {
-        Ok(Attempt::Done) if objects.publish(&found, copy) => Some(Ok(())),
-        // `publish` has given the copy back.
-        Ok(Attempt::Done) => None,
-        _ => {
-            objects.file.give_unpublished(copy.block());
-            None
-        }
-    }
+    let undos = u32::from(operation.flags & UNDO != 0);
+    let mut copy = objects.file.copy_quiet_set(&set, undos, owner).ok()?;
+    let operated = found.is_still()
+        && matches!(
+            sem::operate(&mut copy, &[operation], by, now()),
+            Ok(Attempt::Done)
+        );
+    let is_done = operated && found.root.change(seen, copy.block().unit);
+    let unused = if is_done { set } else { copy };
+    objects.file.give_unpublished(unused.block());
+    // Refused or changed meanwhile: the full function finds out.
+    is_done.then_some(Ok(()))
 }
 
 /// IPC_STAT, SEM_STAT, SEM_STAT_ANY.

@@ -227,9 +227,9 @@ impl QueueState for QueueBlock {
             return;
         }
         let gone = self.message(index);
-        for at in Self::message_at(index)..Self::message_at(messages - 1) {
-            self.block.put(at, self.block.get(at + MESSAGE));
-        }
+        let (at, behind) = (Self::message_at(index), Self::message_at(index + 1));
+        let words = (messages - 1 - index) as usize * MESSAGE;
+        self.block.copy_from(at, &self.block, behind, words);
         self.block.put(9, pair(messages - 1, room));
         self.block
             .put(7, self.block.get(7).wrapping_sub(gone.len.into()));
@@ -378,15 +378,14 @@ impl IpcFile {
         let senders_at = receivers_at + receiver_room as usize * RECEIVER;
         let block = self.take(senders_at + sender_room as usize * SENDER, owner)?;
         let (from, to) = (old.block, block);
-        for at in 0..HEAD + messages as usize * MESSAGE {
-            to.put(at, from.get(at));
-        }
-        for at in 0..receivers as usize * RECEIVER {
-            to.put(receivers_at + at, from.get(old.receivers_at + at));
-        }
-        for at in 0..senders as usize * SENDER {
-            to.put(senders_at + at, from.get(old.senders_at + at));
-        }
+        to.copy_from(0, &from, 0, HEAD + messages as usize * MESSAGE);
+        to.copy_from(
+            receivers_at,
+            &from,
+            old.receivers_at,
+            receivers as usize * RECEIVER,
+        );
+        to.copy_from(senders_at, &from, old.senders_at, senders as usize * SENDER);
         // Should it have been torn, it is thrown away; until then it must be in order.
         to.put(9, pair(messages, message_room));
         to.put(10, pair(receivers, receiver_room));

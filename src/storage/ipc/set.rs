@@ -150,6 +150,29 @@ impl SetBlock {
             .put(at + 2, pair(first, u32::from(sleeper.alters) | answer << 1));
     }
 
+    /// How many operations its sleepers have.
+    #[inline(always)]
+    fn operations_in_use(&self, sleepers: u32) -> u32 {
+        (0..sleepers).fold(0, |sum: u32, index| {
+            sum.saturating_add(self.sleeper(index).operations.into())
+        })
+    }
+
+    /// Copies the sleepers of another set, their operations close together.
+    #[inline(never)]
+    fn copy_sleepers(&self, old: &SetBlock, sleepers: u32) {
+        let mut used = 0;
+        for index in 0..sleepers {
+            let sleeper = old.sleeper(index);
+            self.write_sleeper(index, &sleeper, used);
+            let from = old.operations_at + old.first_operation(index) as usize;
+            let count = usize::from(sleeper.operations);
+            self.block
+                .copy_from(self.operations_at + used as usize, &old.block, from, count);
+            used += u32::from(sleeper.operations);
+        }
+    }
+
     fn first_operation(&self, index: u32) -> u32 {
         low(self
             .block
@@ -384,13 +407,31 @@ impl IpcFile {
         Ok(SetBlock::of(block))
     }
 
+    /// A copy of a set without sleepers, with room for so many undos more. As below.
+    #[inline(always)]
+    pub fn copy_quiet_set(&self, old: &SetBlock, undos: u32, owner: u32) -> Stored<SetBlock> {
+        let (used, room) = (old.undos(), old.undos().saturating_add(undos));
+        let end = old.undos_at + room as usize * UNDO;
+        let block = self.take(end, owner)?;
+        block.copy_from(0, &old.block, 0, old.undos_at + used as usize * UNDO);
+        block.put(3, pair(low(old.block.get(3)), old.count));
+        block.put(6, pair(used, room));
+        block.put(7, 0);
+        block.put(8, 0);
+        Ok(SetBlock {
+            block,
+            count: old.count,
+            undos_at: old.undos_at,
+            sleepers_at: end,
+            operations_at: end,
+        })
+    }
+
     /// A copy of a set with more room in it. What was copied was the set if its root is still what it was.
     #[inline]
     pub fn copy_set(&self, old: &SetBlock, more: MoreRoom, owner: u32) -> Stored<SetBlock> {
         let (undos, sleepers) = (old.undos(), old.sleepers());
-        let operations: u32 = (0..sleepers).fold(0, |sum: u32, index| {
-            sum.saturating_add(old.sleeper(index).operations.into())
-        });
+        let operations = old.operations_in_use(sleepers);
         let room = |used: u32, more: u32| used.saturating_add(more);
         let (undo_room, sleeper_room) = (room(undos, more.undos), room(sleepers, more.sleepers));
         let operation_room = room(operations, more.operations);
@@ -399,9 +440,7 @@ impl IpcFile {
         let operations_at = sleepers_at + sleeper_room as usize * SLEEPER;
         let block = self.take(operations_at.saturating_add(operation_room as usize), owner)?;
         let (from, to) = (old.block, block);
-        for at in 0..undos_at + undos as usize * UNDO {
-            to.put(at, from.get(at));
-        }
+        to.copy_from(0, &from, 0, undos_at + undos as usize * UNDO);
         // Should it have been torn, it is thrown away; until then it must be in order.
         to.put(3, pair(low(from.get(3)), old.count));
         to.put(6, pair(undos, undo_room));
@@ -414,15 +453,8 @@ impl IpcFile {
             sleepers_at,
             operations_at,
         };
-        let mut used = 0;
-        for index in 0..sleepers {
-            let sleeper = old.sleeper(index);
-            copy.write_sleeper(index, &sleeper, used);
-            for nth in 0..u32::from(sleeper.operations) {
-                let word = operation_word(old.operation(index, nth));
-                to.put(operations_at + used as usize, word);
-                used += 1;
-            }
+        if sleepers != 0 {
+            copy.copy_sleepers(old, sleepers);
         }
         Ok(copy)
     }
