@@ -421,26 +421,34 @@ impl SemCall<'_> {
     fn sleep_at(
         &self,
         mut found: Found,
-        mut at: u16,
+        at: u16,
         limit: Option<u64>,
         (place, mask): (u32, Mask),
     ) -> Outcome<()> {
-        let objects = self.objects;
         let begun = process::fine_nanos();
-        while !self.lie_down(&found, at, place)? {
-            // The set has changed meanwhile: perhaps the operations can go on.
-            found = objects.set(self.id).map_err(|_| self.removed())?;
-            if objects.bury(&found, false)? {
-                continue;
-            }
-            match self.attempt(&found)? {
-                Tried::Again => {}
-                Tried::Answer(None) => return Ok(()),
-                Tried::Answer(Some(now_at)) => at = now_at,
-            }
+        if !self.lie_down_or_go_on(&mut found, at, place)? {
+            return Ok(());
         }
         let until = limit.map(|limit| begun.saturating_add(limit));
         self.wait(found.root, until, (place, mask))
+    }
+
+    /// Puts the caller among the sleepers, unless the operations can go on after all. Whether it sleeps.
+    #[inline(never)]
+    fn lie_down_or_go_on(&self, found: &mut Found, mut at: u16, place: u32) -> Outcome<bool> {
+        while !self.lie_down(found, at, place)? {
+            // The set has changed meanwhile: perhaps the operations can go on.
+            *found = self.objects.set(self.id).map_err(|_| self.removed())?;
+            if self.objects.bury(found, false)? {
+                continue;
+            }
+            match self.attempt(found)? {
+                Tried::Again => {}
+                Tried::Answer(None) => return Ok(false),
+                Tried::Answer(Some(now_at)) => at = now_at,
+            }
+        }
+        Ok(true)
     }
 
     /// Puts the caller among the sleepers. `false`: the set has changed.
@@ -465,6 +473,7 @@ impl SemCall<'_> {
     }
 
     /// Sleeps, again and again, until the answer is there, the time is over, or a handler has run.
+    #[inline(never)]
     fn wait(&self, root: Root, until: Option<u64>, (place, mask): (u32, Mask)) -> Outcome<()> {
         let objects = self.objects;
         let Some(futex) = objects.file.futex_of(place) else {
@@ -577,6 +586,20 @@ fn holders(set: &SetBlock, me: u32) -> impl Iterator<Item = u32> + '_ {
 }
 
 impl Objects {
+    /// Takes the sleeper with this index out. `Some(false)`: the set has changed; `None`: there is no room for a copy.
+    #[inline(never)]
+    fn remove_sleeper(&self, found: &Found, index: u32) -> Option<bool> {
+        let owner = self.owner_if_entered();
+        let copy = self.file.copy_set(&found.set, MoreRoom::default(), owner);
+        let mut copy = copy.ok()?;
+        if !found.is_still() {
+            self.file.give_unpublished(copy.block());
+            return Some(false);
+        }
+        copy.remove_sleeper(index);
+        Some(self.publish(found, copy))
+    }
+
     /// Takes a sleeper out of its set, and says what it was told; `None`: it is not there. `answered`: also if it was.
     fn take_out(&self, root: Root, id: i32, place: u32, answered: bool) -> Option<Answer> {
         loop {
@@ -591,13 +614,9 @@ impl Objects {
             if !answered && answer != Answer::Waits {
                 return Some(answer);
             }
-            match self.change_set(&found, MoreRoom::default(), |copy| {
-                copy.remove_sleeper(index)
-            }) {
-                Ok(true) => return Some(answer),
-                Ok(false) => {}
-                // No room for a copy without it: it stays until the process ends, or there is room.
-                Err(_) => return Some(answer),
+            // Without room for a copy it stays there, and counts for nothing as soon as its place is given back.
+            if self.remove_sleeper(&found, index) != Some(false) {
+                return Some(answer);
             }
         }
     }
