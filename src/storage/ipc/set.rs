@@ -63,13 +63,15 @@ pub struct MoreRoom {
 impl SetBlock {
     #[inline(always)]
     fn of(block: Block) -> SetBlock {
-        let count = high(block.get(3));
-        let undos_at = HEAD + count as usize;
-        let sleepers_at = undos_at + high(block.get(6)) as usize * UNDO;
-        let operations_at = sleepers_at + high(block.get(7)) as usize * SLEEPER;
+        // More than the block has words is no more unsound than as many, and does not overflow.
+        let room = |at| high(block.get(at)).min(block.len_words() as u32) as usize;
+        let count = room(3);
+        let undos_at = HEAD + count;
+        let sleepers_at = undos_at + room(6) * UNDO;
+        let operations_at = sleepers_at + room(7) * SLEEPER;
         SetBlock {
             block,
-            count,
+            count: count as u32,
             undos_at,
             sleepers_at,
             operations_at,
@@ -79,7 +81,9 @@ impl SetBlock {
     /// Whether all of it can lie in the block.
     #[inline(always)]
     fn is_sound(&self) -> bool {
-        let end = self.operations_at + high(self.block.get(8)) as usize;
+        let end = self
+            .operations_at
+            .saturating_add(high(self.block.get(8)) as usize);
         let fits = |word: u64| low(word) <= high(word);
         end <= self.block.len_words()
             && fits(self.block.get(6))
@@ -227,9 +231,11 @@ impl SetState for SetBlock {
         self.block.put(5, secs as u64);
     }
 
+    // Counts are bounded by where the parts lie, which was looked at once: the block may be another's by now.
     #[inline(always)]
     fn undos(&self) -> u32 {
-        low(self.block.get(6)).min(high(self.block.get(6)))
+        let room = (self.sleepers_at - self.undos_at) / UNDO;
+        low(self.block.get(6)).min(room as u32)
     }
 
     #[inline(always)]
@@ -275,7 +281,8 @@ impl SetState for SetBlock {
 
     #[inline(always)]
     fn sleepers(&self) -> u32 {
-        low(self.block.get(7)).min(high(self.block.get(7)))
+        let room = (self.operations_at - self.sleepers_at) / SLEEPER;
+        low(self.block.get(7)).min(room as u32)
     }
 
     fn sleeper(&self, index: u32) -> Sleeper {
@@ -388,8 +395,11 @@ impl IpcFile {
     #[inline]
     pub fn copy_set(&self, old: &SetBlock, more: MoreRoom, owner: u32) -> Stored<SetBlock> {
         let (undos, sleepers) = (old.undos(), old.sleepers());
+        // Never more than the block can have, so that one that is another's by now is not taken for one too large to copy.
+        let most = old.block.len_words().saturating_sub(old.operations_at) as u32;
         let operations: u32 = (0..sleepers).fold(0, |sum: u32, index| {
             sum.saturating_add(old.sleeper(index).operations.into())
+                .min(most)
         });
         let room = |used: u32, more: u32| used.saturating_add(more);
         let (undo_room, sleeper_room) = (room(undos, more.undos), room(sleepers, more.sleepers));
@@ -418,7 +428,8 @@ impl IpcFile {
         for index in 0..sleepers {
             let sleeper = old.sleeper(index);
             copy.write_sleeper(index, &sleeper, used);
-            for nth in 0..u32::from(sleeper.operations) {
+            let left = operations.saturating_sub(used);
+            for nth in 0..u32::from(sleeper.operations).min(left) {
                 let word = operation_word(old.operation(index, nth));
                 to.put(operations_at + used as usize, word);
                 used += 1;
