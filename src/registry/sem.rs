@@ -319,7 +319,7 @@ pub fn semop(id: i32, operations: &[Operation], limit: Option<u64>) -> Outcome<(
             }
             continue;
         }
-        if objects.bury(&found, false)? {
+        if objects.bury(&found, owes && is_crowded(&found.set, owner))? {
             continue;
         }
         match call.attempt(&found)? {
@@ -328,6 +328,15 @@ pub fn semop(id: i32, operations: &[Operation], limit: Option<u64>) -> Outcome<(
             Tried::Answer(Some(at)) => return call.sleep(found, at, limit),
         }
     }
+}
+
+/// Whether the caller is about to owe the set something for the first time, and there are many who did before: some have ended
+/// since, who owe nothing any more, and would be copied along for ever.
+#[inline]
+fn is_crowded(set: &SetBlock, owner: u32) -> bool {
+    const CROWD: u32 = 16;
+    let undos = set.undos();
+    undos >= CROWD && !(0..undos).any(|index| set.undo(index).owner == owner)
 }
 
 /// A semop on its way.
@@ -659,7 +668,7 @@ pub fn semop_at_once(id: i32, operation: Operation) -> Option<Result<(), i32>> {
             .map(|index| set.undo(index))
             .any(|undo| undo.owner != owner && undo.adjust != 0)
     };
-    if !is_plain || others() {
+    if !is_plain || others() || operation.flags & UNDO != 0 && is_crowded(&set, owner) {
         return None;
     }
     if sem::blocks(set.value(operation.number.into()), operation.change) {

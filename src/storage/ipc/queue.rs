@@ -69,17 +69,20 @@ pub struct MoreQueueRoom {
 impl QueueBlock {
     #[inline(always)]
     fn of(block: Block) -> QueueBlock {
-        let receivers_at = HEAD + high(block.get(9)) as usize * MESSAGE;
+        // More than the block has words is no more unsound than as many, and does not overflow.
+        let room = |at| high(block.get(at)).min(block.len_words() as u32) as usize;
+        let receivers_at = HEAD + room(9) * MESSAGE;
         QueueBlock {
             block,
             receivers_at,
-            senders_at: receivers_at + high(block.get(10)) as usize * RECEIVER,
+            senders_at: receivers_at + room(10) * RECEIVER,
         }
     }
 
     #[inline(always)]
     fn is_sound(&self) -> bool {
-        let end = self.senders_at + high(self.block.get(11)) as usize * SENDER;
+        let room = high(self.block.get(11)).min(self.block.len_words() as u32);
+        let end = self.senders_at + room as usize * SENDER;
         let fits = |word: u64| low(word) <= high(word);
         end <= self.block.len_words() && [9, 10, 11].into_iter().all(|at| fits(self.block.get(at)))
     }
@@ -111,8 +114,10 @@ impl QueueBlock {
 
     /// How many messages there are.
     #[inline(always)]
+    // Counts are bounded by where the parts lie, which was looked at once: the block may be another's by now.
     pub fn messages(&self) -> u32 {
-        low(self.block.get(9)).min(high(self.block.get(9)))
+        let room = (self.receivers_at - HEAD) / MESSAGE;
+        low(self.block.get(9)).min(room as u32)
     }
 
     fn message_at(index: u32) -> usize {
@@ -237,7 +242,8 @@ impl QueueState for QueueBlock {
 
     #[inline(always)]
     fn receivers(&self) -> u32 {
-        low(self.block.get(10)).min(high(self.block.get(10)))
+        let room = (self.senders_at - self.receivers_at) / RECEIVER;
+        low(self.block.get(10)).min(room as u32)
     }
 
     fn receiver(&self, index: u32) -> Receiver {
@@ -288,7 +294,8 @@ impl QueueState for QueueBlock {
 
     #[inline(always)]
     fn senders(&self) -> u32 {
-        low(self.block.get(11)).min(high(self.block.get(11)))
+        let room = self.block.len_words().saturating_sub(self.senders_at) / SENDER;
+        low(self.block.get(11)).min(room as u32)
     }
 
     fn sender(&self, index: u32) -> Sender {

@@ -63,13 +63,15 @@ pub struct MoreRoom {
 impl SetBlock {
     #[inline(always)]
     fn of(block: Block) -> SetBlock {
-        let count = high(block.get(3));
-        let undos_at = HEAD + count as usize;
-        let sleepers_at = undos_at + high(block.get(6)) as usize * UNDO;
-        let operations_at = sleepers_at + high(block.get(7)) as usize * SLEEPER;
+        // More than the block has words is no more unsound than as many, and does not overflow.
+        let room = |at| high(block.get(at)).min(block.len_words() as u32) as usize;
+        let count = room(3);
+        let undos_at = HEAD + count;
+        let sleepers_at = undos_at + room(6) * UNDO;
+        let operations_at = sleepers_at + room(7) * SLEEPER;
         SetBlock {
             block,
-            count,
+            count: count as u32,
             undos_at,
             sleepers_at,
             operations_at,
@@ -79,7 +81,9 @@ impl SetBlock {
     /// Whether all of it can lie in the block.
     #[inline(always)]
     fn is_sound(&self) -> bool {
-        let end = self.operations_at + high(self.block.get(8)) as usize;
+        let end = self
+            .operations_at
+            .saturating_add(high(self.block.get(8)) as usize);
         let fits = |word: u64| low(word) <= high(word);
         end <= self.block.len_words()
             && fits(self.block.get(6))
@@ -153,23 +157,27 @@ impl SetBlock {
     /// How many operations its sleepers have.
     #[inline(always)]
     fn operations_in_use(&self, sleepers: u32) -> u32 {
+        // Never more than the block can have, so that one that is another's by now is not taken for one too large to copy.
+        let most = self.block.len_words().saturating_sub(self.operations_at) as u32;
         (0..sleepers).fold(0, |sum: u32, index| {
             sum.saturating_add(self.sleeper(index).operations.into())
+                .min(most)
         })
     }
 
     /// Copies the sleepers of another set, their operations close together.
     #[inline(never)]
-    fn copy_sleepers(&self, old: &SetBlock, sleepers: u32) {
+    fn copy_sleepers(&self, old: &SetBlock, sleepers: u32, operations: u32) {
         let mut used = 0;
         for index in 0..sleepers {
             let sleeper = old.sleeper(index);
             self.write_sleeper(index, &sleeper, used);
             let from = old.operations_at + old.first_operation(index) as usize;
-            let count = usize::from(sleeper.operations);
+            let count = u32::from(sleeper.operations).min(operations.saturating_sub(used));
+            let to = self.operations_at + used as usize;
             self.block
-                .copy_from(self.operations_at + used as usize, &old.block, from, count);
-            used += u32::from(sleeper.operations);
+                .copy_from(to, &old.block, from, count as usize);
+            used += count;
         }
     }
 
@@ -250,9 +258,11 @@ impl SetState for SetBlock {
         self.block.put(5, secs as u64);
     }
 
+    // Counts are bounded by where the parts lie, which was looked at once: the block may be another's by now.
     #[inline(always)]
     fn undos(&self) -> u32 {
-        low(self.block.get(6)).min(high(self.block.get(6)))
+        let room = (self.sleepers_at - self.undos_at) / UNDO;
+        low(self.block.get(6)).min(room as u32)
     }
 
     #[inline(always)]
@@ -298,7 +308,8 @@ impl SetState for SetBlock {
 
     #[inline(always)]
     fn sleepers(&self) -> u32 {
-        low(self.block.get(7)).min(high(self.block.get(7)))
+        let room = (self.operations_at - self.sleepers_at) / SLEEPER;
+        low(self.block.get(7)).min(room as u32)
     }
 
     fn sleeper(&self, index: u32) -> Sleeper {
@@ -454,7 +465,7 @@ impl IpcFile {
             operations_at,
         };
         if sleepers != 0 {
-            copy.copy_sleepers(old, sleepers);
+            copy.copy_sleepers(old, sleepers, operations);
         }
         Ok(copy)
     }
