@@ -116,18 +116,32 @@ impl Objects {
                 return Ok(true);
             }
         }
-        for index in 0..set.sleepers() {
-            let owner = set.sleeper(index).owner;
-            if owner == me {
+        if set.sleepers() != 0 && self.bury_sleepers_of(found)? {
+            return Ok(true);
+        }
+        Ok(!found.is_still())
+    }
+
+    /// Takes a sleeper out that is not there any more. Whether there was one.
+    #[cold]
+    #[inline(never)]
+    fn bury_sleepers_of(&self, found: &Found) -> Outcome<bool> {
+        let me = self.owner_if_entered();
+        for index in 0..found.set.sleepers() {
+            let sleeper = found.set.sleeper(index);
+            if !self.file.is_taken(sleeper.place) && found.is_still() {
+                return Ok(self.remove_sleeper(found, index).is_some());
+            }
+            if sleeper.owner == me {
                 continue;
             }
-            let presence = self.file.presence(owner);
+            let presence = self.file.presence(sleeper.owner);
             if presence != Presence::There && found.is_still() {
-                self.end(found, owner, presence)?;
+                self.end(found, sleeper.owner, presence)?;
                 return Ok(true);
             }
         }
-        Ok(!found.is_still())
+        Ok(false)
     }
 
     /// The same for one that was removed. Whether anything was done.
@@ -505,7 +519,8 @@ impl SemCall<'_> {
             if sleeper.answer != Answer::Waits {
                 return self.get_up(root, place).unwrap_or(Err(self.left(root)));
             }
-            if objects.bury(&found, false)? {
+            // For want of room the dead stay until there is some.
+            if matches!(objects.bury(&found, false), Ok(true)) {
                 continue;
             }
             let left = until.map(|until| until.saturating_sub(process::fine_nanos()));

@@ -175,8 +175,7 @@ impl SetBlock {
             let from = old.operations_at + old.first_operation(index) as usize;
             let count = u32::from(sleeper.operations).min(operations.saturating_sub(used));
             let to = self.operations_at + used as usize;
-            self.block
-                .copy_from(to, &old.block, from, count as usize);
+            self.block.copy_from(to, &old.block, from, count as usize);
             used += count;
         }
     }
