@@ -1,19 +1,8 @@
 //! `shmshim import`: in an IPC namespace of the kernel's of its own, against ipcs.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
-
 use std::process::{Command, Output};
 
-use common::Namespace;
+use crate::common::{self, Namespace};
 use serde_json::Value;
 
 /// Runs a script in an IPC namespace in which there is nothing: `$S` is the command, `$C` the client, not under the library,

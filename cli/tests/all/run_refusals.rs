@@ -1,35 +1,18 @@
 //! `shmshim run`: what cannot be run or not be served, and what is said then.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use common::{Namespace, copy, library, write_script};
-
-/// A script in the namespace's base directory, which programs leave alone.
-fn script(here: &Namespace, name: &str, text: &str) -> PathBuf {
-    let path = here.base().join(name);
-    write_script(&path, text);
-    path
-}
+use crate::common::{self, Namespace, copy, library};
 
 #[test]
 fn says_why_a_program_cannot_be_run() {
     let here = Namespace::new();
     let here_path = here.base().to_str().unwrap();
-    let closed = script(&here, "closed", "#!/bin/sh\n");
+    let closed = here.script("closed", "#!/bin/sh\n");
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o644)).unwrap();
     let closed = closed.to_str().unwrap();
-    let lost = script(&here, "lost", "#!/no/such/shell\n");
+    let lost = here.script("lost", "#!/no/such/shell\n");
     let lost = lost.to_str().unwrap();
     for (program, status, said) in [
         (
@@ -77,14 +60,13 @@ fn refuses_an_environment_that_is_cleaned_on_the_way() {
     let here = Namespace::new();
     for options in [&["-i"][..], &["-u", "LD_PRELOAD"], &["LD_PRELOAD="]] {
         let words = ["run", "env"].iter().chain(options).chain(&["true"]);
-        let assert = here.shmshim(words).assert().code(126);
-        let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        let (_, said) = here.texts(words, 126);
         assert!(
             said.contains("takes LD_PRELOAD out of the environment"),
             "{said}"
         );
     }
-    let path = script(&here, "script", "#!/usr/bin/env -iS sh\n");
+    let path = here.script("script", "#!/usr/bin/env -iS sh\n");
     here.shmshim(["run".as_ref(), path.as_os_str()])
         .assert()
         .code(126);
@@ -94,7 +76,7 @@ fn refuses_an_environment_that_is_cleaned_on_the_way() {
 
 #[test]
 fn refuses_what_runs_with_more_rights() {
-    if !nix::unistd::geteuid().is_root() {
+    if !common::is_root() {
         return;
     }
     let here = Namespace::new();
@@ -109,11 +91,7 @@ fn refuses_what_runs_with_more_rights() {
         );
         nix::unistd::chown(&program, Some(user), Some(group)).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
-        let refused = here
-            .shmshim(["run".as_ref(), program.as_os_str()])
-            .assert()
-            .code(126);
-        let text = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+        let (_, text) = here.texts(["run".as_ref(), program.as_os_str()], 126);
         assert!(text.contains(said), "{text}");
         // With a warning it goes on.
         let allowed = here

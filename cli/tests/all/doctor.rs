@@ -1,16 +1,6 @@
 //! `shmshim doctor`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
 
-mod common;
-
-use common::{Namespace, client, copy, library, write_script};
+use crate::common::{self, Namespace, client_path, copy, library, write_script};
 
 /// Runs doctor and returns its exit status and the findings.
 fn findings(here: &Namespace, arguments: &[&str]) -> (i32, Vec<serde_json::Value>) {
@@ -116,7 +106,7 @@ fn names_a_library_that_is_not_there() {
 #[test]
 fn tells_how_a_program_is_reached() {
     let here = Namespace::new();
-    let client = client().to_str().unwrap();
+    let client = client_path();
     let (status, found) = findings(&here, &[client]);
     let program = of(&found, "program");
     assert_eq!(status, 0, "{program:?}");
