@@ -186,7 +186,7 @@ fn names_the_processes_that_stay_and_waits_for_them() {
     let mut waiting = run(&["--wait"]).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
     lines.next().unwrap().unwrap();
-    kill(Pid::from_raw(waiting.id().cast_signed()), Signal::SIGTERM).unwrap();
+    kill(Pid::from_raw(waiting.id() as i32), Signal::SIGTERM).unwrap();
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(
         rest.last().unwrap().contains("client make 7 1 600 attach"),
@@ -259,7 +259,7 @@ fn passes_signals_on() {
             .unwrap();
         let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
         assert_eq!(lines.next().unwrap().unwrap(), "ready");
-        kill(Pid::from_raw(running.id().cast_signed()), signal).unwrap();
+        kill(Pid::from_raw(running.id() as i32), signal).unwrap();
         assert_eq!(running.wait().unwrap().signal(), Some(signal as i32));
         assert!(entries(&here).is_empty());
     }
