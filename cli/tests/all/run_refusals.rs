@@ -1,7 +1,8 @@
 //! `shmshim run`: what cannot be run or not be served, and what is said then.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 
 use crate::common::{self, Namespace, copy, library};
 
@@ -113,7 +114,7 @@ fn serves_a_static_program_by_the_supervisor_or_refuses_it() {
     let built = std::process::Command::new("cc")
         .args(["-static", "-o"])
         .arg(here.base().join("static"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/client.c"))
+        .arg(common::client_source())
         .status();
     assert!(built.unwrap().success());
     let program = here.base().join("static");
@@ -135,23 +136,163 @@ fn serves_a_static_program_by_the_supervisor_or_refuses_it() {
     assert!(said.contains("is statically linked"), "{said}");
 }
 
+/// The client for another kind of programs, where there is a compiler for it.
+fn client_by(here: &Namespace, compiler: &str, flags: &[&str]) -> Option<PathBuf> {
+    let targets = std::env::var_os("SHMSHIM_TARGETS").map(PathBuf::from);
+    let targets = targets.unwrap_or_else(|| "/opt/shmshim-targets".into());
+    let program = here.base().join(compiler).with_extension(flags.join(""));
+    let built = std::process::Command::new(targets.join("bin").join(compiler))
+        .args(["-w", "-o"])
+        .args([&program, &common::client_source()])
+        .args(flags)
+        .output();
+    if built.is_ok_and(|output| output.status.success()) {
+        return Some(program);
+    }
+    eprintln!("skipped: no {compiler}; scripts/setup-target installs it");
+    None
+}
+
 #[test]
-fn refuses_when_there_is_no_library() {
+fn takes_the_library_of_the_programs_kind_or_refuses_it() {
     let here = Namespace::new();
-    let alone = here.base().join("bin");
-    std::fs::create_dir(&alone).unwrap();
-    copy(env!("CARGO_BIN_EXE_shmshim"), alone.join("shmshim"));
-    let output = here
-        .shmshim_at(&alone.join("shmshim"), ["run", "true"])
-        .env("SHMSHIM_LIB", "/no/such/library.so")
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    // A machine on which the library is installed serves all the same.
-    if output.status.code() != Some(0) {
-        assert_eq!(output.status.code(), Some(126));
+    for (compiler, target, kind) in [
+        ("i686-gcc", "i686-unknown-linux-gnu", "32-bit x86 glibc"),
+        ("musl-cc", "x86_64-unknown-linux-musl", "x86-64 musl"),
+    ] {
+        let Some(program) = client_by(&here, compiler, &[]) else {
+            continue;
+        };
+        let program = program.to_str().unwrap();
+        let words = ["run", program, "make", "12", "1", "600"];
+        let built = common::workspace()
+            .join("target")
+            .join(target)
+            .join("release/libshmshim.so");
+        if built.exists() {
+            let id = here.out(words, 0);
+            assert_eq!(here.run(&["open", "12", "0"]), id);
+        } else {
+            let said = here.error(words, 126);
+            let expected = format!("is a {kind} program, and the library is there for");
+            assert!(said.contains(&expected), "{said}");
+        }
+    }
+    if let Some(program) = client_by(&here, "i686-gcc", &["-static"]) {
+        let said = here.error(["run".as_ref(), program.as_os_str()], 126);
         assert!(
-            said.contains("there is no library /no/such/library.so"),
+            said.contains("shmshim-static serves x86-64 programs alone"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn refuses_when_the_chosen_library_cannot_be_loaded() {
+    let here = Namespace::new();
+    let refusal = |path: &Path| {
+        let mut command = here.shmshim(["run", "true"]);
+        let refused = command.env("SHMSHIM_LIB", path).assert().code(126);
+        String::from_utf8(refused.get_output().stderr.clone()).unwrap()
+    };
+    let lost = here.base().join("lost.so");
+    assert!(refusal(&lost).starts_with(&format!(
+        "shmshim: there is no library {}: correct SHMSHIM_LIB, or unset it",
+        lost.display()
+    )));
+    let text = here.base().join("text.so");
+    std::fs::write(&text, "no library").unwrap();
+    assert!(refusal(&text).contains("text.so is no library: correct SHMSHIM_LIB"));
+}
+
+#[test]
+fn says_whom_the_library_is_closed_to() {
+    if !common::is_root() {
+        return eprintln!("skipped: takes root, for a second user");
+    }
+    let here = common::shared();
+    let bin = here.base().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    copy(env!("CARGO_BIN_EXE_shmshim"), bin.join("shmshim"));
+    let closed = bin.join("libshmshim.so");
+    copy(library(), &closed);
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let run = |library: &str| {
+        let mut command = here.shmshim_at(&bin.join("shmshim"), ["run", "true"]);
+        command.uid(54001).gid(54001).env("SHMSHIM_LIB", library);
+        let output = command.output().unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (status, said) = run(closed.to_str().unwrap());
+    assert_eq!(status, 126);
+    assert!(
+        said.contains("libshmshim.so cannot be read by this user: chmod a+r it"),
+        "{said}"
+    );
+    // Not named, but beside the command: a machine on which the library is installed serves all the same.
+    let (status, said) = run("");
+    assert!(
+        status == 0 || said.contains("libshmshim.so cannot be read by this user: chmod a+r it"),
+        "{said}"
+    );
+}
+
+#[test]
+fn refuses_file_capabilities_that_the_user_would_get() {
+    if !common::is_root() {
+        return eprintln!("skipped: takes root, for a second user");
+    }
+    let here = common::shared();
+    let program = here.base().join("program");
+    copy("/bin/true", &program);
+    for (capabilities, status) in [
+        ("cap_net_raw+ep", 126),
+        ("cap_net_raw+p", 126),
+        // What the process may not inherit, it does not get.
+        ("cap_net_raw+i", 0),
+    ] {
+        let given = std::process::Command::new("setcap")
+            .arg(capabilities)
+            .arg(&program)
+            .output();
+        if !given.is_ok_and(|output| output.status.success()) {
+            return eprintln!("skipped: setcap gives no capabilities here");
+        }
+        let mut command = here.shmshim_std(["run".as_ref(), program.as_os_str()]);
+        let output = command.uid(54001).gid(54001).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{capabilities}: {said}");
+        assert_eq!(
+            said.contains("has file capabilities"),
+            status == 126,
+            "{said}"
+        );
+        here.shmshim(["run".as_ref(), program.as_os_str()])
+            .assert()
+            .success();
+    }
+}
+
+#[test]
+fn refuses_commands_that_start_others_in_an_environment_of_their_own() {
+    let here = Namespace::new();
+    for (name, options, status) in [
+        ("sudo", &["true"][..], 126),
+        ("doas", &["true"], 126),
+        ("su", &["-", "nobody"], 126),
+        ("runuser", &["-u", "nobody", "true"], 0),
+    ] {
+        let program = here.script(name, "#!/bin/sh\n");
+        copy("/bin/true", &program);
+        let words = [program.to_str().unwrap()];
+        let words = ["run"].iter().chain(&words).chain(options);
+        let (_, said) = here.texts(words, status);
+        assert_eq!(
+            said.contains("put `shmshim run` behind it"),
+            status == 126,
             "{said}"
         );
     }

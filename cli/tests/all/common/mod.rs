@@ -87,6 +87,11 @@ pub fn client_path() -> &'static str {
     client().to_str().unwrap()
 }
 
+/// What it is compiled from.
+pub fn client_source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/client.c")
+}
+
 /// Whether the tests run as root: some need a second user.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
