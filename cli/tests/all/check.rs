@@ -38,7 +38,7 @@ fn broken(namespace: &Namespace) -> Vec<String> {
 fn repair(namespace: &Namespace) {
     let mended = in_state(namespace, &["check", "--repair", "--json"], 0, "mended");
     assert!(!mended.is_empty());
-    namespace.out(&["check"], 0);
+    namespace.out(["check"], 0);
 }
 
 /// A namespace with two segments, one with "hello" in it.
@@ -72,14 +72,14 @@ fn a_namespace_in_use_is_sound() {
     let namespace = two();
     let _holder = namespace.hold(&["make", "3", "4096", "600", "attach", "hold"]);
     let marked = namespace.hold(&["make", "4", "4096", "600", "attach", "remove", "hold"]);
-    let text = namespace.out(&["check"], 0);
+    let text = namespace.out(["check"], 0);
     assert_eq!(text.lines().count(), 16, "{text}");
     assert!(text.lines().all(|line| line.starts_with("ok ")), "{text}");
     // Dead processes that are not reaped yet are no damage.
     let mut killed = namespace.hold(&["open", "3", "0", "attach", "hold"]);
     killed.kill();
     drop(marked);
-    namespace.out(&["check"], 0);
+    namespace.out(["check"], 0);
     let states = in_state(&namespace, &["check", "--json"], 0, "ok");
     assert_eq!(states.len(), 16);
 }
@@ -87,9 +87,9 @@ fn a_namespace_in_use_is_sound() {
 #[test]
 fn without_a_namespace_there_is_nothing_to_check() {
     let namespace = Namespace::new();
-    namespace.out(&["check"], 3);
-    namespace.out(&["check", "--repair"], 3);
-    namespace.out(&["check", "--from-files"], 2);
+    namespace.out(["check"], 3);
+    namespace.out(["check", "--repair"], 3);
+    namespace.out(["check", "--from-files"], 2);
     assert_eq!(std::fs::read_dir(namespace.base()).unwrap().count(), 0);
 }
 
@@ -158,7 +158,7 @@ fn a_repair_leaves_living_attaches() {
     write(&namespace, &[(SLOTS + 96, 40)]);
     assert_eq!(broken(&namespace), ["counts"]);
     repair(&namespace);
-    let shown = namespace.out(&["rm", "0x162e"], 0);
+    let shown = namespace.out(["rm", "0x162e"], 0);
     assert!(shown.contains("its last attach"), "{shown}");
     assert!(holder.release().success());
 }
@@ -202,7 +202,7 @@ fn a_table_beyond_use_is_made_anew_from_the_files() {
     assert_eq!(broken(&namespace), ["table"]);
     let unknown = in_state(&namespace, &["check", "--json"], 1, "unknown");
     assert_eq!(unknown.len(), 14);
-    namespace.out(&["check", "--repair"], 4);
+    namespace.out(["check", "--repair"], 4);
     in_state(
         &namespace,
         &["check", "--repair", "--from-files", "--json"],
@@ -218,9 +218,9 @@ fn a_table_beyond_use_is_made_anew_from_the_files() {
         .unwrap()
         .set_len(4096)
         .unwrap();
-    namespace.out(&["check", "--repair", "--from-files"], 4);
+    namespace.out(["check", "--repair", "--from-files"], 4);
     holder.kill();
-    namespace.out(&["check", "--repair", "--from-files"], 0);
+    namespace.out(["check", "--repair", "--from-files"], 0);
     assert_both(&namespace);
 }
 
@@ -233,7 +233,7 @@ fn a_missing_part_is_made_again() {
     assert_both(&namespace);
     std::fs::set_permissions(namespace.runtime(), std::fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(broken(&namespace), ["directory"]);
-    namespace.out(&["check", "--repair"], 4);
+    namespace.out(["check", "--repair"], 4);
 }
 
 #[test]
@@ -244,13 +244,13 @@ fn what_killed_makers_left_is_told_and_removed() {
     std::fs::create_dir(&hidden).unwrap();
     std::fs::create_dir(format!("{hidden}/segments")).unwrap();
     std::fs::write(format!("{hidden}/segments/SYSV00000000.1"), "x").unwrap();
-    let text = namespace.out(&["check"], 0);
+    let text = namespace.out(["check"], 0);
     assert!(
         text.contains(&format!("left    leftover   {hidden}\n")),
         "{text}"
     );
-    namespace.out(&["check", "--repair"], 0);
+    namespace.out(["check", "--repair"], 0);
     assert!(!std::path::Path::new(&hidden).exists());
-    let text = namespace.out(&["check"], 0);
+    let text = namespace.out(["check"], 0);
     assert!(!text.contains("leftover"), "{text}");
 }
