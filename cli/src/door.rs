@@ -223,7 +223,7 @@ fn gives_capabilities(path: &Path) -> bool {
     let is_effective = words.next().unwrap_or(0) & 1 != 0;
     let words: Vec<u32> = words.take(4).collect();
     let any = |odd: usize| words.iter().skip(odd).step_by(2).any(|&word| word != 0);
-    is_effective || any(0) || (any(1) && status_of_own("CapInh:").trim_matches('0') != "")
+    is_effective || any(0) || (any(1) && !status_of_own("CapInh:").trim_matches('0').is_empty())
 }
 
 /// The kernel takes no rights from a script.
