@@ -293,6 +293,8 @@ impl Objects {
                 continue;
             }
             missing(count, total)?;
+            // Where the namespace was removed or exchanged, an object here would be known to nobody else.
+            self.registry.namespace.directory().check_in_place()?;
             let cursor = cursor.map_or(IdCursor::fresh(self.file.seed()), |(next, last, seq)| {
                 IdCursor { next, last, seq }
             });

@@ -11,7 +11,7 @@ use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, Header, UNIT};
 use crate::os::map::Span;
 use crate::storage::error::{StorageError, Stored};
 use core::mem::offset_of;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 
 /// Small blocks are cut from pieces of this many bytes.
 pub(super) const SLAB: u32 = 16 * 1024;
@@ -146,6 +146,9 @@ impl IpcFile<'_> {
             .word64(0)
             .store(next(tag, owner), Ordering::Relaxed);
         block.words.word64(1).store(class.into(), Ordering::Relaxed);
+        // Pairs with: the fence in `Root::is_still`. Who reads what is written from here on sees that the root that led here
+        // has changed.
+        fence(Ordering::Release);
     }
 
     /// Gives a block back that no root leads to any more, or never has.
