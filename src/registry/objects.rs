@@ -284,6 +284,9 @@ impl Objects {
             };
             let next_free = |from: u32, to: u32| (from..to).find(|&slot| is_free(slot));
             let Some((id, after)) = cursor.allocate(count, next_free) else {
+                if !directory.is_still() {
+                    continue;
+                }
                 return Err(StorageError::TableFull {
                     what: "objects",
                     holds: sysv::SLOTS,
