@@ -172,7 +172,12 @@ impl SharedPiece {
 
     /// Ends the mapping, of which nothing was handed out.
     pub fn unmap(self) {
-        let _ = unmap(self.address(), self.len);
+        SharedPiece::unmap_at(self.address(), self.len);
+    }
+
+    /// Ends the mapping of a piece that was mapped at this address, with this length. Nobody has any of its words any more.
+    pub fn unmap_at(address: usize, len: usize) {
+        let _ = unmap(address, len);
     }
 }
 

@@ -776,12 +776,7 @@ pub fn msgget(key: i32, flags: i32) -> Outcome<i32> {
 }
 
 fn limits_of(objects: &Objects) -> MsgLimits {
-    let [msgmax, msgmnb, msgmni] = objects.file.msg_limits();
-    MsgLimits {
-        msgmax,
-        msgmnb,
-        msgmni,
-    }
+    objects::msg_limits_of(objects.file.msg_limits())
 }
 
 /// The limits.

@@ -282,13 +282,7 @@ pub fn semget(key: i32, count: i32, flags: i32) -> Outcome<i32> {
 }
 
 fn limits_of(objects: &Objects) -> SemLimits {
-    let [semmsl, semmns, semopm, semmni] = objects.file.sem_limits().map(|limit| limit as i32);
-    SemLimits {
-        semmsl,
-        semmns,
-        semopm,
-        semmni,
-    }
+    objects::sem_limits_of(objects.file.sem_limits())
 }
 
 /// The limits: how many operations a call may have is to be known before they are read.

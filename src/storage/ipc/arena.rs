@@ -76,7 +76,7 @@ fn next(before: u64, low: u32) -> u64 {
     ((before >> 32).wrapping_add(1) << 32) | u64::from(low)
 }
 
-impl IpcFile {
+impl IpcFile<'_> {
     /// The block with this number, if there can be one.
     #[inline(always)]
     pub(super) fn block(&self, unit: u32) -> Option<Block> {
@@ -101,7 +101,7 @@ impl IpcFile {
         })
     }
 
-    fn arena_end(&self) -> u64 {
+    pub(super) fn arena_end(&self) -> u64 {
         self.header64(offset_of!(Header, arena_end))
             .load(Ordering::Acquire)
     }

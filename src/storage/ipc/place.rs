@@ -43,7 +43,7 @@ pub struct Sleeping {
     pub text: u32,
 }
 
-impl IpcFile {
+impl IpcFile<'_> {
     fn place_words(&self, place: u32) -> Option<Span<'static>> {
         self.entry(&PLACE_PART, place & (PLACES - 1))
     }

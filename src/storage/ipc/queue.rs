@@ -340,11 +340,17 @@ impl QueueState for QueueBlock {
     }
 }
 
-impl IpcFile {
+impl IpcFile<'_> {
     /// The queue that a root has led to; `None`: it is none, or it has changed meanwhile.
     #[inline(always)]
     pub fn queue(&self, seen: Seen) -> Option<QueueBlock> {
-        let queue = QueueBlock::of(self.block_of(seen)?);
+        self.queue_of(self.block_of(seen)?)
+    }
+
+    /// A block as a queue; `None`: it is none.
+    #[inline(always)]
+    pub(super) fn queue_of(&self, block: Block) -> Option<QueueBlock> {
+        let queue = QueueBlock::of(block);
         queue.is_sound().then_some(queue)
     }
 

@@ -387,11 +387,17 @@ impl SetState for SetBlock {
     }
 }
 
-impl IpcFile {
+impl IpcFile<'_> {
     /// The set that a root has led to; `None`: it is none, or it has changed meanwhile.
     #[inline(always)]
     pub fn set(&self, seen: Seen) -> Option<SetBlock> {
-        let set = SetBlock::of(self.block_of(seen)?);
+        self.set_of(self.block_of(seen)?)
+    }
+
+    /// A block as a set; `None`: it is none.
+    #[inline(always)]
+    pub(super) fn set_of(&self, block: Block) -> Option<SetBlock> {
+        let set = SetBlock::of(block);
         set.is_sound().then_some(set)
     }
 
