@@ -1,11 +1,12 @@
-//! What the four calls do: ask the rules, apply the answer to storage, keep the list of what this process has attached.
+//! What the calls do: ask the rules, apply the answer to storage, keep the list of what this process has attached.
 //!
 //! Lock order: the in-process lock (a `Session` holds it, with all signals blocked), then the in-table lock
 //! (`storage::table::lock`). Neither is held while the other process is waited for; files are opened, made and unlinked
 //! under the first alone.
 //!
 //! What can be answered from the table alone takes no lock and blocks no signal: shmget of a key that exists, stat of
-//! a segment that no other process has attached.
+//! a segment that no other process has attached. Nor do calls on semaphore sets and message queues ([`sem`], [`msg`]), but where
+//! they open or enlarge their file, register the process, or sleep.
 
 mod attach_list;
 mod attaches;

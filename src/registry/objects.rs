@@ -332,6 +332,7 @@ impl Objects {
             let cursor = (after.next, after.last, after.seq);
             match self.file.enter(&directory, &entry, cursor, owner) {
                 Ok(true) => {
+                    // Crash here: it exists, and whoever meets it in the directory sets the root.
                     root.change(seen, block.unit);
                     return Ok(id.raw());
                 }
