@@ -32,7 +32,7 @@ pub fn hold(at: Span<'static>) -> Option<usize> {
             && libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) == 0
             && libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) == 0
             && libc::pthread_mutex_init(mutex, attributes) == 0
-            && libc::pthread_mutex_lock(mutex) == 0
+            && libc::pthread_mutex_trylock(mutex) == 0
     };
     held.then_some(WORD)
 }
