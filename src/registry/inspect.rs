@@ -22,8 +22,12 @@ use crate::sysv::{self, Limits, ShmId};
 use core::cell::Cell;
 use std::os::fd::OwnedFd;
 
+pub use super::inspect_objects::{
+    Debt, Objects, Queue, QueueSleeper, Semaphore, Set, SetSleeper, Wish,
+};
 pub use crate::os::path::Path;
 pub use crate::storage::Member as Process;
+pub use crate::storage::ipc::Presence;
 pub use crate::storage::runtime_dir::{Scope, scope_of_name};
 
 /// A namespace that is looked at.

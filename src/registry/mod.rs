@@ -18,6 +18,7 @@ mod fork;
 mod huge_pages;
 mod identity;
 pub mod inspect;
+mod inspect_objects;
 mod mapping;
 pub mod msg;
 mod objects;

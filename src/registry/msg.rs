@@ -150,12 +150,41 @@ impl Objects {
         if !found.is_still() {
             return Ok(true);
         }
-        let Some(owner) = gone else { return Ok(false) };
+        let Some(owner) = gone else {
+            return self.drop_left(found);
+        };
         let mut lost = None;
         self.change_queue(found, NO_ROOM, |copy| {
             msg::drop_sleepers(copy, owner, |message| lost = Some(message.text));
         })?
         .then(|| self.file.give_text_of(lost.unwrap_or(0)));
+        Ok(true)
+    }
+
+    /// Takes a sleeper out whose sleep is over, and which could not be taken out then for want of room.
+    fn drop_left(&self, found: &Found) -> Outcome<bool> {
+        let queue = &found.queue;
+        let has_left = |place: u32| !self.file.is_taken(place);
+        let receiver = (0..queue.receivers()).find(|&at| has_left(queue.receiver(at).place));
+        let sender = (0..queue.senders()).find(|&at| has_left(queue.sender(at).place));
+        let lost = match receiver.map(|at| queue.receiver(at).answer) {
+            Some(ReceiverAnswer::Got(message)) => message.text,
+            _ => 0,
+        };
+        if !found.is_still() || receiver.is_none() && sender.is_none() {
+            return Ok(!found.is_still());
+        }
+        let is_done = self.change_queue(found, NO_ROOM, |copy| {
+            if let Some(at) = receiver {
+                copy.remove_receiver(at);
+            }
+            if let Some(at) = sender {
+                copy.remove_sender(at);
+            }
+        })?;
+        if is_done {
+            self.file.give_text_of(lost);
+        }
         Ok(true)
     }
 
@@ -747,12 +776,7 @@ pub fn msgget(key: i32, flags: i32) -> Outcome<i32> {
 }
 
 fn limits_of(objects: &Objects) -> MsgLimits {
-    let [msgmax, msgmnb, msgmni] = objects.file.msg_limits();
-    MsgLimits {
-        msgmax,
-        msgmnb,
-        msgmni,
-    }
+    objects::msg_limits_of(objects.file.msg_limits())
 }
 
 /// The limits.

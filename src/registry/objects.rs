@@ -17,7 +17,7 @@ use once_cell::race::OnceRef;
 
 /// The file of sets and queues, opened, and this process in it.
 pub(super) struct Objects {
-    pub(super) file: IpcFile,
+    pub(super) file: IpcFile<'static>,
     pub(super) registry: &'static Registry,
     own: Wiped,
 }
@@ -100,6 +100,27 @@ pub(super) fn sem_words(limits: &SemLimits) -> [u32; 4] {
 /// The limits as the file has them.
 pub(super) fn msg_words(limits: &MsgLimits) -> [u32; 3] {
     [limits.msgmax, limits.msgmnb, limits.msgmni]
+}
+
+/// As the rules have them.
+pub(super) fn sem_limits_of(words: [u32; 4]) -> SemLimits {
+    let [semmsl, semmns, semopm, semmni] = words.map(|limit| limit as i32);
+    SemLimits {
+        semmsl,
+        semmns,
+        semopm,
+        semmni,
+    }
+}
+
+/// As the rules have them.
+pub(super) fn msg_limits_of(words: [u32; 3]) -> MsgLimits {
+    let [msgmax, msgmnb, msgmni] = words;
+    MsgLimits {
+        msgmax,
+        msgmnb,
+        msgmni,
+    }
 }
 
 /// Does some work that opens files: no handler runs meanwhile, and no other thread forks.
@@ -284,6 +305,9 @@ impl Objects {
             };
             let next_free = |from: u32, to: u32| (from..to).find(|&slot| is_free(slot));
             let Some((id, after)) = cursor.allocate(count, next_free) else {
+                if !directory.is_still() {
+                    continue;
+                }
                 return Err(StorageError::TableFull {
                     what: "objects",
                     holds: sysv::SLOTS,

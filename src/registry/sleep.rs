@@ -87,7 +87,7 @@ impl Watch {
     }
 
     /// Who is to be watched in the next sleep.
-    pub(super) fn holders(&mut self, file: &IpcFile, owners: impl Iterator<Item = u32>) {
+    pub(super) fn holders(&mut self, file: &IpcFile<'_>, owners: impl Iterator<Item = u32>) {
         self.count = 0;
         self.others = false;
         for owner in owners {

@@ -50,6 +50,13 @@ impl Block {
             .store(value, Ordering::Relaxed);
     }
 
+    /// Copies words of another block's content.
+    #[inline(always)]
+    pub(super) fn copy_from(&self, to: usize, other: &Block, from: usize, count: usize) {
+        let (to, from) = (HEAD_WORDS + to, HEAD_WORDS + from);
+        self.words.copy_words(to, other.words, from, count);
+    }
+
     /// Its content.
     pub fn content(&self) -> Span<'static> {
         self.words.part(HEAD_WORDS * 8, self.words.len_bytes())
@@ -69,7 +76,7 @@ fn next(before: u64, low: u32) -> u64 {
     ((before >> 32).wrapping_add(1) << 32) | u64::from(low)
 }
 
-impl IpcFile {
+impl IpcFile<'_> {
     /// The block with this number, if there can be one.
     #[inline(always)]
     pub(super) fn block(&self, unit: u32) -> Option<Block> {
@@ -84,7 +91,8 @@ impl IpcFile {
         let len = (UNIT as usize)
             .checked_shl(class)
             .filter(|_| class < CLASSES)?;
-        if at % len != 0 {
+        // A power of two.
+        if at & (len - 1) != 0 {
             return None;
         }
         Some(Block {
@@ -93,7 +101,7 @@ impl IpcFile {
         })
     }
 
-    fn arena_end(&self) -> u64 {
+    pub(super) fn arena_end(&self) -> u64 {
         self.header64(offset_of!(Header, arena_end))
             .load(Ordering::Acquire)
     }

@@ -116,7 +116,7 @@ impl Directory {
     }
 }
 
-impl IpcFile {
+impl IpcFile<'_> {
     /// The directory of a kind now.
     #[inline(always)]
     pub fn directory(&self, kind: Kind) -> Directory {

@@ -27,31 +27,33 @@ pub struct FirstLimits {
 }
 
 /// The file, mapped.
-pub struct IpcFile {
+pub struct IpcFile<'p> {
     fixed: Span<'static>,
     /// Where each extent of the arena is mapped, or 0.
     extents: [AtomicUsize; EXTENTS as usize],
-    processes: &'static Processes,
+    processes: &'p Processes,
+    /// Whether it may be changed, or is only looked at.
+    writable: bool,
     /// Device and inode.
     identity: (u64, u64),
     undisturbed: Undisturbed,
 }
 
-impl IpcFile {
+impl<'p> IpcFile<'p> {
     /// Opens the file of a namespace, and makes it if it is not there. Signals are blocked and no other thread forks.
     pub fn open(
-        processes: &'static Processes,
+        processes: &'p Processes,
         first: &FirstLimits,
         undisturbed: Undisturbed,
-    ) -> Stored<IpcFile> {
+    ) -> Stored<IpcFile<'p>> {
         beyond_limits(|| IpcFile::open_here(processes, first, undisturbed))
     }
 
     fn open_here(
-        processes: &'static Processes,
+        processes: &'p Processes,
         first: &FirstLimits,
         undisturbed: Undisturbed,
-    ) -> Stored<IpcFile> {
+    ) -> Stored<IpcFile<'p>> {
         let directory = processes.directory();
         directory.check_in_place()?;
         let path = directory.inside(NAME);
@@ -64,6 +66,7 @@ impl IpcFile {
                         fixed,
                         extents: [const { AtomicUsize::new(0) }; EXTENTS as usize],
                         processes,
+                        writable: true,
                         identity: status.identity(),
                         undisturbed,
                     });
@@ -79,9 +82,49 @@ impl IpcFile {
         Err(StorageError::system("open", &path, OsError(libc::EAGAIN)))
     }
 
+    /// Opens the file of a namespace to look at it; `None`: there is none. Also what it takes on disk or in memory.
+    pub(super) fn look(processes: &'p Processes) -> Stored<Option<(IpcFile<'p>, u64)>> {
+        let directory = processes.directory();
+        let path = directory.inside(NAME);
+        let fd = match file::open(&path, libc::O_RDONLY, 0) {
+            Ok(fd) => fd,
+            Err(OsError(libc::ENOENT)) => return Ok(None),
+            Err(error) => return Err(directory.error("open", &path, error)),
+        };
+        let status = directory.check_file(&path, &fd)?;
+        let file = IpcFile {
+            fixed: map_fixed(&path, &fd, false)?,
+            extents: [const { AtomicUsize::new(0) }; EXTENTS as usize],
+            processes,
+            writable: false,
+            identity: status.identity(),
+            undisturbed: |work| work(),
+        };
+        // Of what is behind its end nothing can be read.
+        if u64::from(ARENA) + file.arena_end() > status.len_bytes {
+            file.unmap();
+            return Err(StorageError::Damaged {
+                path,
+                what: "its length is not that of a file of semaphores and queues",
+            });
+        }
+        Ok(Some((file, status.allocated_bytes)))
+    }
+
+    /// Ends the mappings of a file that was only looked at, of which nothing is used any more.
+    pub(super) fn unmap(&self) {
+        SharedPiece::unmap_at(self.fixed.address() as usize, ARENA as usize);
+        for extent in &self.extents {
+            let address = extent.swap(0, Ordering::AcqRel);
+            if address != 0 {
+                SharedPiece::unmap_at(address, EXTENT as usize);
+            }
+        }
+    }
+
     /// The processes of the namespace.
     #[inline(always)]
-    pub(super) fn processes(&self) -> &'static Processes {
+    pub(super) fn processes(&self) -> &'p Processes {
         self.processes
     }
 
@@ -192,7 +235,12 @@ impl IpcFile {
         let offset = u64::from(ARENA) + u64::from(number) * u64::from(EXTENT);
         let mut mapped = None;
         self.with_file("map", &path, |fd| {
-            mapped = Some(SharedPiece::new(fd, offset, EXTENT as usize, true)?);
+            mapped = Some(SharedPiece::new(
+                fd,
+                offset,
+                EXTENT as usize,
+                self.writable,
+            )?);
             Ok(())
         })
         .ok()?;
@@ -217,7 +265,12 @@ impl IpcFile {
         let mut done = Ok(());
         (self.undisturbed)(&mut || {
             done = helper_process::with_descriptor(|| {
-                let fd = file::open(path, libc::O_RDWR, 0)?;
+                let access = if self.writable {
+                    libc::O_RDWR
+                } else {
+                    libc::O_RDONLY
+                };
+                let fd = file::open(path, access, 0)?;
                 if file::status(&fd)?.identity() != self.identity {
                     return Err(OsError(libc::ENOENT));
                 }

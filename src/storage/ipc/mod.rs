@@ -13,6 +13,7 @@ mod place;
 mod queue;
 mod root;
 mod set;
+mod view;
 
 pub use arena::Block;
 pub use directory::{CursorWords, Directory, Entry};
@@ -23,3 +24,4 @@ pub use place::Sleeping;
 pub use queue::{MoreQueueRoom, QueueBlock};
 pub use root::{Kind as ObjectKind, Root, Seen};
 pub use set::{MoreRoom, SetBlock, Words};
+pub use view::IpcView;

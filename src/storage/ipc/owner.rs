@@ -45,7 +45,7 @@ pub enum Presence {
     Gone,
 }
 
-impl IpcFile {
+impl IpcFile<'_> {
     fn owner_words(&self, owner: u32) -> Option<Span<'static>> {
         self.entry(&OWNER_PART, Identity::from_packed(owner).cell())
     }

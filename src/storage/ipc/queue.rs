@@ -69,17 +69,20 @@ pub struct MoreQueueRoom {
 impl QueueBlock {
     #[inline(always)]
     fn of(block: Block) -> QueueBlock {
-        let receivers_at = HEAD + high(block.get(9)) as usize * MESSAGE;
+        // More than the block has words is no more unsound than as many, and does not overflow.
+        let room = |at| high(block.get(at)).min(block.len_words() as u32) as usize;
+        let receivers_at = HEAD + room(9) * MESSAGE;
         QueueBlock {
             block,
             receivers_at,
-            senders_at: receivers_at + high(block.get(10)) as usize * RECEIVER,
+            senders_at: receivers_at + room(10) * RECEIVER,
         }
     }
 
     #[inline(always)]
     fn is_sound(&self) -> bool {
-        let end = self.senders_at + high(self.block.get(11)) as usize * SENDER;
+        let room = high(self.block.get(11)).min(self.block.len_words() as u32);
+        let end = self.senders_at + room as usize * SENDER;
         let fits = |word: u64| low(word) <= high(word);
         end <= self.block.len_words() && [9, 10, 11].into_iter().all(|at| fits(self.block.get(at)))
     }
@@ -111,8 +114,10 @@ impl QueueBlock {
 
     /// How many messages there are.
     #[inline(always)]
+    // Counts are bounded by where the parts lie, which was looked at once: the block may be another's by now.
     pub fn messages(&self) -> u32 {
-        low(self.block.get(9)).min(high(self.block.get(9)))
+        let room = (self.receivers_at - HEAD) / MESSAGE;
+        low(self.block.get(9)).min(room as u32)
     }
 
     fn message_at(index: u32) -> usize {
@@ -227,9 +232,9 @@ impl QueueState for QueueBlock {
             return;
         }
         let gone = self.message(index);
-        for at in Self::message_at(index)..Self::message_at(messages - 1) {
-            self.block.put(at, self.block.get(at + MESSAGE));
-        }
+        let (at, behind) = (Self::message_at(index), Self::message_at(index + 1));
+        let words = (messages - 1 - index) as usize * MESSAGE;
+        self.block.copy_from(at, &self.block, behind, words);
         self.block.put(9, pair(messages - 1, room));
         self.block
             .put(7, self.block.get(7).wrapping_sub(gone.len.into()));
@@ -237,7 +242,8 @@ impl QueueState for QueueBlock {
 
     #[inline(always)]
     fn receivers(&self) -> u32 {
-        low(self.block.get(10)).min(high(self.block.get(10)))
+        let room = (self.senders_at - self.receivers_at) / RECEIVER;
+        low(self.block.get(10)).min(room as u32)
     }
 
     fn receiver(&self, index: u32) -> Receiver {
@@ -288,7 +294,8 @@ impl QueueState for QueueBlock {
 
     #[inline(always)]
     fn senders(&self) -> u32 {
-        low(self.block.get(11)).min(high(self.block.get(11)))
+        let room = self.block.len_words().saturating_sub(self.senders_at) / SENDER;
+        low(self.block.get(11)).min(room as u32)
     }
 
     fn sender(&self, index: u32) -> Sender {
@@ -333,11 +340,17 @@ impl QueueState for QueueBlock {
     }
 }
 
-impl IpcFile {
+impl IpcFile<'_> {
     /// The queue that a root has led to; `None`: it is none, or it has changed meanwhile.
     #[inline(always)]
     pub fn queue(&self, seen: Seen) -> Option<QueueBlock> {
-        let queue = QueueBlock::of(self.block_of(seen)?);
+        self.queue_of(self.block_of(seen)?)
+    }
+
+    /// A block as a queue; `None`: it is none.
+    #[inline(always)]
+    pub(super) fn queue_of(&self, block: Block) -> Option<QueueBlock> {
+        let queue = QueueBlock::of(block);
         queue.is_sound().then_some(queue)
     }
 
@@ -378,15 +391,14 @@ impl IpcFile {
         let senders_at = receivers_at + receiver_room as usize * RECEIVER;
         let block = self.take(senders_at + sender_room as usize * SENDER, owner)?;
         let (from, to) = (old.block, block);
-        for at in 0..HEAD + messages as usize * MESSAGE {
-            to.put(at, from.get(at));
-        }
-        for at in 0..receivers as usize * RECEIVER {
-            to.put(receivers_at + at, from.get(old.receivers_at + at));
-        }
-        for at in 0..senders as usize * SENDER {
-            to.put(senders_at + at, from.get(old.senders_at + at));
-        }
+        to.copy_from(0, &from, 0, HEAD + messages as usize * MESSAGE);
+        to.copy_from(
+            receivers_at,
+            &from,
+            old.receivers_at,
+            receivers as usize * RECEIVER,
+        );
+        to.copy_from(senders_at, &from, old.senders_at, senders as usize * SENDER);
         // Should it have been torn, it is thrown away; until then it must be in order.
         to.put(9, pair(messages, message_room));
         to.put(10, pair(receivers, receiver_room));

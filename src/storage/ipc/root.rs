@@ -83,7 +83,7 @@ impl Root {
     }
 }
 
-impl IpcFile {
+impl IpcFile<'_> {
     /// The root of the object with this index; `None`: so many there have never been.
     #[inline(always)]
     pub fn root(&self, kind: Kind, index: u32) -> Option<Root> {

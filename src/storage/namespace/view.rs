@@ -8,6 +8,7 @@ use crate::os::pages::PageVec;
 use crate::os::path::Path;
 use crate::os::{OsError, process};
 use crate::storage::error::{StorageError, Stored};
+use crate::storage::ipc::IpcView;
 use crate::storage::process::Processes;
 use crate::storage::runtime_dir::{PARTS, Place, RuntimeDir};
 use crate::storage::segment_file::{Files, Homes};
@@ -222,6 +223,11 @@ impl View {
         locker.is_some_and(|locker| {
             self.table().is_replaced(locker) || self.processes.has_died(locker.cell())
         })
+    }
+
+    /// The file of semaphore sets and message queues. `None`: there is none.
+    pub fn ipc(&self) -> Stored<Option<IpcView<'_>>> {
+        IpcView::open(&self.processes)
     }
 
     /// The segment files.

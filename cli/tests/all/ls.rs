@@ -1,20 +1,10 @@
 //! `shmshim ls`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
-use common::{Namespace, client, copy, library};
+use crate::common::{self, Namespace, client, copy, library};
 use serde_json::{Value, json};
 use shmshim_core::storage::table::layout::{self, Cell, Header, Slot};
 
@@ -341,7 +331,7 @@ fn as_another(here: &Namespace, program: &std::path::Path, arguments: &[&str]) -
 
 #[test]
 fn shows_every_users_segments_in_system_scope() {
-    if !nix::unistd::geteuid().is_root() {
+    if !common::is_root() {
         eprintln!("not root: no second user");
         return;
     }

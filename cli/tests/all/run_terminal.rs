@@ -1,45 +1,46 @@
 //! `shmshim run` on a terminal: a shell's job control, driven through a pseudo-terminal.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 
-use common::{Namespace, client};
+use crate::common::{Namespace, client};
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::openpty;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::stat::Mode;
 
 /// An interactive shell on a terminal of its own.
 struct Shell {
-    shell: Child,
     terminal: File,
     /// What it has shown, and was not asked for yet.
     shown: String,
+    /// Behind the terminal, whose end hangs it up.
+    _shell: Ending,
+}
+
+/// A process that is about to end.
+struct Ending(Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.0.wait();
+    }
 }
 
 impl Shell {
     fn new(here: &Namespace) -> Shell {
-        let terminal = openpty(None, None).unwrap();
-        let own = || Stdio::from(terminal.slave.try_clone().unwrap());
-        // The shell gets the variables that the command gets.
-        let model = here.shmshim_std(["--version"]);
+        // Programs of tests that run at the same time would keep what they inherit of it.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let terminal = posix_openpt(flags).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname_r(&terminal).unwrap();
+        let slave = open(name.as_str(), flags, Mode::empty()).unwrap();
+        let own = || Stdio::from(slave.try_clone().unwrap());
         let mut command = std::process::Command::new("setsid");
-        for (name, value) in model.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
+        here.surround(&mut command);
         let shell = command
             .args(["--ctty", "--wait", "bash", "--norc", "--noprofile", "-i"])
             .env("PS1", "prompt> ")
@@ -51,8 +52,8 @@ impl Shell {
             .spawn()
             .unwrap();
         let mut shell = Shell {
-            shell,
-            terminal: File::from(terminal.master),
+            _shell: Ending(shell),
+            terminal: File::from(OwnedFd::from(terminal)),
             shown: String::new(),
         };
         shell.await_text("prompt> ");
@@ -105,13 +106,6 @@ impl Shell {
         self.send("echo status=$?\n");
         self.await_text("status=130");
         self.await_text("prompt> ");
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        let _ = self.terminal.write_all(b"\nexit\nexit\n");
-        let _ = self.shell.wait();
     }
 }
 

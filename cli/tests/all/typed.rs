@@ -1,14 +1,4 @@
 //! Typed views, against gdb's of the same bytes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test fails by a panic, and says why it is skipped"
-)]
-
-mod common;
 #[path = "common/gdb.rs"]
 mod gdb;
 
@@ -18,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use common::{Holder, Namespace, compile};
+use crate::common::{Holder, Namespace, compile};
 use object::{Object, ObjectSection, ObjectSymbol};
 use serde_json::Value;
 

@@ -1,16 +1,5 @@
 //! `shmshim save` and `restore`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
-
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -18,17 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::Namespace;
-
-/// Standard output and standard error of a run that must end with `status`.
-fn run(namespace: &Namespace, arguments: &[&str], status: i32) -> (String, String) {
-    let run = namespace.shmshim(arguments).assert().code(status);
-    let output = run.get_output();
-    (
-        String::from_utf8(output.stdout.clone()).unwrap(),
-        String::from_utf8(output.stderr.clone()).unwrap(),
-    )
-}
+use crate::common::{self, Namespace};
 
 /// What a program sees of all segments: ids, keys, owners, modes, sizes, times and pids.
 fn seen(namespace: &Namespace) -> String {
@@ -68,14 +47,10 @@ fn saved() -> (Namespace, PathBuf) {
     namespace.run(&["make", "0x162e", "5000", "640", "attach", "write", "hello"]);
     let gone = namespace.make("2", "4096").to_string();
     namespace.run(&["make", "0", "100", "600", "attach", "write", "private"]);
-    run(&namespace, &["rm", &gone], 0);
-    run(
-        &namespace,
-        &["create", "--key", "0x162f", "--size", "8M"],
-        0,
-    );
+    namespace.texts(["rm", &gone], 0);
+    namespace.texts(["create", "--key", "0x162f", "--size", "8M"], 0);
     let archive = namespace.base().join("archive");
-    run(&namespace, &["save", archive.to_str().unwrap()], 0);
+    namespace.texts(["save", archive.to_str().unwrap()], 0);
     (namespace, archive)
 }
 
@@ -85,29 +60,49 @@ fn a_restored_namespace_is_as_it_was() {
     let mode = archive.metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let copy = Namespace::new();
-    run(&copy, &["restore", archive.to_str().unwrap()], 0);
+    copy.texts(["restore", archive.to_str().unwrap()], 0);
     assert_eq!(seen(&copy), seen(&namespace));
     assert_eq!(files(&copy), files(&namespace));
-    run(&copy, &["check"], 0);
+    copy.texts(["check"], 0);
     // Programs go on: with the segment that they know, and with ids that were never given.
     let read = copy.run(&["open", "0x162e", "0", "attach", "read"]);
     assert_eq!(read.lines().last(), Some("hello"));
     assert_eq!(copy.make("77", "10"), namespace.make("77", "10"));
-    run(&copy, &["check"], 0);
+    copy.texts(["check"], 0);
+}
+
+#[test]
+fn the_log_of_a_restored_namespace_begins_with_its_segments() {
+    let (namespace, archive) = saved();
+    let copy = Namespace::new();
+    copy.texts(["restore", archive.to_str().unwrap()], 0);
+    let log = copy.json(&["log"]);
+    let events = log.as_array().unwrap().iter();
+    let mut kinds: Vec<&str> = events
+        .map(|event| event["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds.remove(0), "namespace-made");
+    let segments = namespace.json(&["ls"]);
+    assert_eq!(kinds, vec!["restored"; segments.as_array().unwrap().len()]);
+    let log = copy.out(["log", "0x162e"], 0);
+    assert!(
+        log.contains(" was restored from a saved namespace by pid "),
+        "{log}"
+    );
 }
 
 #[test]
 fn what_was_sparse_is_sparse() {
     let namespace = Namespace::new();
-    run(&namespace, &["create", "--private", "--size", "1G"], 0);
+    namespace.texts(["create", "--private", "--size", "1G"], 0);
     let id = namespace.make("1", "1073741824").to_string();
     let mut load = namespace.shmshim(["load", &id, "-", "--offset", "512M"]);
     load.write_stdin("middle").assert().success();
     let archive = namespace.base().join("archive");
-    run(&namespace, &["save", archive.to_str().unwrap()], 0);
+    namespace.texts(["save", archive.to_str().unwrap()], 0);
     assert!(archive.metadata().unwrap().len() < 65536);
     let copy = Namespace::new();
-    run(&copy, &["restore", archive.to_str().unwrap()], 0);
+    copy.texts(["restore", archive.to_str().unwrap()], 0);
     for file in entries(&copy.runtime().join("segments")) {
         let metadata = file.metadata().unwrap();
         assert_eq!(metadata.len(), 1 << 30);
@@ -130,12 +125,12 @@ fn a_thousand_segments_come_back() {
     }
     namespace.run(&operations);
     let archive = namespace.base().join("archive");
-    run(&namespace, &["save", archive.to_str().unwrap()], 0);
+    namespace.texts(["save", archive.to_str().unwrap()], 0);
     let copy = Namespace::new();
-    run(&copy, &["restore", archive.to_str().unwrap()], 0);
+    copy.texts(["restore", archive.to_str().unwrap()], 0);
     assert_eq!(seen(&copy), seen(&namespace));
     assert_eq!(files(&copy), files(&namespace));
-    run(&copy, &["check"], 0);
+    copy.texts(["check"], 0);
 }
 
 #[test]
@@ -166,20 +161,20 @@ fn a_namespace_in_use_is_no_target_and_an_empty_one_makes_way() {
     let (namespace, archive) = saved();
     let archive = archive.to_str().unwrap();
     let before = seen(&namespace);
-    let (_, error) = run(&namespace, &["restore", archive], 4);
+    let (_, error) = namespace.texts(["restore", archive], 4);
     assert!(error.contains("rm --namespace"), "{error}");
     assert_eq!(seen(&namespace), before);
-    run(&namespace, &["rm", "--all"], 0);
+    namespace.texts(["rm", "--all"], 0);
     let mut holder = namespace.hold(&["make", "1", "4096", "600", "remove", "hold"]);
-    run(&namespace, &["restore", archive], 4);
+    namespace.texts(["restore", archive], 4);
     holder.release();
-    run(&namespace, &["restore", archive], 0);
+    namespace.texts(["restore", archive], 0);
     assert_eq!(seen(&namespace), before);
 }
 
 /// That the archive is refused, and nothing has come of it.
 fn assert_refused(target: &Namespace, archive: &Path) {
-    let (_, error) = run(target, &["restore", archive.to_str().unwrap()], 4);
+    let (_, error) = target.texts(["restore", archive.to_str().unwrap()], 4);
     assert!(error.contains("nothing was restored"), "{error}");
     assert_eq!(entries(target.base()), Vec::<PathBuf>::new());
 }
@@ -203,7 +198,7 @@ fn a_damaged_or_cut_file_changes_nothing() {
         if restored.unwrap().status.success() {
             // A bit of the compression that says nothing; what comes out is the same.
             assert_eq!(files(&target), files(&namespace), "byte {at}");
-            run(&target, &["rm", "--namespace"], 0);
+            target.texts(["rm", "--namespace"], 0);
             harmless += 1;
         } else {
             assert_refused(&target, &broken);
@@ -217,7 +212,7 @@ fn a_damaged_or_cut_file_changes_nothing() {
     std::fs::write(&broken, [&whole[..], b"more"].concat()).unwrap();
     assert_refused(&target, &broken);
     std::fs::write(&broken, &whole).unwrap();
-    run(&target, &["restore", broken.to_str().unwrap()], 0);
+    target.texts(["restore", broken.to_str().unwrap()], 0);
 }
 
 /// Unpacks an archive, changes it, and packs it again by tar, which knows nothing of what it should say.
@@ -290,7 +285,7 @@ fn a_restore_that_is_killed_leaves_nothing_that_counts() {
     let mut load = namespace.shmshim(["load", &id, "-"]);
     load.write_stdin(noise(1 << 20)).assert().success();
     let archive = namespace.base().join("archive");
-    run(&namespace, &["save", archive.to_str().unwrap()], 0);
+    namespace.texts(["save", archive.to_str().unwrap()], 0);
     let whole = std::fs::read(&archive).unwrap();
     let target = Namespace::new();
     let mut restoring = target
@@ -308,11 +303,11 @@ fn a_restore_that_is_killed_leaves_nothing_that_counts() {
     // It is hidden: nobody takes it for a namespace.
     let left = entries(target.base());
     assert_eq!(left.len(), 1);
-    run(&target, &["rm", "--namespace"], 3);
-    run(&target, &["restore", archive.to_str().unwrap()], 0);
+    target.texts(["rm", "--namespace"], 3);
+    target.texts(["restore", archive.to_str().unwrap()], 0);
     assert_eq!(entries(target.base()), [target.runtime()]);
     assert_ne!(entries(target.base()), left);
-    run(&target, &["check"], 0);
+    target.texts(["check"], 0);
 }
 
 #[test]
@@ -335,22 +330,22 @@ fn a_save_that_is_killed_leaves_no_file_of_that_name() {
     saving.kill().unwrap();
     saving.wait().unwrap();
     assert!(!archive.exists() && part.exists());
-    run(&namespace, &["save", archive.to_str().unwrap()], 0);
+    namespace.texts(["save", archive.to_str().unwrap()], 0);
     assert!(archive.exists() && !part.exists());
     let copy = Namespace::new();
-    run(&copy, &["restore", archive.to_str().unwrap()], 0);
+    copy.texts(["restore", archive.to_str().unwrap()], 0);
     assert_eq!(files(&copy), files(&namespace));
 }
 
 #[test]
 fn what_cannot_be_saved_or_read_is_said() {
     let namespace = Namespace::new();
-    run(&namespace, &["save", "/nowhere/at/all"], 3);
+    namespace.texts(["save", "/nowhere/at/all"], 3);
     namespace.make("1", "4096");
-    let (_, error) = run(&namespace, &["save", "/nowhere/at/all"], 4);
+    let (_, error) = namespace.texts(["save", "/nowhere/at/all"], 4);
     assert!(error.contains("/nowhere/at/all"), "{error}");
-    run(&namespace, &["restore", "/nowhere/at/all"], 3);
-    run(&namespace, &["save"], 2);
+    namespace.texts(["restore", "/nowhere/at/all"], 3);
+    namespace.texts(["save"], 2);
     assert_eq!(entries(namespace.base()), [namespace.runtime()]);
 }
 
@@ -360,35 +355,31 @@ fn a_marked_segment_is_left_out() {
     namespace.make("2", "4096");
     let _holder = namespace.hold(&["make", "1", "4096", "600", "attach", "remove", "hold"]);
     let archive = namespace.base().join("archive");
-    let (_, error) = run(&namespace, &["save", archive.to_str().unwrap()], 0);
+    let (_, error) = namespace.texts(["save", archive.to_str().unwrap()], 0);
     assert!(error.contains("1 of 2"), "{error}");
     let copy = Namespace::new();
-    run(&copy, &["restore", archive.to_str().unwrap()], 0);
+    copy.texts(["restore", archive.to_str().unwrap()], 0);
     assert_eq!(files(&copy).len(), 1);
-    run(&copy, &["check"], 0);
+    copy.texts(["check"], 0);
 }
 
 #[test]
 fn owners_of_all_users_come_back_for_root_and_become_ones_own() {
-    if !nix::unistd::geteuid().is_root() {
+    if !common::is_root() {
         return eprintln!("skipped: takes root, for a second user");
     }
     let namespace = common::shared();
     let system = |arguments: &[&'static str]| [&["--scope", "system"], arguments].concat();
-    run(
-        &namespace,
-        &system(&["create", "--key", "1", "--size", "10"]),
-        0,
-    );
+    namespace.texts(system(&["create", "--key", "1", "--size", "10"]), 0);
     let create = system(&["create", "--key", "2", "--size", "10", "--mode", "640"]);
     let status = namespace.shmshim_std(create).uid(54001).gid(54001).status();
     assert!(status.unwrap().success());
     let archive = namespace.base().join("archive");
     let save = ["--scope", "system", "save", archive.to_str().unwrap()];
-    run(&namespace, &save, 0);
+    namespace.texts(save, 0);
     let copy = common::shared();
     let restore = ["--scope", "system", "restore", archive.to_str().unwrap()];
-    run(&copy, &restore, 0);
+    copy.texts(restore, 0);
     assert_eq!(files(&copy), files(&namespace));
     let owners = |namespace: &Namespace| {
         let mut owners: Vec<(u32, u32)> = entries(&namespace.runtime().join("segments"))
@@ -400,7 +391,7 @@ fn owners_of_all_users_come_back_for_root_and_become_ones_own() {
         owners
     };
     assert_eq!(owners(&copy), [(0, 0), (54001, 54001)]);
-    run(&copy, &["--scope", "system", "check"], 0);
+    copy.texts(["--scope", "system", "check"], 0);
     // Another user cannot make files for others.
     let mine = common::shared();
     std::fs::set_permissions(&archive, std::fs::Permissions::from_mode(0o644)).unwrap();

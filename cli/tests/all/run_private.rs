@@ -1,27 +1,13 @@
 //! `shmshim run --private`: the namespace of one run, what is said about it, and the parent that waits for the program.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
-use common::{Namespace, client};
+use crate::common::{Namespace, client_path};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-fn client_path() -> &'static str {
-    client().to_str().unwrap()
-}
 
 /// Runs the client in a private namespace; the directory for it is that of `here`.
 fn private(here: &Namespace, options: &[&str], operations: &[&str]) -> Output {
@@ -200,7 +186,7 @@ fn names_the_processes_that_stay_and_waits_for_them() {
     let mut waiting = run(&["--wait"]).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
     lines.next().unwrap().unwrap();
-    kill(Pid::from_raw(waiting.id().cast_signed()), Signal::SIGTERM).unwrap();
+    kill(Pid::from_raw(waiting.id() as i32), Signal::SIGTERM).unwrap();
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(
         rest.last().unwrap().contains("client make 7 1 600 attach"),
@@ -273,7 +259,7 @@ fn passes_signals_on() {
             .unwrap();
         let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
         assert_eq!(lines.next().unwrap().unwrap(), "ready");
-        kill(Pid::from_raw(running.id().cast_signed()), signal).unwrap();
+        kill(Pid::from_raw(running.id() as i32), signal).unwrap();
         assert_eq!(running.wait().unwrap().signal(), Some(signal as i32));
         assert!(entries(&here).is_empty());
     }
@@ -290,12 +276,7 @@ fn leaves_ignored_signals_ignored() {
         .args(["-c", shell, "sh"])
         .arg(ran.get_program())
         .args(ran.get_args());
-    for (name, value) in ran.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    here.surround(&mut command);
     let status = command
         .args(["kill", "1", "kill", "2", "exit", "5"])
         .status()

@@ -1,15 +1,6 @@
 //! `shmshim limits`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
 
-mod common;
-
-use common::Namespace;
+use crate::common::Namespace;
 use serde_json::json;
 
 #[test]
@@ -70,11 +61,7 @@ fn sets_what_programs_then_meet() {
 fn sets_all_or_none() {
     let here = Namespace::new();
     let refused = |setting: &str, sentence: &str| {
-        let output = here
-            .shmshim(["limits", "shmmni=7", setting])
-            .assert()
-            .code(2);
-        let stderr = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+        let (_, stderr) = here.texts(["limits", "shmmni=7", setting], 2);
         assert!(stderr.contains(sentence), "{stderr}");
     };
     refused("shmmax", "write NAME=VALUE");

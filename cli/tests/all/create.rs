@@ -1,38 +1,13 @@
 //! `shmshim create`, `set` and `load`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
-
 use std::os::unix::process::CommandExt;
 
-use common::Namespace;
+use crate::common::{self, Namespace};
 use serde_json::Value;
-
-/// Standard output of a run that must end with `status`.
-fn out(namespace: &Namespace, arguments: &[&str], status: i32) -> String {
-    let run = namespace.shmshim(arguments).assert().code(status);
-    String::from_utf8(run.get_output().stdout.clone()).unwrap()
-}
-
-/// Standard error of a run that must end with `status`.
-fn error(namespace: &Namespace, arguments: &[&str], status: i32) -> String {
-    let run = namespace.shmshim(arguments).assert().code(status);
-    let output = run.get_output();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 /// What `ls --json` says of a segment.
 fn facts(namespace: &Namespace, id: &str) -> Value {
-    let listed: Value = serde_json::from_str(&out(namespace, &["show", id, "--json"], 0)).unwrap();
+    let listed: Value = serde_json::from_str(&namespace.out(["show", id, "--json"], 0)).unwrap();
     listed
 }
 
@@ -40,17 +15,13 @@ fn facts(namespace: &Namespace, id: &str) -> Value {
 fn a_key_gets_its_segment_once() {
     let namespace = Namespace::new();
     let create = ["create", "--key", "0x162e", "--size", "64K"];
-    let id = out(&namespace, &create, 0);
-    assert_eq!(out(&namespace, &create, 0), id);
-    let refused = error(&namespace, &[&create[..], &["--excl"]].concat(), 4);
+    let id = namespace.out(create, 0);
+    assert_eq!(namespace.out(create, 0), id);
+    let refused = namespace.error([&create[..], &["--excl"]].concat(), 4);
     assert!(refused.contains("0x0000162e"), "{refused}");
     // A program finds it, of that size and mode.
     assert_eq!(namespace.run(&["open", "0x162e", "65536"]), id);
-    let too_large = error(
-        &namespace,
-        &["create", "--key", "0x162e", "--size", "1M"],
-        4,
-    );
+    let too_large = namespace.error(["create", "--key", "0x162e", "--size", "1M"], 4);
     assert!(too_large.contains("65536"), "{too_large}");
 }
 
@@ -66,8 +37,8 @@ fn private_segments_have_no_key_and_their_own_mode() {
         "644",
         "--json",
     ];
-    let one: Value = serde_json::from_str(&out(&namespace, &create, 0)).unwrap();
-    let other: Value = serde_json::from_str(&out(&namespace, &create, 0)).unwrap();
+    let one: Value = serde_json::from_str(&namespace.out(create, 0)).unwrap();
+    let other: Value = serde_json::from_str(&namespace.out(create, 0)).unwrap();
     assert_ne!(one["id"], other["id"]);
     let listed = facts(&namespace, &one["id"].to_string());
     assert!(listed.to_string().contains("644"), "{listed}");
@@ -84,42 +55,34 @@ fn what_cannot_be_created_is_said_and_leaves_nothing() {
         &["create", "--size", "1"],
         &["create", "--key", "1"],
     ] {
-        error(&namespace, wrong, 2);
+        namespace.error(wrong, 2);
     }
     assert_eq!(std::fs::read_dir(namespace.base()).unwrap().count(), 0);
-    error(&namespace, &["create", "--key", "1", "--size", "0"], 4);
+    namespace.error(["create", "--key", "1", "--size", "0"], 4);
 }
 
 #[test]
 fn a_segment_is_set_by_those_who_may() {
     let namespace = Namespace::new();
     let id = namespace.make("0x162e", "4096").to_string();
-    out(&namespace, &["set", &id, "--mode", "640"], 0);
-    out(
-        &namespace,
-        &["set", "--key", "0x162e", "--group", "54001"],
-        0,
-    );
+    namespace.out(["set", &id, "--mode", "640"], 0);
+    namespace.out(["set", "--key", "0x162e", "--group", "54001"], 0);
     let listed = facts(&namespace, &id).to_string();
     assert!(
         listed.contains("640") && listed.contains("54001"),
         "{listed}"
     );
-    error(&namespace, &["set", &id], 2);
-    error(
-        &namespace,
-        &["set", &id, "--owner", "nobody-has-this-name"],
-        2,
-    );
-    let absent = error(&namespace, &["set", "17", "--mode", "600"], 3);
+    namespace.error(["set", &id], 2);
+    namespace.error(["set", &id, "--owner", "nobody-has-this-name"], 2);
+    let absent = namespace.error(["set", "17", "--mode", "600"], 3);
     assert!(absent.contains("17"), "{absent}");
 }
 
 #[test]
 fn without_a_namespace_nothing_is_set_loaded_or_made() {
     let namespace = Namespace::new();
-    error(&namespace, &["set", "17", "--mode", "600"], 3);
-    error(&namespace, &["load", "17", "/dev/null"], 3);
+    namespace.error(["set", "17", "--mode", "600"], 3);
+    namespace.error(["load", "17", "/dev/null"], 3);
     assert_eq!(std::fs::read_dir(namespace.base()).unwrap().count(), 0);
 }
 
@@ -130,7 +93,7 @@ fn a_file_is_written_where_it_is_to_be() {
     let file = namespace.base().join("bytes");
     std::fs::write(&file, "hello").unwrap();
     let file = file.to_str().unwrap();
-    out(&namespace, &["load", &id, file], 0);
+    namespace.out(["load", &id, file], 0);
     assert_eq!(
         namespace
             .run(&["open", "0x162e", "0", "attach", "read"])
@@ -138,11 +101,7 @@ fn a_file_is_written_where_it_is_to_be() {
             .last(),
         Some("hello")
     );
-    out(
-        &namespace,
-        &["load", "0x162e", file, "--offset", "0x1ffb"],
-        0,
-    );
+    namespace.out(["load", "0x162e", file, "--offset", "0x1ffb"], 0);
     let input = namespace
         .shmshim(["load", &id, "-", "--offset", "1"])
         .write_stdin("EL")
@@ -165,10 +124,10 @@ fn what_does_not_fit_is_refused_before_it_is_written() {
     let file = namespace.base().join("bytes");
     std::fs::write(&file, vec![b'x'; 4097]).unwrap();
     let file = file.to_str().unwrap();
-    let refused = error(&namespace, &["load", &id, file], 4);
+    let refused = namespace.error(["load", &id, file], 4);
     assert!(refused.contains("4096"), "{refused}");
-    error(&namespace, &["load", &id, file, "--offset", "4097"], 4);
-    error(&namespace, &["load", &id, "/nowhere/at/all"], 3);
+    namespace.error(["load", &id, file, "--offset", "4097"], 4);
+    namespace.error(["load", &id, "/nowhere/at/all"], 3);
     let dump = namespace.shmshim(["dump", &id, "--raw"]).assert().success();
     assert!(dump.get_output().stdout.iter().all(|byte| *byte == 0));
     // Of standard input it is only known when it comes.
@@ -181,13 +140,13 @@ fn what_does_not_fit_is_refused_before_it_is_written() {
 
 #[test]
 fn another_user_may_not_set_or_load() {
-    if !nix::unistd::geteuid().is_root() {
+    if !common::is_root() {
         return eprintln!("skipped: takes root, for a second user");
     }
     let namespace = common::shared();
     let system = ["--scope", "system"];
     let create = [&system[..], &["create", "--key", "9", "--size", "100"]].concat();
-    let id = out(&namespace, &create, 0).trim().to_owned();
+    let id = namespace.out(&create, 0).trim().to_owned();
     let as_other = |arguments: &[&str]| {
         let mut command = namespace.shmshim_std([&system[..], arguments].concat());
         command.uid(54001).gid(54001);
@@ -201,11 +160,7 @@ fn another_user_may_not_set_or_load() {
     assert_eq!(status, 4, "{text}");
     let (status, text) = as_other(&["rm", &id]);
     assert_eq!(status, 4, "{text}");
-    out(
-        &namespace,
-        &["--scope", "system", "set", &id, "--owner", "54001"],
-        0,
-    );
+    namespace.out(["--scope", "system", "set", &id, "--owner", "54001"], 0);
     let (status, text) = as_other(&["set", &id, "--mode", "666"]);
     assert_eq!(status, 0, "{text}");
 }

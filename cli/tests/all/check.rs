@@ -1,19 +1,9 @@
 //! `shmshim check`: of sound namespaces, and of such whose table and files somebody has written nonsense into.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
-
 use std::fs::File;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
-use common::Namespace;
+use crate::common::Namespace;
 use serde_json::Value;
 
 // Where the table of ARCHITECTURE.md has what is damaged here.
@@ -28,14 +18,9 @@ const CELLS: u64 = 264 << 10;
 const SLOTS: u64 = 1288 << 10;
 const RECORDS: u64 = 5384 << 10;
 
-fn run(namespace: &Namespace, arguments: &[&str], status: i32) -> String {
-    let run = namespace.shmshim(arguments).assert().code(status);
-    String::from_utf8(run.get_output().stdout.clone()).unwrap()
-}
-
 /// The invariants in this state, by name.
 fn in_state(namespace: &Namespace, arguments: &[&str], status: i32, state: &str) -> Vec<String> {
-    let report: Value = serde_json::from_str(&run(namespace, arguments, status)).unwrap();
+    let report: Value = serde_json::from_str(&namespace.out(arguments, status)).unwrap();
     assert_eq!(report["whole"], status == 0);
     let lines = report["invariants"].as_array().unwrap();
     lines
@@ -53,7 +38,7 @@ fn broken(namespace: &Namespace) -> Vec<String> {
 fn repair(namespace: &Namespace) {
     let mended = in_state(namespace, &["check", "--repair", "--json"], 0, "mended");
     assert!(!mended.is_empty());
-    run(namespace, &["check"], 0);
+    namespace.out(["check"], 0);
 }
 
 /// A namespace with two segments, one with "hello" in it.
@@ -87,14 +72,14 @@ fn a_namespace_in_use_is_sound() {
     let namespace = two();
     let _holder = namespace.hold(&["make", "3", "4096", "600", "attach", "hold"]);
     let marked = namespace.hold(&["make", "4", "4096", "600", "attach", "remove", "hold"]);
-    let text = run(&namespace, &["check"], 0);
+    let text = namespace.out(["check"], 0);
     assert_eq!(text.lines().count(), 16, "{text}");
     assert!(text.lines().all(|line| line.starts_with("ok ")), "{text}");
     // Dead processes that are not reaped yet are no damage.
     let mut killed = namespace.hold(&["open", "3", "0", "attach", "hold"]);
     killed.kill();
     drop(marked);
-    run(&namespace, &["check"], 0);
+    namespace.out(["check"], 0);
     let states = in_state(&namespace, &["check", "--json"], 0, "ok");
     assert_eq!(states.len(), 16);
 }
@@ -102,9 +87,9 @@ fn a_namespace_in_use_is_sound() {
 #[test]
 fn without_a_namespace_there_is_nothing_to_check() {
     let namespace = Namespace::new();
-    run(&namespace, &["check"], 3);
-    run(&namespace, &["check", "--repair"], 3);
-    run(&namespace, &["check", "--from-files"], 2);
+    namespace.out(["check"], 3);
+    namespace.out(["check", "--repair"], 3);
+    namespace.out(["check", "--from-files"], 2);
     assert_eq!(std::fs::read_dir(namespace.base()).unwrap().count(), 0);
 }
 
@@ -173,7 +158,7 @@ fn a_repair_leaves_living_attaches() {
     write(&namespace, &[(SLOTS + 96, 40)]);
     assert_eq!(broken(&namespace), ["counts"]);
     repair(&namespace);
-    let shown = run(&namespace, &["rm", "0x162e"], 0);
+    let shown = namespace.out(["rm", "0x162e"], 0);
     assert!(shown.contains("its last attach"), "{shown}");
     assert!(holder.release().success());
 }
@@ -217,7 +202,7 @@ fn a_table_beyond_use_is_made_anew_from_the_files() {
     assert_eq!(broken(&namespace), ["table"]);
     let unknown = in_state(&namespace, &["check", "--json"], 1, "unknown");
     assert_eq!(unknown.len(), 14);
-    run(&namespace, &["check", "--repair"], 4);
+    namespace.out(["check", "--repair"], 4);
     in_state(
         &namespace,
         &["check", "--repair", "--from-files", "--json"],
@@ -233,9 +218,9 @@ fn a_table_beyond_use_is_made_anew_from_the_files() {
         .unwrap()
         .set_len(4096)
         .unwrap();
-    run(&namespace, &["check", "--repair", "--from-files"], 4);
+    namespace.out(["check", "--repair", "--from-files"], 4);
     holder.kill();
-    run(&namespace, &["check", "--repair", "--from-files"], 0);
+    namespace.out(["check", "--repair", "--from-files"], 0);
     assert_both(&namespace);
 }
 
@@ -248,7 +233,7 @@ fn a_missing_part_is_made_again() {
     assert_both(&namespace);
     std::fs::set_permissions(namespace.runtime(), std::fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(broken(&namespace), ["directory"]);
-    run(&namespace, &["check", "--repair"], 4);
+    namespace.out(["check", "--repair"], 4);
 }
 
 #[test]
@@ -259,13 +244,13 @@ fn what_killed_makers_left_is_told_and_removed() {
     std::fs::create_dir(&hidden).unwrap();
     std::fs::create_dir(format!("{hidden}/segments")).unwrap();
     std::fs::write(format!("{hidden}/segments/SYSV00000000.1"), "x").unwrap();
-    let text = run(&namespace, &["check"], 0);
+    let text = namespace.out(["check"], 0);
     assert!(
         text.contains(&format!("left    leftover   {hidden}\n")),
         "{text}"
     );
-    run(&namespace, &["check", "--repair"], 0);
+    namespace.out(["check", "--repair"], 0);
     assert!(!std::path::Path::new(&hidden).exists());
-    let text = run(&namespace, &["check"], 0);
+    let text = namespace.out(["check"], 0);
     assert!(!text.contains("leftover"), "{text}");
 }

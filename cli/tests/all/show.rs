@@ -1,15 +1,6 @@
 //! `shmshim show`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
 
-mod common;
-
-use common::Namespace;
+use crate::common::Namespace;
 use serde_json::json;
 
 #[test]
@@ -101,8 +92,7 @@ fn asks_back_where_a_number_is_id_and_key() {
     let id = here.make("0", "100");
     let other = here.make(&id.to_string(), "100");
     let hexadecimal = format!("{id:#x}");
-    let output = here.shmshim(["show", &hexadecimal]).assert().code(2);
-    let stderr = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    let (_, stderr) = here.texts(["show", &hexadecimal], 2);
     assert!(stderr.contains(&format!("--key {hexadecimal}")), "{stderr}");
     assert_eq!(here.json(&["show", &id.to_string()])["id"], json!(id));
     assert_eq!(

@@ -1,16 +1,6 @@
 //! `shmshim doctor`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
 
-mod common;
-
-use common::{Namespace, client, copy, library, write_script};
+use crate::common::{self, Namespace, client_path, copy, library, write_script};
 
 /// Runs doctor and returns its exit status and the findings.
 fn findings(here: &Namespace, arguments: &[&str]) -> (i32, Vec<serde_json::Value>) {
@@ -108,15 +98,15 @@ fn names_a_library_that_is_not_there() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains(
-        "SHMSHIM_LIB names /no/such/library.so, which is no library; correct it, or unset it"
-    ));
+    assert!(
+        text.contains("there is no library /no/such/library.so; correct SHMSHIM_LIB, or unset it")
+    );
 }
 
 #[test]
 fn tells_how_a_program_is_reached() {
     let here = Namespace::new();
-    let client = client().to_str().unwrap();
+    let client = client_path();
     let (status, found) = findings(&here, &[client]);
     let program = of(&found, "program");
     assert_eq!(status, 0, "{program:?}");

@@ -1,29 +1,8 @@
 //! `shmshim run`: how it starts a program.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
 
-mod common;
+use std::path::Path;
 
-use std::path::{Path, PathBuf};
-
-use common::{Namespace, client, copy, library, write_script};
-
-fn client_path() -> &'static str {
-    client().to_str().unwrap()
-}
-
-/// A script in the namespace's base directory, which programs leave alone.
-fn script(here: &Namespace, name: &str, text: &str) -> PathBuf {
-    let path = here.base().join(name);
-    write_script(&path, text);
-    path
-}
+use crate::common::{self, Namespace, client_path, copy, library};
 
 #[test]
 fn serves_a_program() {
@@ -104,7 +83,7 @@ fn follows_scripts_to_their_interpreter() {
         "#!/usr/bin/env -S sh -e\n",
         "",
     ] {
-        let path = script(&here, "script", &format!("{line}{body}"));
+        let path = here.script("script", &format!("{line}{body}"));
         here.shmshim(["run".as_ref(), path.as_os_str()])
             .assert()
             .success();
@@ -224,18 +203,10 @@ fn sets_limits_first() {
             "there are shmmax, shmall, shmmni, shm_rmid_forced",
         ),
     ] {
-        let assert = here
-            .shmshim(["run", "--limit", limit, "true"])
-            .assert()
-            .code(125);
-        let text = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        let (_, text) = here.texts(["run", "--limit", limit, "true"], 125);
         assert!(text.contains(said), "{text}");
     }
-    let assert = here
-        .shmshim(["run", "--limit", "shmmni=-1", "true"])
-        .assert()
-        .code(125);
-    let text = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    let (_, text) = here.texts(["run", "--limit", "shmmni=-1", "true"], 125);
     assert!(
         text.starts_with("shmshim: shmmni cannot be set to -1: "),
         "{text}"
@@ -254,7 +225,7 @@ fn works_behind_other_commands() {
         &["env", "-i"],
         &["setsid", "-w"],
     ];
-    if nix::unistd::geteuid().is_root() && Path::new("/usr/bin/sudo").exists() {
+    if common::is_root() && Path::new("/usr/bin/sudo").exists() {
         wrappers.push(&["sudo", "--preserve-env"]);
     }
     for wrapper in wrappers {

@@ -1,23 +1,10 @@
 //! `--kernel`: the kernel's own segments, in an IPC namespace of their own, against what `ipcs` says.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
 
 use std::fs;
 use std::process::{Command, Output};
 
-use common::{Holder, Namespace, client, library, words};
+use crate::common::{self, Holder, Namespace, client, is_root, library, words};
 use serde_json::{Value, json};
-
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
 
 /// An IPC namespace of the kernel's, and a program in it that has segments.
 struct Kernel {

@@ -1,19 +1,8 @@
 //! `shmshim import`: in an IPC namespace of the kernel's of its own, against ipcs.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
-
 use std::process::{Command, Output};
 
-use common::Namespace;
+use crate::common::{self, Namespace};
 use serde_json::Value;
 
 /// Runs a script in an IPC namespace in which there is nothing: `$S` is the command, `$C` the client, not under the library,
@@ -74,6 +63,11 @@ fn the_kernels_segments_come_with_ids_keys_modes_and_contents() {
     assert_eq!(parts[3].lines().last(), Some("3"));
     let checked = namespace.shmshim(["check"]).assert();
     checked.success();
+    let log = namespace.out(["log"], 0);
+    let imported = " (key 0x0000162e) of 5000 bytes was imported from the kernel by pid ";
+    assert!(log.contains(imported), "{log}");
+    let events = namespace.json(&["log", "0x162e"]);
+    assert_eq!(events[0]["event"], "imported");
 }
 
 #[test]

@@ -1,19 +1,10 @@
 //! `shmshim dump`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
-use common::Namespace;
+use crate::common::Namespace;
 
 /// Fills a segment's file. Returns its path.
 fn fill(here: &Namespace, pieces: &[(u64, &[u8])]) -> String {
@@ -88,8 +79,7 @@ fn writes_a_part() {
         .unwrap()
         .set_len(100)
         .unwrap();
-    let output = here.shmshim(["dump", "0x162e"]).assert().code(4);
-    let stderr = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    let (_, stderr) = here.texts(["dump", "0x162e"], 4);
     assert!(stderr.contains("is 100 bytes long"), "{stderr}");
 }
 

@@ -1,16 +1,8 @@
 //! The sessions of docs/debugging.md show what the page says.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
 
 use std::process::Command;
+
+use crate::common;
 
 #[test]
 fn the_guide_shows_what_the_commands_show() {

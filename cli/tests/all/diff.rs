@@ -1,17 +1,8 @@
 //! `shmshim diff`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
 
 use std::fs;
 
-use common::Namespace;
+use crate::common::Namespace;
 use serde_json::{Value, json};
 
 /// Two segments, and a copy of the first one's bytes.
@@ -128,11 +119,7 @@ fn shows_the_first_of_many() {
         bytes[at] ^= 0xff;
     }
     fs::write(&copy, bytes).unwrap();
-    let output = here
-        .shmshim(["diff", "0x1", &copy, "--limit", "2"])
-        .assert()
-        .code(1);
-    let stdout = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let (stdout, _) = here.texts(["diff", "0x1", &copy, "--limit", "2"], 1);
     let lines: Vec<_> = stdout.lines().collect();
     assert_eq!(lines.len(), 5, "{stdout}");
     assert!(lines[2].starts_with("-00000020  00"), "{stdout}");

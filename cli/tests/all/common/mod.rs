@@ -2,19 +2,13 @@
 //!
 //! `scripts/check-command` builds the library and runs them. SHMSHIM_LIB names another library than
 //! target/release/libshmshim.so.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "each test file uses a part of it, and a test fails by a panic"
-)]
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tempfile::TempDir;
 
@@ -39,13 +33,15 @@ pub fn workspace() -> &'static Path {
 
 /// A C program of tests/programs, compiled once; `flags` come last on the compiler's command line.
 pub fn compile(source: &str, program: &str, flags: &[&str]) -> PathBuf {
+    static COMPILED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let program = directory.join(program);
-    let built = directory.join(format!(
-        "{}.{}",
-        program.file_name().unwrap().to_str().unwrap(),
-        std::process::id()
-    ));
+    let path = directory.join(program);
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if compiled.contains(&path) {
+        return path;
+    }
+    // Another run of the tests may execute the program meanwhile.
+    let built = directory.join(format!("{program}.{}", std::process::id()));
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/programs")
         .join(source);
@@ -56,8 +52,9 @@ pub fn compile(source: &str, program: &str, flags: &[&str]) -> PathBuf {
         .status()
         .expect("cc cannot be run");
     assert!(status.success(), "cc {}", source.display());
-    std::fs::rename(&built, &program).unwrap();
-    program
+    std::fs::rename(&built, &path).unwrap();
+    compiled.insert(path.clone());
+    path
 }
 
 /// Copies a program. Another process writes the copy: a child of another test's could have this one's descriptor of it
@@ -83,6 +80,21 @@ pub fn write_script(path: &Path, text: &str) {
 pub fn client() -> &'static Path {
     static CLIENT: OnceLock<PathBuf> = OnceLock::new();
     CLIENT.get_or_init(|| compile("client.c", "client", &[]))
+}
+
+/// The same as a word of a command line.
+pub fn client_path() -> &'static str {
+    client().to_str().unwrap()
+}
+
+/// What it is compiled from.
+pub fn client_source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/client.c")
+}
+
+/// Whether the tests run as root: some need a second user.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }
 
 /// A base directory that is removed at the end of the test, and programs in its namespace.
@@ -128,6 +140,47 @@ impl Namespace {
         // A bound for what hangs, not a measurement.
         command.timeout(std::time::Duration::from_secs(300));
         command
+    }
+
+    /// Runs `shmshim` with these arguments; it must end with `status`. Its standard output and standard error.
+    pub fn texts<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+        status: i32,
+    ) -> (String, String) {
+        let run = self.shmshim(arguments).assert().code(status);
+        let output = run.get_output();
+        (
+            String::from_utf8(output.stdout.clone()).unwrap(),
+            String::from_utf8(output.stderr.clone()).unwrap(),
+        )
+    }
+
+    /// The standard output of such a run.
+    pub fn out<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+        status: i32,
+    ) -> String {
+        self.texts(arguments, status).0
+    }
+
+    /// What such a run says on standard error; it must print nothing.
+    pub fn error<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+        status: i32,
+    ) -> String {
+        let (printed, said) = self.texts(arguments, status);
+        assert_eq!(printed, "");
+        said
+    }
+
+    /// A script in the base directory, which programs leave alone.
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.base().join(name);
+        write_script(&path, text);
+        path
     }
 
     /// The same as `std`'s command, to be left running.
@@ -221,7 +274,8 @@ impl Namespace {
         Holder::new(self.client(operations))
     }
 
-    fn surround(&self, command: &mut Command) {
+    /// Gives a command the environment that `shmshim` has in this namespace.
+    pub fn surround(&self, command: &mut Command) {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SHMSHIM_") {
                 command.env_remove(name);

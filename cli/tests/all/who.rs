@@ -1,17 +1,8 @@
 //! `shmshim who`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
 
 use std::fs;
 
-use common::Namespace;
+use crate::common::Namespace;
 use serde_json::{Value, json};
 
 /// Where a process has a segment's file mapped, as the kernel says.

@@ -1,13 +1,4 @@
 //! `shmshim watch`, in a terminal of tmux's: keys are sent, and the screen is read.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test fails by a panic, and says why it is skipped"
-)]
-
-mod common;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use common::{Namespace, compile, library};
+use crate::common::{Namespace, compile, library};
 
 /// A terminal with a shell in it. It ends when this is dropped.
 struct Terminal {

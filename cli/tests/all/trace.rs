@@ -1,16 +1,6 @@
 //! `shmshim trace`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
 
-mod common;
-
-use common::{Namespace, client};
+use crate::common::{Namespace, client_path};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -20,15 +10,14 @@ const LIFE: [&str; 11] = [
 ];
 
 fn words<'a>(options: &[&'a str], operations: &[&'a str]) -> Vec<&'a str> {
-    let client = client().to_str().unwrap();
+    let client = client_path();
     [&["trace"], options, &["--", client], operations].concat()
 }
 
 #[test]
 fn prints_each_call_and_exits_as_the_program_does() {
     let here = Namespace::new();
-    let assert = here.shmshim(words(&[], &LIFE)).assert().code(7);
-    let text = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    let (_, text) = here.texts(words(&[], &LIFE), 7);
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].contains(" --- shmshim "), "{text}");
     assert!(lines[0].contains(" serves client in "), "{text}");
@@ -62,11 +51,7 @@ fn prints_to_a_file() {
     let file = here.base().join("calls.txt");
     let path = file.to_str().unwrap().to_owned();
     std::fs::write(&file, "what was there before\n").unwrap();
-    let assert = here
-        .shmshim(words(&["-o", &path], &["open", "0x99", "0"]))
-        .assert()
-        .code(9);
-    let printed = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    let (_, printed) = here.texts(words(&["-o", &path], &["open", "0x99", "0"]), 9);
     assert!(!printed.contains("shmget("), "{printed}");
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(!text.contains("what was there before"), "{text}");
@@ -79,17 +64,16 @@ fn prints_to_a_file() {
 #[test]
 fn counts_calls_and_errors() {
     let here = Namespace::new();
-    let assert = here
-        .shmshim(words(
+    let (_, text) = here.texts(
+        words(
             &["--summary"],
             &[
                 "make", "0", "4096", "600", "attach", "detach", "attach", "detach", "remove",
                 "open", "0x99", "0",
             ],
-        ))
-        .assert()
-        .code(9);
-    let text = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        ),
+        9,
+    );
     let table: Vec<&str> = text
         .lines()
         .skip_while(|line| !line.starts_with("% time"))

@@ -1,25 +1,10 @@
 //! `shmshim log`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
 
-mod common;
-
-use common::Namespace;
+use crate::common::Namespace;
 use serde_json::Value;
 
 fn log(here: &Namespace, arguments: &[&str]) -> String {
-    let output = here
-        .shmshim([&["log"], arguments].concat())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    here.out([&["log"], arguments].concat(), 0)
 }
 
 /// The sentences, without their times.

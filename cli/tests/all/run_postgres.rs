@@ -1,20 +1,10 @@
 //! PostgreSQL under `shmshim run --private`: a cluster is made, loaded and stopped, and nothing is left.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{copy, library};
+use crate::common::{copy, library};
 use nix::unistd::{User, chown, geteuid};
 
 /// All shared memory is System V, and the server's segments are counted while it runs.
