@@ -14,7 +14,10 @@ use crate::os::signal_mask::Mask;
 use crate::storage::ipc::{IpcFile, ObjectKind};
 
 /// The longest sleep at once: a waker that was killed between its change and the waking is made up for after it.
-pub(super) const LONGEST: u64 = 1_000_000_000;
+///
+/// No whole second, as those of alarm(2) are: of a handler that runs in the moment in which a sleep ends by itself the kernel
+/// tells nothing, and the next sleep would not be interrupted by it (squid's diskd, which calls alarm(1) before each msgrcv).
+pub(super) const LONGEST: u64 = 1_370_000_000;
 /// How long a sleeper sleeps before it takes the trouble to look who holds what it waits for.
 const FIRST: u64 = 1_000_000;
 /// How often it looks at processes that it cannot be woken by.

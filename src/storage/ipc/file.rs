@@ -194,9 +194,29 @@ impl<'p> IpcFile<'p> {
     #[inline(never)]
     pub(super) fn back(&self, offset: u64, len_bytes: u64) -> Stored<()> {
         let path = self.processes.directory().inside(NAME);
-        self.with_file("enlarge", &path, |fd| {
+        let backed = self.with_file("enlarge", &path, |fd| {
             file::allocate_behind(fd, offset, 0, len_bytes)
-        })
+        });
+        match backed {
+            // A program that has become another user (a server's workers) cannot open the file any more, and has it mapped.
+            Err(StorageError::Refused(_)) if self.populate(offset, len_bytes) => Ok(()),
+            backed => backed,
+        }
+    }
+
+    /// Backs bytes of the file by the mapping that this process has, if it has one. Whether it did.
+    fn populate(&self, offset: u64, len_bytes: u64) -> bool {
+        let (extent, len_bytes) = (u64::from(EXTENT), len_bytes as usize);
+        let mapped = match offset.checked_sub(ARENA.into()) {
+            None => self.fixed.part(offset as usize, len_bytes),
+            Some(offset) => {
+                let extents = self.extents.get((offset / extent) as usize);
+                let address = extents.map_or(0, |address| address.load(Ordering::Acquire));
+                SharedPiece::at(address, EXTENT as usize)
+                    .part((offset % extent) as usize, len_bytes)
+            }
+        };
+        mapped.len_bytes() == len_bytes && mapped.populate().is_ok()
     }
 
     /// The extent with this number, mapped.
@@ -328,7 +348,8 @@ pub(in crate::storage) fn write(
     let _ = dir::unlink_in(Some(directory), path);
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
     let made = file::open_in(Some(directory), path, flags, 0o600).and_then(|fd| {
-        file::set_len(&fd, ARENA.into())?;
+        // The first extent can be backed by a mapping of it, too: not where the file ends.
+        file::set_len(&fd, u64::from(ARENA) + u64::from(EXTENT))?;
         file::allocate_behind(&fd, 0, 0, size_of::<Header>() as u64)?;
         for part in &layout::ALL_PARTS {
             let len_bytes = u64::from(part.at_first * part.entry_bytes);

@@ -179,11 +179,28 @@ impl IpcFile<'_> {
         let is_same = state != CellState::Free as u32 && generation & 0xffff == cell.generation();
         let pid = words.word32(word::PID).load(Ordering::Relaxed) as i32;
         let started = words.word64(word::STARTED).load(Ordering::Relaxed);
+        let has_ended = self
+            .mark_word(words)
+            .is_some_and(|mark| robust::is_set(mark.load(Ordering::Acquire)));
         let presence = self.undisturbed(|| {
-            if is_same && !processes.has_died(cell.cell()) {
-                return Presence::There;
+            let died = if is_same {
+                processes.probe(cell.cell())
+            } else {
+                Some(true)
+            };
+            match died {
+                Some(false) => return Presence::There,
+                // The kernel says that a thread of it has ended: the process id tells whether it was the last.
+                None if has_ended && !process::exists(pid) => return Presence::Gone,
+                None if !has_ended => return Presence::There,
+                _ => {}
             }
             match process::started(pid) {
+                // No file tells more of it.
+                None if died.is_none() => Presence::There,
+                Some(process) if died.is_none() && process.at == started && !process.is_ending => {
+                    Presence::There
+                }
                 Some(process) if process.at == started && started != 0 && !process.is_ending => {
                     Presence::Replaced
                 }

@@ -24,17 +24,20 @@ pub(super) fn live_path(directory: &RuntimeDir, cell: u32) -> Path {
 /// Probes whether the process of `cell` is certainly gone: its liveness file is not locked. One that cannot be probed counts as
 /// alive.
 pub(super) fn is_dead(directory: &RuntimeDir, cell: u32) -> bool {
+    probe(directory, cell) == Some(true)
+}
+
+/// Whether the process of `cell` is gone. `None`: it cannot be probed.
+pub(super) fn probe(directory: &RuntimeDir, cell: u32) -> Option<bool> {
     // Another namespace's liveness file says nothing.
-    if directory.check_in_place().is_err() {
-        return false;
-    }
+    directory.check_in_place().ok()?;
     let path = live_path(directory, cell);
     let unlocked = helper_process::with_descriptor(|| {
         let dir = directory.open_parent(&path)?;
         let fd = file::open_in(dir.as_ref(), &path, libc::O_RDONLY, 0)?;
         file::lock(&fd, Lock::TryShared)
     });
-    unlocked == Ok(true)
+    unlocked.ok()
 }
 
 /// Whether no process can be that of `cell`: it has no liveness file, and no process has its pid. A table that was

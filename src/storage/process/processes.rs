@@ -51,6 +51,11 @@ impl Processes {
         probe::is_dead(&self.directory, cell)
     }
 
+    /// Whether the process of `cell` is gone; `None`: it cannot be probed, as by a program that has become another user.
+    pub fn probe(&self, cell: u32) -> Option<bool> {
+        probe::probe(&self.directory, cell)
+    }
+
     /// Blocks all signals before the table is used, and sees that it is all there. A table that somebody has cut would raise
     /// SIGBUS in the host; this way it is a refusal. Calls that make no system call do not find out.
     pub fn block(&self) -> Stored<Blocked> {
