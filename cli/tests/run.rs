@@ -220,8 +220,8 @@ fn sets_limits_first() {
     for (limit, said) in [
         ("shmmax", "NAME=VALUE"),
         (
-            "semmni=1",
-            "there are shmmax, shmall, shmmni, shm_rmid_forced",
+            "semmin=1",
+            "the names are shmmax, shmall, shmmni, shm_rmid_forced, semmsl",
         ),
     ] {
         let assert = here
