@@ -104,8 +104,9 @@ impl<'p> IpcFile<'p> {
             undisturbed: |work| work(),
             marking: AtomicBool::new(false),
         };
-        // Of what is behind its end nothing can be read.
-        if u64::from(ARENA) + file.arena_end() > status.len_bytes {
+        // Of what is behind its end nothing can be read. In front of the first slab there are no blocks.
+        let end = file.arena_end();
+        if end > super::arena::SLAB.into() && u64::from(ARENA) + end > status.len_bytes {
             file.unmap();
             return Err(StorageError::Damaged {
                 path,
