@@ -357,7 +357,7 @@ pub(in crate::storage) fn write(
     // Unit 0 is no block.
     words
         .word64(offset_of!(Header, arena_end) / 8)
-        .store(super::arena::SLAB.into(), Ordering::Relaxed);
+        .store(layout::SLAB.into(), Ordering::Relaxed);
     for part in &layout::ALL_PARTS {
         let at = offset_of!(Header, ready) / 4 + part.number;
         words.word32(at).store(part.at_first, Ordering::Relaxed);
