@@ -8,7 +8,8 @@ mod msgrcv;
 mod msgsnd;
 
 use super::error::{Error, Outcome};
-use super::objects::{self, Objects, objects};
+use super::objects::{Objects, objects};
+use super::rules;
 use super::sleep::Answered;
 use crate::storage::ipc::{MoreQueueRoom, ObjectKind, Presence, QueueBlock, Root, Seen};
 use crate::sysv::msg::{self, MsgLimits, QueueState, ReceiverAnswer, SenderAnswer};
@@ -276,7 +277,7 @@ fn told_senders(old: &QueueBlock, copy: &QueueBlock) -> Answered {
 }
 
 fn limits_of(objects: &Objects) -> MsgLimits {
-    objects::msg_limits_of(objects.file.msg_limits())
+    rules::msg_limits_of(objects.file.msg_limits())
 }
 
 /// The limits.

@@ -3,7 +3,8 @@
 use super::{NO_ROOM, limits_of, msg_limits};
 use crate::registry::credentials::Thread;
 use crate::registry::error::{Error, Outcome};
-use crate::registry::objects::{self, Objects, now, objects};
+use crate::registry::objects::{Objects, now, objects};
+use crate::registry::rules;
 use crate::storage::ipc::{ObjectKind, QueueBlock};
 use crate::sysv::msg::{
     self, MsgCommand, MsgLimits, NewQueue, QueueFacts, QueueState, Receiver, ReceiverAnswer,
@@ -30,7 +31,7 @@ pub struct MsgUsage {
 pub fn set_msg_limits(limits: MsgLimits) -> Outcome<()> {
     let objects = objects()?;
     objects.must_set_limits()?;
-    objects.file.set_msg_limits(objects::msg_words(&limits));
+    objects.file.set_msg_limits(rules::msg_words(&limits));
     Ok(())
 }
 

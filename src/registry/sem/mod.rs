@@ -7,7 +7,8 @@ mod semop;
 mod sleep;
 
 use super::error::{Error, Outcome};
-use super::objects::{self, Objects, now, objects, perm_of};
+use super::objects::{Objects, now, objects};
+use super::rules::{self, perm_of};
 use super::sleep::Answered;
 use crate::storage::ipc::{MoreRoom, ObjectKind, Presence, Root, Seen, SetBlock};
 use crate::sysv::sem::{self, Answer, SemLimits, SetPerm, SetState};
@@ -270,7 +271,7 @@ fn is_crowded(set: &SetBlock, owner: u32) -> bool {
 }
 
 fn limits_of(objects: &Objects) -> SemLimits {
-    objects::sem_limits_of(objects.file.sem_limits())
+    rules::sem_limits_of(objects.file.sem_limits())
 }
 
 /// The limits: how many operations a call may have is to be known before they are read.

@@ -5,7 +5,8 @@ use crate::os::OsError;
 use crate::os::pages::PageVec;
 use crate::registry::credentials::Thread;
 use crate::registry::error::Outcome;
-use crate::registry::objects::{self, now, objects, perm_of};
+use crate::registry::objects::{now, objects};
+use crate::registry::rules::{self, perm_of};
 use crate::storage::StorageError;
 use crate::storage::ipc::{MoreRoom, ObjectKind, SetBlock};
 use crate::sysv::sem::{self, Answer, Question, SemCommand, SemLimits, SetPerm, SetState, Sleeper};
@@ -28,7 +29,7 @@ pub struct SemUsage {
 pub fn set_sem_limits(limits: SemLimits) -> Outcome<()> {
     let objects = objects()?;
     objects.must_set_limits()?;
-    objects.file.set_sem_limits(objects::sem_words(&limits));
+    objects.file.set_sem_limits(rules::sem_words(&limits));
     Ok(())
 }
 
