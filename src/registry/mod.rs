@@ -47,7 +47,7 @@ pub use crate::storage::runtime_dir::{Choice, Place, Scope};
 pub use attaches::count as count_attaches;
 pub use attaches::each as each_attach;
 pub use credentials::before_change as before_change_of_credentials;
-pub use credentials::on_giving_up_root;
+pub use credentials::{may_set_limits, on_giving_up_root};
 pub use error::{Error, Outcome, Why};
 pub use exit::at_exit;
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
@@ -56,8 +56,7 @@ pub use process::chosen_place;
 pub use rules::for_storage as rules_for_storage;
 pub use shmat::shmat;
 pub use shmctl::{
-    Usage, limits, list, lock, may_set_limits, remove, set, set_limit, stat, stat_at_once, unlock,
-    usage,
+    Usage, limits, list, lock, remove, set, set_limit, stat, stat_at_once, unlock, usage,
 };
 pub use shmdt::shmdt;
 pub use shmget::{shmget, shmget_at_once};

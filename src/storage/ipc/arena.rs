@@ -7,14 +7,12 @@
 //! nothing else.
 
 use super::file::IpcFile;
-use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, Header, UNIT};
+use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, Header, SLAB, UNIT};
 use crate::os::map::Span;
 use crate::storage::error::{StorageError, Stored};
 use core::mem::offset_of;
 use core::sync::atomic::{Ordering, fence};
 
-/// Small blocks are cut from pieces of this many bytes.
-pub(super) const SLAB: u32 = 16 * 1024;
 /// Words at the beginning of a block that are not its content's.
 pub(super) const HEAD_WORDS: usize = 2;
 

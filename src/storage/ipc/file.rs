@@ -106,7 +106,7 @@ impl<'p> IpcFile<'p> {
         };
         // Of what is behind its end nothing can be read. In front of the first slab there are no blocks.
         let end = file.arena_end();
-        if end > super::arena::SLAB.into() && u64::from(ARENA) + end > status.len_bytes {
+        if end > layout::SLAB.into() && u64::from(ARENA) + end > status.len_bytes {
             file.unmap();
             return Err(StorageError::Damaged {
                 path,
@@ -211,10 +211,11 @@ impl<'p> IpcFile<'p> {
         let mapped = match offset.checked_sub(ARENA.into()) {
             None => self.fixed.part(offset as usize, len_bytes),
             Some(offset) => {
-                let extents = self.extents.get((offset / extent) as usize);
-                let address = extents.map_or(0, |address| address.load(Ordering::Acquire));
-                SharedPiece::at(address, EXTENT as usize)
-                    .part((offset % extent) as usize, len_bytes)
+                let piece = self.extents.get((offset / extent) as usize);
+                let Some(words) = piece.and_then(LazyPiece::get) else {
+                    return false;
+                };
+                words.part((offset % extent) as usize, len_bytes)
             }
         };
         mapped.len_bytes() == len_bytes && mapped.populate().is_ok()
@@ -366,7 +367,7 @@ pub(in crate::storage) fn write(
     // Unit 0 is no block.
     words
         .word64(offset_of!(Header, arena_end) / 8)
-        .store(super::arena::SLAB.into(), Ordering::Relaxed);
+        .store(layout::SLAB.into(), Ordering::Relaxed);
     for part in &layout::ALL_PARTS {
         let at = offset_of!(Header, ready) / 4 + part.number;
         words.word32(at).store(part.at_first, Ordering::Relaxed);

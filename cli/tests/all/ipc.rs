@@ -1,13 +1,4 @@
 //! What the command knows of semaphore sets and message queues.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic"
-)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -16,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use common::{Holder, Namespace, compile};
+use crate::common::{Holder, Namespace, compile};
 use serde_json::{Value, json};
 
 /// tests/programs/ipc.c, compiled; its head comment lists the operations.
