@@ -271,18 +271,14 @@ impl Objects {
                 tag: seen.tag(),
             };
             let cursor = (after.next, after.last, after.seq);
-            match self.file.enter(&directory, &entry, cursor, owner) {
-                Ok(true) => {
-                    // Crash here: it exists, and whoever meets it in the directory sets the root.
-                    root.change(seen, block.unit);
-                    return Ok(id.raw());
-                }
-                Ok(false) => self.file.give_unpublished(block),
-                Err(error) => {
-                    self.file.give_unpublished(block);
-                    return Err(error.into());
-                }
+            let entered = self.file.enter(&directory, &entry, cursor, owner);
+            if matches!(entered, Ok(true)) {
+                // Crash here: it exists, and whoever meets it in the directory sets the root.
+                root.change(seen, block.unit);
+                return Ok(id.raw());
             }
+            self.file.give_unpublished(block);
+            entered?;
         }
     }
 

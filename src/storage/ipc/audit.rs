@@ -13,7 +13,6 @@ use crate::os::OsError;
 use crate::os::pages::PageVec;
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::invariant::{Broken, Invariant};
-use crate::sysv::msg::{QueueState, ReceiverAnswer};
 
 /// How often the whole is looked at until nothing has changed meanwhile.
 const LOOKS: u32 = 100;
@@ -250,15 +249,13 @@ impl IpcView<'_> {
         let Some(queue) = self.file().queue_of(block) else {
             return Ok(());
         };
-        for index in 0..queue.messages() {
-            push_block(used, self.file().block(queue.message(index).text))?;
-        }
-        for index in 0..queue.receivers() {
-            if let ReceiverAnswer::Got(message) = queue.receiver(index).answer {
-                push_block(used, self.file().block(message.text))?;
+        let mut pushed = Ok(());
+        queue.each_text(&mut |text| {
+            if pushed.is_ok() {
+                pushed = push_block(used, self.file().block(text));
             }
-        }
-        Ok(())
+        });
+        pushed
     }
 }
 
