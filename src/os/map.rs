@@ -432,6 +432,9 @@ pub fn is_occupied(start: u64, end: u64) -> bool {
 
 #[inline(always)]
 fn map_in_host(addr: usize, len: usize, prot: i32, flags: i32, fd: Option<&Fd>) -> OsResult<usize> {
+    if flags & libc::MAP_FIXED != 0 {
+        super::usermem::forget_pages();
+    }
     match served::client() {
         None => map(addr, len, prot, flags, fd.map_or(-1, Fd::number)),
         Some(client) => {
@@ -443,6 +446,7 @@ fn map_in_host(addr: usize, len: usize, prot: i32, flags: i32, fd: Option<&Fd>) 
 
 #[inline(always)]
 fn unmap_in_host(addr: usize, len: usize) -> OsResult<()> {
+    super::usermem::forget_pages();
     match served::client() {
         None => unmap(addr, len),
         Some(client) => {

@@ -211,6 +211,17 @@ impl Objects {
         Ok(())
     }
 
+    /// The object with this key, if a get call with these flags asks for no more than that.
+    #[inline(always)]
+    pub(super) fn known_at_once(&self, kind: ObjectKind, key: i32, flags: i32) -> Option<Entry> {
+        if key == 0 || flags & sysv::flags::IPC_EXCL != 0 {
+            return None;
+        }
+        let directory = self.file.directory(kind);
+        let entry = directory.find_key(key)?;
+        directory.is_still().then_some(entry)
+    }
+
     /// What a get call does: `found` answers for the object that has the key (`None`: it is gone, try again); `missing` says
     /// whether a new one may be made, of so many objects and the sum of their sizes; `build` makes its block.
     pub(super) fn get(

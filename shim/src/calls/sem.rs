@@ -17,6 +17,16 @@ use crate::trace::{self, Call, SHOWN_OPERATIONS, Told};
 #[inline(never)]
 pub extern "C" fn semget(key: key_t, count: c_int, flags: c_int) -> c_int {
     leave_sleeps();
+    if is_plain() {
+        if let Some(id) = registry::semget_at_once(key, count, flags) {
+            return id;
+        }
+    }
+    semget_in_full(key, count, flags)
+}
+
+#[inline(never)]
+extern "C" fn semget_in_full(key: key_t, count: c_int, flags: c_int) -> c_int {
     let call = Call::Semget { key, count, flags };
     let served = serve(call, Frame::of(&0), libc::ENOMEM, |asked| {
         #[cfg(feature = "panic-test")]
@@ -261,6 +271,16 @@ fn tell_operations(asked: &mut Asked, operations: &[Operation], limit: Option<(i
 #[inline(never)]
 pub extern "C" fn semctl(semid: c_int, number: c_int, cmd: c_int, arg: usize) -> c_int {
     leave_sleeps();
+    if cmd & !IPC_64 == flags::GETVAL && is_plain() {
+        if let Some(value) = registry::sem_value_at_once(semid, number) {
+            return value;
+        }
+    }
+    semctl_in_full(semid, number, cmd, arg)
+}
+
+#[inline(never)]
+extern "C" fn semctl_in_full(semid: c_int, number: c_int, cmd: c_int, arg: usize) -> c_int {
     let call = Call::Semctl {
         semid,
         number,

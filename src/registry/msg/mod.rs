@@ -17,7 +17,7 @@ use crate::sysv::{self, Kind, ShmId};
 
 pub use call::{Sleep, Step, Woken};
 pub use msgctl::{MsgUsage, msg_list, msg_remove, msg_set, msg_stat, msg_usage, set_msg_limits};
-pub use msgget::msgget;
+pub use msgget::{msgget, msgget_at_once};
 pub use msgrcv::{Received, Receiving};
 pub use msgsnd::Sending;
 
