@@ -166,7 +166,9 @@ pub struct LazyPiece<const LEN: usize>(AtomicUsize);
 
 impl<const LEN: usize> LazyPiece<LEN> {
     /// Nothing is mapped yet.
-    pub const EMPTY: LazyPiece<LEN> = LazyPiece(AtomicUsize::new(0));
+    pub const fn new() -> LazyPiece<LEN> {
+        LazyPiece(AtomicUsize::new(0))
+    }
 
     /// Its words, if it is mapped.
     #[inline(always)]

@@ -2,6 +2,7 @@
 //! thread that holds one ends, however it ends.
 
 use super::map::Span;
+use super::raw;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes that a mark takes.
@@ -21,6 +22,14 @@ const OWNER_DIED: u32 = 0x4000_0000;
 pub fn hold(at: Span<'static>) -> Option<usize> {
     let mutex = at.address() as *mut libc::pthread_mutex_t;
     if at.len_bytes() < BYTES {
+        return None;
+    }
+    // What musl asks the kernel, once for the process and once for the thread; glibc has done it by now.
+    let forbids = |number| raw::is_forbidden(number, [0; 2]);
+    if [libc::SYS_get_robust_list, libc::SYS_set_robust_list]
+        .into_iter()
+        .any(forbids)
+    {
         return None;
     }
     let mut attributes = core::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();

@@ -66,7 +66,7 @@ impl<'p> IpcFile<'p> {
                     let fixed = map_fixed(&path, &fd, true)?;
                     return Ok(IpcFile {
                         fixed,
-                        extents: [const { LazyPiece::EMPTY }; EXTENTS as usize],
+                        extents: [const { LazyPiece::new() }; EXTENTS as usize],
                         processes,
                         writable: true,
                         identity: status.identity(),
@@ -97,7 +97,7 @@ impl<'p> IpcFile<'p> {
         let status = directory.check_file(&path, &fd)?;
         let file = IpcFile {
             fixed: map_fixed(&path, &fd, false)?,
-            extents: [const { LazyPiece::EMPTY }; EXTENTS as usize],
+            extents: [const { LazyPiece::new() }; EXTENTS as usize],
             processes,
             writable: false,
             identity: status.identity(),
