@@ -50,6 +50,51 @@ pub fn semop_at_once(id: i32, operation: Operation) -> Option<Result<(), i32>> {
     is_done.then_some(Ok(()))
 }
 
+/// Several operations, if they can be carried out at once. Whether they were.
+#[inline]
+pub fn semops_at_once(id: i32, operations: &[Operation]) -> bool {
+    try_several(id, operations).unwrap_or(false)
+}
+
+#[inline(always)]
+fn try_several(id: i32, operations: &[Operation]) -> Option<bool> {
+    let objects = objects_if_open()?;
+    let owner = objects.owner_if_entered();
+    let [_, _, semopm, _] = objects.file.sem_limits();
+    let owing = operations
+        .iter()
+        .filter(|operation| operation.flags & UNDO != 0);
+    let undos = owing.count() as u32;
+    if undos != 0 && owner == 0 || id < 0 || operations.len() > semopm as usize {
+        return None;
+    }
+    let highest = operations.iter().map(|operation| operation.number).max()?;
+    let wanted = if sem::alters(operations) {
+        sysv::flags::WRITE
+    } else {
+        sysv::flags::READ
+    };
+    let found = quiet_set(objects, id, highest.into(), wanted)?;
+    let Found { seen, set, .. } = found;
+    if undos != 0 && is_crowded(&set, owner) {
+        return None;
+    }
+    let by = Process {
+        owner,
+        pid: objects.pid(),
+    };
+    let mut copy = objects.file.copy_quiet_set(&set, undos, owner).ok()?;
+    let operated = found.is_still()
+        && matches!(
+            sem::operate(&mut copy, operations, by, now()),
+            Ok(Attempt::Done)
+        );
+    let is_done = operated && found.root.change(seen, copy.block().unit);
+    let unused = if is_done { set } else { copy };
+    objects.file.give_unpublished(unused.block());
+    Some(is_done)
+}
+
 /// The set with this identifier and semaphore, if the caller surely may, no thread sleeps there, and no other process owes it
 /// anything: such a process may have died.
 #[inline(always)]

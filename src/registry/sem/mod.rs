@@ -14,7 +14,7 @@ use crate::storage::ipc::{MoreRoom, ObjectKind, Presence, Root, Seen, SetBlock};
 use crate::sysv::sem::{self, Answer, SemLimits, SetPerm, SetState};
 use crate::sysv::{self, Kind, ShmId};
 
-pub use at_once::{sem_value_at_once, semget_at_once, semop_at_once};
+pub use at_once::{sem_value_at_once, semget_at_once, semop_at_once, semops_at_once};
 pub use semctl::{
     SemUsage, sem_ask, sem_count_to_set, sem_list, sem_remove, sem_set, sem_set_value,
     sem_set_values, sem_stat, sem_usage, sem_values, set_sem_limits,
