@@ -52,7 +52,7 @@ pub extern "C" fn semop(semid: c_int, sops: *mut libc::sembuf, nsops: size_t) ->
         }
     }
     let count = nsops as u32;
-    if (2..=FEW as u32).contains(&count)
+    if (2..=AT_ONCE as u32).contains(&count)
         && is_plain()
         && few_at_once(semid, sops as u64, count, frame)
     {
@@ -62,20 +62,20 @@ pub extern "C" fn semop(semid: c_int, sops: *mut libc::sembuf, nsops: size_t) ->
 }
 
 /// So many operations are tried at once.
-const FEW: usize = 4;
+const AT_ONCE: usize = 4;
 
 /// Several operations, if they can be carried out at once. Whether they were. As below.
 #[inline(never)]
 extern "C" fn few_at_once(semid: c_int, sops: u64, count: u32, frame: Frame) -> bool {
     const BYTES: usize = size_of::<Operation>();
-    let mut copied = [0; FEW * BYTES];
+    let mut copied = [0; AT_ONCE * BYTES];
     let Some(bytes) = copied.get_mut(..count as usize * BYTES) else {
         return false;
     };
     if !usermem::copy_in_near(frame, sops, bytes) {
         return false;
     }
-    let mut operations = [Operation::default(); FEW];
+    let mut operations = [Operation::default(); AT_ONCE];
     for (to, bytes) in operations.iter_mut().zip(copied.chunks_exact(BYTES)) {
         *to = operation(bytes.try_into().unwrap_or_default());
     }
