@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands;
 use crate::error::{Outcome, RUN_FAILED, USAGE};
@@ -110,6 +110,6 @@ pub fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Import(args) => commands::import::run(args, place),
         Command::Check(args) => commands::check::run(args, place),
         Command::Doctor(args) => commands::doctor::run(args, place),
-        Command::Generate(args) => commands::generate::run(args, place),
+        Command::Generate(args) => commands::generate::run(args, Cli::command()),
     }
 }

@@ -91,33 +91,20 @@ fn of_command() -> Finding {
 }
 
 fn of_libraries() -> Vec<Finding> {
-    let all = library::all();
-    let mut findings = Vec::new();
-    if let Some(chosen) = library::chosen() {
-        if all.iter().all(|library| library.path != chosen) {
-            let text = format!(
-                "SHMSHIM_LIB names {}, which is no library",
-                chosen.display()
-            );
-            let cure = "correct it, or unset it";
-            findings.push(Finding::problem("library", text, Some(cure)));
-        }
-    }
-    for library in &all {
+    let found = library::look();
+    let refused = found.chosen.iter().chain(&found.refused);
+    let mut findings: Vec<Finding> = refused
+        .map(|one| Finding::problem("library", one.why.clone(), Some(one.cure)))
+        .collect();
+    findings.extend(found.libraries.iter().map(|library| {
         let text = format!(
             "{} for {} programs",
             library.path.display(),
             library.abi.name()
         );
-        findings.push(match std::fs::File::open(&library.path) {
-            Ok(_) => Finding::ok("library", text),
-            Err(error) => {
-                let text = format!("{}: {error}", library.path.display());
-                Finding::problem("library", text, Some("have it readable for all users"))
-            }
-        });
-    }
-    if all.is_empty() {
+        Finding::ok("library", text)
+    }));
+    if findings.is_empty() {
         let text = format!("there is no {}", library::NAME);
         let cure = "install it, or name its path in SHMSHIM_LIB";
         findings.push(Finding::problem("library", text, Some(cure)));

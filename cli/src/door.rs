@@ -5,11 +5,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::{AccessFlags, Uid, eaccess, getegid, getuid};
+use nix::unistd::{Uid, getegid, getuid};
 
 use crate::elf::{self, Binary};
 use crate::error::Outcome;
-use crate::library::{self, Library};
+use crate::library::{self, Found, Library, Refused};
 use crate::program::{self, Chain};
 
 /// How a program is reached.
@@ -70,7 +70,7 @@ fn choose(chain: &Chain, binary: &std::io::Result<Option<Binary>>) -> Door {
     let kernel = |why: String| Door::Kernel { why };
     if let Some(cleaner) = &chain.cleaner {
         return kernel(format!(
-            "{cleaner} takes LD_PRELOAD out of the environment of {shown}: put `shmshim run` behind it"
+            "{cleaner} takes LD_PRELOAD out of the environment: put `shmshim run` behind it"
         ));
     }
     for file in &chain.files {
@@ -78,36 +78,34 @@ fn choose(chain: &Chain, binary: &std::io::Result<Option<Binary>>) -> Door {
             return kernel(why);
         }
     }
-    let all = library::all();
+    let found = library::look();
     match binary {
-        Ok(Some(binary)) => choose_library(path, binary, &all),
+        Ok(Some(binary)) => choose_library(path, binary, &found),
         Ok(None) => kernel(format!(
             "{shown} is neither an ELF file nor a script, so what would run it is not known"
         )),
         // What may be executed and not read has the loader of its kind, most likely the machine's.
-        Err(error) => match all.into_iter().next() {
+        Err(error) => match found.libraries.first() {
             Some(library) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 let note =
                     format!("{shown} cannot be read: whether it loads the library is not known");
                 preload(
-                    &library,
-                    std::slice::from_ref(&library),
+                    library,
+                    std::slice::from_ref(library),
                     Vec::new(),
                     Some(note),
                 )
             }
             Some(_) => kernel(format!("{shown} cannot be read: {error}")),
-            None => kernel(no_library()),
+            None => kernel(no_library(&found)),
         },
     }
 }
 
-fn no_library() -> String {
-    match library::chosen() {
-        Some(path) => format!(
-            "there is no library {}: correct SHMSHIM_LIB, or unset it",
-            path.display()
-        ),
+/// Why there is none.
+fn no_library(found: &Found) -> String {
+    match found.chosen.iter().chain(&found.refused).next() {
+        Some(Refused { why, cure }) => format!("{why}: {cure}"),
         None => format!(
             "there is no {}: install shmshim, or name the library's path in SHMSHIM_LIB",
             library::NAME
@@ -115,44 +113,39 @@ fn no_library() -> String {
     }
 }
 
-fn choose_library(path: &Path, binary: &Binary, all: &[Library]) -> Door {
+fn choose_library(path: &Path, binary: &Binary, found: &Found) -> Door {
     let shown = path.display();
     if binary.linker.is_none() {
         let why = format!("{shown} is statically linked, so no library can be loaded into it");
+        let is_for_it = cfg!(target_arch = "x86_64") && binary.abi.is_64;
         return match library::supervisor() {
-            Some(command) if cfg!(target_arch = "x86_64") && binary.abi.is_64 => {
-                Door::Supervisor { command, why }
-            }
+            Some(command) if is_for_it => Door::Supervisor { command, why },
+            None if is_for_it => Door::Kernel {
+                why: format!("{why}: install shmshim-static beside this command"),
+            },
             _ => Door::Kernel {
-                why: format!("{why}: install shmshim-static (x86-64 only) beside this command"),
+                why: format!(
+                    "{why}, and shmshim-static serves x86-64 programs alone: link it dynamically"
+                ),
             },
         };
     }
-    let fitting: Vec<&Library> = all
-        .iter()
-        .filter(|library| library.abi == binary.abi)
-        .collect();
-    let readable = |library: &&&Library| eaccess(&library.path, AccessFlags::R_OK).is_ok();
-    if let Some(library) = fitting.iter().find(readable) {
+    let all = &found.libraries;
+    let fitting = all.iter().find(|library| library.abi == binary.abi);
+    if let (Some(library), None) = (fitting, &found.chosen) {
         let first = binary.needed.iter().filter(|name| is_sanitizer(name));
         let note = binary.is_go.then(|| {
             format!("{shown} is a Go program: what it does past C's functions is the kernel's; shmshim-static serves it whole")
         });
         return preload(library, all, first.cloned().collect(), note);
     }
-    let why = if let Some(library) = fitting.first() {
-        format!(
-            "{} cannot be read by this user: chmod a+r it, and a+x the directories above it",
-            library.path.display()
-        )
-    } else if let Some(other) = all.first() {
-        format!(
+    let why = match all.first() {
+        Some(other) if found.chosen.is_none() && found.refused.is_empty() => format!(
             "{shown} is a {} program, and the library is there for {} alone: docs/targets.md says how to build it",
             binary.abi.name(),
             other.abi.name()
-        )
-    } else {
-        no_library()
+        ),
+        _ => no_library(found),
     };
     Door::Kernel { why }
 }
@@ -208,14 +201,29 @@ fn more_rights(path: &Path) -> Option<String> {
     if mode & 0o2010 == 0o2010 && status.gid() != getegid().as_raw() {
         return Some(format!("{shown} is set-group-ID, and {advice}"));
     }
-    let mut value = [0u8; 64];
-    let has_capabilities = rustix::fs::getxattr(path, "security.capability", &mut value[..]);
-    if !getuid().is_root() && has_capabilities.is_ok_and(|len| len > 0) {
+    if !getuid().is_root() && gives_capabilities(path) {
         return Some(format!(
             "{shown} has file capabilities, and the loader drops LD_PRELOAD then: run it as root, or a copy without them"
         ));
     }
     None
+}
+
+/// Whether this user gets capabilities by a file: those that it gives, and those that it lets the user keep.
+fn gives_capabilities(path: &Path) -> bool {
+    let mut value = [0u8; 24];
+    let len = rustix::fs::getxattr(path, "security.capability", &mut value[..]).unwrap_or(0);
+    let read = value.get(..len).unwrap_or(&[]);
+    let mut words = read.chunks_exact(4).map(|word| {
+        word.iter()
+            .rev()
+            .fold(0, |sum, &byte| sum << 8 | u32::from(byte))
+    });
+    // A word with the effective bit, then permitted and inheritable ones in turn, 32 bits of each.
+    let is_effective = words.next().unwrap_or(0) & 1 != 0;
+    let words: Vec<u32> = words.take(4).collect();
+    let any = |odd: usize| words.iter().skip(odd).step_by(2).any(|&word| word != 0);
+    is_effective || any(0) || (any(1) && !status_of_own("CapInh:").trim_matches('0').is_empty())
 }
 
 /// The kernel takes no rights from a script.
@@ -224,9 +232,13 @@ fn is_script(path: &Path) -> bool {
 }
 
 fn has_no_new_privileges() -> bool {
-    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
-        status
-            .lines()
-            .any(|line| line.starts_with("NoNewPrivs:") && line.ends_with('1'))
-    })
+    status_of_own("NoNewPrivs:") == "1"
+}
+
+/// What /proc says of this process under this name.
+fn status_of_own(name: &str) -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut lines = status.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name));
+    value.map_or_else(String::new, |value| value.trim().to_owned())
 }

@@ -1,7 +1,6 @@
 //! Exit statuses, and the one sentence that stands on standard error when something cannot be done.
 
 use std::fmt;
-use std::process::ExitCode;
 
 /// Something was found: a leak with `--fail-on-leak`, a difference, a broken invariant, a problem of `doctor`.
 pub const FOUND: u8 = 1;
@@ -54,12 +53,6 @@ impl Error {
     /// It cannot be done.
     pub fn refused(sentence: impl Into<String>) -> Error {
         Error::new(REFUSED, sentence)
-    }
-
-    /// Says it and gives the exit status.
-    pub fn report(&self) -> ExitCode {
-        crate::output::complain(&self.sentence);
-        ExitCode::from(self.status)
     }
 }
 

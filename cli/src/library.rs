@@ -1,6 +1,7 @@
 //! Where the library lies that a program can be served by, and the supervisor for programs that can load none.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,33 +19,80 @@ pub struct Library {
     pub abi: Abi,
 }
 
-/// Every library that there is on this machine for us, in the order in which one is taken: the one that `SHMSHIM_LIB`
-/// names, those that were installed or built with this command, and those that the dynamic linker knows.
-pub fn all() -> Vec<Library> {
-    let mut found: Vec<Library> = Vec::new();
-    let mut add = |path: PathBuf| {
-        if found.iter().any(|library| library.path == path) {
-            return;
-        }
-        if let Ok(Some(binary)) = elf::read(&path) {
-            let abi = binary.abi;
-            found.push(Library { path, abi });
-        }
-    };
+/// What lies in the places for libraries.
+#[derive(Default, Debug)]
+pub struct Found {
+    /// Those that can be loaded, in the order in which one is taken.
+    pub libraries: Vec<Library>,
+    /// Those that this user cannot load.
+    pub refused: Vec<Refused>,
+    /// What is wrong with the one that `SHMSHIM_LIB` names; then no other is taken in its place.
+    pub chosen: Option<Refused>,
+}
+
+/// A library that cannot be loaded.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Why.
+    pub why: String,
+    /// What to do.
+    pub cure: &'static str,
+}
+
+impl Refused {
+    fn new(path: &Path, read: io::Result<Option<elf::Binary>>) -> Refused {
+        let shown = path.display();
+        let wrong = "correct SHMSHIM_LIB, or unset it";
+        let (why, cure) = match read {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (
+                format!("{shown} cannot be read by this user"),
+                "chmod a+r it, and a+x the directories above it",
+            ),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (format!("there is no library {shown}"), wrong)
+            }
+            Err(error) => (format!("{shown} cannot be read: {error}"), wrong),
+            Ok(_) => (format!("{shown} is no library"), wrong),
+        };
+        Refused { why, cure }
+    }
+}
+
+/// Looks for every library that there is on this machine for us: the one that `SHMSHIM_LIB` names, those that were installed
+/// or built with this command, and those that the dynamic linker knows.
+pub fn look() -> Found {
+    let mut found = Found::default();
     if let Some(path) = chosen() {
-        add(path);
+        match elf::read(&path) {
+            Ok(Some(binary)) => found.add(path, binary.abi),
+            read => found.chosen = Some(Refused::new(&path, read)),
+        }
     }
-    for path in beside_this_command() {
-        add(path);
-    }
-    for path in known_to_the_linker() {
-        add(path);
+    for path in beside_this_command()
+        .into_iter()
+        .chain(known_to_the_linker())
+    {
+        match elf::read(&path) {
+            Ok(Some(binary)) => found.add(path, binary.abi),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                found.refused.push(Refused::new(&path, Err(error)));
+            }
+            _ => {}
+        }
     }
     found
 }
 
+impl Found {
+    fn add(&mut self, path: PathBuf, abi: Abi) {
+        if self.libraries.iter().all(|library| library.path != path) {
+            self.libraries.push(Library { path, abi });
+        }
+    }
+}
+
 /// What `SHMSHIM_LIB` names.
-pub fn chosen() -> Option<PathBuf> {
+fn chosen() -> Option<PathBuf> {
     let value = std::env::var_os("SHMSHIM_LIB").filter(|value| !value.is_empty())?;
     std::path::absolute(value).ok()
 }
@@ -79,7 +127,6 @@ fn beside_this_command() -> Vec<PathBuf> {
     directories
         .into_iter()
         .map(|directory| directory.join(NAME))
-        .filter(|path| path.exists())
         .collect()
 }
 

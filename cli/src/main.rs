@@ -53,6 +53,9 @@ fn main() -> ExitCode {
     cli.place.choose();
     match args::run(cli) {
         Ok(status) => status,
-        Err(error) => error.report(),
+        Err(error) => {
+            output::complain(&error.sentence);
+            ExitCode::from(error.status)
+        }
     }
 }

@@ -116,6 +116,9 @@ pub fn follow(program: &Path, arguments: &[OsString]) -> Outcome<Chain> {
             behind.append(&mut arguments);
             arguments = behind;
             find_interpreter(&interpreter, &path)?
+        } else if let Some(how) = starts_clean(&path, &arguments) {
+            chain.cleaner = Some(how);
+            return Ok(chain);
         } else if path.file_name() == Some(OsStr::new("env")) {
             let Some(behind) = BehindEnv::read(&arguments) else {
                 return Ok(chain);
@@ -192,6 +195,20 @@ fn shebang(path: &Path) -> Option<(PathBuf, Option<OsString>)> {
         PathBuf::from(OsString::from_vec(interpreter.to_vec())),
         argument,
     ))
+}
+
+/// Commands that run others for another user, in an environment of their own: how, if this is one of them.
+fn starts_clean(path: &Path, arguments: &[OsString]) -> Option<String> {
+    let shown = path.display();
+    match path.file_name()?.to_str()? {
+        "sudo" | "doas" | "pkexec" => Some(shown.to_string()),
+        "su" | "runuser" => {
+            let is_login = |word: &&OsString| *word == "-" || *word == "-l" || *word == "--login";
+            let option = arguments.iter().find(is_login)?;
+            Some(format!("{shown} {}", option.to_string_lossy()))
+        }
+        _ => None,
+    }
 }
 
 /// What `env` runs.

@@ -43,9 +43,9 @@ shim() {
     "${under[@]}" "$@"
 }
 
-# The kernel's own list as this process sees it, without the shim: "key shmid" per segment.
-kernel_segments() {
-    awk 'NR > 1 { print $1, $2 }' /proc/sysvipc/shm
+# The kernel's own lists as this process sees them, without the shim: "shm key id" per segment, and so on.
+kernel_objects() {
+    awk 'FNR > 1 { print substr(FILENAME, 15), $1, $2 }' /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg
 }
 
 # How this user gets an IPC namespace of its own; prints nothing where the machine has none to give.

@@ -1,18 +1,17 @@
 //! Cancellation points: msgsnd and msgrcv, which sleep on the frame of the exported function itself.
 //!
 //! glibc ends a cancelled thread by unwinding its stack, from within the signal handler that has interrupted the sleep. So
-//! the sleep is a system call that libc makes, between two changes of the type of cancellation, in a frame that needs no
-//! cleanup. What must be done all the same is that the thread leaves the queue: before anything of the program's own
+//! the sleep is a bare system call, between two changes of the type of cancellation, in a frame that needs no cleanup. What must be done all the same is that the thread leaves the queue: before anything of the program's own
 //! cleanup runs, and also where a handler jumps out of the call. With glibc that is a cleanup buffer of C, as
 //! `pthread_cleanup_push` once made them, on the same frame; elsewhere the destructor of a key.
 
-use core::ffi::{c_int, c_long, c_void};
+use core::ffi::{c_int, c_void};
 
-use shmshim_core::os::{errno, process, raw};
+#[cfg(not(target_arch = "x86"))]
+use shmshim_core::os::exposed_sleep;
 use shmshim_core::registry::abandon_sleeps;
 use shmshim_core::registry::msg::Sleep;
 
-use crate::by_number::Syscall;
 use crate::next::Next;
 use crate::panic_guard;
 
@@ -21,6 +20,8 @@ static TESTCANCEL: Next = Next::new("pthread_testcancel");
 static SETCANCELTYPE: Next = Next::new("pthread_setcanceltype");
 
 const ASYNCHRONOUS: c_int = 1;
+/// No type: it is the caller's still.
+const UNCHANGED: c_int = -1;
 
 type SetType = unsafe extern "C" fn(c_int, *mut c_int) -> c_int;
 
@@ -51,11 +52,11 @@ pub unsafe fn sleep(sleep: &Option<Sleep>) -> bool {
         return plain_sleep(sleep);
     };
     let mut cleanup = cleanup::Buffer::new();
-    let mut before = 0;
-    // SAFETY: the buffer is taken back on this frame. Only between the two changes the thread may be ended here, and what
-    // runs there needs no cleanup.
+    let mut before = UNCHANGED;
+    // SAFETY: the buffer is taken back on this frame, where `before` lies, too. Only between the two changes the thread may
+    // be ended here, and what runs there needs no cleanup.
     unsafe {
-        cleanup.push();
+        cleanup.push(&mut before);
         set_type(ASYNCHRONOUS, &mut before);
         let was_signal = plain_sleep(sleep);
         set_type(before, &mut before);
@@ -67,77 +68,122 @@ pub unsafe fn sleep(sleep: &Option<Sleep>) -> bool {
 /// Sleeps. Whether a handler has run.
 #[inline(always)]
 pub fn plain_sleep(sleep: &Option<Sleep>) -> bool {
-    let mut arguments = Arguments::default();
-    let syscall = prepare(sleep, &mut arguments);
-    let Some(syscall) = syscall else {
-        return false;
-    };
-    let Arguments { word, seen, .. } = arguments;
-    let timeout = &raw const arguments.timeout as c_long;
-    let wait = libc::FUTEX_WAIT as c_long;
-    // SAFETY: the word stays mapped, the timeout is a live local.
-    let answer = unsafe { syscall(libc::SYS_futex, word, wait, seen, timeout, 0, 0) };
-    was_signal(answer)
+    #[cfg(target_arch = "x86")]
+    return by_libc::sleep(sleep);
+    #[cfg(not(target_arch = "x86"))]
+    match sleep {
+        Some(sleep) => exposed_sleep::wait(sleep.word, sleep.seen, sleep.nanos, sleep.mask),
+        None => false,
+    }
 }
 
-/// What the system call is given.
-struct Arguments {
-    word: c_long,
-    seen: c_long,
-    timeout: libc::timespec,
-}
+/// As above, by a system call that libc makes: the instruction in a function of ours has no unwind information there.
+#[cfg(target_arch = "x86")]
+mod by_libc {
+    use super::*;
+    use crate::by_number::Syscall;
+    use core::ffi::c_long;
+    use shmshim_core::os::{errno, process, raw, signal_mask};
 
-impl Default for Arguments {
-    fn default() -> Arguments {
-        Arguments {
-            word: 0,
-            seen: 0,
-            timeout: libc::timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            },
+    #[inline(always)]
+    pub fn sleep(sleep: &Option<Sleep>) -> bool {
+        let mut arguments = Arguments::default();
+        let syscall = prepare(sleep, &mut arguments);
+        let Some(syscall) = syscall else {
+            return false;
+        };
+        let Arguments { word, seen, .. } = arguments;
+        let timeout = &raw const arguments.timeout as c_long;
+        let wait = libc::FUTEX_WAIT as c_long;
+        // SAFETY: the word stays mapped, the timeout is a live local.
+        signal_mask::restore(arguments.mask);
+        // SAFETY: as said.
+        let answer = unsafe { syscall(libc::SYS_futex, word, wait, seen, timeout, 0, 0) };
+        block();
+        was_signal(answer)
+    }
+
+    /// What the system call is given.
+    struct Arguments {
+        word: c_long,
+        seen: c_long,
+        timeout: libc::timespec,
+        mask: signal_mask::Mask,
+    }
+
+    impl Default for Arguments {
+        fn default() -> Arguments {
+            Arguments {
+                word: 0,
+                seen: 0,
+                mask: 0,
+                timeout: libc::timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                },
+            }
         }
     }
-}
 
-/// By what the call is made. `None`: there is nothing to sleep on, or a filter forbids it.
-#[inline(never)]
-extern "C" fn prepare(sleep: &Option<Sleep>, arguments: &mut Arguments) -> Option<Syscall> {
-    const SECOND: u64 = 1_000_000_000;
-    let sleep = sleep.as_ref()?;
-    let secs = (sleep.nanos / SECOND).min(i32::MAX as u64);
-    arguments.word = sleep.word.as_ptr() as c_long;
-    arguments.seen = sleep.seen as c_long;
-    arguments.timeout.tv_sec = secs as _;
-    arguments.timeout.tv_nsec = (sleep.nanos % SECOND) as _;
-    let (word, seen) = (arguments.word as usize, sleep.seen as usize);
-    let timeout = &raw const arguments.timeout as usize;
-    if raw::is_forbidden(
-        libc::SYS_futex,
-        [word, libc::FUTEX_WAIT as usize, seen, timeout],
-    ) {
-        process::yield_now();
-        return None;
+    /// By what the call is made. `None`: there is nothing to sleep on, or a filter forbids it.
+    #[inline(never)]
+    extern "C" fn prepare(sleep: &Option<Sleep>, arguments: &mut Arguments) -> Option<Syscall> {
+        const SECOND: u64 = 1_000_000_000;
+        let sleep = sleep.as_ref()?;
+        let secs = (sleep.nanos / SECOND).min(i32::MAX as u64);
+        arguments.word = sleep.word.as_ptr() as c_long;
+        arguments.seen = sleep.seen as c_long;
+        arguments.mask = sleep.mask;
+        arguments.timeout.tv_sec = secs as _;
+        arguments.timeout.tv_nsec = (sleep.nanos % SECOND) as _;
+        let (word, seen) = (arguments.word as usize, sleep.seen as usize);
+        let timeout = &raw const arguments.timeout as usize;
+        if raw::is_forbidden(
+            libc::SYS_futex,
+            [word, libc::FUTEX_WAIT as usize, seen, timeout],
+        ) {
+            process::yield_now();
+            return None;
+        }
+        crate::next::next!(syscall: Syscall)
     }
-    crate::next::next!(syscall: Syscall)
+
+    #[inline(never)]
+    extern "C" fn was_signal(answer: c_long) -> bool {
+        // With a time limit no handler lets the kernel sleep on.
+        answer == -1 && errno::get() == libc::EINTR
+    }
+
+    #[inline(never)]
+    extern "C" fn block() {
+        let _ = signal_mask::Blocked::all().into_mask();
+    }
 }
 
-#[inline(never)]
-extern "C" fn was_signal(answer: c_long) -> bool {
-    // With a time limit no handler lets the kernel sleep on.
-    answer == -1 && errno::get() == libc::EINTR
+/// A jump out of a handler, before it is made.
+pub fn before_jump() {
+    #[cfg(not(target_env = "gnu"))]
+    cleanup::restore_type();
+    leave();
 }
 
 /// The thread leaves every queue that it sleeps in, and does not come back to its sleep.
-pub fn leave() {
+fn leave() {
     // Nobody sleeps where no call of ours was ever made.
     if panic_guard::was_reached() {
         panic_guard::catch(abandon_sleeps);
     }
 }
 
-extern "C" fn leave_at_end(_: *mut c_void) {
-    leave();
+/// Ends a change of the type.
+fn set_type_back(before: c_int) {
+    // SAFETY: libc's function of that name has that type, and null is `None`.
+    let set_type: Option<SetType> = unsafe { core::mem::transmute(SETCANCELTYPE.address()) };
+    if let (Some(set_type), true) = (set_type, before != UNCHANGED) {
+        let mut now = 0;
+        // SAFETY: a live local. Nothing becomes cancellable by it.
+        unsafe { set_type(before, &mut now) };
+    }
 }
 
 #[cfg(target_env = "gnu")]
@@ -146,6 +192,13 @@ mod cleanup {
 
     static PUSH: Next = Next::new("_pthread_cleanup_push");
     static POP: Next = Next::new("_pthread_cleanup_pop");
+
+    /// The frame of the sleep is left for good, and is still there: the type of before stands on it.
+    extern "C" fn leave_at_end(before: *mut c_void) {
+        // SAFETY: what `push` was given.
+        set_type_back(unsafe { *before.cast::<c_int>() });
+        leave();
+    }
 
     type Routine = extern "C" fn(*mut c_void);
     type Push = unsafe extern "C" fn(*mut Buffer, Routine, *mut c_void);
@@ -162,12 +215,12 @@ mod cleanup {
         }
 
         #[inline(always)]
-        pub unsafe fn push(&mut self) {
+        pub unsafe fn push(&mut self, before: *mut c_int) {
             // SAFETY: libc's function of that name has that type, and null is `None`.
             let real: Option<Push> = unsafe { core::mem::transmute(PUSH.address()) };
             if let Some(real) = real {
                 // SAFETY: the buffer lies on the caller's frame, which takes it back.
-                unsafe { real(self, leave_at_end, core::ptr::null_mut()) };
+                unsafe { real(self, leave_at_end, before.cast()) };
             }
         }
 
@@ -201,15 +254,18 @@ mod cleanup {
             Buffer
         }
 
-        pub unsafe fn push(&mut self) {
-            remember();
+        pub unsafe fn push(&mut self, before: *mut c_int) {
+            note(before);
         }
 
-        pub unsafe fn pop(&mut self) {}
+        pub unsafe fn pop(&mut self) {
+            note(core::ptr::null_mut());
+        }
     }
 
+    /// Notes where the type of before stands, while the thread sleeps.
     #[inline(never)]
-    extern "C" fn remember() {
+    extern "C" fn note(before: *mut c_int) {
         if KEY.compare_exchange(0, 1, Acquire, Relaxed).is_ok() {
             let mut key = 0;
             // SAFETY: a live local, and a function of that type.
@@ -218,12 +274,26 @@ mod cleanup {
             }
         }
         if let Some(key) = KEY.load(Acquire).checked_sub(2) {
-            // SAFETY: a key of ours. The value is no address.
-            unsafe { libc::pthread_setspecific(key as libc::pthread_key_t, 1 as *const c_void) };
+            // SAFETY: a key of ours.
+            unsafe { libc::pthread_setspecific(key as libc::pthread_key_t, before.cast()) };
         }
     }
 
-    unsafe extern "C" fn end(value: *mut c_void) {
-        leave_at_end(value);
+    /// Before a jump out of the frame of a sleep, if there is one.
+    pub fn restore_type() {
+        if let Some(key) = KEY.load(Acquire).checked_sub(2) {
+            // SAFETY: a key of ours.
+            let before = unsafe { libc::pthread_getspecific(key as libc::pthread_key_t) };
+            if !before.is_null() {
+                // SAFETY: the sleep's frame is still there.
+                set_type_back(unsafe { *before.cast::<c_int>() });
+                note(core::ptr::null_mut());
+            }
+        }
+    }
+
+    /// A thread ends from within a sleep. The frame is gone by now.
+    unsafe extern "C" fn end(_: *mut c_void) {
+        leave();
     }
 }

@@ -10,7 +10,7 @@ use crate::next::next;
 
 #[inline(never)]
 extern "C" fn leave() {
-    cancel::leave();
+    cancel::before_jump();
 }
 
 /// Only a stranger libc lacks one of the functions: there is nowhere to go.

@@ -1,6 +1,7 @@
 //! Sleeping on a word of shared memory, across processes.
 
-use super::raw;
+use super::signal_mask::Mask;
+use super::{exposed_sleep, raw};
 use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
@@ -34,17 +35,12 @@ pub fn wake_all(word: &AtomicU32) {
     let _ = unsafe { raw::call(libc::SYS_futex, args) };
 }
 
-/// As [`wait`], for `nanos` at most. Whether a handler of a signal has run: the sleep has a time limit, so none restarts it.
-pub fn wait_or_signal(word: &AtomicU32, seen: u32, nanos: u64) -> bool {
-    let timeout = libc::timespec {
-        tv_sec: (nanos / 1_000_000_000) as _,
+/// So many nanoseconds.
+pub(super) fn timespec(nanos: u64) -> libc::timespec {
+    libc::timespec {
+        tv_sec: (nanos / 1_000_000_000).min(i32::MAX as u64) as _,
         tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
-    };
-    let (at, timeout) = (word.as_ptr() as usize, &raw const timeout as usize);
-    let args = [at, libc::FUTEX_WAIT as usize, seen as usize, timeout];
-    // SAFETY: the word is live for the call, the timeout a live local.
-    let slept = unsafe { raw::call(libc::SYS_futex, args) };
-    slept == Err(super::OsError(libc::EINTR))
+    }
 }
 
 /// How a sleep on several words ended.
@@ -68,16 +64,18 @@ struct Waited {
     reserved: u32,
 }
 
-const MOST: usize = 17;
+const MOST: usize = 9;
 /// Linux 5.16; the same on every architecture.
 const SYS_FUTEX_WAITV: libc::c_long = 449;
 
-/// Sleeps while `word` holds `seen` and each of the others what it is paired with, for `nanos` at most.
+/// Sleeps while `word` holds `seen` and each of the others what it is paired with, for `nanos` at most, with `mask` as the
+/// thread's: see `exposed_sleep`.
 pub fn wait_any<'w>(
     word: &AtomicU32,
     seen: u32,
     others: impl Iterator<Item = &'w (&'static AtomicU32, u32)>,
     nanos: u64,
+    mask: Mask,
 ) -> Waiting {
     const SIZE_U32: u32 = 2;
     let mut waited = [Waited::default(); MOST];
@@ -96,17 +94,13 @@ pub fn wait_any<'w>(
     // Of 64 bits everywhere.
     let timeout = [until / 1_000_000_000, until % 1_000_000_000];
     let clock = libc::CLOCK_MONOTONIC as usize;
-    let args = [
-        waited.as_ptr() as usize,
-        count,
-        0,
-        timeout.as_ptr() as usize,
-        clock,
-    ];
+    let timeout = timeout.as_ptr() as usize;
+    let args = [waited.as_ptr() as usize, count, 0, timeout, clock, 0];
     // SAFETY: words, list and timeout are live for the call.
-    match unsafe { raw::call(SYS_FUTEX_WAITV, args) } {
-        Err(super::OsError(libc::EINTR)) => Waiting::Interrupted,
-        Err(super::OsError(libc::ENOSYS | libc::EPERM | libc::EINVAL)) => Waiting::Unavailable,
+    let ended = unsafe { exposed_sleep::sleep(mask, SYS_FUTEX_WAITV, args) };
+    match ended.error {
+        _ if ended.by_signal => Waiting::Interrupted,
+        libc::ENOSYS | libc::EPERM | libc::EINVAL => Waiting::Unavailable,
         _ => Waiting::Over,
     }
 }

@@ -5,7 +5,7 @@ use super::pages::{PRIVATE, advise, map, unmap};
 use super::{OsError, OsResult, raw, served};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The first `BYTES` of a file, mapped shared for as long as this lives.
 ///
@@ -229,6 +229,23 @@ impl<'m> Span<'m> {
         } else {
             // SAFETY: half of a word that means nothing.
             unsafe { &*core::ptr::from_ref(&NOWHERE).cast::<AtomicU32>() }
+        }
+    }
+
+    /// Copies `count` words of 64 bits from word `from` of another span to word `to` of this one; what is outside of either is
+    /// left out.
+    #[inline(always)]
+    pub fn copy_words(self, to: usize, other: Span<'_>, from: usize, count: usize) {
+        let room = (self.len / 8).saturating_sub(to);
+        let there = (other.len / 8).saturating_sub(from);
+        for index in 0..count.min(room).min(there) {
+            // SAFETY: both in bounds, aligned, mapped for ever; integers of any value are valid.
+            let (source, target) = unsafe {
+                let source = other.start.as_ptr().add((from + index) * 8);
+                let target = self.start.as_ptr().add((to + index) * 8);
+                (&*source.cast::<AtomicU64>(), &*target.cast::<AtomicU64>())
+            };
+            target.store(source.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 

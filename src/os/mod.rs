@@ -26,6 +26,7 @@
 //! | `timed_lock` | a lock, and deadlines, for waits that end |
 //! | `signal_mask` | no handler runs while a lock is held |
 //! | `helper_process` | work that the host's own limits refuse |
+//! | `exposed_sleep` | a sleep that a handler ends, wherever it comes |
 //! | `robust` | marks by which the kernel tells that a thread has ended |
 //! | `own_stack` | work that a small stack has no room for |
 //! | `credentials` | the effective uid, remembered |
@@ -44,6 +45,7 @@ pub mod credentials;
 pub mod dir;
 pub mod env;
 pub mod errno;
+pub mod exposed_sleep;
 pub mod file;
 pub mod futex;
 pub mod guard;
@@ -100,7 +102,7 @@ macro_rules! names {
 names! {
     EPERM ENOENT EINTR EIO EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY EEXIST ENODEV
     ENOTDIR EISDIR EINVAL ENFILE EMFILE ETXTBSY EFBIG ENOSPC EROFS ENAMETOOLONG ENOLCK
-    ENOSYS ENOTEMPTY ELOOP EOVERFLOW EDQUOT ESTALE ENXIO EOPNOTSUPP EIDRM
+    ENOSYS ENOTEMPTY ELOOP EOVERFLOW EDQUOT ESTALE ENXIO EOPNOTSUPP EIDRM E2BIG ENOMSG ERANGE
 }
 
 impl core::fmt::Display for OsError {

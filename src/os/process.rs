@@ -20,11 +20,6 @@ pub fn pid() -> i32 {
     }
 }
 
-/// The process that a system call means that takes 0 for the caller.
-fn host() -> usize {
-    served::client().map_or(0, |client| client.pid() as usize)
-}
-
 /// The process id of the parent.
 pub fn parent_pid() -> i32 {
     simple(libc::SYS_getppid) as i32
@@ -32,8 +27,10 @@ pub fn parent_pid() -> i32 {
 
 /// The session's id.
 pub fn session() -> i32 {
+    // 0 means the caller.
+    let host = served::client().map_or(0, |client| client.pid() as usize);
     // SAFETY: takes a number only.
-    unsafe { raw::call(libc::SYS_getsid, [host()]) }.unwrap_or(0) as i32
+    unsafe { raw::call(libc::SYS_getsid, [host]) }.unwrap_or(0) as i32
 }
 
 /// The effective user id.
@@ -88,10 +85,13 @@ pub fn capable(number: u32) -> bool {
 
 /// The soft limit of one of the `RLIMIT_` numbers; `u64::MAX` for none.
 pub fn limit(which: usize) -> u64 {
+    if let Some(client) = served::client() {
+        return client.limit(which);
+    }
     let mut limits = [0u64; 2];
     let place = limits.as_mut_ptr() as usize;
     // SAFETY: the buffer is a struct rlimit64; asking only.
-    let asked = unsafe { raw::call(libc::SYS_prlimit64, [host(), which, 0, place]) };
+    let asked = unsafe { raw::call(libc::SYS_prlimit64, [0, which, 0, place]) };
     let [soft, _] = limits;
     if asked.is_ok() { soft } else { 0 }
 }

@@ -14,24 +14,29 @@ use once_cell::race::OnceRef;
 /// number is the call's fifth argument.
 pub type Remote = fn(number: usize, args: [usize; 6], fd: Option<&Fd>) -> OsResult<usize>;
 
+/// The soft limit of the process with that id, by its `RLIMIT_` number; `u64::MAX` for none.
+pub type Limit = fn(pid: i32, which: usize) -> Option<u64>;
+
 /// The process that is served.
 pub struct Client {
     pid: AtomicI32,
     uid: AtomicU32,
     capabilities: AtomicU64,
     remote: Remote,
+    limit: Limit,
 }
 
 static CLIENT: OnceRef<'static, Client> = OnceRef::new();
 
 impl Client {
     /// The client with this process id.
-    pub const fn new(pid: i32, remote: Remote) -> Client {
+    pub const fn new(pid: i32, remote: Remote, limit: Limit) -> Client {
         Client {
             pid: AtomicI32::new(pid),
             uid: AtomicU32::new(0),
             capabilities: AtomicU64::new(0),
             remote,
+            limit,
         }
     }
 
@@ -59,6 +64,11 @@ impl Client {
     pub fn set_credentials(&self, uid: u32, capabilities: u64) {
         self.uid.store(uid, Ordering::Relaxed);
         self.capabilities.store(capabilities, Ordering::Relaxed);
+    }
+
+    /// One of its limits. Nothing may be used where it cannot be told.
+    pub fn limit(&self, which: usize) -> u64 {
+        (self.limit)(self.pid(), which).unwrap_or(0)
     }
 
     /// Makes a system call in it.

@@ -39,6 +39,17 @@ pub struct Subject {
     pub key: i32,
 }
 
+/// What a segment was created from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// Nothing: by shmget.
+    Nothing,
+    /// One of the kernel's segments.
+    Kernel,
+    /// A saved namespace.
+    Saved,
+}
+
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the sentences of `shmshim log` say it")]
@@ -48,7 +59,11 @@ pub enum Happening {
     /// The namespace's table had been removed, and was made anew from the files of so many segments.
     NamespaceRestored { segments: u64 },
     /// A segment was created.
-    Created { segment: Subject, bytes: u64 },
+    Created {
+        segment: Subject,
+        bytes: u64,
+        origin: Origin,
+    },
     /// IPC_RMID of a segment that was attached so often.
     Marked { segment: Subject, nattch: u64 },
     /// IPC_RMID of a segment that nobody had attached.
@@ -185,9 +200,14 @@ fn happening(noted: &Noted) -> Option<Happening> {
     Some(match noted.what {
         What::NamespaceMade => Happening::NamespaceMade,
         What::NamespaceRestored => Happening::NamespaceRestored { segments: value },
-        What::Created => Happening::Created {
+        What::Created | What::Imported | What::Restored => Happening::Created {
             segment,
             bytes: value,
+            origin: match noted.what {
+                What::Imported => Origin::Kernel,
+                What::Restored => Origin::Saved,
+                _ => Origin::Nothing,
+            },
         },
         What::Marked => Happening::Marked {
             segment,

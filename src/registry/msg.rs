@@ -8,6 +8,7 @@ use super::error::{Error, Outcome};
 use super::objects::{self, Objects, now, objects, thread};
 use super::sleep::{Answered, LONGEST};
 use crate::os::atomic::{AtomicU32, Ordering};
+use crate::os::signal_mask::{self, Blocked, Mask};
 use crate::os::{process, usermem};
 use crate::storage::ipc::{MoreQueueRoom, ObjectKind, Presence, QueueBlock, Root, Seen};
 use crate::sysv::msg::{
@@ -48,6 +49,8 @@ pub struct Sleep {
     pub seen: u32,
     /// At most so many nanoseconds.
     pub nanos: u64,
+    /// The thread's mask in the sleep; outside of it all signals are blocked until the call is over.
+    pub mask: Mask,
 }
 
 /// Why a sleep was over; the first step comes with `Other`.
@@ -127,6 +130,14 @@ impl Objects {
         self.bury_sleepers(found)
     }
 
+    /// The same for one that was removed. Whether anything was done.
+    pub(super) fn bury_in_removed_queue(&self, root: Root) -> bool {
+        let found = self
+            .queue_behind(root)
+            .filter(|found| found.queue.is_removed());
+        found.is_some_and(|found| matches!(self.bury_receivers(&found), Ok(true)))
+    }
+
     #[cold]
     #[inline(never)]
     fn bury_sleepers(&self, found: &Found) -> Outcome<bool> {
@@ -139,12 +150,41 @@ impl Objects {
         if !found.is_still() {
             return Ok(true);
         }
-        let Some(owner) = gone else { return Ok(false) };
+        let Some(owner) = gone else {
+            return self.drop_left(found);
+        };
         let mut lost = None;
         self.change_queue(found, NO_ROOM, |copy| {
             msg::drop_sleepers(copy, owner, |message| lost = Some(message.text));
         })?
         .then(|| self.file.give_text_of(lost.unwrap_or(0)));
+        Ok(true)
+    }
+
+    /// Takes a sleeper out whose sleep is over, and which could not be taken out then for want of room.
+    fn drop_left(&self, found: &Found) -> Outcome<bool> {
+        let queue = &found.queue;
+        let has_left = |place: u32| !self.file.is_taken(place);
+        let receiver = (0..queue.receivers()).find(|&at| has_left(queue.receiver(at).place));
+        let sender = (0..queue.senders()).find(|&at| has_left(queue.sender(at).place));
+        let lost = match receiver.map(|at| queue.receiver(at).answer) {
+            Some(ReceiverAnswer::Got(message)) => message.text,
+            _ => 0,
+        };
+        if !found.is_still() || receiver.is_none() && sender.is_none() {
+            return Ok(!found.is_still());
+        }
+        let is_done = self.change_queue(found, NO_ROOM, |copy| {
+            if let Some(at) = receiver {
+                copy.remove_receiver(at);
+            }
+            if let Some(at) = sender {
+                copy.remove_sender(at);
+            }
+        })?;
+        if is_done {
+            self.file.give_text_of(lost);
+        }
         Ok(true)
     }
 
@@ -206,6 +246,8 @@ struct Call {
     place: u32,
     /// Whether it has a place.
     has_place: bool,
+    /// With a place: the thread's mask before.
+    mask: Mask,
 }
 
 impl Call {
@@ -231,6 +273,8 @@ impl Call {
             let file = &self.objects.file;
             self.place = file.take_place(owner, thread(), ObjectKind::Queue, self.id.raw())?;
             self.has_place = true;
+            // From here on a handler runs in the sleep or not before the call is over.
+            self.mask = Blocked::all().into_mask();
             self.objects.asleep().fetch_add(1, Ordering::Relaxed);
         }
         Ok(self.place)
@@ -243,6 +287,7 @@ impl Call {
                 word,
                 seen,
                 nanos: LONGEST,
+                mask: self.mask,
             }),
             None => Err(self
                 .objects
@@ -261,6 +306,7 @@ impl Call {
     fn end(&self) {
         if self.has_place {
             self.objects.end_sleep(self.place);
+            signal_mask::restore(self.mask);
         }
     }
 
@@ -400,6 +446,7 @@ impl Sending {
                 flags,
                 place: 0,
                 has_place: false,
+                mask: 0,
             },
             message,
         })
@@ -451,6 +498,7 @@ impl Sending {
                     owner: objects.owner()?,
                     place,
                     len: self.message.len,
+                    text: self.message.text,
                     answer: SenderAnswer::Waits,
                 };
                 let more = MoreQueueRoom {
@@ -521,6 +569,7 @@ impl Receiving {
                 flags,
                 place: 0,
                 has_place: false,
+                mask: 0,
             },
             text,
             room: size,

@@ -301,10 +301,13 @@ impl Objects {
                     && self
                         .file
                         .root(kind, slot)
-                        .is_none_or(|root| root.seen().unit() == 0)
+                        .is_none_or(|root| self.is_empty(kind, root))
             };
             let next_free = |from: u32, to: u32| (from..to).find(|&slot| is_free(slot));
             let Some((id, after)) = cursor.allocate(count, next_free) else {
+                if !directory.is_still() {
+                    continue;
+                }
                 return Err(StorageError::TableFull {
                     what: "objects",
                     holds: sysv::SLOTS,
@@ -337,6 +340,21 @@ impl Objects {
                 }
             }
         }
+    }
+
+    /// Whether an index that the directory does not have is free. Sleepers that died before they took leave of a removed
+    /// object are taken out of it, the last one with what is left of the object.
+    fn is_empty(&self, kind: ObjectKind, root: Root) -> bool {
+        while root.seen().unit() != 0 {
+            let buried = match kind {
+                ObjectKind::Set => self.bury_in_removed_set(root),
+                ObjectKind::Queue => self.bury_in_removed_queue(root),
+            };
+            if !buried {
+                return false;
+            }
+        }
+        true
     }
 
     /// Takes an object that has been removed out of the directory.

@@ -7,6 +7,7 @@ use super::saved::{Saved, Stopped, image_of};
 use super::session::Session;
 use super::shmget::admit;
 use crate::storage::StorageError;
+use crate::storage::table::events::What;
 use crate::storage::table::layout::{FLAG_ROUNDED, SlotState};
 use crate::storage::table::parts::SLOT_PART;
 use crate::storage::table::{Held, SlotImage, grow, key_index, slot_life};
@@ -44,7 +45,7 @@ pub fn place<E>(
     let held = session.lock()?;
     match made {
         Ok(()) if !has_key(&held, saved.stat.key) => {
-            slot_life::publish(&held, image.slot, saved.stat.ctime);
+            slot_life::publish_as(&held, image.slot, saved.stat.ctime, What::Imported);
             Ok(Placed::Done)
         }
         Ok(()) => {

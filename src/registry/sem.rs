@@ -6,6 +6,7 @@ use super::objects::{self, Objects, now, objects, objects_if_open, perm_of, thre
 use super::sleep::{Answered, Watch};
 use crate::os::atomic::Ordering;
 use crate::os::pages::PageVec;
+use crate::os::signal_mask::{self, Blocked, Mask};
 use crate::os::{OsError, process};
 use crate::storage::StorageError;
 use crate::storage::ipc::{MoreRoom, ObjectKind, Presence, Root, Seen, SetBlock};
@@ -115,18 +116,38 @@ impl Objects {
                 return Ok(true);
             }
         }
-        for index in 0..set.sleepers() {
-            let owner = set.sleeper(index).owner;
-            if owner == me {
+        if set.sleepers() != 0 && self.bury_sleepers_of(found)? {
+            return Ok(true);
+        }
+        Ok(!found.is_still())
+    }
+
+    /// Takes a sleeper out that is not there any more. Whether there was one.
+    #[cold]
+    #[inline(never)]
+    fn bury_sleepers_of(&self, found: &Found) -> Outcome<bool> {
+        let me = self.owner_if_entered();
+        for index in 0..found.set.sleepers() {
+            let sleeper = found.set.sleeper(index);
+            if !self.file.is_taken(sleeper.place) && found.is_still() {
+                return Ok(self.remove_sleeper(found, index).is_some());
+            }
+            if sleeper.owner == me {
                 continue;
             }
-            let presence = self.file.presence(owner);
+            let presence = self.file.presence(sleeper.owner);
             if presence != Presence::There && found.is_still() {
-                self.end(found, owner, presence)?;
+                self.end(found, sleeper.owner, presence)?;
                 return Ok(true);
             }
         }
-        Ok(!found.is_still())
+        Ok(false)
+    }
+
+    /// The same for one that was removed. Whether anything was done.
+    pub(super) fn bury_in_removed_set(&self, root: Root) -> bool {
+        let found = self.set_behind(root).filter(|found| found.set.is_removed());
+        found.is_some_and(|found| matches!(self.bury(&found, false), Ok(true)))
     }
 
     #[cold]
@@ -155,18 +176,22 @@ impl Objects {
     /// Makes a copy the set, if it is still what was copied; then whoever was answered is woken.
     #[inline]
     fn publish(&self, found: &Found, copy: SetBlock) -> bool {
-        let has_sleepers = copy.sleepers() != 0;
-        let unit = if copy.is_removed() && !has_sleepers {
-            0
-        } else {
-            copy.block().unit
-        };
+        if copy.sleepers() != 0 || copy.is_removed() {
+            return self.publish_to_sleepers(found, copy);
+        }
+        let is_done = found.root.change(found.seen, copy.block().unit);
+        let unused = if is_done { &found.set } else { &copy };
+        self.file.give_unpublished(unused.block());
+        is_done
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn publish_to_sleepers(&self, found: &Found, copy: SetBlock) -> bool {
+        let is_over = copy.is_removed() && copy.sleepers() == 0;
+        let unit = if is_over { 0 } else { copy.block().unit };
         // As soon as it is published, the copy is everybody's.
-        let answered = if has_sleepers {
-            answered(&found.set, &copy)
-        } else {
-            Answered::none()
-        };
+        let answered = answered(&found.set, &copy);
         if !found.root.change(found.seen, unit) {
             self.file.give_unpublished(copy.block());
             return false;
@@ -174,7 +199,7 @@ impl Objects {
         // Crash here, before or in this: a sleeper looks again by itself after a while.
         answered.each(|index| self.file.wake(found.set.sleeper(index).place));
         self.file.give_unpublished(found.set.block());
-        if unit == 0 {
+        if is_over {
             self.file.give_unpublished(copy.block());
         }
         true
@@ -200,8 +225,6 @@ impl Objects {
 }
 
 /// Which of the sleepers have an answer in a copy and had none before.
-#[cold]
-#[inline(never)]
 fn answered(old: &SetBlock, copy: &SetBlock) -> Answered {
     let is_answered = |place: u32| {
         let sleepers = (0..copy.sleepers()).map(|index| copy.sleeper(index));
@@ -304,7 +327,7 @@ pub fn semop(id: i32, operations: &[Operation], limit: Option<u64>) -> Outcome<(
             }
             continue;
         }
-        if objects.bury(&found, false)? {
+        if objects.bury(&found, owes && is_crowded(&found.set, owner))? {
             continue;
         }
         match call.attempt(&found)? {
@@ -313,6 +336,15 @@ pub fn semop(id: i32, operations: &[Operation], limit: Option<u64>) -> Outcome<(
             Tried::Answer(Some(at)) => return call.sleep(found, at, limit),
         }
     }
+}
+
+/// Whether the caller is about to owe the set something for the first time, and there are many who did before: some have ended
+/// since, who owe nothing any more, and would be copied along for ever.
+#[inline]
+fn is_crowded(set: &SetBlock, owner: u32) -> bool {
+    const CROWD: u32 = 16;
+    let undos = set.undos();
+    undos >= CROWD && !(0..undos).any(|index| set.undo(index).owner == owner)
 }
 
 /// A semop on its way.
@@ -394,8 +426,11 @@ impl SemCall<'_> {
             .file
             .take_place(owner, thread(), ObjectKind::Set, self.id.raw())?;
         objects.asleep().fetch_add(1, Ordering::Relaxed);
-        let slept = call.sleep_at(found, at, limit, place);
+        // From here on a handler runs in the sleep or not before the call is over.
+        let mask = Blocked::all().into_mask();
+        let slept = call.sleep_at(found, at, limit, (place, mask));
         objects.end_sleep(place);
+        signal_mask::restore(mask);
         slept
     }
 
@@ -403,32 +438,34 @@ impl SemCall<'_> {
     fn sleep_at(
         &self,
         mut found: Found,
-        mut at: u16,
+        at: u16,
         limit: Option<u64>,
-        place: u32,
+        (place, mask): (u32, Mask),
     ) -> Outcome<()> {
-        let objects = self.objects;
         let begun = process::fine_nanos();
-        while !self.lie_down(&found, at, place)? {
+        if !self.lie_down_or_go_on(&mut found, at, place)? {
+            return Ok(());
+        }
+        let until = limit.map(|limit| begun.saturating_add(limit));
+        self.wait(found.root, until, (place, mask))
+    }
+
+    /// Puts the caller among the sleepers, unless the operations can go on after all. Whether it sleeps.
+    #[inline(never)]
+    fn lie_down_or_go_on(&self, found: &mut Found, mut at: u16, place: u32) -> Outcome<bool> {
+        while !self.lie_down(found, at, place)? {
             // The set has changed meanwhile: perhaps the operations can go on.
-            found = objects.set(self.id).map_err(|_| self.removed())?;
-            if objects.bury(&found, false)? {
+            *found = self.objects.set(self.id).map_err(|_| self.removed())?;
+            if self.objects.bury(found, false)? {
                 continue;
             }
-            match self.attempt(&found)? {
+            match self.attempt(found)? {
                 Tried::Again => {}
-                Tried::Answer(None) => return Ok(()),
+                Tried::Answer(None) => return Ok(false),
                 Tried::Answer(Some(now_at)) => at = now_at,
             }
         }
-        objects.asleep().fetch_add(1, Ordering::Relaxed);
-        let answer = self.wait(
-            found.root,
-            limit.map(|limit| begun.saturating_add(limit)),
-            place,
-        );
-        objects.asleep().fetch_sub(1, Ordering::Relaxed);
-        answer
+        Ok(true)
     }
 
     /// Puts the caller among the sleepers. `false`: the set has changed.
@@ -453,7 +490,8 @@ impl SemCall<'_> {
     }
 
     /// Sleeps, again and again, until the answer is there, the time is over, or a handler has run.
-    fn wait(&self, root: Root, until: Option<u64>, place: u32) -> Outcome<()> {
+    #[inline(never)]
+    fn wait(&self, root: Root, until: Option<u64>, (place, mask): (u32, Mask)) -> Outcome<()> {
         let objects = self.objects;
         let Some(futex) = objects.file.futex_of(place) else {
             return Err(objects
@@ -475,7 +513,8 @@ impl SemCall<'_> {
             if sleeper.answer != Answer::Waits {
                 return self.get_up(root, place).unwrap_or(Err(self.left(root)));
             }
-            if objects.bury(&found, false)? {
+            // For want of room the dead stay until there is some.
+            if matches!(objects.bury(&found, false), Ok(true)) {
                 continue;
             }
             let left = until.map(|until| until.saturating_sub(process::fine_nanos()));
@@ -487,7 +526,7 @@ impl SemCall<'_> {
                 &objects.file,
                 holders(&found.set, objects.owner_if_entered()),
             );
-            if watch.sleep(futex, seen, left) {
+            if watch.sleep(futex, seen, left, mask) {
                 return self.get_up(root, place).unwrap_or(Err(self.interrupted()));
             }
         }
@@ -565,6 +604,20 @@ fn holders(set: &SetBlock, me: u32) -> impl Iterator<Item = u32> + '_ {
 }
 
 impl Objects {
+    /// Takes the sleeper with this index out. `Some(false)`: the set has changed; `None`: there is no room for a copy.
+    #[inline(never)]
+    fn remove_sleeper(&self, found: &Found, index: u32) -> Option<bool> {
+        let owner = self.owner_if_entered();
+        let copy = self.file.copy_set(&found.set, MoreRoom::default(), owner);
+        let mut copy = copy.ok()?;
+        if !found.is_still() {
+            self.file.give_unpublished(copy.block());
+            return Some(false);
+        }
+        copy.remove_sleeper(index);
+        Some(self.publish(found, copy))
+    }
+
     /// Takes a sleeper out of its set, and says what it was told; `None`: it is not there. `answered`: also if it was.
     fn take_out(&self, root: Root, id: i32, place: u32, answered: bool) -> Option<Answer> {
         loop {
@@ -579,13 +632,9 @@ impl Objects {
             if !answered && answer != Answer::Waits {
                 return Some(answer);
             }
-            match self.change_set(&found, MoreRoom::default(), |copy| {
-                copy.remove_sleeper(index)
-            }) {
-                Ok(true) => return Some(answer),
-                Ok(false) => {}
-                // No room for a copy without it: it stays until the process ends, or there is room.
-                Err(_) => return Some(answer),
+            // Without room for a copy it stays there, and counts for nothing as soon as its place is given back.
+            if self.remove_sleeper(&found, index) != Some(false) {
+                return Some(answer);
             }
         }
     }
@@ -596,7 +645,8 @@ impl Objects {
 pub fn semop_at_once(id: i32, operation: Operation) -> Option<Result<(), i32>> {
     let objects = objects_if_open()?;
     let owner = objects.owner_if_entered();
-    if operation.flags & UNDO != 0 && owner == 0 || id < 0 {
+    let [_, _, semopm, _] = objects.file.sem_limits();
+    if operation.flags & UNDO != 0 && owner == 0 || id < 0 || semopm == 0 {
         return None;
     }
     let root = objects
@@ -627,38 +677,30 @@ pub fn semop_at_once(id: i32, operation: Operation) -> Option<Result<(), i32>> {
             .map(|index| set.undo(index))
             .any(|undo| undo.owner != owner && undo.adjust != 0)
     };
-    if !is_plain || others() {
+    if !is_plain || others() || operation.flags & UNDO != 0 && is_crowded(&set, owner) {
         return None;
     }
-    match sem::outlook(&set, operation, owner) {
-        Ok(Attempt::Done) => {}
-        Ok(Attempt::Blocked { no_wait: true, .. }) if found.is_still() => {
-            return Some(Err(libc::EAGAIN));
-        }
-        _ => return None,
+    if sem::blocks(set.value(operation.number.into()), operation.change) {
+        let is_answer =
+            i32::from(operation.flags) & sem::flags::IPC_NOWAIT != 0 && found.is_still();
+        return is_answer.then_some(Err(libc::EAGAIN));
     }
     let by = Process {
         owner,
         pid: objects.pid(),
     };
-    let more = MoreRoom {
-        undos: u32::from(operation.flags & UNDO != 0),
-        ..MoreRoom::default()
-    };
-    let mut copy = objects.file.copy_set(&set, more, owner).ok()?;
-    if !found.is_still() {
-        objects.file.give_unpublished(copy.block());
-        return None;
-    }
-    match sem::operate(&mut copy, core::slice::from_ref(&operation), by, now()) {
-        Ok(Attempt::Done) if objects.publish(&found, copy) => Some(Ok(())),
-        // `publish` has given the copy back.
-        Ok(Attempt::Done) => None,
-        _ => {
-            objects.file.give_unpublished(copy.block());
-            None
-        }
-    }
+    let undos = u32::from(operation.flags & UNDO != 0);
+    let mut copy = objects.file.copy_quiet_set(&set, undos, owner).ok()?;
+    let operated = found.is_still()
+        && matches!(
+            sem::operate(&mut copy, &[operation], by, now()),
+            Ok(Attempt::Done)
+        );
+    let is_done = operated && found.root.change(seen, copy.block().unit);
+    let unused = if is_done { set } else { copy };
+    objects.file.give_unpublished(unused.block());
+    // Refused or changed meanwhile: the full function finds out.
+    is_done.then_some(Ok(()))
 }
 
 /// IPC_STAT, SEM_STAT, SEM_STAT_ANY.

@@ -8,7 +8,9 @@
 
 use super::objects::{Objects, objects_if_open, thread};
 use crate::os::atomic::{AtomicU32, Ordering};
+use crate::os::exposed_sleep;
 use crate::os::futex::{self, Waiting};
+use crate::os::signal_mask::Mask;
 use crate::storage::ipc::{IpcFile, ObjectKind};
 
 /// The longest sleep at once: a waker that was killed between its change and the waking is made up for after it.
@@ -18,7 +20,7 @@ const FIRST: u64 = 1_000_000;
 /// How often it looks at processes that it cannot be woken by.
 const LOOK: u64 = 50_000_000;
 /// So many marks at most are slept on at once.
-const MOST: usize = 16;
+const MOST: usize = 8;
 
 /// Sleepers that are to be woken, by their place in the order of arrival. Those far behind are woken for nothing.
 pub(super) struct Answered {
@@ -101,7 +103,14 @@ impl Watch {
     }
 
     /// Sleeps while `word` holds `seen`, for `left` nanoseconds at most. Whether a handler has run.
-    pub(super) fn sleep(&mut self, word: &'static AtomicU32, seen: u32, left: Option<u64>) -> bool {
+    /// The signals are blocked, and let through as `mask` says.
+    pub(super) fn sleep(
+        &mut self,
+        word: &'static AtomicU32,
+        seen: u32,
+        left: Option<u64>,
+        mask: Mask,
+    ) -> bool {
         let longest = match (self.sleeps, self.others, self.count) {
             (0, true, _) => FIRST,
             (_, true, _) => LOOK,
@@ -112,15 +121,15 @@ impl Watch {
         self.sleeps = self.sleeps.saturating_add(1);
         let nanos = left.map_or(longest, |left| left.min(longest));
         if self.count == 0 || longest == LOOK && !self.may_watch() {
-            return futex::wait_or_signal(word, seen, nanos);
+            return exposed_sleep::wait(word, seen, nanos, mask);
         }
         let marks = self.marks.iter().take(self.count).flatten();
-        match futex::wait_any(word, seen, marks, nanos) {
+        match futex::wait_any(word, seen, marks, nanos, mask) {
             Waiting::Over => false,
             Waiting::Interrupted => true,
             Waiting::Unavailable => {
                 self.may_watch = Some(false);
-                futex::wait_or_signal(word, seen, nanos.min(LOOK))
+                exposed_sleep::wait(word, seen, nanos.min(LOOK), mask)
             }
         }
     }

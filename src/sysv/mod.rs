@@ -48,6 +48,19 @@
 //! | [`limits`](sem::SemLimits) | semmsl, semmns, semopm, semmni and their file |
 //! | [`procfs`](sem::write_sem_line) | the text of `/proc/sysvipc/sem` |
 //!
+//! [`msg`]: message queues.
+//!
+//! | file | decides |
+//! |---|---|
+//! | [`state`](msg::QueueState) | how a queue is seen and changed |
+//! | [`msgget`](msg::open_queue) | which queue a key opens, what may be created |
+//! | [`msgsnd`](msg::send) | what may be sent, and who gets it |
+//! | [`msgrcv`](msg::receive) | which message a receiver gets |
+//! | [`wake`](msg::wake_senders) | who of the sleepers is told to try again |
+//! | [`msgctl`](msg::MsgCommand) | commands, who may stat, set, remove, and what IPC_SET does |
+//! | [`limits`](msg::MsgLimits) | msgmax, msgmnb, msgmni and their files |
+//! | [`procfs`](msg::write_msg_line) | the text of `/proc/sysvipc/msg` |
+//!
 //! A refusal is `Err(Refusal { errno, reason })`. Above every one stands the sentence of
 //! the manual that it implements; where the manual is silent or wrong about Linux, the
 //! comment says in its own words what Linux does. The functions of one call are to be

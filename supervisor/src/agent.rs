@@ -120,6 +120,11 @@ fn remote(number: usize, args: [usize; 6], fd: Option<&Fd>) -> OsResult<usize> {
     }
 }
 
+/// A limit of the client's. `prlimit` would ask for rights where its real uid is not its effective one.
+fn limit(pid: i32, which: usize) -> Option<u64> {
+    proc::limit(Pid::from_raw(pid), which)
+}
+
 /// Serves the client with this process id until it ends.
 pub fn main(link: Socket, pid: Pid) -> ! {
     // The agents of the client's children are this process's: their ends are nothing to wait for.
@@ -129,7 +134,7 @@ pub fn main(link: Socket, pid: Pid) -> ! {
         sys::set_variable(&name, &value);
     }
     registry::on_giving_up_root();
-    let client: &'static Client = Box::leak(Box::new(Client::new(pid.as_raw(), remote)));
+    let client: &'static Client = Box::leak(Box::new(Client::new(pid.as_raw(), remote, limit)));
     served::begin(client);
     let mut agent = Agent {
         client,

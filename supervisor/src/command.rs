@@ -183,25 +183,7 @@ fn wait(
     supervisor: Pid,
     earlier: &[Pid],
 ) -> Result<i32, Refused> {
-    let passed_on = [
-        Signal::SIGHUP,
-        Signal::SIGINT,
-        Signal::SIGQUIT,
-        Signal::SIGTERM,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-        Signal::SIGTSTP,
-        Signal::SIGTTIN,
-        Signal::SIGTTOU,
-        Signal::SIGCONT,
-        Signal::SIGWINCH,
-        Signal::SIGALRM,
-    ];
-    let set = SigSet::from_iter(passed_on);
-    let fail = |error: Errno| refused(format!("cannot wait for the program: {}", error.desc()));
-    set.thread_block().map_err(fail)?;
-    let signals =
-        SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(fail)?;
+    let signals = passed_on()?;
     let mut program = None;
     let mut why = None;
     loop {
@@ -229,17 +211,7 @@ fn wait(
                 return Err(refused(why_no_filter(Errno::from_raw(error))));
             }
             Some(Event::NoProgram(error)) => {
-                let error = Errno::from_raw(error);
-                let code = if error == Errno::ENOENT {
-                    NOT_FOUND
-                } else {
-                    NOT_EXECUTABLE
-                };
-                let name = name.to_string_lossy();
-                why = Some(Refused {
-                    code,
-                    why: format!("cannot run {name}: {}", error.desc()),
-                });
+                why = Some(no_program(name, Errno::from_raw(error)));
             }
             Some(Event::Exited(code)) => return why.map_or(Ok(code), Err),
             Some(Event::Killed(signal)) => {
@@ -254,6 +226,38 @@ fn wait(
                 }));
             }
         }
+    }
+}
+
+/// What somebody sends to the command to have the program do something. From now on it comes by this alone.
+fn passed_on() -> Result<SignalFd, Refused> {
+    let set = SigSet::from_iter([
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGTSTP,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
+        Signal::SIGCONT,
+        Signal::SIGWINCH,
+        Signal::SIGALRM,
+    ]);
+    let fail = |error: Errno| refused(format!("cannot wait for the program: {}", error.desc()));
+    set.thread_block().map_err(fail)?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(fail)
+}
+
+fn no_program(name: &CString, error: Errno) -> Refused {
+    let name = name.to_string_lossy();
+    Refused {
+        code: match error {
+            Errno::ENOENT => NOT_FOUND,
+            _ => NOT_EXECUTABLE,
+        },
+        why: format!("cannot run {name}: {}", error.desc()),
     }
 }
 

@@ -16,8 +16,12 @@ pub struct Status {
     pub uid: u32,
     /// The effective uid.
     pub euid: u32,
+    /// The uid that files see.
+    pub fsuid: u32,
     /// The effective gid.
     pub egid: u32,
+    /// The gid that files see.
+    pub fsgid: u32,
     /// The supplementary groups.
     pub groups: Vec<u32>,
     /// The effective capabilities.
@@ -46,14 +50,40 @@ impl Status {
             match name {
                 "Tgid" => status.tgid = number()? as i32,
                 "PPid" => status.parent = number()? as i32,
-                "Uid" => (status.uid, status.euid) = (number()?, number()?),
-                "Gid" => (_, status.egid) = (number()?, number()?),
+                "Uid" => {
+                    (status.uid, status.euid) = (number()?, number()?);
+                    (_, status.fsuid) = (number()?, number()?);
+                }
+                "Gid" => {
+                    (_, status.egid) = (number()?, number()?);
+                    (_, status.fsgid) = (number()?, number()?);
+                }
                 "Groups" => status.groups = std::iter::from_fn(number).collect(),
                 "CapEff" => status.capabilities = u64::from_str_radix(rest.trim(), 16).ok()?,
                 _ => {}
             }
         }
         (status.tgid != 0).then_some(status)
+    }
+}
+
+/// A soft limit of a process, by its `RLIMIT_` number; `u64::MAX` for none.
+pub fn limit(pid: Pid, which: usize) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    parse_limit(&text, which)
+}
+
+fn parse_limit(text: &str, which: usize) -> Option<u64> {
+    let name = match u32::try_from(which).ok()? {
+        libc::RLIMIT_FSIZE => "Max file size",
+        libc::RLIMIT_MEMLOCK => "Max locked memory",
+        libc::RLIMIT_NOFILE => "Max open files",
+        _ => return None,
+    };
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    match rest.split_ascii_whitespace().next()? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
     }
 }
 
@@ -67,7 +97,7 @@ pub fn children() -> Vec<Pid> {
     numbers.map(Pid::from_raw).collect()
 }
 
-/// Whether a process is in the user namespace of this one.
+/// Whether a process is in the user namespace of this one. Where this process may not look, it is not: it may where it may trace.
 pub fn is_in_our_user_namespace(pid: Pid) -> bool {
     let theirs = fs::read_link(format!("/proc/{pid}/ns/user"));
     let ours = fs::read_link("/proc/self/ns/user");
@@ -107,12 +137,28 @@ mod tests {
             parent: 3,
             uid: 1,
             euid: 2,
+            fsuid: 4,
             egid: 6,
+            fsgid: 8,
             groups: vec![9, 10],
             capabilities: 0x1ff_ffff_ffff,
         };
         assert_eq!(Status::parse(text), Some(expected));
         assert_eq!(Status::parse(b"Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn a_limit_is_a_number_or_none() {
+        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
+            Max file size             unlimited            unlimited            bytes     \n\
+            Max open files            1024                 524288               files     \n\
+            Max locked memory         0                    8388608              bytes     \n";
+        let limit = |which| parse_limit(text, which as usize);
+        assert_eq!(limit(libc::RLIMIT_FSIZE), Some(u64::MAX));
+        assert_eq!(limit(libc::RLIMIT_NOFILE), Some(1024));
+        assert_eq!(limit(libc::RLIMIT_MEMLOCK), Some(0));
+        assert_eq!(limit(libc::RLIMIT_CPU), None);
+        assert!(super::limit(Pid::this(), libc::RLIMIT_NOFILE as usize).is_some());
     }
 
     #[test]

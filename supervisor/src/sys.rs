@@ -95,6 +95,22 @@ pub fn raise_descriptor_limit() {
     }
 }
 
+/// Makes those of this process's capabilities effective that are in `wanted`, and no other.
+pub fn set_effective_capabilities(wanted: u64) -> nix::Result<()> {
+    // `struct __user_cap_header_struct`: version 3, and this thread.
+    let header = [0x2008_0522u32, 0];
+    // Two triples of effective, permitted, inheritable: the low and the high 32 capabilities.
+    let mut sets = [[0u32; 3]; 2];
+    // SAFETY: header and sets are live and laid out as version 3 wants them.
+    checked(unsafe { libc::syscall(libc::SYS_capget, &raw const header, &raw mut sets) })?;
+    for (half, [effective, permitted, _]) in sets.iter_mut().enumerate() {
+        *effective = *permitted & (wanted >> (32 * half)) as u32;
+    }
+    // SAFETY: the same.
+    checked(unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const sets) })?;
+    Ok(())
+}
+
 /// Has this process make no core dump.
 pub fn forbid_core_dump() {
     let none = libc::rlimit {

@@ -109,7 +109,8 @@ TEST(removal_asks_for_the_id_then_for_the_owner_and_never_for_the_buffer)
 	int id = new_queue(), other = new_queue();
 	expect("an unknown id", other + 1, IPC_RMID, NULL, EINVAL);
 	expect("another sequence number", id + SEQ, IPC_RMID, NULL, EINVAL);
-	expect("a bad buffer", id, IPC_RMID, UNMAPPED, 0);
+	/* glibc copies the structure where a word has 32 bits, for this command, too. */
+	expect("a bad buffer", id, IPC_RMID, bad_buffers_get_an_errno() ? UNMAPPED : NULL, 0);
 	expect("no buffer", other, IPC_RMID, NULL, 0);
 	expect("removed", id, IPC_RMID, NULL, EINVAL);
 }

@@ -112,6 +112,102 @@ TEST(a_receiver_that_a_signal_ends_gets_nothing)
 	CHECK_RESULT(2, "1 x");
 }
 
+TEST(queues_that_were_removed_before_their_sleepers_died_leave_their_indices)
+{
+	for (int round = 0; round < 100; round++) {
+		int id = new_queue_of(3);
+		MUST(send_text(id, 1, "abc"));
+		if (round % 2)
+			RECEIVER(1, id, 7);
+		else
+			SENDER(1, id, 1, "d");
+		stop_sleeper(1);
+		MUST(remove_queue(id));
+		kill_sleeper(1);
+	}
+	CHECK(index_of(new_queue()) < 200);
+}
+
+static struct message large = { .mtype = 1 };
+enum { LARGE = 8000, ROUNDS = 150 };
+
+/* How many bytes of memory the sets and queues of this namespace have. */
+static long long memory_of_objects(void)
+{
+	struct stat st;
+	MUST(stat(in_runtime_dir("ipc"), &st));
+	return st.st_blocks * 512ll;
+}
+
+TEST(the_text_of_a_killed_sender_is_memory_again)
+{
+	SHIM_ONLY();
+	int id = new_queue_of(1);
+	MUST(send_text(id, 1, "a"));
+	long long before = memory_of_objects();
+	for (int round = 0; round < ROUNDS; round++) {
+		if (sleeper_begin(1, id)) {
+			msgsnd(id, &large, LARGE, 0);
+			sleeper_end(1);
+		}
+		kill_sleeper(1);
+	}
+	CHECK_HELD(id, "1/1");
+	CHECK(memory_of_objects() - before < ROUNDS * LARGE / 2);
+}
+
+static int queue;
+static void *receives_and_stays(void *tid)
+{
+	static _Thread_local struct message m;
+	*(atomic_int *)tid = (int)syscall(SYS_gettid);
+	msgrcv(queue, &m, MSGMAX, 0, 0);
+	pause();
+	return NULL;
+}
+
+enum { RECEIVERS = 3 };
+
+/* A process with sleepers that is stopped, handed messages, and killed. */
+static void kill_with_messages(int id)
+{
+	atomic_int *asleep = shared_memory(sizeof *asleep);
+	queue = id;
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		static atomic_int tid[RECEIVERS];
+		pthread_t t;
+		queue_stat(id);
+		for (int i = 0; i < RECEIVERS; i++)
+			thread_start(&t, receives_and_stays, &tid[i]);
+		for (int i = 0; i < RECEIVERS; i++)
+			UNTIL(tid[i] && is_asleep(tid[i]));
+		*asleep = 1;
+		for (;;)
+			pause();
+	}
+	UNTIL(*asleep);
+	MUST(kill(pid, SIGSTOP));
+	UNTIL(state_of(pid) == 'T');
+	for (int i = 0; i < RECEIVERS && i < MSGMNB / LARGE; i++)
+		MUST(send_bytes(id, LARGE));
+	MUST(kill(pid, SIGKILL));
+	wait_for(pid);
+	munmap(asleep, sizeof *asleep);
+}
+
+TEST(the_messages_of_a_killed_process_are_memory_again)
+{
+	SHIM_ONLY();
+	int id = new_queue();
+	kill_with_messages(id);
+	long long before = memory_of_objects();
+	for (int round = 0; round < ROUNDS; round++)
+		kill_with_messages(id);
+	CHECK_HELD(id, "0/0");
+	CHECK(memory_of_objects() - before < ROUNDS * LARGE / 2);
+}
+
 enum { KILLS = 60 };
 
 TEST(kills_at_any_moment_leave_a_queue_that_works)

@@ -59,6 +59,25 @@ TEST(a_handler_interrupts_with_eintr_whatever_sa_restart_says)
 	CHECK_EQ(value_of(id, 0), 1);
 }
 
+/* At whatever moment of the sleep it comes: none is lost between one look of the sleeper at its set and the next. */
+TEST(no_signal_to_a_sleeper_is_without_effect)
+{
+	int rounds = getenv("SHMTEST_SLOW") ? 20 : 300;
+	id = new_set(2);
+	handle(SIGUSR1, counts, SA_RESTART);
+	for (int i = 0; i < rounds; i++) {
+		struct timespec moment = { 0, (i * 37 % 100) * 30000 };
+		SLEEPER(1, id, OP(0, -1, i % 2 ? SEM_UNDO : 0));
+		/* What others do in the set is no reason to go on, but one to look. */
+		MUST(DO_OPS(id, OP(1, 1, 0), OP(1, -1, 0)));
+		nanosleep(&moment, NULL);
+		MUST(kill(sleeper_pid[1], SIGUSR1));
+		CHECK_ENDED(1, EINTR);
+		wait_for(sleeper_pid[1]);
+	}
+	CHECK_STR(counts_of(id, 2), "0/0 0/0");
+}
+
 TEST(a_call_that_need_not_sleep_is_not_interrupted)
 {
 	id = new_set(1);

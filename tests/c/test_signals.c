@@ -117,7 +117,7 @@ TEST(a_timer_whose_handler_makes_calls_interrupts_calls)
 	begin();
 	on_signal(SIGALRM, calls_and_rearms, 0);
 	arm_timer();
-	main_flow(TURNS);
+	main_flow(times_here(TURNS));
 	stop_timer();
 	check_consistent();
 }
@@ -144,7 +144,7 @@ TEST(a_call_that_fails_may_be_interrupted_by_a_handler_that_makes_one)
 		filter_install(&f, SECCOMP_RET_ALLOW);
 		on_signal(SIGALRM, makes_one_of_its_own, 0);
 		arm_timer();
-		for (int i = 0; i < 20000 || handled < 20; i++) {
+		for (int i = 0; i < times_here(20000) || handled < 20; i++) {
 			int own = shmget(IPC_PRIVATE, PAGE, 0600);
 			if (own >= 0)
 				MUST(shmctl(own, IPC_RMID, NULL));
@@ -174,7 +174,7 @@ TEST(a_handler_on_a_small_stack_of_its_own_makes_calls)
 	use_small_alternate_stack();
 	on_signal(SIGALRM, calls_and_rearms, SA_ONSTACK);
 	arm_timer();
-	main_flow(TURNS / 4);
+	main_flow(times_here(TURNS / 4));
 	stop_timer();
 	check_consistent();
 }
@@ -202,7 +202,7 @@ TEST(another_process_bombards_with_signals_whose_handler_makes_calls)
 		shmdt(base);
 		bombard(target, 3, 3);
 	}
-	main_flow(TURNS);
+	main_flow(times_here(TURNS));
 	MUST(kill(pid, SIGKILL));
 	wait_for(pid);
 	check_consistent();
@@ -220,7 +220,7 @@ TEST(a_call_does_not_fail_with_eintr)
 	begin();
 	on_signal(SIGALRM, only_rearms, 0); /* without SA_RESTART */
 	arm_timer();
-	main_flow(TURNS);
+	main_flow(times_here(TURNS));
 	stop_timer();
 	check_consistent();
 }
@@ -252,7 +252,7 @@ TEST(a_handler_may_be_left_by_a_jump_into_the_handler_it_interrupted)
 	on_signal(SIGUSR2, jumps_back, 0);
 	on_signal(SIGALRM, is_jumped_back_to, 0);
 	arm_timer();
-	main_flow(TURNS / 2);
+	main_flow(times_here(TURNS / 2));
 	stop_timer();
 	check_consistent();
 }
@@ -272,7 +272,7 @@ TEST(handlers_that_interrupt_each_other_make_calls)
 		bombard(target, 2, 10);
 	}
 	arm_timer();
-	main_flow(TURNS / 2);
+	main_flow(times_here(TURNS / 2));
 	stop_timer();
 	MUST(kill(pid, SIGKILL));
 	wait_for(pid);
@@ -298,7 +298,7 @@ static void forks_in_handler(int sig)
 		;
 	IN_HANDLER(status == 0);
 	errno = saved;
-	if (++handled < 300)
+	if (++handled < times_here(300))
 		arm_timer();
 }
 
@@ -307,7 +307,7 @@ TEST(a_handler_that_interrupts_a_call_may_fork)
 	begin();
 	on_signal(SIGALRM, forks_in_handler, 0);
 	arm_timer();
-	while (handled < 300)
+	while (handled < times_here(300))
 		main_flow(10);
 	check_consistent();
 }
@@ -328,7 +328,7 @@ TEST(signals_sent_to_threads_interrupt_their_calls)
 	pthread_t t[3];
 	for (int i = 0; i < 3; i++)
 		thread_start(&t[i], calls_until_stopped, NULL);
-	for (int i = 0; i < 3000; i++) {
+	for (int i = 0; i < times_here(3000); i++) {
 		pthread_kill(t[i % 3], SIGUSR1);
 		for (int pause = 0; pause < 5; pause++)
 			sched_yield();

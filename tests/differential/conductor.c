@@ -16,38 +16,18 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "conductor.h"
+#include "run.h"
 #include "worker.h"
 
-#define ANSWER_WITHIN_MS 30000 /* a worker that says nothing for so long hangs */
+struct run run;
 
-static struct {
-	const struct program *program;
-	const struct side *side;
-	int trace;
-	struct names names;
-	struct {
-		int channel, pid, pidfd, parent; /* parent: a worker, or -1 */
-		int64_t uid;
-		bool live;
-	} workers[MAX_WORKERS];
-	int64_t ids[MAX_STEPS]; /* what each shmget step returned; -1: nothing */
-	struct {
-		int64_t id, creator, owner; /* owner -1: not known */
-	} segments[MAX_STEPS];
-	int segment_count;
-	bool unseen_death;      /* since the last snapshot */
-	char raw[MESSAGE_MAX], text[2 * MESSAGE_MAX];
-} run;
-
-static void write_record(int name, const char *text)
+void write_record(int name, const char *text)
 {
 	struct record record = { name, (int32_t)strlen(text) };
 
@@ -146,7 +126,7 @@ static void mourn(int w)
 		;
 }
 
-static void wait_for_death(int w)
+void wait_for_death(int w)
 {
 	struct pollfd death = { run.workers[w].pidfd, POLLIN, 0 };
 
@@ -156,10 +136,8 @@ static void wait_for_death(int w)
 	let_parent_reap(w);
 }
 
-enum answer { ANSWERED, DIED, HANGS };
-
 /* The next message of a worker into run.raw. A fork's child is not known yet: pidfd -1. */
-static enum answer listen_to(int w, int pidfd, struct reply *reply)
+enum answer listen_to(int w, int pidfd, struct reply *reply)
 {
 	struct pollfd events[2] = { { run.workers[w].channel, POLLIN, 0 }, { pidfd, POLLIN, 0 } };
 	static char message[MESSAGE_MAX];
@@ -187,7 +165,7 @@ static enum answer listen_to(int w, int pidfd, struct reply *reply)
 }
 
 /* Adds what run.raw says to run.text, in normalised form. */
-static void append(int step, const char *who)
+void append(int step, const char *who)
 {
 	size_t used = strlen(run.text);
 
@@ -195,7 +173,7 @@ static void append(int step, const char *who)
 	normalise(&run.names, step, run.raw, run.text + used, sizeof run.text - used);
 }
 
-static void append_answer(int step, enum answer answer, int w)
+void append_answer(int step, enum answer answer, int w)
 {
 	if (answer == ANSWERED)
 		append(step, "");
@@ -211,7 +189,7 @@ static void append_answer(int step, enum answer answer, int w)
 		run.unseen_death = true;
 }
 
-static void start_worker(int step, int w, int64_t uid)
+void start_worker(int step, int w, int64_t uid)
 {
 	pid_t pid = fork();
 	struct reply reply;
@@ -222,14 +200,21 @@ static void start_worker(int step, int w, int64_t uid)
 	append_answer(step, listen_to(w, run.workers[w].pidfd, &reply), w);
 }
 
-static struct reply ask(const struct step *step)
+void send_step(const struct step *step)
 {
 	struct step sent = *step;
+
+	sent.perturb = step->name >= run.side->perturb_from ? run.side->perturb : PERTURB_NONE;
+	sent.stained = run.stained;
+	send(run.workers[step->worker].channel, &sent, sizeof sent, MSG_NOSIGNAL);
+}
+
+static struct reply ask(const struct step *step)
+{
 	struct reply reply;
 	int w = step->worker;
 
-	sent.perturb = step->name >= run.side->perturb_from ? run.side->perturb : PERTURB_NONE;
-	send(run.workers[w].channel, &sent, sizeof sent, MSG_NOSIGNAL);
+	send_step(step);
 	append_answer(step->name, listen_to(w, run.workers[w].pidfd, &reply), w);
 	return reply;
 }
@@ -251,9 +236,9 @@ static void let_parent_reap(int w)
 }
 
 /* What the observer sees; it has no attaches, and often no past. Not written down if `when` is NULL. */
-static void look(int name, const char *when)
+void look(int name, const char *when)
 {
-	struct step snapshot = { .name = name, .worker = OBSERVER, .op = OP_SNAPSHOT };
+	struct step snapshot = { .name = name, .worker = OBSERVER, .op = run.program->setup.waits ? OP_IPCLOOK : OP_SNAPSHOT };
 	size_t used;
 
 	snprintf(run.text, sizeof run.text, "looking %s s%d:", when ? when : "", name);
@@ -354,26 +339,47 @@ static bool leaves_attaches_behind(const struct step *step)
 	return step->op == OP_EXIT || step->op == OP_KILL || step->op == OP_EXEC || step->mode == MODE_CHILD;
 }
 
-#ifndef SHM_STAT_ANY
-#define SHM_STAT_ANY 15
-#endif
-
 /* Whether a bare index will do, the same on both sides. */
 static bool takes_index(const struct step *step)
 {
-	return step->op == OP_CTL && (step->n[0] == SHM_STAT || step->n[0] == SHM_STAT_ANY);
+	switch (step->op) {
+	case OP_CTL: return step->n[0] == SHM_STAT || step->n[0] == SHM_STAT_ANY;
+	case OP_SEMCTL: return step->n[0] == SEM_STAT || step->n[0] == SEM_STAT_ANY;
+	case OP_MSGCTL: return step->n[0] == MSG_STAT || step->n[0] == MSG_STAT_ANY;
+	default: return false;
+	}
 }
 
-static void resolve_id(struct step *step)
+void resolve_id(struct step *step)
 {
 	int64_t id = step->id.kind == ID_VALUE ? 0 : run.ids[step->id.name];
+	enum kind kind = kind_of(step);
 
 	switch (step->id.kind) {
-	case ID_VALUE: step->id.value = takes_index(step) ? step->id.value : real_id(&run.names, step->id.value); break;
+	case ID_VALUE: step->id.value = takes_index(step) ? step->id.value : real_id(&run.names, kind, step->id.value); break;
 	case ID_OF: step->id.value = id; break;
-	case ID_WRONG_SEQ: step->id.value = real_id(&run.names, told_id(&run.names, id) + 32768); break;
-	case ID_INDEX: step->id.value = takes_index(step) ? id & 32767 : real_id(&run.names, id & 32767); break;
-	case ID_NEXT: step->id.value = real_id(&run.names, told_id(&run.names, id) + 1); break;
+	case ID_WRONG_SEQ: step->id.value = real_id(&run.names, kind, told_id(&run.names, kind, id) + 32768); break;
+	case ID_INDEX: step->id.value = takes_index(step) ? id & 32767 : real_id(&run.names, kind, id & 32767); break;
+	case ID_NEXT: step->id.value = real_id(&run.names, kind, told_id(&run.names, kind, id) + 1); break;
+	}
+}
+
+/* What later steps need of an answer: an id, a child. */
+void take_answer(const struct step *step, const struct reply *answer)
+{
+	if (gives_a_new_id(step) && answer->has_ret)
+		run.ids[step->name] = answer->ret;
+	else if (gives_a_new_id(step)) /* made by a child: its text tells */
+		sscanf(run.raw, "%*[^=]= {%*c:%ld", &run.ids[step->name]);
+	if (step->op == OP_FORK && answer->has_ret && answer->ret > 0) {
+		int child = (int)step->n[0];
+		struct reply up;
+		enum answer heard;
+
+		adopt(child, (int)answer->ret, step->worker, run.workers[step->worker].uid);
+		heard = listen_to(child, run.workers[child].pidfd, &up);
+		strcat(run.text, ",");
+		append_answer(step->name, heard, child);
 	}
 }
 
@@ -393,7 +399,7 @@ static void do_step(const struct step *planned)
 		look(step.name, "before");
 	unseen_attach = run.unseen_death && step.op == OP_AT;
 	told = step;
-	told.id.value = told_id(&run.names, step.id.value);
+	told.id.value = told_id(&run.names, kind_of(&step), step.id.value);
 	describe(run.text, sizeof run.text, &told);
 	if (step.op == OP_TICK) {
 		begin_epoch(&run.names);
@@ -411,19 +417,7 @@ static void do_step(const struct step *planned)
 		wait_for_death(w);
 	} else {
 		reply = ask(&step);
-		if (step.op == OP_GET && reply.has_ret)
-			run.ids[step.name] = reply.ret;
-		else if (step.op == OP_GET) /* made by a child: its text tells */
-			sscanf(run.raw, "%*[^=]= {i:%ld", &run.ids[step.name]);
-		if (step.op == OP_FORK && reply.has_ret && reply.ret > 0) {
-			int child = (int)step.n[0];
-			enum answer answer;
-
-			adopt(child, (int)reply.ret, w, run.workers[w].uid);
-			answer = listen_to(child, run.workers[child].pidfd, &reply);
-			strcat(run.text, ",");
-			append_answer(step.name, answer, child);
-		}
+		take_answer(&step, &reply);
 	}
 	note_owner(&step, run.text);
 	if (unseen_attach && run.workers[w].live)
@@ -456,14 +450,17 @@ void run_side(const struct program *program, const bool *kept, const struct side
 		look(0, NULL);
 	for (int k = 0; k < program->count; k++)
 		if (kept[k])
-			do_step(&program->steps[k]);
+			(program->setup.waits ? do_step_that_may_sleep : do_step)(&program->steps[k]);
 	look(program->count, "before the end,");
 	for (int w = OBSERVER + 1; w < MAX_WORKERS; w++) {
 		if (!run.workers[w].live)
 			continue;
 		kill(run.workers[w].pid, SIGKILL);
 		wait_for_death(w);
-		look(program->count, "when one more is dead,");
+		if (program->setup.waits)
+			after_a_death(program->count, w);
+		else
+			look(program->count, "when one more is dead,");
 	}
 	if (!side->library)
 		remove_all();

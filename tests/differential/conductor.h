@@ -40,14 +40,14 @@ struct names {
 		char name[16];
 	} processes[MAX_STEPS];
 	int64_t epochs[MAX_STEPS]; /* the second each began with */
-	bool id_seen;
-	int64_t first_seq; /* the sequence number of the first id of all; 0 on the kernel */
+	bool id_seen[KINDS];
+	int64_t first_seq[KINDS]; /* the sequence number of the first id of all; 0 on the kernel */
 };
 void name_process(struct names *names, int pid, const char *name);
 void begin_epoch(struct names *names);
 /* The kernel's id for one of a side whose ids begin elsewhere, and the other way round. */
-int64_t told_id(const struct names *names, int64_t id);
-int64_t real_id(const struct names *names, int64_t id);
+int64_t told_id(const struct names *names, enum kind kind, int64_t id);
+int64_t real_id(const struct names *names, enum kind kind, int64_t id);
 void normalise(struct names *names, int step, const char *in, char *out, size_t size);
 
 #endif

@@ -15,7 +15,8 @@
 static const char *const op_names[OP_COUNT] = {
 	"get", "at", "dt", "ctl", "munmap", "mremap", "mmap", "mprotect", "madvise", "poke", "peek", "fill", "sum",
 	"read", "maps", "snapshot", "procshm", "limits", "setlimit", "churn", "fork", "new", "exec", "exit", "kill",
-	"vfork", "spawn", "setuid", "setgid", "setgroups", "dropcap", "memlock", "leavemain", "tick", "reap", "touch",
+	"vfork", "spawn", "setuid", "setgid", "setgroups", "dropcap", "memlock", "leavemain", "tick",
+	"semget", "semop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl", "ipclook", "signal", "reap", "touch",
 };
 static const char *const mode_names[] = { "plain", "thread", "child", "as" };
 static const char *const buffer_names[BUF_COUNT] = { "&buf", "NULL", "unmapped", "read-only", "tail unmapped", "kernel", "arena" };
@@ -23,6 +24,7 @@ static const char *const limit_names[LIMIT_COUNT] = { "shmmax", "shmall", "shmmn
 static const char *const ending_names[END_COUNT] = { "_exit", "exit", "abort", "SIGSEGV" };
 static const char *const perturb_names[PERTURB_COUNT] = {
 	"none", "nattch", "mode", "lpid", "dtime", "errno", "byte", "id", "proc-text", "limit", "maps", "signal", "size", "uid", "death",
+	"semaphore", "sleeper", "wake-up", "message",
 };
 
 const char *op_name(int op)
@@ -182,7 +184,8 @@ static void call(char *out, size_t size, const struct step *step)
 		snprintf(out, size, "%s(%ld)", op_name(step->op), (long)n[0]);
 		break;
 	default:
-		snprintf(out, size, "%s", op_name(step->op));
+		if (!describe_ipc(out, size, step))
+			snprintf(out, size, "%s", op_name(step->op));
 	}
 }
 

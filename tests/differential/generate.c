@@ -10,9 +10,14 @@
 
 #include "generate.h"
 
-#define LIVE_MAX 6
 
-static int live_workers(const struct generator *g)
+/* Where some sleep, more are needed. */
+int live_max(const struct generator *g)
+{
+	return g->program->setup.waits ? 10 : 6;
+}
+
+int live_workers(const struct generator *g)
 {
 	int live = 0;
 
@@ -21,7 +26,7 @@ static int live_workers(const struct generator *g)
 	return live;
 }
 
-static int pick_worker(struct generator *g)
+int pick_worker(struct generator *g)
 {
 	int live = live_workers(g);
 	int chosen = live ? below(&g->rng, live) : -1;
@@ -41,11 +46,11 @@ static int new_worker(struct generator *g, const struct believed_worker *like)
 	return w;
 }
 
-static bool gen_new(struct generator *g, struct step *step)
+bool gen_new(struct generator *g, struct step *step)
 {
 	struct believed_worker fresh = { .uid = g->program->setup.base_uid };
 
-	if (g->worker_count >= MAX_WORKERS || live_workers(g) >= LIVE_MAX)
+	if (g->worker_count >= MAX_WORKERS || live_workers(g) >= live_max(g))
 		return false;
 	if (g->program->setup.several_uids && percent(&g->rng, 50))
 		fresh.uid = PICK(&g->rng, g->program->setup.uids);
@@ -64,7 +69,7 @@ static bool gen_process(struct generator *g, struct step *step)
 	if (choice < 32) {
 		struct believed_worker child = *worker;
 
-		if (g->worker_count >= MAX_WORKERS || live_workers(g) >= LIVE_MAX)
+		if (g->worker_count >= MAX_WORKERS || live_workers(g) >= live_max(g))
 			return false;
 		child.main_left = false;
 		step->op = OP_FORK;
@@ -320,7 +325,7 @@ static void choose_setup(struct generator *g, enum profile profile, int64_t own_
 	setup->caps = setup->several_uids && percent(&g->rng, 25);
 }
 
-void generate(struct program *program, uint64_t seed, int steps, enum profile profile, int64_t own_uid, int64_t own_gid)
+void generate(struct program *program, uint64_t seed, int steps, enum profile profile, int64_t own_uid, int64_t own_gid, bool waits)
 {
 	static struct generator g;
 	int first;
@@ -332,7 +337,10 @@ void generate(struct program *program, uint64_t seed, int steps, enum profile pr
 	g.rng.state = seed * 2654435761u + 12345;
 	g.worker_count = OBSERVER + 1;
 	choose_setup(&g, profile, own_uid, own_gid);
-	first = 1 + below(&g.rng, 3);
+	program->setup.waits = waits;
+	if (waits)
+		program->setup.rmid_forced = program->setup.caps = false;
+	first = 1 + below(&g.rng, 3) + 4 * waits;
 	for (int k = 0; k < steps; k++) {
 		struct step *step = &program->steps[program->count];
 
@@ -343,6 +351,6 @@ void generate(struct program *program, uint64_t seed, int steps, enum profile pr
 			step->op = OP_TICK;
 			continue;
 		}
-		choose_step(&g, step);
+		(waits ? choose_step_that_may_sleep : choose_step)(&g, step);
 	}
 }

@@ -34,6 +34,9 @@ struct generator {
 	struct believed_worker workers[MAX_WORKERS];
 	int segment_count;
 	struct believed_segment segments[MAX_STEPS];
+	int set_count, queue_count;
+	struct believed_set { int name, nsems; bool removed; } sets[MAX_STEPS], queues[MAX_STEPS];
+	bool asleep[MAX_WORKERS]; /* may be */
 	int restore_in[LIMIT_COUNT]; /* steps until a changed limit is put back; 0: it was not changed */
 };
 
@@ -51,5 +54,11 @@ bool gen_dt(struct generator *g, struct step *step);
 bool gen_ctl(struct generator *g, struct step *step);
 bool gen_mapping(struct generator *g, struct step *step);
 bool gen_memory(struct generator *g, struct step *step);
+bool gen_new(struct generator *g, struct step *step);
+int pick_worker(struct generator *g);
+int live_workers(const struct generator *g);
+int live_max(const struct generator *g);
+/* generate_ipc.c */
+void choose_step_that_may_sleep(struct generator *g, struct step *step);
 
 #endif

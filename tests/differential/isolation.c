@@ -4,6 +4,8 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
 #include <unistd.h>
 
@@ -75,10 +77,16 @@ const char *leak(void)
 		{ "/proc/sys/kernel/shmmni", "4096\n" }, { "/proc/sys/kernel/shm_rmid_forced", "0\n" },
 	};
 	struct shm_info info;
+	struct seminfo sets;
+	struct msginfo queues;
 	char text[64];
 
 	if (shmctl(0, SHM_INFO, (struct shmid_ds *)&info) < 0 || info.used_ids)
 		return "segments were made in the kernel";
+	if (semctl(0, 0, SEM_INFO, &sets) < 0 || sets.semusz)
+		return "sets of semaphores were made in the kernel";
+	if (msgctl(0, MSG_INFO, (struct msqid_ds *)&queues) < 0 || queues.msgpool)
+		return "message queues were made in the kernel";
 	for (size_t k = 0; k < sizeof files / sizeof files[0]; k++)
 		if (read_small(files[k][0], text, sizeof text) && strcmp(text, files[k][1]) != 0)
 			return "a limit of the kernel was changed";

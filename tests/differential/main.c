@@ -15,7 +15,7 @@
 static struct {
 	uint64_t seed;
 	int seeds, steps, jobs;
-	bool replay, minimise, verbose, self_test, kernel_only, trace, reap_at_once;
+	bool replay, minimise, verbose, self_test, kernel_only, trace, reap_at_once, waits;
 	enum profile profile;
 	int64_t own_uid, own_gid;
 	const char *library, *worker, *base, *without;
@@ -56,7 +56,7 @@ static struct program *prepare(struct pair *pair, uint64_t seed)
 
 	if (!program)
 		exit(1);
-	generate(program, seed, options.steps, options.profile, own_uid(seed), options.own_gid);
+	generate(program, seed, options.steps, options.profile, own_uid(seed), options.own_gid, options.waits);
 	memset(pair, 0, sizeof *pair);
 	pair->program = program;
 	pair->base = options.base;
@@ -84,7 +84,7 @@ static struct program *prepare(struct pair *pair, uint64_t seed)
 
 static void print_how_to_replay(FILE *out, uint64_t seed)
 {
-	fprintf(out, "  replay:   scripts/check-differential --replay %llu --steps %d%s%s%s%s\n", (unsigned long long)seed, options.steps,
+	fprintf(out, "  replay:   scripts/check-differential --replay %llu --steps %d%s%s%s%s%s\n", (unsigned long long)seed, options.steps, options.waits ? " --waits" : "",
 		options.kernel_only ? " --kernel-only" : options.reap_at_once ? " --reap-at-once" : "", options.profile == PROFILE_USER ? " --profile user" : "",
 		*options.without ? " --without " : "", options.without);
 	fprintf(out, "  minimise: the same with --minimize in place of --replay\n");
@@ -320,20 +320,24 @@ static void self_test_result(const char *what, enum verdict verdict)
 static void self_test(void)
 {
 	int steps = options.steps;
-	bool kernel_only = options.kernel_only;
+	bool kernel_only = options.kernel_only, waits = options.waits;
 	enum verdict verdict = SAME;
 
 	options.kernel_only = true;
 	options.steps = 80;
-	for (uint64_t seed = 1; seed <= 2 && verdict == SAME; seed++)
+	for (uint64_t seed = 1; seed <= 4 && verdict == SAME; seed++) {
+		options.waits = seed > 2;
 		verdict = check_seed(seed, stdout);
+	}
 	self_test_result("two runs on the kernel agree", verdict);
 	for (int perturb = PERTURB_NONE + 1; perturb < PERTURB_COUNT; perturb++) {
 		char what[64];
 
+		options.waits = perturb >= PERTURB_SEMVAL;
 		snprintf(what, sizeof what, "a wrong %s is found", perturb_name(perturb));
 		self_test_result(what, verdict == SAME ? finds(perturb) : verdict);
 	}
+	options.waits = false;
 	if (geteuid() == 0)
 		self_test_result("a library that does nothing is found", verdict == SAME ? finds_a_leak() : verdict);
 	else
@@ -341,6 +345,7 @@ static void self_test(void)
 	self_test_result("a difference is minimised", verdict == SAME ? minimises() : verdict);
 	options.kernel_only = kernel_only;
 	options.steps = steps;
+	options.waits = waits;
 }
 
 static void usage(FILE *out)
@@ -357,6 +362,7 @@ static void usage(FILE *out)
 		"  --without LIST   leave out operations (get,at,dt,ctl,munmap,fork,...), modes (thread,child,as), commands (IPC_SET,...)\n"
 		"  --reap-at-once   after each death another process probes at once\n"
 		"  --profile user   the programs that an ordinary user gets, also for root\n"
+		"  --waits          programs of semaphores and message queues, whose processes sleep and wake each other\n"
 		"  --kernel-only    the kernel against itself\n"
 		"  --self-test      only the self-test\n"
 		"  --verbose\n");
@@ -368,7 +374,7 @@ static void parse(int argc, char **argv)
 		{ "seeds", 1, NULL, 'n' }, { "seed", 1, NULL, 's' }, { "steps", 1, NULL, 'l' }, { "jobs", 1, NULL, 'j' },
 		{ "replay", 1, NULL, 'r' }, { "minimize", 1, NULL, 'm' }, { "minimise", 1, NULL, 'm' }, { "verbose", 0, NULL, 'v' },
 		{ "trace", 0, NULL, 't' }, { "without", 1, NULL, 'w' }, { "profile", 1, NULL, 'p' }, { "kernel-only", 0, NULL, 'k' },
-		{ "self-test", 0, NULL, 'S' }, { "reap-at-once", 0, NULL, 'q' }, { "help", 0, NULL, 'h' }, { "library", 1, NULL, 'L' }, { "worker", 1, NULL, 'W' },
+		{ "self-test", 0, NULL, 'S' }, { "reap-at-once", 0, NULL, 'q' }, { "waits", 0, NULL, 'i' }, { "help", 0, NULL, 'h' }, { "library", 1, NULL, 'L' }, { "worker", 1, NULL, 'W' },
 		{ "base", 1, NULL, 'B' }, { NULL, 0, NULL, 0 },
 	};
 
@@ -389,6 +395,7 @@ static void parse(int argc, char **argv)
 		case 'w': options.without = optarg; break;
 		case 'p': options.profile = strcmp(optarg, "user") == 0 ? PROFILE_USER : PROFILE_ROOT; break;
 		case 'k': options.kernel_only = true; break;
+		case 'i': options.waits = true; break;
 		case 'S': options.self_test = true; break;
 		case 'L': options.library = optarg; break;
 		case 'W': options.worker = optarg; break;

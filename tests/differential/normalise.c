@@ -83,37 +83,42 @@ static int64_t wrapped(int64_t seq)
 	return seq < SEQS ? seq : seq - SEQS + LOWEST_SEQ;
 }
 
-int64_t real_id(const struct names *names, int64_t id)
+int64_t real_id(const struct names *names, enum kind kind, int64_t id)
 {
 	int64_t seq = id / SLOTS;
 
-	if (!names->first_seq || id < 0 || seq >= SEQS - LOWEST_SEQ)
+	if (!names->first_seq[kind] || id < 0 || seq >= SEQS - LOWEST_SEQ)
 		return id;
-	return wrapped(names->first_seq + seq) * SLOTS + id % SLOTS;
+	return wrapped(names->first_seq[kind] + seq) * SLOTS + id % SLOTS;
 }
 
-static int64_t relative_seq(const struct names *names, int64_t seq)
+static int64_t relative_seq(const struct names *names, enum kind kind, int64_t seq)
 {
-	return seq >= names->first_seq ? seq - names->first_seq : seq - names->first_seq + SEQS - LOWEST_SEQ;
+	int64_t first = names->first_seq[kind];
+
+	return seq >= first ? seq - first : seq - first + SEQS - LOWEST_SEQ;
 }
 
-int64_t told_id(const struct names *names, int64_t id)
+int64_t told_id(const struct names *names, enum kind kind, int64_t id)
 {
 	int64_t seq = id / SLOTS;
 
-	if (!names->first_seq || id < 0 || seq < LOWEST_SEQ || seq >= SEQS)
+	if (!names->first_seq[kind] || id < 0 || seq < LOWEST_SEQ || seq >= SEQS)
 		return id;
-	return relative_seq(names, seq) * SLOTS + id % SLOTS;
+	return relative_seq(names, kind, seq) * SLOTS + id % SLOTS;
 }
 
-static int64_t relative_id(struct names *names, int64_t id)
+static int64_t relative_id(struct names *names, enum kind kind, int64_t id)
 {
-	if (!names->id_seen) {
-		names->id_seen = true;
-		names->first_seq = id / SLOTS;
+	if (!names->id_seen[kind]) {
+		names->id_seen[kind] = true;
+		names->first_seq[kind] = id / SLOTS;
 	}
-	return told_id(names, id);
+	return told_id(names, kind, id);
 }
+
+/* {i:ID} and {q:SEQ} of a segment, {s:} and {S:} of a set, {m:} and {M:} of a queue. */
+static const char id_tokens[] = "ismqSM";
 
 void normalise(struct names *names, int step, const char *in, char *out, size_t size)
 {
@@ -132,8 +137,10 @@ void normalise(struct names *names, int step, const char *in, char *out, size_t 
 			snprintf(name, sizeof name, "c%d", step);
 			name_process(names, (int)value, name);
 			used += (size_t)snprintf(out + used, size - used, "child %s:", name);
-		} else if (in[1] == 'i' || in[1] == 'q') {
-			value = in[1] == 'i' ? relative_id(names, value) : relative_seq(names, value);
+		} else if (strchr(id_tokens, in[1])) {
+			int token = (int)(strchr(id_tokens, in[1]) - id_tokens);
+
+			value = token < KINDS ? relative_id(names, (enum kind)token, value) : relative_seq(names, (enum kind)(token - KINDS), value);
 			used += (size_t)snprintf(out + used, size - used, "%" PRId64, value);
 		} else {
 			if (in[1] == 'p')

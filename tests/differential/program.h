@@ -5,6 +5,7 @@
  *   generate*.c  seed -> program (a list of steps); knows no result, so both sides get the same list
  *   worker*.c    a process that performs the steps it is sent and reports what it saw
  *   conductor.c  starts the workers of one side, sends the steps, gathers the trace; never under the shim
+ *   sleepers.c   the same for programs of semaphores and queues, whose calls may sleep
  *   isolation.c  the kernel's namespaces
  *   normalise.c  pids -> worker names, times -> epochs: what legitimately differs between two runs
  *   minimise.c   fewer steps, same difference
@@ -41,6 +42,7 @@ enum op {
 	OP_FORK, OP_NEW, OP_EXEC, OP_EXIT, OP_KILL, OP_VFORK, OP_SPAWN,
 	OP_SETUID, OP_SETGID, OP_SETGROUPS, OP_DROPCAP, OP_MEMLOCK, OP_LEAVEMAIN,
 	OP_TICK,
+	OP_SEMGET, OP_SEMOP, OP_SEMCTL, OP_MSGGET, OP_MSGSND, OP_MSGRCV, OP_MSGCTL, OP_IPCLOOK, OP_SIGNAL,
 	OP_REAP, OP_TOUCH, /* never generated: the conductor's own */
 	OP_COUNT
 };
@@ -84,6 +86,7 @@ enum perturb {
 	PERTURB_NONE, PERTURB_NATTCH, PERTURB_MODE, PERTURB_LPID, PERTURB_DTIME, PERTURB_ERRNO,
 	PERTURB_BYTE, PERTURB_ID, PERTURB_PROC_TEXT, PERTURB_LIMIT, PERTURB_MAPS, PERTURB_SIGNAL,
 	PERTURB_SIZE, PERTURB_UID, PERTURB_DEATH,
+	PERTURB_SEMVAL, PERTURB_NCNT, PERTURB_WAKE, PERTURB_MESSAGE, /* from here on in programs of semaphores and queues */
 	PERTURB_COUNT
 };
 
@@ -95,6 +98,10 @@ enum perturb {
  *   MPROTECT, MADVISE at n0 prot / advice   POKE, PEEK at n0 byte   FILL, SUM, READ at n0 pages
  *   SETLIMIT n0 which, n1 value, n2 good   CHURN n0 times   FORK, NEW n0 the new worker, n1 uid (NEW)
  *   REAP n0 child's pid   TOUCH id n0 flags: attach and detach
+ *   SEMGET n0 key n1 nsems n2 flags   SEMOP id n0 how many, n1 the operations (packed_op), n2 enum wait
+ *   SEMCTL id n0 cmd n1 number n2 value or uid n3 gid n4 mode
+ *   MSGGET n0 key n1 flags   MSGSND id n0 type n1 bytes n2 flags   MSGRCV id n0 bytes n1 type n2 flags
+ *   MSGCTL id n0 cmd n1 qbytes n2 uid n3 gid n4 mode   SIGNAL: a signal with a handler, to one that sleeps
  *   EXIT n0 ending   SETUID n0   SETGID n0   SETGROUPS n0, n1 (0 = none)   DROPCAP n0 capability   MEMLOCK n0 bytes (-1: no limit)
  */
 struct step {
@@ -105,6 +112,7 @@ struct step {
 	struct addr_ref at, to;
 	int64_t n[5];
 	int32_t perturb; /* set by the conductor */
+	uint64_t stained; /* by the conductor: indices of sets whose otime is not told (see sleepers.c) */
 };
 
 /* What a program assumes about who runs it. */
@@ -118,6 +126,7 @@ struct setup {
 	bool rmid_forced;    /* may set shm_rmid_forced */
 	bool limits;         /* may write /proc/sys/kernel/shm* */
 	bool caps;           /* may drop capabilities */
+	bool waits;          /* a program of semaphores and queues instead of segments */
 };
 struct program {
 	uint64_t seed;
@@ -135,8 +144,43 @@ struct reply {
 
 enum profile { PROFILE_ROOT, PROFILE_USER };
 
-void generate(struct program *program, uint64_t seed, int steps, enum profile profile, int64_t own_uid, int64_t own_gid);
+/* How long a semop may sleep: for ever, by semtimedop with a time that is over at once, nothing, very long, or no time at all. */
+enum wait { WAIT_EVER, WAIT_MOMENT, WAIT_NOTHING, WAIT_LONG, WAIT_BAD, WAIT_COUNT };
+
+enum { PACKED_NOWAIT = 1, PACKED_UNDO = 2, PACKED_OPS = 4 };
+struct packed_op {
+	int num, op, flags;
+};
+/* Four operations in a number: 4 bits for the semaphore, 8 for what is added, 4 for the flags. */
+static inline struct packed_op packed_op(int64_t ops, int k)
+{
+	uint64_t one = (uint64_t)ops >> 16 * k;
+
+	return (struct packed_op){ (int)(one & 15), (int8_t)(one >> 4 & 255), (int)(one >> 12 & 15) };
+}
+static inline int64_t pack_op(struct packed_op op, int k)
+{
+	return (int64_t)(((uint64_t)(op.num & 15) | (uint64_t)(uint8_t)op.op << 4 | (uint64_t)(op.flags & 15) << 12) << 16 * k);
+}
+
+/* Ids are counted for each kind alone. */
+enum kind { KIND_SHM, KIND_SEM, KIND_MSG, KINDS };
+static inline enum kind kind_of(const struct step *step)
+{
+	switch (step->op) {
+	case OP_SEMGET: case OP_SEMOP: case OP_SEMCTL: return KIND_SEM;
+	case OP_MSGGET: case OP_MSGSND: case OP_MSGRCV: case OP_MSGCTL: return KIND_MSG;
+	default: return KIND_SHM;
+	}
+}
+static inline bool gives_a_new_id(const struct step *step)
+{
+	return step->op == OP_GET || step->op == OP_SEMGET || step->op == OP_MSGGET;
+}
+
+void generate(struct program *program, uint64_t seed, int steps, enum profile profile, int64_t own_uid, int64_t own_gid, bool waits);
 void describe(char *out, size_t size, const struct step *step);
+bool describe_ipc(char *out, size_t size, const struct step *step); /* false: not an operation of semaphores and queues */
 const char *op_name(int op);
 const char *perturb_name(int perturb);
 bool step_matches(const struct step *step, const char *list); /* named in a comma separated list (--without) */

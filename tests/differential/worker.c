@@ -258,7 +258,7 @@ static void perform(const struct step *step)
 {
 	if (current_perturb == PERTURB_DEATH && step->op == OP_PEEK)
 		_exit(1);
-	if (perform_call(step) || perform_memory(step))
+	if (perform_call(step) || perform_memory(step) || perform_ipc(step))
 		return;
 	switch (step->op) {
 	case OP_FORK: do_fork(step); break;

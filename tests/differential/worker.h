@@ -52,5 +52,6 @@ void forget_not_inherited(void);
 /* 0: not an operation of this file */
 bool perform_call(const struct step *step);
 bool perform_memory(const struct step *step);
+bool perform_ipc(const struct step *step);
 
 #endif

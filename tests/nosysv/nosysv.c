@@ -1,7 +1,7 @@
 /*
  * nosysv [--enosys] [--hide] [--] PROGRAM [ARGUMENT...]: runs a program as on a kernel without System V IPC.
  *
- * The twelve system calls (and ipc(2), where the machine has it) kill the process that makes one, so that nothing can
+ * The twelve system calls (and ipc(2), of 32-bit programs, too) kill the process that makes one, so that nothing can
  * make one unnoticed; with --enosys they fail with ENOSYS, as on such a kernel. With --hide the files of System V IPC
  * under /proc are covered in a mount namespace of its own; only root can do that, and others go without.
  */
@@ -43,22 +43,48 @@ static const int calls[] = {
 #endif
 };
 
+/* What 32-bit programs call on a 64-bit x86: ipc, semget to msgctl, semtimedop_time64. */
+#ifdef __x86_64__
+static const int of_32_bits[] = { 117, 393, 394, 395, 396, 397, 398, 399, 400, 401, 402, 420 };
+#define X32_BIT 0x40000000
+#endif
+
 static void fail(const char *what)
 {
 	fprintf(stderr, "nosysv: %s: %s\n", what, strerror(errno));
 	exit(125);
 }
 
+static struct sock_filter code[64];
+static unsigned short len;
+
+static void add(unsigned short what, unsigned operand, unsigned char yes, unsigned char no)
+{
+	code[len++] = (struct sock_filter)BPF_JUMP(what, operand, yes, no);
+}
+
+/* These numbers get `action`, all others pass. */
+static void stop_all(const int *numbers, size_t count, unsigned action)
+{
+	for (size_t i = 0; i < count; i++)
+		add(BPF_JMP | BPF_JEQ | BPF_K, numbers[i], count - i, 0);
+	add(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
+	add(BPF_RET | BPF_K, action, 0, 0);
+}
+
 static void confine(unsigned action)
 {
-	struct sock_filter code[2 * COUNT(calls) + 2];
-	unsigned short len = 0;
-	code[len++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-	for (size_t i = 0; i < COUNT(calls); i++) {
-		code[len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i], 0, 1);
-		code[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action);
-	}
-	code[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+#ifdef __x86_64__
+	add(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch), 0, 0);
+	add(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, COUNT(of_32_bits) + 3, 0);
+	add(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0, 0);
+	stop_all(of_32_bits, COUNT(of_32_bits), action);
+#endif
+	add(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0, 0);
+#ifdef __x86_64__
+	add(BPF_ALU | BPF_AND | BPF_K, ~X32_BIT, 0, 0);
+#endif
+	stop_all(calls, COUNT(calls), action);
 	struct sock_fprog program = { len, code };
 	/* Without the right to do it otherwise, a filter takes from the program what set-uid programs would give it. */
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0)

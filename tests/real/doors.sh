@@ -66,7 +66,7 @@ test_doors_php() {
     shim php -r 'shm_remove(shm_attach(77));'
 }
 
-# PHP's own tests of the two extensions.
+# PHP's own tests of the four extensions.
 test_doors_phpt() {
     local source passed
     need php php-cli
@@ -75,11 +75,11 @@ test_doors_phpt() {
     cp -r "$source" "$work/php"
     cd "$work/php"
     passed=$(NO_INTERACTION=1 TEST_PHP_EXECUTABLE=$(command -v php) \
-        shim php run-tests.php -q --offline ext/shmop/tests ext/sysvshm/tests) || fail "$passed"
-    expect_match "PHP's tests" 'Tests passed +: +12 ' "$passed"
+        shim php run-tests.php -q --offline ext/shmop/tests ext/sysvshm/tests ext/sysvsem/tests ext/sysvmsg/tests) || fail "$passed"
+    expect_match "PHP's tests" 'Tests passed +: +21 ' "$passed"
     cd /
     # They leave some.
-    shim ipcs -m | awk '$2 ~ /^[0-9]+$/ { print $2 }' | while read -r id; do shim ipcrm -m "$id"; done
+    shim ipcrm -a
 }
 
 test_doors_ruby() {

@@ -46,3 +46,78 @@ test_perl_private_and_fork() {
         $all eq join("", map { chr(65 + $_) x 30000 } 0 .. 9) or die "contents differ";
         shmctl($id, 0, 0) or die "IPC_RMID: $!";'
 }
+
+# Perl's own semget, semop, msgget, msgsnd and so on, as its modules use them.
+test_perl_semaphores_and_queues() {
+    shim perl -e '
+        use IPC::SysV qw(IPC_CREAT IPC_EXCL IPC_NOWAIT SEM_UNDO MSG_NOERROR);
+        use IPC::Semaphore;
+        use IPC::Msg;
+        my $set = IPC::Semaphore->new(0x7065726c, 3, IPC_CREAT | IPC_EXCL | 0600) or die "semget: $!";
+        $set->setall(1, 2, 3) or die "SETALL: $!";
+        $set->op(0, -1, IPC_NOWAIT, 1, 5, SEM_UNDO) or die "semop: $!";
+        "@{[$set->getall]}" eq "0 7 3" or die "values: @{[$set->getall]}";
+        !$set->op(0, -1, IPC_NOWAIT) && $!{EAGAIN} or die "semop of what is taken: $!";
+        $set->getpid(1) == $$ or die "GETPID";
+        $set->stat->nsems == 3 or die "IPC_STAT";
+        my $queue = IPC::Msg->new(0x7065726c, IPC_CREAT | 0600) or die "msgget: $!";
+        $queue->snd($_, "text $_") or die "msgsnd: $!" for 5, 7;
+        $queue->stat->qnum == 2 or die "IPC_STAT";
+        my $child = fork() // die "fork: $!";
+        if (!$child) {
+            $set->op(0, -1, SEM_UNDO) or die "semop: $!";
+            my $text;
+            $queue->rcv($text, 100, 7) == 7 && $text eq "text 7" or die "msgrcv: $!";
+            exit 0;
+        }
+        until ($set->getncnt(0)) { waitpid($child, 1) and die "the child is gone"; select undef, undef, undef, 0.01 }
+        $set->op(0, 1, 0) or die "semop: $!";
+        waitpid $child, 0;
+        $? == 0 or die "child: $?";
+        $set->getval(0) == 1 or die "what the child took is back: ", $set->getval(0);'
+    shim perl -e '
+        use IPC::SysV qw(IPC_NOWAIT);
+        use IPC::Semaphore;
+        use IPC::Msg;
+        my $set = IPC::Semaphore->new(0x7065726c, 3, 0) or die "semget: $!";
+        "@{[$set->getall]}" eq "1 2 3" or die "values: @{[$set->getall]}";
+        my $queue = IPC::Msg->new(0x7065726c, 0) or die "msgget: $!";
+        my $text;
+        $queue->rcv($text, 100, 0, IPC_NOWAIT) == 5 && $text eq "text 5" or die "msgrcv: $!";
+        !defined $queue->rcv($text, 100, 0, IPC_NOWAIT) && $!{ENOMSG} or die "msgrcv of nothing: $!";
+        $set->remove && $queue->remove or die "IPC_RMID: $!";'
+}
+
+# Four processes count to fifty each in a variable that they share, under its lock.
+test_perl_shareable() {
+    perl -MIPC::Shareable -e 1 2>/dev/null || skip "no IPC::Shareable: apt-get install libipc-shareable-perl"
+    expect "increments" 200 "$(shim perl -e '
+        use IPC::Shareable;
+        use POSIX ();
+        tie my $count, "IPC::Shareable", { key => "test", create => 1, destroy => 1 } or die "tie: $!";
+        my $knot = tied $count;
+        $count = 0;
+        for (1 .. 4) {
+            fork and next;
+            for (1 .. 50) { $knot->lock; $count = $count + 1; $knot->unlock }
+            POSIX::_exit(0);
+        }
+        1 while wait > 0;
+        print $count')"
+}
+
+test_perl_sharelite() {
+    perl -MIPC::ShareLite -e 1 2>/dev/null || skip "no IPC::ShareLite: apt-get install libipc-sharelite-perl"
+    expect "increments" 200 "$(shim perl -e '
+        use IPC::ShareLite ":lock";
+        use POSIX ();
+        my $count = IPC::ShareLite->new(-key => 1971, -create => 1, -destroy => 1) or die "new: $!";
+        $count->store(0);
+        for (1 .. 4) {
+            fork and next;
+            for (1 .. 50) { $count->lock(LOCK_EX); $count->store($count->fetch + 1); $count->unlock }
+            POSIX::_exit(0);
+        }
+        1 while wait > 0;
+        print $count->fetch')"
+}

@@ -71,7 +71,7 @@ test_postgres_segments() {
     expect_match "ipcs" "^0x[0-9a-f]{8} $id +$user_name +600 +[0-9]+ +$count" "$(as_owner ipcs -m)"
     [ "$(segments | wc -l)" -ge 2 ] || fail "no segment for dynamic shared memory: $(segments)"
     if [ -n "$lib" ]; then
-        expect "segments of the kernel" "$kernel_list" "$(kernel_segments)"
+        expect "segments of the kernel" "$kernel_list" "$(kernel_objects)"
     fi
     # A connection is a process more; when it has gone, one less.
     local session

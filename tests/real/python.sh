@@ -110,3 +110,45 @@ assert open('/proc/self/status').read().startswith('Name:')        # other files
 memory.remove()
 PY
 }
+
+test_python_semaphores_and_queues() {
+    need_python
+    shim "$python" - <<'PY'
+import os, signal, sysv_ipc
+taken = sysv_ipc.Semaphore(0x5359, sysv_ipc.IPC_CREX, initial_value=1)
+queue = sysv_ipc.MessageQueue(0x5359, sysv_ipc.IPC_CREX, max_message_size=8192)
+taken.undo = True
+child = os.fork()
+if child == 0:
+    taken.acquire()
+    queue.send(b'x' * 8192, type=3)
+    queue.receive(type=9)                # never comes
+    os._exit(0)
+text, kind = queue.receive(type=-5)
+assert (text, kind) == (b'x' * 8192, 3), (len(text), kind)
+assert taken.value == 0 and queue.last_send_pid == child
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+assert taken.value == 1, taken.value     # what the killed one held is back
+assert taken.waiting_for_nonzero == 0
+try:
+    queue.receive(block=False)
+    raise SystemExit('a message out of nothing')
+except sysv_ipc.BusyError:
+    pass
+taken.block = False
+taken.acquire()
+try:
+    taken.acquire()
+    raise SystemExit('taken twice')
+except sysv_ipc.BusyError:
+    pass
+PY
+    shim "$python" - <<'PY'
+import sysv_ipc
+taken, queue = sysv_ipc.Semaphore(0x5359), sysv_ipc.MessageQueue(0x5359)
+assert taken.value == 1 and queue.current_messages == 0
+taken.remove()
+queue.remove()
+PY
+}

@@ -7,13 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::args::Cli;
 use crate::error::{Error, Outcome};
-use crate::place::Place;
 
 /// What the main page says beyond the subcommands.
 const MAIN: &str = include_str!("generate.roff");
@@ -25,10 +22,10 @@ pub struct Args {
     directory: PathBuf,
 }
 
-/// Write the manual pages and the shells' completions.
-pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
-    pages(&args.directory)
-        .and_then(|()| completions(&args.directory))
+/// Write the manual pages and the shells' completions of the whole command line.
+pub fn run(args: Args, whole: clap::Command) -> Outcome<ExitCode> {
+    pages(&args.directory, whole.clone())
+        .and_then(|()| completions(&args.directory, whole))
         .map_err(|error| {
             let shown = args.directory.display();
             Error::refused(format!("{shown} cannot be written: {error}"))
@@ -36,10 +33,10 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn pages(directory: &Path) -> io::Result<()> {
+fn pages(directory: &Path, whole: clap::Command) -> io::Result<()> {
     let directory = directory.join("man1");
     std::fs::create_dir_all(&directory)?;
-    let mut main = Cli::command().disable_help_subcommand(true);
+    let mut main = whole.disable_help_subcommand(true);
     // Gives the subcommands their full names and the global options.
     main.build();
     std::fs::write(directory.join("shmshim.1"), page(&main, MAIN)?)?;
@@ -115,7 +112,7 @@ fn sections(help: &str) -> String {
     text
 }
 
-fn completions(directory: &Path) -> io::Result<()> {
+fn completions(directory: &Path, mut whole: clap::Command) -> io::Result<()> {
     for (shell, place) in [
         (Shell::Bash, "bash"),
         (Shell::Zsh, "zsh"),
@@ -123,7 +120,7 @@ fn completions(directory: &Path) -> io::Result<()> {
     ] {
         let directory = directory.join(place);
         std::fs::create_dir_all(&directory)?;
-        clap_complete::generate_to(shell, &mut Cli::command(), "shmshim", directory)?;
+        clap_complete::generate_to(shell, &mut whole, "shmshim", directory)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Local, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use shmshim_core::registry::Error as Failure;
-use shmshim_core::registry::events::{By, Event, Happening, Subject};
+use shmshim_core::registry::events::{By, Event, Happening, Origin, Subject};
 use shmshim_core::registry::inspect::{self, Inspection};
 
 use crate::error::{Error, Outcome};
@@ -260,8 +260,17 @@ fn sentence(event: &Event) -> String {
                 "the table was missing and was made anew from {segments} segment files by {who}"
             )
         }
-        Happening::Created { segment, bytes } => {
-            format!("{} of {bytes} bytes was created by {who}", named(segment))
+        Happening::Created {
+            segment,
+            bytes,
+            origin,
+        } => {
+            let how = match origin {
+                Origin::Nothing => "created",
+                Origin::Kernel => "imported from the kernel",
+                Origin::Saved => "restored from a saved namespace",
+            };
+            format!("{} of {bytes} bytes was {how} by {who}", named(segment))
         }
         Happening::Marked { segment, nattch } => format!(
             "{} was removed by {who}, with IPC_RMID while it was attached {}",
@@ -361,9 +370,13 @@ impl Object {
                 object.value = Some(segments);
                 "namespace-restored"
             }
-            Happening::Created { bytes, .. } => {
+            Happening::Created { bytes, origin, .. } => {
                 object.size = Some(bytes);
-                "created"
+                match origin {
+                    Origin::Nothing => "created",
+                    Origin::Kernel => "imported",
+                    Origin::Saved => "restored",
+                }
             }
             Happening::Marked { nattch, .. } => {
                 object.nattch = Some(nattch);

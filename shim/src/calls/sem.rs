@@ -36,19 +36,32 @@ pub extern "C" fn semop(semid: c_int, sops: *mut libc::sembuf, nsops: size_t) ->
     let local = 0;
     let frame = Frame::of(&local);
     if nsops as u32 == 1 && is_plain() {
-        let mut copied = [0; size_of::<Operation>()];
-        if usermem::copy_in_near(frame, sops as u64, &mut copied) {
-            match registry::semop_at_once(semid, operation(copied)) {
-                Some(Ok(())) => return 0,
-                Some(Err(error)) => {
-                    errno::set(error);
-                    return -1;
-                }
-                None => {}
-            }
+        let answer = one_at_once(semid, sops as u64, frame);
+        if answer != NOT_AT_ONCE {
+            return answer;
         }
     }
     semop_in_full(semid, sops as u64, nsops as u32, frame)
+}
+
+/// What [`one_at_once`] answers when it has done nothing. No call does.
+const NOT_AT_ONCE: c_int = c_int::MIN;
+
+/// One operation, if it can be answered at once. A function of its own: its frame is gone when the call has to sleep.
+#[inline(never)]
+extern "C" fn one_at_once(semid: c_int, sops: u64, frame: Frame) -> c_int {
+    let mut copied = [0; size_of::<Operation>()];
+    if !usermem::copy_in_near(frame, sops, &mut copied) {
+        return NOT_AT_ONCE;
+    }
+    match registry::semop_at_once(semid, operation(copied)) {
+        Some(Ok(())) => 0,
+        Some(Err(error)) => {
+            errno::set(error);
+            -1
+        }
+        None => NOT_AT_ONCE,
+    }
 }
 
 #[inline(never)]
@@ -125,7 +138,7 @@ pub extern "C" fn semtimedop_by_number(
 }
 
 /// So many operations lie on the stack. More have pages of their own.
-const FEW: usize = SHOWN_OPERATIONS;
+const FEW: usize = 16;
 
 const NONE: Operation = Operation {
     number: 0,

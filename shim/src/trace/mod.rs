@@ -116,8 +116,8 @@ impl Call {
     }
 }
 
-/// Operations of a call that a line shows.
-pub const SHOWN_OPERATIONS: usize = 16;
+/// Operations of a call that a line shows: more would leave no room for the reason.
+pub const SHOWN_OPERATIONS: usize = 8;
 /// Bytes of a message that a line shows, as strace.
 pub const SHOWN_BYTES: usize = 32;
 

@@ -50,6 +50,13 @@ impl Block {
             .store(value, Ordering::Relaxed);
     }
 
+    /// Copies words of another block's content.
+    #[inline(always)]
+    pub(super) fn copy_from(&self, to: usize, other: &Block, from: usize, count: usize) {
+        let (to, from) = (HEAD_WORDS + to, HEAD_WORDS + from);
+        self.words.copy_words(to, other.words, from, count);
+    }
+
     /// Its content.
     pub fn content(&self) -> Span<'static> {
         self.words.part(HEAD_WORDS * 8, self.words.len_bytes())
@@ -85,7 +92,8 @@ impl IpcFile<'_> {
         let len = (UNIT as usize)
             .checked_shl(class)
             .filter(|_| class < CLASSES)?;
-        if at % len != 0 {
+        // A power of two.
+        if at & (len - 1) != 0 {
             return None;
         }
         Some(Block {

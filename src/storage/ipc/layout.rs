@@ -40,7 +40,7 @@ pub const EXTENT: u32 = UNIT << (CLASSES - 1);
 pub const EXTENTS: u32 = 256;
 
 /// The first bytes of the file.
-#[repr(C)]
+#[repr(C, align(8))] // As long where a word has 32 bits.
 pub struct Header {
     /// [`MAGIC`], written last when the file is made.
     pub magic: u64,

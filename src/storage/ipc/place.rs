@@ -105,15 +105,24 @@ impl IpcFile<'_> {
         let Some(words) = self.place_words(place) else {
             return false;
         };
-        let serial = words.word32(word::SERIAL).load(Ordering::Acquire);
-        let is_mine = place >> INDEX_BITS == serial << INDEX_BITS >> INDEX_BITS
-            && words.word32(word::HOLDER).load(Ordering::Acquire) != 0;
+        let is_mine = self.is_taken(place);
         if is_mine {
             words.word64(word::THREAD).store(0, Ordering::Relaxed);
             words.word32(word::TEXT).store(0, Ordering::Relaxed);
             words.word32(word::HOLDER).store(0, Ordering::Release);
         }
         is_mine
+    }
+
+    /// Whether the sleep of this place is not over: one that could not be taken out of its object for want of room is not
+    /// there any more all the same.
+    #[inline]
+    pub fn is_taken(&self, place: u32) -> bool {
+        self.place_words(place).is_some_and(|words| {
+            let serial = words.word32(word::SERIAL).load(Ordering::Acquire);
+            place >> INDEX_BITS == serial << INDEX_BITS >> INDEX_BITS
+                && words.word32(word::HOLDER).load(Ordering::Acquire) != 0
+        })
     }
 
     /// Notes the text that a sleeping sender has in its hands; 0: none.

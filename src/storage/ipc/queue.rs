@@ -7,7 +7,7 @@
 //!   3  mode, removed | qbytes
 //!   12 two words a message: type; length | text
 //!      seven a receiver: owner | tid; place | flags; type; room; answer; its message, as above
-//!      two a sender: owner | place; length | answer
+//!      three a sender: owner | place; length | answer; text
 //! ```
 
 use super::arena::Block;
@@ -23,7 +23,7 @@ use crate::sysv::{IpcPerm, Key, Kind, ShmId};
 const HEAD: usize = 12;
 const MESSAGE: usize = 2;
 const RECEIVER: usize = 7;
-const SENDER: usize = 2;
+const SENDER: usize = 3;
 const REMOVED: u32 = 1 << 31;
 
 const WAITS: u32 = 0;
@@ -69,17 +69,20 @@ pub struct MoreQueueRoom {
 impl QueueBlock {
     #[inline(always)]
     fn of(block: Block) -> QueueBlock {
-        let receivers_at = HEAD + high(block.get(9)) as usize * MESSAGE;
+        // More than the block has words is no more unsound than as many, and does not overflow.
+        let room = |at| high(block.get(at)).min(block.len_words() as u32) as usize;
+        let receivers_at = HEAD + room(9) * MESSAGE;
         QueueBlock {
             block,
             receivers_at,
-            senders_at: receivers_at + high(block.get(10)) as usize * RECEIVER,
+            senders_at: receivers_at + room(10) * RECEIVER,
         }
     }
 
     #[inline(always)]
     fn is_sound(&self) -> bool {
-        let end = self.senders_at + high(self.block.get(11)) as usize * SENDER;
+        let room = high(self.block.get(11)).min(self.block.len_words() as u32);
+        let end = self.senders_at + room as usize * SENDER;
         let fits = |word: u64| low(word) <= high(word);
         end <= self.block.len_words() && [9, 10, 11].into_iter().all(|at| fits(self.block.get(at)))
     }
@@ -111,8 +114,10 @@ impl QueueBlock {
 
     /// How many messages there are.
     #[inline(always)]
+    // Counts are bounded by where the parts lie, which was looked at once: the block may be another's by now.
     pub fn messages(&self) -> u32 {
-        low(self.block.get(9)).min(high(self.block.get(9)))
+        let room = (self.receivers_at - HEAD) / MESSAGE;
+        low(self.block.get(9)).min(room as u32)
     }
 
     fn message_at(index: u32) -> usize {
@@ -164,6 +169,7 @@ impl QueueBlock {
         };
         self.block.put(at, pair(sender.owner, sender.place));
         self.block.put(at + 1, pair(sender.len, answer));
+        self.block.put(at + 2, sender.text.into());
     }
 }
 
@@ -226,9 +232,9 @@ impl QueueState for QueueBlock {
             return;
         }
         let gone = self.message(index);
-        for at in Self::message_at(index)..Self::message_at(messages - 1) {
-            self.block.put(at, self.block.get(at + MESSAGE));
-        }
+        let (at, behind) = (Self::message_at(index), Self::message_at(index + 1));
+        let words = (messages - 1 - index) as usize * MESSAGE;
+        self.block.copy_from(at, &self.block, behind, words);
         self.block.put(9, pair(messages - 1, room));
         self.block
             .put(7, self.block.get(7).wrapping_sub(gone.len.into()));
@@ -236,7 +242,8 @@ impl QueueState for QueueBlock {
 
     #[inline(always)]
     fn receivers(&self) -> u32 {
-        low(self.block.get(10)).min(high(self.block.get(10)))
+        let room = (self.senders_at - self.receivers_at) / RECEIVER;
+        low(self.block.get(10)).min(room as u32)
     }
 
     fn receiver(&self, index: u32) -> Receiver {
@@ -287,7 +294,8 @@ impl QueueState for QueueBlock {
 
     #[inline(always)]
     fn senders(&self) -> u32 {
-        low(self.block.get(11)).min(high(self.block.get(11)))
+        let room = self.block.len_words().saturating_sub(self.senders_at) / SENDER;
+        low(self.block.get(11)).min(room as u32)
     }
 
     fn sender(&self, index: u32) -> Sender {
@@ -297,6 +305,7 @@ impl QueueState for QueueBlock {
             owner: low(who),
             place: high(who),
             len: low(what),
+            text: low(self.block.get(at + 2)),
             answer: match high(what) {
                 WAITS => SenderAnswer::Waits,
                 _ => SenderAnswer::Again,
@@ -382,15 +391,14 @@ impl IpcFile<'_> {
         let senders_at = receivers_at + receiver_room as usize * RECEIVER;
         let block = self.take(senders_at + sender_room as usize * SENDER, owner)?;
         let (from, to) = (old.block, block);
-        for at in 0..HEAD + messages as usize * MESSAGE {
-            to.put(at, from.get(at));
-        }
-        for at in 0..receivers as usize * RECEIVER {
-            to.put(receivers_at + at, from.get(old.receivers_at + at));
-        }
-        for at in 0..senders as usize * SENDER {
-            to.put(senders_at + at, from.get(old.senders_at + at));
-        }
+        to.copy_from(0, &from, 0, HEAD + messages as usize * MESSAGE);
+        to.copy_from(
+            receivers_at,
+            &from,
+            old.receivers_at,
+            receivers as usize * RECEIVER,
+        );
+        to.copy_from(senders_at, &from, old.senders_at, senders as usize * SENDER);
         // Should it have been torn, it is thrown away; until then it must be in order.
         to.put(9, pair(messages, message_room));
         to.put(10, pair(receivers, receiver_room));

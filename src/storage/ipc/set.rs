@@ -63,13 +63,15 @@ pub struct MoreRoom {
 impl SetBlock {
     #[inline(always)]
     fn of(block: Block) -> SetBlock {
-        let count = high(block.get(3));
-        let undos_at = HEAD + count as usize;
-        let sleepers_at = undos_at + high(block.get(6)) as usize * UNDO;
-        let operations_at = sleepers_at + high(block.get(7)) as usize * SLEEPER;
+        // More than the block has words is no more unsound than as many, and does not overflow.
+        let room = |at| high(block.get(at)).min(block.len_words() as u32) as usize;
+        let count = room(3);
+        let undos_at = HEAD + count;
+        let sleepers_at = undos_at + room(6) * UNDO;
+        let operations_at = sleepers_at + room(7) * SLEEPER;
         SetBlock {
             block,
-            count,
+            count: count as u32,
             undos_at,
             sleepers_at,
             operations_at,
@@ -79,7 +81,9 @@ impl SetBlock {
     /// Whether all of it can lie in the block.
     #[inline(always)]
     fn is_sound(&self) -> bool {
-        let end = self.operations_at + high(self.block.get(8)) as usize;
+        let end = self
+            .operations_at
+            .saturating_add(high(self.block.get(8)) as usize);
         let fits = |word: u64| low(word) <= high(word);
         end <= self.block.len_words()
             && fits(self.block.get(6))
@@ -148,6 +152,32 @@ impl SetBlock {
         self.block.put(at + 1, pair(sleeper.place, counts));
         self.block
             .put(at + 2, pair(first, u32::from(sleeper.alters) | answer << 1));
+    }
+
+    /// How many operations its sleepers have.
+    #[inline(always)]
+    fn operations_in_use(&self, sleepers: u32) -> u32 {
+        // Never more than the block can have, so that one that is another's by now is not taken for one too large to copy.
+        let most = self.block.len_words().saturating_sub(self.operations_at) as u32;
+        (0..sleepers).fold(0, |sum: u32, index| {
+            sum.saturating_add(self.sleeper(index).operations.into())
+                .min(most)
+        })
+    }
+
+    /// Copies the sleepers of another set, their operations close together.
+    #[inline(never)]
+    fn copy_sleepers(&self, old: &SetBlock, sleepers: u32, operations: u32) {
+        let mut used = 0;
+        for index in 0..sleepers {
+            let sleeper = old.sleeper(index);
+            self.write_sleeper(index, &sleeper, used);
+            let from = old.operations_at + old.first_operation(index) as usize;
+            let count = u32::from(sleeper.operations).min(operations.saturating_sub(used));
+            let to = self.operations_at + used as usize;
+            self.block.copy_from(to, &old.block, from, count as usize);
+            used += count;
+        }
     }
 
     fn first_operation(&self, index: u32) -> u32 {
@@ -227,9 +257,11 @@ impl SetState for SetBlock {
         self.block.put(5, secs as u64);
     }
 
+    // Counts are bounded by where the parts lie, which was looked at once: the block may be another's by now.
     #[inline(always)]
     fn undos(&self) -> u32 {
-        low(self.block.get(6)).min(high(self.block.get(6)))
+        let room = (self.sleepers_at - self.undos_at) / UNDO;
+        low(self.block.get(6)).min(room as u32)
     }
 
     #[inline(always)]
@@ -275,7 +307,8 @@ impl SetState for SetBlock {
 
     #[inline(always)]
     fn sleepers(&self) -> u32 {
-        low(self.block.get(7)).min(high(self.block.get(7)))
+        let room = (self.operations_at - self.sleepers_at) / SLEEPER;
+        low(self.block.get(7)).min(room as u32)
     }
 
     fn sleeper(&self, index: u32) -> Sleeper {
@@ -390,13 +423,31 @@ impl IpcFile<'_> {
         Ok(SetBlock::of(block))
     }
 
+    /// A copy of a set without sleepers, with room for so many undos more. As below.
+    #[inline(always)]
+    pub fn copy_quiet_set(&self, old: &SetBlock, undos: u32, owner: u32) -> Stored<SetBlock> {
+        let (used, room) = (old.undos(), old.undos().saturating_add(undos));
+        let end = old.undos_at + room as usize * UNDO;
+        let block = self.take(end, owner)?;
+        block.copy_from(0, &old.block, 0, old.undos_at + used as usize * UNDO);
+        block.put(3, pair(low(old.block.get(3)), old.count));
+        block.put(6, pair(used, room));
+        block.put(7, 0);
+        block.put(8, 0);
+        Ok(SetBlock {
+            block,
+            count: old.count,
+            undos_at: old.undos_at,
+            sleepers_at: end,
+            operations_at: end,
+        })
+    }
+
     /// A copy of a set with more room in it. What was copied was the set if its root is still what it was.
     #[inline]
     pub fn copy_set(&self, old: &SetBlock, more: MoreRoom, owner: u32) -> Stored<SetBlock> {
         let (undos, sleepers) = (old.undos(), old.sleepers());
-        let operations: u32 = (0..sleepers).fold(0, |sum: u32, index| {
-            sum.saturating_add(old.sleeper(index).operations.into())
-        });
+        let operations = old.operations_in_use(sleepers);
         let room = |used: u32, more: u32| used.saturating_add(more);
         let (undo_room, sleeper_room) = (room(undos, more.undos), room(sleepers, more.sleepers));
         let operation_room = room(operations, more.operations);
@@ -405,9 +456,7 @@ impl IpcFile<'_> {
         let operations_at = sleepers_at + sleeper_room as usize * SLEEPER;
         let block = self.take(operations_at.saturating_add(operation_room as usize), owner)?;
         let (from, to) = (old.block, block);
-        for at in 0..undos_at + undos as usize * UNDO {
-            to.put(at, from.get(at));
-        }
+        to.copy_from(0, &from, 0, undos_at + undos as usize * UNDO);
         // Should it have been torn, it is thrown away; until then it must be in order.
         to.put(3, pair(low(from.get(3)), old.count));
         to.put(6, pair(undos, undo_room));
@@ -420,15 +469,8 @@ impl IpcFile<'_> {
             sleepers_at,
             operations_at,
         };
-        let mut used = 0;
-        for index in 0..sleepers {
-            let sleeper = old.sleeper(index);
-            copy.write_sleeper(index, &sleeper, used);
-            for nth in 0..u32::from(sleeper.operations) {
-                let word = operation_word(old.operation(index, nth));
-                to.put(operations_at + used as usize, word);
-                used += 1;
-            }
+        if sleepers != 0 {
+            copy.copy_sleepers(old, sleepers, operations);
         }
         Ok(copy)
     }

@@ -219,7 +219,7 @@ fn make_table(hidden: &Place, built: &Fd, rules: &Rules) -> Stored<()> {
 }
 
 /// The first event of a table that nobody else has yet.
-fn note_made(table: &Table, what: What, segments: u32) {
+pub(super) fn note_made(table: &Table, what: What, segments: u32) {
     let about = About {
         what,
         id: 0,
@@ -227,12 +227,7 @@ fn note_made(table: &Table, what: What, segments: u32) {
         value: segments.into(),
         other: 0,
     };
-    let by = events::Process {
-        pid: process::pid(),
-        uid: process::euid(),
-        program: process::program_name(),
-    };
-    events::put(table, 0, &about, &by);
+    events::put(table, 0, &about, &events::Process::own());
 }
 
 /// The directory is there and its table is not: somebody removed it. Its owner makes a new one from the segments' files.

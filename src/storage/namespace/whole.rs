@@ -1,7 +1,7 @@
 //! A namespace as a whole, by the settings: whether there is one, whether anybody lives in it, its removal, and one that is
 //! built with everything in it and appears at once. Nothing of it needs a table that is sound.
 
-use super::create::{TABLE, rounds_files, write_table};
+use super::create::{TABLE, note_made, rounds_files, write_table};
 use super::{Namespace, Rules};
 use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
@@ -10,6 +10,7 @@ use crate::storage::error::{StorageError, Stored};
 use crate::storage::runtime_dir::{PARTS, Place, RuntimeDir};
 use crate::storage::segment_file::{Files, Homes};
 use crate::storage::sentence;
+use crate::storage::table::events::{self, About, What};
 use crate::storage::table::layout::{self, SlotState, header, slot};
 use crate::storage::table::slot_life::Cursor;
 use crate::storage::table::{Held, Identity, SlotImage, Table, grow, key_index, parts, rebuild};
@@ -181,6 +182,7 @@ impl Namespace {
             table.set32(header!(cursor_next), cursor.next);
             table.set32(header!(cursor_last), cursor.last as u32);
             table.set32(header!(cursor_seq), cursor.seq);
+            note_made(table, What::NamespaceMade, 0);
             fill(&Builder {
                 namespace: &namespace,
                 held: &held,
@@ -222,6 +224,8 @@ impl Builder<'_> {
         }
         self.namespace.files().make_filled(&image, write)?;
         image.store(table);
+        let about = About::segment(What::Restored, &image, image.segsz);
+        events::note_of(self.held, &about, &events::Process::own());
         Ok(())
     }
 }

@@ -306,9 +306,10 @@ fn audit_lists(table: &Table, used: u32, broken: &mut Broken<'_>) {
             let is_its = table.get32(record!(at, cell)) != 0
                 && table.get32(record!(at, id)) % layout::SLOTS == index;
             if !is_its {
-                let text =
-                    format_args!("record {at} is listed for slot {index}, of which it is not");
-                broken(Invariant::Lists, text);
+                broken(
+                    Invariant::Lists,
+                    format_args!("record {at} is listed for slot {index}, of which it is not"),
+                );
                 break;
             }
             sum = sum.wrapping_add(table.get32(record!(at, count)));
@@ -333,8 +334,10 @@ fn audit_lists(table: &Table, used: u32, broken: &mut Broken<'_>) {
     for index in 0..table.cells_ready() {
         for at in derived::records_of_cell(table, index) {
             if table.get32(record!(at, cell)) != index + 1 {
-                let text = format_args!("record {at} is listed for cell {index}, whose it is not");
-                broken(Invariant::Lists, text);
+                broken(
+                    Invariant::Lists,
+                    format_args!("record {at} is listed for cell {index}, whose it is not"),
+                );
                 break;
             }
             of_cells += 1;
@@ -343,8 +346,10 @@ fn audit_lists(table: &Table, used: u32, broken: &mut Broken<'_>) {
     let (mut free, mut link) = (0, table.get32(header!(free_record)));
     while let Some(at) = in_range(link, table) {
         if table.get32(record!(at, cell)) != 0 || free == table.records_ready() {
-            let text = format_args!("record {at} is listed as free, and is not");
-            broken(Invariant::Lists, text);
+            broken(
+                Invariant::Lists,
+                format_args!("record {at} is listed as free, and is not"),
+            );
             break;
         }
         free += 1;

@@ -44,6 +44,10 @@ pub enum What {
     LimitSet = 11,
     /// A process had ended with `value` attaches; `other` has reaped it.
     FoundDead = 12,
+    /// A segment of `value` bytes was copied from the kernel's.
+    Imported = 13,
+    /// A segment of `value` bytes was made again from a saved namespace.
+    Restored = 14,
 }
 
 impl What {
@@ -62,6 +66,8 @@ impl What {
             Set,
             LimitSet,
             FoundDead,
+            Imported,
+            Restored,
         ]
         .into_iter()
         .find(|what| *what as u32 == word)
@@ -83,6 +89,15 @@ pub struct Process {
 }
 
 impl Process {
+    /// This one.
+    pub(in crate::storage) fn own() -> Process {
+        Process {
+            pid: process::pid(),
+            uid: process::euid(),
+            program: process::program_name(),
+        }
+    }
+
     /// The first bytes of its program's name, NULs behind it.
     pub fn program_bytes(&self) -> impl Iterator<Item = u8> {
         self.program.into_iter().flat_map(u32::to_ne_bytes)
@@ -274,7 +289,7 @@ mod tests {
         for word in 0..20 {
             assert_eq!(What::of(word).map_or(word, |what| what as u32), word);
         }
-        assert_eq!((What::of(0), What::of(13)), (None, None));
-        assert_eq!(What::of(12), Some(What::FoundDead));
+        assert_eq!((What::of(0), What::of(15)), (None, None));
+        assert_eq!(What::of(14), Some(What::Restored));
     }
 }

@@ -122,14 +122,19 @@ pub fn reserve(held: &Held<'_>, new: &SlotImage, cursor: Cursor) {
 }
 
 /// The file is there: from now on it is a segment.
-#[inline(never)] // For its frame's sake.
 pub fn publish(held: &Held<'_>, index: u32, ctime_secs: i64) {
+    publish_as(held, index, ctime_secs, What::Created);
+}
+
+/// The same, with what is noted of it.
+#[inline(never)] // For its frame's sake.
+pub fn publish_as(held: &Held<'_>, index: u32, ctime_secs: i64, what: What) {
     let publish = |image: &mut SlotImage| {
         (image.state, image.ctime) = (SlotState::Live as u32, ctime_secs);
     };
     let put = |journal: &mut Journal<'_>| put_work(held, journal, 0);
     let made = step(held, index, publish, put, || ());
-    events::note(held, &About::segment(What::Created, &made, made.segsz));
+    events::note(held, &About::segment(what, &made, made.segsz));
 }
 
 /// What this process was making or unlinking is no more, its file neither: the slot is free. `rewind`: the cursor goes back to

@@ -153,6 +153,7 @@ pub fn sender(owner: u32, len: u32) -> Sender {
         owner,
         place: owner,
         len,
+        text: 0,
         answer: SenderAnswer::Waits,
     }
 }

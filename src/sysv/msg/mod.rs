@@ -1,15 +1,4 @@
 //! The rules of message queues.
-//!
-//! | file | decides |
-//! |---|---|
-//! | [`state`](QueueState) | what is known of a queue |
-//! | [`msgget`](open_queue) | which queue a key opens, what may be created |
-//! | [`msgsnd`](send) | what may be sent, who gets it |
-//! | [`msgrcv`](receive) | which message a receiver gets |
-//! | [`wake`](wake_senders) | who of the sleepers is told to try again |
-//! | [`msgctl`](MsgCommand) | commands, who may stat, set, remove |
-//! | [`limits`](MsgLimits) | msgmax, msgmnb, msgmni and their files |
-//! | [`procfs`](write_msg_line) | the text of `/proc/sysvipc/msg` |
 
 pub mod flags;
 mod limits;

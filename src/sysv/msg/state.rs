@@ -79,6 +79,8 @@ pub struct Sender {
     pub place: u32,
     /// Bytes of its message's text.
     pub len: u32,
+    /// The text, as a message has it.
+    pub text: u32,
     /// Whether it was told something.
     pub answer: SenderAnswer,
 }

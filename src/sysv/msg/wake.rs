@@ -31,15 +31,12 @@ pub fn wake_receivers(queue: &mut impl QueueState) {
 }
 
 /// Takes away the sleepers of a process that is dead, and tells whether there were any. A message that one of them was
-/// handed and had not taken yet is lost with it; `lost` is given each.
+/// handed and had not taken yet, or was to send, is lost with it, and given to `lost`. That is the end of this call, so that
+/// the caller has one text to remember; it calls again until there is nobody left.
 ///
 /// Nobody has to be woken for them: a message that one of them was told about was handed to it alone, and room that one
 /// of them was told about was told to every other that fits.
-pub fn drop_sleepers(
-    queue: &mut impl QueueState,
-    owner: u32,
-    mut lost: impl FnMut(Message),
-) -> bool {
+pub fn drop_sleepers(queue: &mut impl QueueState, owner: u32, lost: impl FnOnce(Message)) -> bool {
     let before = queue.receivers().saturating_add(queue.senders());
     let mut index = 0;
     while index < queue.receivers() {
@@ -48,17 +45,25 @@ pub fn drop_sleepers(
             index += 1;
             continue;
         }
+        queue.remove_receiver(index);
         if let ReceiverAnswer::Got(message) = receiver.answer {
             lost(message);
+            return true;
         }
-        queue.remove_receiver(index);
     }
     let mut index = 0;
     while index < queue.senders() {
-        if queue.sender(index).owner == owner {
-            queue.remove_sender(index);
-        } else {
+        let sender = queue.sender(index);
+        if sender.owner != owner {
             index += 1;
+            continue;
+        }
+        queue.remove_sender(index);
+        if sender.text != 0 {
+            // Of its type nobody wants to know any more.
+            let (mtype, len, text) = (0, sender.len, sender.text);
+            lost(Message { mtype, len, text });
+            return true;
         }
     }
     queue.receivers().saturating_add(queue.senders()) != before
@@ -72,7 +77,7 @@ mod tests {
     use crate::sysv::msg::{QueueFacts, Receiver};
 
     #[test]
-    fn a_dead_process_leaves_the_queue_and_its_message_is_lost() {
+    fn a_dead_process_leaves_the_queue_and_its_messages_are_lost_one_a_call() {
         let mut queue = Queue::new(facts(0o600));
         let answered = |owner, answer| Receiver {
             answer,
@@ -82,6 +87,7 @@ mod tests {
         queue.push_receiver(answered(2, ReceiverAnswer::Got(message(7, 3))));
         queue.push_receiver(answered(1, ReceiverAnswer::Got(message(8, 4))));
         queue.push_receiver(answered(1, ReceiverAnswer::Failed(Errno::E2big)));
+        queue.push_receiver(answered(1, ReceiverAnswer::Got(message(6, 5))));
         queue.push_receiver(receiver(3, 0, 100, 0));
         for owner in [1, 2, 1] {
             queue.push_sender(sender(owner, 5));
@@ -90,6 +96,8 @@ mod tests {
         let mut lost = Vec::new();
         assert!(drop_sleepers(&mut queue, 1, |message| lost.push(message)));
         assert_eq!(lost, [message(8, 4)]);
+        while drop_sleepers(&mut queue, 1, |message| lost.push(message)) {}
+        assert_eq!(lost, [message(8, 4), message(6, 5)]);
         let owners: Vec<_> = queue.receivers.iter().map(|it| it.owner).collect();
         assert_eq!(owners, [2, 3]);
         let owners: Vec<_> = queue.senders.iter().map(|it| it.owner).collect();
@@ -98,7 +106,7 @@ mod tests {
         let before = queue.clone();
         assert!(!drop_sleepers(&mut queue, 1, |message| lost.push(message)));
         assert_eq!(queue, before);
-        assert_eq!(lost.len(), 1);
+        assert_eq!(lost.len(), 2);
     }
 
     #[test]

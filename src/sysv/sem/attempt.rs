@@ -55,12 +55,21 @@ pub(super) enum Weighed {
     },
 }
 
+/// Whether an operation that adds `change`, or waits for zero, cannot go on while the semaphore has this value.
+#[inline(always)]
+pub fn blocks(value: u16, change: i16) -> bool {
+    match change {
+        0 => value != 0,
+        change => i32::from(value) + i32::from(change) < 0,
+    }
+}
+
 /// Looks at one operation, as the set stands.
 #[inline(always)]
 pub(super) fn weigh(set: &impl SetState, op: Operation, owner: u32) -> Ruling<Weighed> {
     let before = set.value(u32::from(op.number));
     let after = i32::from(before) + i32::from(op.change);
-    if after < 0 || op.change == 0 && before != 0 {
+    if blocks(before, op.change) {
         return Ok(Weighed::Blocked);
     }
     if after > i32::from(SEMVMX) {

@@ -1,7 +1,11 @@
 //! The expected lines were printed by strace 6.1 for the same calls; its `-1 EINVAL (Invalid argument)` gives way
 //! to our reason, its alignment to a single space.
 
-use shmshim_core::sysv::{Key, ShmId};
+use shmshim_core::sysv::msg::{MsgLimits, NewQueue, QueueFacts};
+use shmshim_core::sysv::sem::{Operation, SemLimits, SetPerm};
+use shmshim_core::sysv::{IpcPerm, Key, Kind, ShmId};
+
+use crate::trace::{SHOWN_BYTES, SHOWN_OPERATIONS};
 
 use super::*;
 
@@ -203,5 +207,236 @@ fn a_failure_tells_its_reason() {
     assert_eq!(
         shown(Call::Shmdt { addr: 0 }, Told::Nothing, removed),
         "shmdt(NULL) = -1 EIDRM (gone)"
+    );
+}
+
+fn told(call: Call, told: Told) -> String {
+    shown(call, told, Answer::Value(0))
+}
+
+fn perm(kind: Kind) -> IpcPerm {
+    IpcPerm {
+        kind,
+        id: ShmId::new(0, 0),
+        uid: 0,
+        gid: 0,
+        cuid: 0,
+        cgid: 0,
+        mode: 0o600,
+    }
+}
+
+#[test]
+fn gets_of_sets_and_queues_as_strace_shows_them() {
+    let semget = |key, flags| {
+        told(
+            Call::Semget {
+                key,
+                count: 3,
+                flags,
+            },
+            Told::Nothing,
+        )
+    };
+    assert_eq!(
+        semget(0, 0o1600),
+        "semget(IPC_PRIVATE, 3, IPC_CREAT|0600) = 0"
+    );
+    assert_eq!(
+        semget(0x162e, 0o2644),
+        "semget(0x162e, 3, IPC_EXCL|0644) = 0"
+    );
+    let msgget = |key, flags| told(Call::Msgget { key, flags }, Told::Nothing);
+    assert_eq!(msgget(0, 0o1600), "msgget(IPC_PRIVATE, IPC_CREAT|0600) = 0");
+    assert_eq!(msgget(0x55, 0), "msgget(0x55, 000) = 0");
+}
+
+#[test]
+fn operations_as_strace_shows_them() {
+    let operation = |number, change, flags| Operation {
+        number,
+        change,
+        flags,
+    };
+    let mut first = [operation(0, 0, 0); SHOWN_OPERATIONS];
+    first[0] = operation(0, 1, 0o10000);
+    first[1] = operation(1, 2, 0o14000);
+    first[2] = operation(2, 0, 0o44000);
+    let semop = |count| Call::Semop {
+        semid: 0,
+        operations: 8,
+        count,
+    };
+    let all = |limit| Told::Operations { first, limit };
+    assert_eq!(
+        told(semop(3), all(None)),
+        "semop(0, [{sem_num=0, sem_op=1, sem_flg=SEM_UNDO}, \
+         {sem_num=1, sem_op=2, sem_flg=SEM_UNDO|IPC_NOWAIT}, \
+         {sem_num=2, sem_op=0, sem_flg=IPC_NOWAIT|0x4000}], 3) = 0"
+    );
+    first[0] = operation(0, -5, 0x24a);
+    let all = |limit| Told::Operations { first, limit };
+    assert!(told(semop(1), all(None)).contains("sem_op=-5, sem_flg=0x24a /* SEM_??? */}], 1)"));
+    assert!(told(semop(501), all(None)).ends_with(", ...], 501) = 0"));
+    assert_eq!(told(semop(1), Told::Nothing), "semop(0, 0x8, 1) = 0");
+    assert_eq!(told(semop(0), Told::Nothing), "semop(0, [], 0) = 0");
+    let timed = Call::Semtimedop {
+        semid: 0,
+        operations: 8,
+        count: 0,
+        timeout: 16,
+    };
+    assert_eq!(
+        told(timed, all(Some((0, -1)))),
+        format!(
+            "semtimedop(0, [], 0, {{tv_sec=0, tv_nsec={}}}) = 0",
+            usize::MAX
+        )
+    );
+    assert_eq!(told(timed, Told::Nothing), "semtimedop(0, [], 0, 0x10) = 0");
+}
+
+#[test]
+fn semctl_as_strace_shows_it() {
+    let asked = |cmd, arg| Call::Semctl {
+        semid: 0,
+        number: 1,
+        cmd,
+        arg,
+    };
+    let commands = [
+        (16, 5, "SETVAL, 0x5"),
+        (12, 0, "GETVAL, NULL"),
+        (13, 8, "GETALL, 0x8"),
+        (0, 0, "IPC_RMID, NULL"),
+        (77, 8, "0x4d /* SEM_??? */, 0x8"),
+        (0x102, 8, "IPC_64|IPC_STAT, 0x8"),
+    ];
+    for (cmd, arg, expected) in commands {
+        assert_eq!(
+            told(asked(cmd, arg), Told::Nothing),
+            format!("semctl(0, 1, {expected}) = 0")
+        );
+    }
+    let set = SetPerm {
+        perm: perm(Kind::Set),
+        key: Key(0),
+        otime: 1795914561,
+        ctime: 1795914562,
+        count: 3,
+    };
+    assert_eq!(
+        told(asked(2, 8), Told::Set(set)),
+        "semctl(0, 1, IPC_STAT, {sem_perm={uid=0, gid=0, mode=0600, key=0, cuid=0, cgid=0}, \
+         sem_otime=1795914561, sem_ctime=1795914562, sem_nsems=3}) = 0"
+    );
+    let new = NewPerm {
+        uid: 0,
+        gid: 0,
+        mode: 0o600,
+    };
+    assert_eq!(
+        told(asked(1, 8), Told::NewPerm(new)),
+        "semctl(0, 1, IPC_SET, {sem_perm={uid=0, gid=0, mode=0600}}) = 0"
+    );
+    assert_eq!(
+        told(asked(3, 8), Told::SemLimits(SemLimits::KERNEL_DEFAULTS)),
+        "semctl(0, 1, IPC_INFO, {semmap=1024000000, semmni=32000, semmns=1024000000, \
+         semmnu=1024000000, semmsl=32000, semopm=500, semume=500, semusz=20, semvmx=32767, \
+         semaem=32767}) = 0"
+    );
+}
+
+#[test]
+fn messages_as_strace_shows_them() {
+    let message = |text: &[u8], len| {
+        let mut first = [0; SHOWN_BYTES];
+        first[..text.len()].copy_from_slice(text);
+        Told::Message {
+            mtype: 7,
+            len,
+            first,
+        }
+    };
+    let sent = |size, flags| Call::Msgsnd {
+        msqid: 0,
+        message: 8,
+        size,
+        flags,
+    };
+    assert_eq!(
+        told(sent(12, 0o4000), message(b"hello \"x\"\n", 12)),
+        r#"msgsnd(0, {mtype=7, mtext="hello \"x\"\n\0\0"}, 12, IPC_NOWAIT) = 0"#
+    );
+    assert_eq!(
+        told(sent(33, 0), message(&[b'a'; 32], 33)),
+        r#"msgsnd(0, {mtype=7, mtext="aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"...}, 33, 0) = 0"#
+    );
+    assert_eq!(
+        told(sent(3, 0), message(b"\x01\x012", 3)),
+        r#"msgsnd(0, {mtype=7, mtext="\1\0012"}, 3, 0) = 0"#
+    );
+    let received = |flags| Call::Msgrcv {
+        msqid: 0,
+        message: 8,
+        size: 200,
+        mtype: -9,
+        flags,
+    };
+    assert_eq!(
+        shown(received(0o44000), message(b"", 0), Answer::Value(0)),
+        r#"msgrcv(0, {mtype=7, mtext=""}, 200, -9, MSG_COPY|IPC_NOWAIT) = 0"#
+    );
+    assert_eq!(
+        told(received(0o30000), Told::Nothing),
+        "msgrcv(0, 0x8, 200, -9, MSG_NOERROR|MSG_EXCEPT) = 0"
+    );
+}
+
+#[test]
+fn msgctl_as_strace_shows_it() {
+    let asked = |cmd| Call::Msgctl {
+        msqid: 0,
+        cmd,
+        buf: 8,
+    };
+    let queue = QueueFacts {
+        perm: perm(Kind::Queue),
+        key: Key(0),
+        stime: 1795914561,
+        rtime: 1795914561,
+        ctime: 1795914561,
+        cbytes: 0,
+        qnum: 0,
+        qbytes: 16384,
+        lspid: 29435,
+        lrpid: 29435,
+    };
+    assert_eq!(
+        told(asked(2), Told::Queue(queue)),
+        "msgctl(0, IPC_STAT, {msg_perm={uid=0, gid=0, mode=0600, key=0, cuid=0, cgid=0}, \
+         msg_stime=1795914561, msg_rtime=1795914561, msg_ctime=1795914561, msg_qnum=0, \
+         msg_qbytes=16384, msg_lspid=29435, msg_lrpid=29435}) = 0"
+    );
+    let new = NewQueue {
+        perm: NewPerm {
+            uid: 0,
+            gid: 0,
+            mode: 0o600,
+        },
+        qbytes: 16384,
+    };
+    assert_eq!(
+        told(asked(1), Told::NewQueue(new)),
+        "msgctl(0, IPC_SET, {msg_perm={uid=0, gid=0, mode=0600}, msg_qbytes=16384}) = 0"
+    );
+    assert_eq!(
+        told(asked(3), Told::MsgLimits(MsgLimits::KERNEL_DEFAULTS)),
+        "msgctl(0, IPC_INFO, {msgpool=512000, msgmap=16384, msgmax=8192, msgmnb=16384, \
+         msgmni=32000, msgssz=16, msgtql=16384, msgseg=65535}) = 0"
+    );
+    assert_eq!(
+        told(asked(77), Told::Nothing),
+        "msgctl(0, 0x4d /* MSG_??? */, 0x8) = 0"
     );
 }
