@@ -85,6 +85,14 @@ impl<'p> IpcFile<'p> {
         Err(StorageError::system("open", &path, OsError(libc::EAGAIN)))
     }
 
+    /// Opens the file of a namespace that nobody else sees yet; it is there.
+    pub(in crate::storage) fn open_hidden(
+        processes: &'p Processes,
+        first: &FirstLimits,
+    ) -> Stored<IpcFile<'p>> {
+        IpcFile::open_here(processes, first, |work| work())
+    }
+
     /// Opens the file of a namespace to look at it; `None`: there is none. Also what it takes on disk or in memory.
     pub(super) fn look(processes: &'p Processes) -> Stored<Option<(IpcFile<'p>, u64)>> {
         let directory = processes.directory();
@@ -116,8 +124,8 @@ impl<'p> IpcFile<'p> {
         Ok(Some((file, status.allocated_bytes)))
     }
 
-    /// Ends the mappings of a file that was only looked at, of which nothing is used any more.
-    pub(super) fn unmap(&self) {
+    /// Ends the mappings of a file of which nothing is used any more.
+    pub(in crate::storage) fn unmap(&self) {
         self.fixed.end();
         for extent in &self.extents {
             extent.end();

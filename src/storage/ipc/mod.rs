@@ -11,6 +11,7 @@ mod file;
 pub(in crate::storage) mod layout;
 mod owner;
 mod place;
+mod placed;
 mod queue;
 mod root;
 mod set;
