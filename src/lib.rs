@@ -1,4 +1,4 @@
-//! System V shared memory in user space: the core of `libshmshim.so`.
+//! System V shared memory, semaphores and message queues in user space: the core of `libshmshim.so`.
 //!
 //! Four rooms, one direction:
 //!
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`sysv`] holds the rules, pure: it decides from values and returns values, or an errno with its reason.
-//! - [`storage`] holds the bytes: runtime directory, shared table, segment files, liveness, recovery.
+//! - [`storage`] holds the bytes: runtime directory, shared table, segment files, sets and queues, liveness, recovery.
 //! - [`registry`] serves a call: asks the rules, then applies the decision to storage, and keeps the list of what
 //!   this process has attached.
 //! - [`os`] is the only one of them with `unsafe`: a thin safe function per thing asked of the kernel.

@@ -13,7 +13,7 @@ use crate::place::Place;
 #[command(
     name = "shmshim",
     version,
-    about = "System V shared memory without the kernel's: run programs, and see what they do with it",
+    about = "System V IPC without the kernel's: run programs, and see what they do with it",
     after_help = "Exit statuses and the environment: shmshim(1). What the library does: shmshim(7).",
     propagate_version = true,
     subcommand_required = true,
@@ -31,15 +31,15 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Run a program with its System V shared memory served by the library
+    /// Run a program with its System V IPC served by the library
     Run(commands::run::Args),
     /// Run a program and print, count or draw each of its calls
     Trace(commands::trace::Args),
-    /// List the segments of a namespace, or all namespaces
+    /// List the segments, semaphore sets and message queues of a namespace, or all namespaces
     Ls(commands::ls::Args),
-    /// Show a segment: what IPC_STAT tells, who has it attached, and what its bytes mean
+    /// Show a segment, a semaphore set or a message queue: what IPC_STAT tells, who uses it, and what is in it
     Show(commands::show::Args),
-    /// Tell which processes have segments attached, since when and where
+    /// Tell which processes have segments attached, since when and where, or sleep in semaphore sets and message queues
     Who(commands::who::Args),
     /// Print a segment's bytes
     Dump(commands::dump::Args),
@@ -47,15 +47,15 @@ pub enum Command {
     Diff(commands::diff::Args),
     /// Show or set the limits of a namespace
     Limits(commands::limits::Args),
-    /// Watch segments and their attaches, or one segment's bytes, as they change
+    /// Watch segments and their attaches, semaphore sets and message queues, or one segment's bytes, as they change
     Watch(commands::watch::Args),
     /// Tell the life of a segment, also after it has gone
     Log(commands::log::Args),
-    /// Remove segments, or a whole namespace
+    /// Remove segments, semaphore sets and message queues, or a whole namespace
     Rm(commands::rm::Args),
-    /// Create a segment
+    /// Create a segment, a semaphore set or a message queue
     Create(commands::create::Args),
-    /// Change a segment's owner, group or mode
+    /// Change owner, group or mode of a segment, a semaphore set or a message queue, or a semaphore's value
     Set(commands::set::Args),
     /// Write the bytes of a file into a segment
     Load(commands::load::Args),

@@ -6,9 +6,10 @@ use std::os::unix::fs::FileExt;
 
 use shmshim_core::registry::inspect::{self, Inspection};
 use shmshim_core::registry::{self, Error as Failure};
-use shmshim_core::sysv::Segment;
+use shmshim_core::sysv::{Kind, Segment};
 
 use crate::error::{ABSENT, Error, Outcome, REFUSED};
+use crate::objects::{self, Queue, Set};
 use crate::segment::Which;
 use crate::source::NO_NAMESPACE;
 
@@ -26,6 +27,21 @@ pub fn segments() -> Outcome<Vec<Segment>> {
     registry::list(&mut |segment, _, _| segments.push(*segment))
         .map_err(|failure| refusal(&failure))?;
     Ok(segments)
+}
+
+/// All semaphore sets of the namespace.
+pub fn sets() -> Outcome<Vec<Set>> {
+    Ok(objects::sets_of(&existing()?)?)
+}
+
+/// All message queues of the namespace.
+pub fn queues() -> Outcome<Vec<Queue>> {
+    Ok(objects::queues_of(&existing()?)?)
+}
+
+/// The set or queue that is meant, of those with these ids and keys.
+pub fn find_of(which: &Which, kind: Kind, names: &[(i32, i32)]) -> Outcome<i32> {
+    which.find_of(kind, names, "the namespace")
 }
 
 /// The segment that is meant.
@@ -53,8 +69,13 @@ pub fn refusal(failure: &Failure) -> Error {
 
 /// The same of what was to be done with one segment.
 pub fn refusal_of(id: i32, failure: &Failure) -> Error {
+    refusal_of_kind(Kind::Segment, id, failure)
+}
+
+/// The same of another kind of objects.
+pub fn refusal_of_kind(kind: Kind, id: i32, failure: &Failure) -> Error {
     let Error { status, sentence } = refusal(failure);
-    Error::new(status, format!("segment {id}: {sentence}"))
+    Error::new(status, format!("{} {id}: {sentence}", kind.word()))
 }
 
 /// A segment that this process has attached to write to it. Its bytes are written as those of a file are, so that a file

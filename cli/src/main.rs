@@ -1,4 +1,4 @@
-//! `shmshim`: runs programs under the library, and shows, changes and explains what they do with shared memory.
+//! `shmshim`: runs programs under the library, and shows, changes and explains what they do with System V IPC.
 //!
 //! A file per subcommand stands in `commands/`. The namespace's table is read by the core crate alone
 //! (`shmshim_core::registry`); nothing here knows its layout.
@@ -15,11 +15,15 @@ mod elf;
 mod error;
 mod hexdump;
 mod kernel;
+mod kernel_objects;
+mod kinds;
 mod launch;
 mod library;
+mod limits;
 mod logind;
 mod namespaces;
 mod number;
+mod objects;
 mod output;
 mod parent;
 mod place;

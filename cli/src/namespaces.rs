@@ -34,10 +34,14 @@ pub struct Namespace {
     pub segments: usize,
     /// Their bytes, as asked for.
     pub size: u64,
-    /// Bytes that it takes in memory or on the disk, its table included.
+    /// Bytes that it takes in memory or on the disk, its table included, and the file of semaphores and queues.
     pub resident: u64,
     /// Attaches of living processes.
     pub attaches: u64,
+    /// Its semaphore sets.
+    pub sets: usize,
+    /// Its message queues.
+    pub queues: usize,
     /// The living processes that are in it.
     pub pids: Vec<i32>,
     /// Whose those are.
@@ -178,6 +182,8 @@ fn summary(inspection: &Inspection, names: &mut Names) -> Outcome<Namespace> {
         size: 0,
         resident: facts.table_bytes,
         attaches: 0,
+        sets: 0,
+        queues: 0,
         pids: Vec::new(),
         users: Vec::new(),
         version: facts.version,
@@ -188,6 +194,11 @@ fn summary(inspection: &Inspection, names: &mut Names) -> Outcome<Namespace> {
         listed.resident += segment.resident_bytes();
         listed.attaches += segment.stat.nattch;
     })?;
+    if let Some(objects) = inspection.objects()? {
+        listed.resident += objects.file_bytes();
+        objects.each_set(&mut |_| listed.sets += 1)?;
+        objects.each_queue(&mut |_| listed.queues += 1)?;
+    }
     let living = now.processes().iter().filter(|process| process.is_alive);
     let mut users = BTreeSet::new();
     for process in living.filter(|process| process.pid != 0) {

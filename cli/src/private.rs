@@ -17,6 +17,7 @@ use shmshim_core::registry::whole;
 use tempfile::TempDir;
 
 use crate::error::{Error, Outcome, RUN_FAILED};
+use crate::objects;
 use crate::output;
 use crate::place::{Place, Scope};
 use crate::process;
@@ -40,6 +41,10 @@ pub struct Report {
     dir: PathBuf,
     /// Segments that nobody has removed.
     pub leaks: Vec<Leak>,
+    /// Semaphore sets that nobody has removed.
+    sets: Vec<objects::Set>,
+    /// Message queues that nobody has removed.
+    queues: Vec<objects::Queue>,
     /// Processes that still use the namespace.
     pub processes: Vec<Left>,
 }
@@ -279,7 +284,10 @@ fn look(directory: &[u8], report: &mut Report) -> shmshim_core::registry::Outcom
     }
     let mut events = Vec::new();
     inspection.each_event(0, &mut |event| events.push(*event))?;
-    leaks_of(&now, &events, &mut report.leaks)
+    leaks_of(&now, &events, &mut report.leaks)?;
+    report.sets.extend(objects::sets_of(&inspection)?);
+    report.queues.extend(objects::queues_of(&inspection)?);
+    Ok(())
 }
 
 fn leaks_of(
@@ -309,6 +317,11 @@ fn leaks_of(
 }
 
 impl Report {
+    /// Whether something was left that somebody should have removed.
+    pub fn has_leaks(&self) -> bool {
+        !(self.leaks.is_empty() && self.sets.is_empty() && self.queues.is_empty())
+    }
+
     /// As people read it: nothing if nothing is left.
     pub fn text(&self, program: &str) -> String {
         let mut text = String::new();
@@ -334,10 +347,9 @@ impl Report {
                     },
                 ]);
             }
-            for line in table.lines() {
-                let _ = writeln!(text, "  {}", line.trim_end());
-            }
+            push_table(&mut text, &table);
         }
+        self.push_objects(&mut text, program);
         if !self.processes.is_empty() {
             let names: Vec<String> = self.processes.iter().map(Left::text).collect();
             let _ = writeln!(
@@ -347,6 +359,60 @@ impl Report {
             );
         }
         text
+    }
+}
+
+impl Report {
+    fn push_objects(&self, text: &mut String, program: &str) {
+        let heading = |text: &mut String, count: usize, noun: &str| {
+            let plural = if count == 1 { "" } else { "s" };
+            let _ = writeln!(text, "shmshim: {program} left {count} {noun}{plural}:");
+        };
+        if !self.sets.is_empty() {
+            heading(text, self.sets.len(), "semaphore set");
+            let mut table = output::table(&["ID", "KEY", "SEMAPHORES", "CHANGED", "OPERATED"]);
+            for set in &self.sets {
+                table.add_row([
+                    set.id.to_string(),
+                    set.key.clone(),
+                    set.semaphores.to_string(),
+                    set.changed.map_or_else(|| "-".to_owned(), ago),
+                    set.operated.map_or_else(|| "-".to_owned(), ago),
+                ]);
+            }
+            push_table(text, &table);
+        }
+        if !self.queues.is_empty() {
+            heading(text, self.queues.len(), "message queue");
+            let mut table = output::table(&[
+                "ID",
+                "KEY",
+                "MESSAGES",
+                "BYTES",
+                "CHANGED",
+                "LAST SENDER",
+                "LAST RECEIVER",
+            ]);
+            let pid = |pid: Option<i32>| pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+            for queue in &self.queues {
+                table.add_row([
+                    queue.id.to_string(),
+                    queue.key.clone(),
+                    queue.messages.to_string(),
+                    queue.bytes.to_string(),
+                    queue.changed.map_or_else(|| "-".to_owned(), ago),
+                    pid(queue.last_sender),
+                    pid(queue.last_receiver),
+                ]);
+            }
+            push_table(text, &table);
+        }
+    }
+}
+
+fn push_table(text: &mut String, table: &comfy_table::Table) {
+    for line in table.lines() {
+        let _ = writeln!(text, "  {}", line.trim_end());
     }
 }
 

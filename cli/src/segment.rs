@@ -1,15 +1,17 @@
 //! Which segment is meant: `ID|KEY` on the command line.
 
+use shmshim_core::sysv::Kind;
+
 use crate::error::{Error, Outcome};
 
 /// The argument that names one segment.
 #[derive(clap::Args, Debug, Clone)]
 #[group(id = "segment", required = true, multiple = false)]
 pub struct Which {
-    /// The segment: its id (decimal or 0x…), or its key (0x…)
+    /// Its id (decimal or 0x…), or its key (0x…)
     #[arg(value_name = "ID|KEY")]
     name: Option<String>,
-    /// The segment with this key (decimal or 0x…)
+    /// The one with this key (decimal or 0x…)
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 }
@@ -18,10 +20,10 @@ pub struct Which {
 #[derive(clap::Args, Debug, Clone)]
 #[group(id = "segment", multiple = false)]
 pub struct AnyOrWhich {
-    /// The segment: its id (decimal or 0x…), or its key (0x…); all without it
+    /// Its id (decimal or 0x…), or its key (0x…); all without it
     #[arg(value_name = "ID|KEY")]
     name: Option<String>,
-    /// The segment with this key (decimal or 0x…)
+    /// The one with this key (decimal or 0x…)
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 }
@@ -59,7 +61,7 @@ impl Which {
         let (text, is_key) = match (&self.key, &self.name) {
             (Some(key), _) => (key, true),
             (None, Some(name)) => (name, false),
-            (None, None) => return Err(Error::usage("name a segment by its id or key")),
+            (None, None) => return Err(Error::usage("name it by its id or key")),
         };
         let number = number(text).ok_or_else(|| {
             Error::usage(format!(
@@ -75,11 +77,17 @@ impl Which {
 
     /// The id that is meant, of segments with these ids and keys. What is said if there is none speaks of `place`.
     pub fn find(&self, segments: &[(i32, i32)], place: &str) -> Outcome<i32> {
+        self.find_of(Kind::Segment, segments, place)
+    }
+
+    /// The same of another kind of objects.
+    pub fn find_of(&self, kind: Kind, objects: &[(i32, i32)], place: &str) -> Outcome<i32> {
+        let word = kind.word();
         let meaning = self.meaning()?;
-        let by_id = |number| segments.iter().find(|(id, _)| *id == number);
+        let by_id = |number| objects.iter().find(|(id, _)| *id == number);
         // A key of 0 is no name: many segments have it.
         let by_key = |number| {
-            segments
+            objects
                 .iter()
                 .find(|(_, key)| *key == number && number != 0)
         };
@@ -89,7 +97,7 @@ impl Which {
             Meaning::Either(number) => match (by_id(number), by_key(number)) {
                 (Some(one), Some(other)) if one != other => {
                     return Err(Error::usage(format!(
-                        "{number:#x} is the id of one segment and the key of another; write {number} for the id, or --key {number:#x}"
+                        "{number:#x} is the id of one {word} and the key of another; write {number} for the id, or --key {number:#x}"
                     )));
                 }
                 (one, other) => one.or(other),
@@ -98,16 +106,16 @@ impl Which {
         found.map(|(id, _)| *id).ok_or_else(|| {
             Error::absent(match meaning {
                 Meaning::Id(number) => format!(
-                    "{place} has no segment with id {number}; shmshim ls lists them, and a key is written with 0x"
+                    "{place} has no {word} with id {number}; shmshim ls lists them, and a key is written with 0x"
                 ),
                 Meaning::Key(0) => {
-                    "key 0 is IPC_PRIVATE, which any number of segments can have; name one by its id".to_owned()
+                    format!("key 0 is IPC_PRIVATE, which any number of {word}s can have; name one by its id")
                 }
                 Meaning::Key(number) => {
-                    format!("{place} has no segment with key {number:#010x}; shmshim ls lists them")
+                    format!("{place} has no {word} with key {number:#010x}; shmshim ls lists them")
                 }
                 Meaning::Either(number) => format!(
-                    "{place} has no segment with id or key {number:#x}; shmshim ls lists them"
+                    "{place} has no {word} with id or key {number:#x}; shmshim ls lists them"
                 ),
             })
         })

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 use shmshim_core::registry::Error as Failure;
 use shmshim_core::registry::inspect::{self, Inspection};
-use shmshim_core::sysv;
+use shmshim_core::sysv::{self, Kind};
 
 use crate::bytes::Bytes;
 use crate::error::{Error, Outcome};
 use crate::kernel;
+use crate::kinds;
 use crate::process;
 use crate::segment::Which;
 use crate::users::Names;
@@ -23,7 +24,7 @@ pub use crate::uses::Use;
 /// The options that say where to look.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Look {
-    /// Look at the kernel's own segments, not at those of the library
+    /// Look at the kernel's own objects, not at those of the library
     #[arg(long, conflicts_with_all = ["at", "dir", "scope"])]
     kernel: bool,
     /// The namespace in this runtime directory, as ls --all lists it
@@ -64,7 +65,7 @@ impl Look {
 }
 
 /// What is said where no program has run under the library yet.
-pub const NO_NAMESPACE: &str = "there is no namespace here yet: no program has used System V shared memory under the library; shmshim ls --all lists those that there are";
+pub const NO_NAMESPACE: &str = "there is no namespace here yet: no program has used System V IPC under the library; shmshim ls --all lists those that there are";
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
@@ -83,6 +84,8 @@ pub enum Source {
 /// A segment as it is shown; the names are those of `--json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Segment {
+    /// What it is.
+    pub kind: &'static str,
     /// Its id.
     pub id: i32,
     /// Its key, eight hexadecimal digits behind 0x.
@@ -206,6 +209,7 @@ fn named(stat: &sysv::Segment, names: &mut Names) -> Segment {
     let time = |secs: i64| (secs != 0).then_some(secs);
     let pid = |pid: i32| (pid != 0).then_some(pid);
     Segment {
+        kind: kinds::name(Kind::Segment),
         id: stat.id.raw(),
         key: stat.key.to_string(),
         size: stat.segsz,

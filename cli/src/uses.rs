@@ -5,16 +5,19 @@ use std::rc::Rc;
 
 use serde::Serialize;
 use shmshim_core::registry::inspect::{self, Attach, Inspection, Process};
-use shmshim_core::sysv;
+use shmshim_core::sysv::{self, Kind};
 
 use crate::error::{Error, Outcome};
 use crate::kernel;
+use crate::kinds;
 use crate::process::{self, Address, Mapping};
 use crate::users::Names;
 
 /// What one process has attached of one segment; the names are those of `--json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Use {
+    /// What the object is.
+    pub kind: &'static str,
     /// The segment.
     pub id: i32,
     /// Its key.
@@ -70,6 +73,7 @@ pub fn of_kernel(is_asked_for: &dyn Fn(i32) -> bool) -> Outcome<Vec<Use>> {
             }
             let uid = facts.as_ref().map(|facts| facts.uid);
             uses.push(Use {
+                kind: kinds::name(Kind::Segment),
                 id,
                 key: listed.stat.key.to_string(),
                 pid: Some(pid),
@@ -155,6 +159,7 @@ impl Members<'_> {
         let addresses = process::addresses(seen.mappings.iter().filter(is_its));
         let uid = seen.facts.as_ref().map(|facts| facts.uid);
         Use {
+            kind: kinds::name(Kind::Segment),
             id: segment.stat.id.raw(),
             key: segment.stat.key.to_string(),
             pid: (process.pid != 0).then_some(process.pid),

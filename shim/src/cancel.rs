@@ -69,7 +69,7 @@ pub unsafe fn sleep(sleep: &Option<Sleep>) -> bool {
 #[inline(always)]
 pub fn plain_sleep(sleep: &Option<Sleep>) -> bool {
     #[cfg(target_arch = "x86")]
-    return by_libc::sleep(sleep);
+    return on_x86::sleep(sleep);
     #[cfg(not(target_arch = "x86"))]
     match sleep {
         Some(sleep) => exposed_sleep::wait(sleep.word, sleep.seen, sleep.nanos, sleep.mask),
@@ -79,7 +79,7 @@ pub fn plain_sleep(sleep: &Option<Sleep>) -> bool {
 
 /// As above, by a system call that libc makes: the instruction in a function of ours has no unwind information there.
 #[cfg(target_arch = "x86")]
-mod by_libc {
+mod on_x86 {
     use super::*;
     use crate::by_number::Syscall;
     use core::ffi::c_long;

@@ -1,7 +1,7 @@
 //! `hook!`: exports a function of ours under the name of one of libc's.
 //!
 //! redhook's macro where redhook serves, the gnu environment; elsewhere one of the same shape. Its own way to the
-//! real function (`real!`) is not used: for the four calls it would mix the kernel's ids with ours, and for the
+//! real function (`real!`) is not used: for the calls that are served it would mix the kernel's ids with ours, and for the
 //! others it waits on a lock at its first use, where a signal handler or a `malloc` called by `dlsym` would wait
 //! for itself. `next.rs` is ours.
 

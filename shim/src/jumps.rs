@@ -5,6 +5,8 @@
 
 use core::ffi::{c_int, c_void};
 
+use shmshim_core::os::process;
+
 use crate::cancel;
 use crate::next::next;
 
@@ -13,11 +15,12 @@ extern "C" fn leave() {
     cancel::before_jump();
 }
 
-/// Only a stranger libc lacks one of the functions: there is nowhere to go.
+/// Only a stranger libc lacks one of the functions: there is nowhere to go. The dynamic linker ends a program so in which a
+/// function is missing.
 #[cold]
 #[inline(never)]
 extern "C" fn nowhere() {
-    std::process::abort()
+    process::end(127);
 }
 
 macro_rules! jump {

@@ -1,4 +1,4 @@
-//! The kernel's own System V segments, past whatever serves programs in its place: for the command, which shows them.
+//! The kernel's own segments and semaphores, past whatever serves programs in its place: for the command, which shows them.
 
 use super::{OsResult, raw};
 
@@ -30,4 +30,24 @@ impl Drop for KernelAttach {
         // SAFETY: our own attach, to whose bytes there are no references.
         let _ = unsafe { raw::call(raw::sysv::SHMDT, [self.addr]) };
     }
+}
+
+/// What can be asked of a semaphore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SemQuestion {
+    /// GETPID: the process that changed it last.
+    Pid = 11,
+    /// GETVAL.
+    Value = 12,
+    /// GETNCNT: how many sleep until it grows.
+    Growth = 14,
+    /// GETZCNT: how many sleep until it is 0.
+    Zero = 15,
+}
+
+/// Asks something of one semaphore of a set of the kernel's.
+pub fn ask_semaphore(id: i32, number: u32, question: SemQuestion) -> OsResult<i32> {
+    let args = [id as usize, number as usize, question as usize, 0];
+    // SAFETY: these commands take no pointer and change nothing.
+    unsafe { raw::call(raw::sysv::SEMCTL, args) }.map(|answer| answer as i32)
 }

@@ -5,7 +5,7 @@ use super::pages::{PRIVATE, advise, map, unmap};
 use super::{OsError, OsResult, raw, served};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// The first `BYTES` of a file, mapped shared for as long as this lives.
 ///
@@ -145,21 +145,6 @@ impl SharedPiece {
         Ok(SharedPiece { start, len })
     }
 
-    /// The words of a piece that was mapped at this address, with this length, and stays.
-    #[inline(always)]
-    pub fn at(address: usize, len: usize) -> Span<'static> {
-        Span {
-            start: NonNull::new(address as *mut u8).unwrap_or(NonNull::dangling()),
-            len: if address == 0 { 0 } else { len },
-            map: PhantomData,
-        }
-    }
-
-    /// Where it is, for [`SharedPiece::at`].
-    pub fn address(&self) -> usize {
-        self.start.as_ptr() as usize
-    }
-
     /// All of it.
     #[inline(always)]
     pub fn whole(&self) -> Span<'static> {
@@ -172,12 +157,50 @@ impl SharedPiece {
 
     /// Ends the mapping, of which nothing was handed out.
     pub fn unmap(self) {
-        SharedPiece::unmap_at(self.address(), self.len);
+        let _ = unmap(self.start.as_ptr() as usize, self.len);
+    }
+}
+
+/// Room for a piece of `LEN` bytes that is mapped when it is needed first, and stays.
+pub struct LazyPiece<const LEN: usize>(AtomicUsize);
+
+impl<const LEN: usize> LazyPiece<LEN> {
+    /// Nothing is mapped yet.
+    pub const fn new() -> LazyPiece<LEN> {
+        LazyPiece(AtomicUsize::new(0))
     }
 
-    /// Ends the mapping of a piece that was mapped at this address, with this length. Nobody has any of its words any more.
-    pub fn unmap_at(address: usize, len: usize) {
-        let _ = unmap(address, len);
+    /// Its words, if it is mapped.
+    #[inline(always)]
+    pub fn get(&self) -> Option<Span<'static>> {
+        let start = NonNull::new(self.0.load(Ordering::Acquire) as *mut u8)?;
+        Some(Span {
+            start,
+            len: LEN,
+            map: PhantomData,
+        })
+    }
+
+    /// Puts a piece there, and takes what another thread has put there before. `None`: it has another length.
+    pub fn put(&self, piece: SharedPiece) -> Option<Span<'static>> {
+        let address = piece.start.as_ptr() as usize;
+        let is_ours = piece.len == LEN
+            && self
+                .0
+                .compare_exchange(0, address, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok();
+        if !is_ours {
+            piece.unmap();
+        }
+        self.get()
+    }
+
+    /// Ends the mapping, if there is one. What was handed out of it is used no more: for what is only looked at for a moment.
+    pub fn end(&self) {
+        let address = self.0.swap(0, Ordering::AcqRel);
+        if address != 0 {
+            let _ = unmap(address, LEN);
+        }
     }
 }
 
@@ -198,6 +221,11 @@ unsafe impl Sync for Span<'_> {}
 static NOWHERE: AtomicU64 = AtomicU64::new(0);
 
 impl<'m> Span<'m> {
+    /// Ends the mapping of all of a piece: see [`LazyPiece::end`].
+    pub fn end(self) {
+        let _ = unmap(self.start.as_ptr() as usize, self.len);
+    }
+
     /// Its length in bytes.
     #[inline(always)]
     pub fn len_bytes(self) -> usize {
@@ -406,6 +434,9 @@ pub fn is_occupied(start: u64, end: u64) -> bool {
 
 #[inline(always)]
 fn map_in_host(addr: usize, len: usize, prot: i32, flags: i32, fd: Option<&Fd>) -> OsResult<usize> {
+    if flags & libc::MAP_FIXED != 0 {
+        super::usermem::forget_pages();
+    }
     match served::client() {
         None => map(addr, len, prot, flags, fd.map_or(-1, Fd::number)),
         Some(client) => {
@@ -417,6 +448,7 @@ fn map_in_host(addr: usize, len: usize, prot: i32, flags: i32, fd: Option<&Fd>) 
 
 #[inline(always)]
 fn unmap_in_host(addr: usize, len: usize) -> OsResult<()> {
+    super::usermem::forget_pages();
     match served::client() {
         None => unmap(addr, len),
         Some(client) => {

@@ -2,6 +2,7 @@
 //! thread that holds one ends, however it ends.
 
 use super::map::Span;
+use super::raw;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes that a mark takes.
@@ -23,6 +24,14 @@ pub fn hold(at: Span<'static>) -> Option<usize> {
     if at.len_bytes() < BYTES {
         return None;
     }
+    // What musl asks the kernel, once for the process and once for the thread; glibc has done it by now.
+    let forbids = |number| raw::is_forbidden(number, [0; 2]);
+    if [libc::SYS_get_robust_list, libc::SYS_set_robust_list]
+        .into_iter()
+        .any(forbids)
+    {
+        return None;
+    }
     let mut attributes = core::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
     // SAFETY: memory of this process's own entry, mapped for ever; an earlier holder of it has ended, and its list of robust
     // mutexes with it. The mutex is never released, so it stays in the thread's list until the thread ends.
@@ -32,7 +41,7 @@ pub fn hold(at: Span<'static>) -> Option<usize> {
             && libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) == 0
             && libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) == 0
             && libc::pthread_mutex_init(mutex, attributes) == 0
-            && libc::pthread_mutex_lock(mutex) == 0
+            && libc::pthread_mutex_trylock(mutex) == 0
     };
     held.then_some(WORD)
 }

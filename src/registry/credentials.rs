@@ -1,6 +1,6 @@
 //! The calling thread's credentials, and what must be done before they change.
 
-use super::process::registry_if_open;
+use super::process::{registry, registry_if_open};
 use super::rules;
 use crate::os::signal_mask::Blocked;
 use crate::os::{credentials, process};
@@ -40,6 +40,20 @@ pub fn is_granted_at_once(mode: u32, uid: u32, cuid: u32, wanted: u32) -> bool {
         Some(euid) => sysv::owners_bits_grant(mode, sysv::is_owner(euid, uid, cuid), wanted),
         None => false,
     }
+}
+
+/// Whether the calling thread may set the namespace's limits.
+pub fn may_set_limits() -> bool {
+    let euid = Thread.euid();
+    // Root's right needs no namespace to be known.
+    sysv::may_set_limits(euid, None)
+        || registry().is_ok_and(|registry| {
+            let is_own = registry.namespace.directory().scope() == Scope::User;
+            sysv::may_set_limits(
+                euid,
+                is_own.then(|| registry.namespace.directory().opened_by()),
+            )
+        })
 }
 
 /// The process is about to change its uid, or the namespaces that it sees files in. In user scope the new uid cannot open

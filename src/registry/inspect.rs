@@ -191,6 +191,11 @@ impl Inspection {
         }
     }
 
+    /// Looks at the semaphore sets and message queues. `None`: no program has used either here.
+    pub fn objects(&self) -> Outcome<Option<Objects<'_>>> {
+        Ok(self.view.ipc()?.map(Objects::new))
+    }
+
     /// Opens the file of the live segment with this id to read it. `None`: there is no such segment.
     pub fn open_file(&self, id: ShmId) -> Outcome<Option<OwnedFd>> {
         let (mut image, mut counted) = (SlotImage::default(), PageVec::new());

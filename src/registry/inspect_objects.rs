@@ -2,8 +2,7 @@
 //! `ipc`. As there nothing is changed: what dead processes owe is not paid, and they are told from the living.
 
 use super::error::Outcome;
-use super::inspect::Inspection;
-use super::objects::{msg_limits_of, perm_of, sem_limits_of};
+use super::rules::{msg_limits_of, perm_of, sem_limits_of};
 use crate::os::OsError;
 use crate::os::pages::PageVec;
 use crate::storage::ipc::{Entry, IpcView, ObjectKind, Presence, QueueBlock, SetBlock};
@@ -109,13 +108,6 @@ pub struct Queue<'a> {
     pub messages: &'a [Message],
     /// Who sleeps in it: those that want a message in the order of their arrival, then those that want room.
     pub sleepers: &'a [QueueSleeper],
-}
-
-impl Inspection {
-    /// Looks at the semaphore sets and message queues. `None`: no program has used either here.
-    pub fn objects(&self) -> Outcome<Option<Objects<'_>>> {
-        Ok(self.view.ipc()?.map(|view| Objects { view }))
-    }
 }
 
 /// What is read of an object, in memory that is used again for the next one.
@@ -260,6 +252,12 @@ fn probed(view: &IpcView<'_>, owner: u32, before: &mut Option<(u32, Presence)>) 
             *before = Some((owner, presence));
             presence
         }
+    }
+}
+
+impl<'n> Objects<'n> {
+    pub(super) fn new(view: IpcView<'n>) -> Objects<'n> {
+        Objects { view }
     }
 }
 

@@ -1,18 +1,19 @@
 //! What calls on sets and queues have in common: the file, this process in it, finding and making an object, and the dead.
 
-use super::credentials::Thread;
+use super::credentials::{Thread, may_set_limits};
 use super::error::{Error, Outcome};
 use super::process::{Registry, registry, registry_if_open};
+use super::rules;
 use crate::os::atomic::{AtomicU32, Ordering};
 use crate::os::signal_mask::Blocked;
 use crate::os::wipe_on_fork::{self, Wiped};
 use crate::os::{OsError, own_stack, pages, process, threads};
 use crate::storage::StorageError;
 use crate::storage::Stored;
-use crate::storage::ipc::{Block, Entry, FirstLimits, IpcFile, ObjectKind, Root, Seen, Words};
-use crate::sysv::msg::MsgLimits;
-use crate::sysv::sem::SemLimits;
-use crate::sysv::{self, Caller, IdCursor, IpcPerm, Kind, Ruling, ShmId};
+use crate::storage::ipc::{
+    Block, CursorWords, Directory, Entry, IpcFile, ObjectKind, Root, Seen, Words,
+};
+use crate::sysv::{self, Caller, IdCursor, Kind, Ruling, ShmId};
 use once_cell::race::OnceRef;
 
 /// The file of sets and queues, opened, and this process in it.
@@ -69,7 +70,11 @@ fn open() -> Outcome<&'static Objects> {
 
 fn open_undisturbed(registry: &'static Registry) -> Outcome<&'static Objects> {
     let call = |doing| move |error: OsError| StorageError::Call { doing, error };
-    let file = IpcFile::open(registry.namespace.processes(), &first_limits(), undisturbed)?;
+    let file = IpcFile::open(
+        registry.namespace.processes(),
+        &rules::first_limits(),
+        undisturbed,
+    )?;
     let own = wipe_on_fork::words(own::WORDS)
         .map_err(call("set memory aside that children find empty"))?;
     let objects = pages::leak(Objects {
@@ -81,45 +86,6 @@ fn open_undisturbed(registry: &'static Registry) -> Outcome<&'static Objects> {
     match OBJECTS.set(objects) {
         Ok(()) => Ok(objects),
         Err(()) => Ok(OBJECTS.get().unwrap_or(objects)),
-    }
-}
-
-/// What a new file begins with.
-pub(super) fn first_limits() -> FirstLimits {
-    FirstLimits {
-        sem: sem_words(&SemLimits::KERNEL_DEFAULTS),
-        msg: msg_words(&MsgLimits::KERNEL_DEFAULTS),
-    }
-}
-
-/// The limits as the file has them.
-pub(super) fn sem_words(limits: &SemLimits) -> [u32; 4] {
-    [limits.semmsl, limits.semmns, limits.semopm, limits.semmni].map(|limit| limit as u32)
-}
-
-/// The limits as the file has them.
-pub(super) fn msg_words(limits: &MsgLimits) -> [u32; 3] {
-    [limits.msgmax, limits.msgmnb, limits.msgmni]
-}
-
-/// As the rules have them.
-pub(super) fn sem_limits_of(words: [u32; 4]) -> SemLimits {
-    let [semmsl, semmns, semopm, semmni] = words.map(|limit| limit as i32);
-    SemLimits {
-        semmsl,
-        semmns,
-        semopm,
-        semmni,
-    }
-}
-
-/// As the rules have them.
-pub(super) fn msg_limits_of(words: [u32; 3]) -> MsgLimits {
-    let [msgmax, msgmnb, msgmni] = words;
-    MsgLimits {
-        msgmax,
-        msgmnb,
-        msgmni,
     }
 }
 
@@ -190,20 +156,6 @@ pub(super) fn now() -> i64 {
     process::now_secs()
 }
 
-/// Owner, creator and mode as the rules see them.
-#[inline(always)]
-pub(super) fn perm_of(kind: Kind, words: Words) -> IpcPerm {
-    IpcPerm {
-        kind,
-        id: ShmId::new(words.id as u32, words.id as u32 / sysv::SLOTS),
-        uid: words.uid,
-        gid: words.gid,
-        cuid: words.cuid,
-        cgid: words.cgid,
-        mode: words.mode,
-    }
-}
-
 /// Those of an object that the caller makes.
 pub(super) fn words_of_new(id: ShmId, flags: i32) -> Words {
     let (uid, gid) = (Thread.euid(), process::egid());
@@ -259,6 +211,17 @@ impl Objects {
         Ok(())
     }
 
+    /// The object with this key, if a get call with these flags asks for no more than that.
+    #[inline(always)]
+    pub(super) fn known_at_once(&self, kind: ObjectKind, key: i32, flags: i32) -> Option<Entry> {
+        if key == 0 || flags & sysv::flags::IPC_EXCL != 0 {
+            return None;
+        }
+        let directory = self.file.directory(kind);
+        let entry = directory.find_key(key)?;
+        directory.is_still().then_some(entry)
+    }
+
     /// What a get call does: `found` answers for the object that has the key (`None`: it is gone, try again); `missing` says
     /// whether a new one may be made, of so many objects and the sum of their sizes; `build` makes its block.
     pub(super) fn get(
@@ -293,18 +256,9 @@ impl Objects {
                 continue;
             }
             missing(count, total)?;
-            let cursor = cursor.map_or(IdCursor::fresh(self.file.seed()), |(next, last, seq)| {
-                IdCursor { next, last, seq }
-            });
-            let is_free = |slot: u32| {
-                directory.find_slot(slot).is_none()
-                    && self
-                        .file
-                        .root(kind, slot)
-                        .is_none_or(|root| self.is_empty(kind, root))
-            };
-            let next_free = |from: u32, to: u32| (from..to).find(|&slot| is_free(slot));
-            let Some((id, after)) = cursor.allocate(count, next_free) else {
+            // Where the namespace was removed or exchanged, an object here would be known to nobody else.
+            self.registry.namespace.directory().check_in_place()?;
+            let Some((id, after)) = self.new_id(kind, &directory, count, cursor) else {
                 if !directory.is_still() {
                     continue;
                 }
@@ -328,18 +282,36 @@ impl Objects {
                 tag: seen.tag(),
             };
             let cursor = (after.next, after.last, after.seq);
-            match self.file.enter(&directory, &entry, cursor, owner) {
-                Ok(true) => {
-                    root.change(seen, block.unit);
-                    return Ok(id.raw());
-                }
-                Ok(false) => self.file.give_unpublished(block),
-                Err(error) => {
-                    self.file.give_unpublished(block);
-                    return Err(error.into());
-                }
+            let entered = self.file.enter(&directory, &entry, cursor, owner);
+            if matches!(entered, Ok(true)) {
+                // Crash here: it exists, and whoever meets it in the directory sets the root.
+                root.change(seen, block.unit);
+                return Ok(id.raw());
             }
+            self.file.give_unpublished(block);
+            entered?;
         }
+    }
+
+    /// The identifier of a new object beside `count` others, and the cursor behind it. `None`: no index is free.
+    fn new_id(
+        &self,
+        kind: ObjectKind,
+        directory: &Directory,
+        count: u32,
+        cursor: Option<CursorWords>,
+    ) -> Option<(ShmId, IdCursor)> {
+        let cursor = cursor.map_or(IdCursor::fresh(self.file.seed()), |(next, last, seq)| {
+            IdCursor { next, last, seq }
+        });
+        let is_free = |slot: u32| {
+            directory.find_slot(slot).is_none()
+                && self
+                    .file
+                    .root(kind, slot)
+                    .is_none_or(|root| self.is_empty(kind, root))
+        };
+        cursor.allocate(count, |from, to| (from..to).find(|&slot| is_free(slot)))
     }
 
     /// Whether an index that the directory does not have is free. Sleepers that died before they took leave of a removed
@@ -393,7 +365,7 @@ impl Objects {
 
     /// Refuses who may not set the namespace's limits.
     pub(super) fn must_set_limits(&self) -> Outcome<()> {
-        if super::shmctl::may_set_limits() {
+        if may_set_limits() {
             return Ok(());
         }
         Err(StorageError::System {

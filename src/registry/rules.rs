@@ -1,9 +1,12 @@
 //! What the rules and the table say to each other: the values of `sysv` in the table's words and back.
 
+use crate::storage::ipc::{FirstLimits, Words};
 use crate::storage::table::SlotImage;
 use crate::storage::table::slot_life::Cursor;
 use crate::storage::{LimitWords, Rules};
-use crate::sysv::{self, IdCursor, Key, Limits, SLOTS, Segment, ShmId};
+use crate::sysv::msg::MsgLimits;
+use crate::sysv::sem::SemLimits;
+use crate::sysv::{self, IdCursor, IpcPerm, Key, Kind, Limits, SLOTS, Segment, ShmId};
 
 const _: () = assert!(SLOTS == crate::storage::table::layout::SLOTS);
 
@@ -11,7 +14,7 @@ const _: () = assert!(SLOTS == crate::storage::table::layout::SLOTS);
 pub fn for_storage() -> Rules {
     Rules {
         limits: words_of(&Limits::KERNEL_DEFAULTS),
-        ipc_limits: super::objects::first_limits(),
+        ipc_limits: first_limits(),
         fresh_cursor: |seed| cursor_words(IdCursor::fresh(seed)),
         is_destroyed: sysv::must_destroy,
         may_unlink: sysv::may_unlink,
@@ -35,6 +38,45 @@ pub fn limits_of(words: &LimitWords) -> Limits {
         shmall: words.shmall,
         shmmni: words.shmmni,
         shm_rmid_forced: words.rmid_forced != 0,
+    }
+}
+
+/// What a new file of sets and queues begins with.
+pub fn first_limits() -> FirstLimits {
+    FirstLimits {
+        sem: sem_words(&SemLimits::KERNEL_DEFAULTS),
+        msg: msg_words(&MsgLimits::KERNEL_DEFAULTS),
+    }
+}
+
+/// Those of sets as the file `ipc` has them.
+pub fn sem_words(limits: &SemLimits) -> [u32; 4] {
+    [limits.semmsl, limits.semmns, limits.semopm, limits.semmni].map(|limit| limit as u32)
+}
+
+/// Those of queues.
+pub fn msg_words(limits: &MsgLimits) -> [u32; 3] {
+    [limits.msgmax, limits.msgmnb, limits.msgmni]
+}
+
+/// Those of sets as the rules see them.
+pub fn sem_limits_of(words: [u32; 4]) -> SemLimits {
+    let [semmsl, semmns, semopm, semmni] = words.map(|limit| limit as i32);
+    SemLimits {
+        semmsl,
+        semmns,
+        semopm,
+        semmni,
+    }
+}
+
+/// Those of queues.
+pub fn msg_limits_of(words: [u32; 3]) -> MsgLimits {
+    let [msgmax, msgmnb, msgmni] = words;
+    MsgLimits {
+        msgmax,
+        msgmnb,
+        msgmni,
     }
 }
 
@@ -73,5 +115,19 @@ pub fn cursor_words(cursor: IdCursor) -> Cursor {
         next: cursor.next,
         last: cursor.last,
         seq: cursor.seq,
+    }
+}
+
+/// Owner, creator and mode as the rules see them.
+#[inline(always)]
+pub fn perm_of(kind: Kind, words: Words) -> IpcPerm {
+    IpcPerm {
+        kind,
+        id: ShmId::new(words.id as u32, words.id as u32 / SLOTS),
+        uid: words.uid,
+        gid: words.gid,
+        cuid: words.cuid,
+        cgid: words.cgid,
+        mode: words.mode,
     }
 }

@@ -1,13 +1,12 @@
 //! shmctl, a function per command, and the namespace's limits.
 
-use super::credentials::{Thread, is_granted_at_once};
+use super::credentials::{Thread, is_granted_at_once, may_set_limits};
 use super::error::Outcome;
 use super::process::{Registry, live_locked, registry, registry_for_fast_path};
 use super::rules::{segment, words_of};
 use super::session::Session;
 use crate::os::process;
 use crate::storage::StorageError;
-use crate::storage::runtime_dir::Scope;
 use crate::storage::table::Held;
 use crate::storage::table::SlotImage;
 use crate::storage::table::events::{self, About, What};
@@ -297,20 +296,6 @@ pub fn list(each: &mut dyn FnMut(&Segment, u64, u64)) -> Outcome<()> {
         }
     }
     Ok(())
-}
-
-/// Whether the calling thread may set the namespace's limits.
-pub fn may_set_limits() -> bool {
-    let euid = Thread.euid();
-    // Root's right needs no namespace to be known.
-    sysv::may_set_limits(euid, None)
-        || registry().is_ok_and(|registry| {
-            let is_own = registry.namespace.directory().scope() == Scope::User;
-            sysv::may_set_limits(
-                euid,
-                is_own.then(|| registry.namespace.directory().opened_by()),
-            )
-        })
 }
 
 /// Sets a limit from the text that was written to its file under `/proc/sys/kernel`.

@@ -35,13 +35,17 @@ pub enum Invariant {
     Files,
     /// The files have the rights that the table says.
     Rights,
+    /// The file of semaphore sets and message queues is of this version and whole.
+    Ipc,
+    /// Each set and each queue is in its directory, and a block of its own.
+    Objects,
     /// Each file is part of the namespace.
     Strays,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Invariant; 16] = [
+    pub const ALL: [Invariant; 18] = [
         Invariant::Directory,
         Invariant::Table,
         Invariant::Lock,
@@ -57,6 +61,8 @@ impl Invariant {
         Invariant::Counts,
         Invariant::Files,
         Invariant::Rights,
+        Invariant::Ipc,
+        Invariant::Objects,
         Invariant::Strays,
     ];
 
@@ -84,6 +90,14 @@ impl Invariant {
             Invariant::Counts => ("counts", "nattch is the sum of the attaches"),
             Invariant::Files => ("files", "each segment has its file"),
             Invariant::Rights => ("rights", "files have those that the table says"),
+            Invariant::Ipc => (
+                "ipc",
+                "the file of semaphores and queues is of this version and whole",
+            ),
+            Invariant::Objects => (
+                "objects",
+                "each set and queue is in its directory, and a block of its own",
+            ),
             Invariant::Strays => ("strays", "each file is part of the namespace"),
         }
     }

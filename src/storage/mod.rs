@@ -1,4 +1,4 @@
-//! The bytes: runtime directory, shared table, segment files, liveness, recovery.
+//! The bytes: runtime directory, shared table, segment files, sets and queues, liveness, recovery.
 //!
 //! # Theory
 //!
@@ -14,6 +14,9 @@
 //! Readers take no lock; versions tell them that what they read was there at one moment. Writers take one lock
 //! whose word names its owner ([`table::lock`]); a dead owner's lock is taken over and the table recovered first.
 //!
+//! Semaphore sets and message queues lie in a file of their own ([`ipc`]): each is a block that is never changed, and one exchange
+//! of a word puts another in its place. So they know neither lock nor journal.
+//!
 //! Nothing needs to run when a process ends. Its liveness lock vanishes with its address space, and the next process that
 //! needs the truth about a segment probes the processes that have it attached and reaps the dead.
 //!
@@ -25,6 +28,7 @@
 pub mod error;
 mod error_text;
 pub mod invariant;
+#[cfg(not(shmshim_model))]
 pub mod ipc;
 pub mod namespace;
 pub mod process;
@@ -33,5 +37,7 @@ pub mod segment_file;
 pub(crate) mod sentence;
 pub mod table;
 
+#[cfg(shmshim_model)]
+use crate::ipc;
 pub use error::{Refused, StorageError, Stored};
 pub use namespace::{Builder, LimitWords, Member, Namespace, Reading, Rules, View, Whole};

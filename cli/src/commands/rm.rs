@@ -5,11 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use shmshim_core::registry::{self, inspect, whole};
-use shmshim_core::sysv::Segment;
+use shmshim_core::sysv::{Kind, Segment};
 
-use crate::client::{existing, refusal, refusal_of, segments};
+use crate::client::{existing, find_of, queues, refusal, refusal_of_kind, segments, sets};
 use crate::error::{Error, Outcome, REFUSED};
+use crate::kinds::{self, OneKind};
 use crate::number;
+use crate::objects::{Queue, Set};
 use crate::output;
 use crate::place::Place;
 use crate::segment::Which;
@@ -20,14 +22,18 @@ use crate::segment::Which;
 Examples:
   shmshim rm 1073741824 0x162e                      two segments, one by its id and one by its key
   shmshim rm --orphaned --older-than 1h             what nobody has attached and whose creator is gone
+  shmshim rm -s 0x162e                              the semaphore set with this key; -q: the message queue
   shmshim rm --all --dry-run                        says what would be removed
   shmshim rm --namespace                            the whole directory; nothing of it is left
 
-A segment that is still attached loses its key at once and goes with its last attach. All that are named are looked up
+A segment that is still attached loses its key at once and goes with its last attach. Who sleeps in a semaphore set or a
+message queue that is removed gets the error EIDRM. All that are named are looked up
 before the first is removed.")]
 pub struct Args {
     #[command(flatten)]
     what: What,
+    #[command(flatten)]
+    kind: OneKind,
     /// With --orphaned: only what nobody has made, attached or detached for so long (90s, 15m, 1h, 7d)
     #[arg(long, value_name = "TIME", value_parser = number::duration)]
     older_than: Option<Duration>,
@@ -45,10 +51,10 @@ pub struct Args {
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = true)]
 struct What {
-    /// Segments by id (decimal or 0x…) or key (0x…)
+    /// Segments, or what -s and -q say, by id (decimal or 0x…) or key (0x…)
     #[arg(value_name = "ID|KEY", conflicts_with_all = ["all", "orphaned", "namespace"])]
     segments: Vec<String>,
-    /// The segment with this key (decimal or 0x…)
+    /// The one with this key (decimal or 0x…)
     #[arg(
         long,
         value_parser = number::key,
@@ -56,7 +62,7 @@ struct What {
         conflicts_with_all = ["all", "orphaned", "namespace"]
     )]
     key: Vec<i32>,
-    /// Every segment
+    /// Every segment, semaphore set and message queue; with -s or -q those alone
     #[arg(long, conflicts_with_all = ["orphaned", "namespace"])]
     all: bool,
     /// Every segment that nobody has attached and whose creator is gone
@@ -77,14 +83,74 @@ struct Report {
 
 #[derive(Serialize)]
 struct Removed {
+    kind: &'static str,
     id: i32,
     key: String,
-    size: u64,
-    /// How many attaches it goes with; 0: it is gone.
-    attaches: u64,
+    #[serde(flatten)]
+    what: Contents,
 }
 
-/// Remove segments, or a whole namespace.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Contents {
+    Segment {
+        size: u64,
+        /// How many attaches it goes with; 0: it is gone.
+        attaches: u64,
+    },
+    Set {
+        semaphores: u32,
+    },
+    Queue {
+        messages: u32,
+    },
+}
+
+impl Removed {
+    fn kind(&self) -> Kind {
+        match self.what {
+            Contents::Segment { .. } => Kind::Segment,
+            Contents::Set { .. } => Kind::Set,
+            Contents::Queue { .. } => Kind::Queue,
+        }
+    }
+}
+
+fn of_segment(segment: &Segment) -> Removed {
+    Removed {
+        kind: kinds::name(Kind::Segment),
+        id: segment.id.raw(),
+        key: format!("{:#010x}", segment.key.0),
+        what: Contents::Segment {
+            size: segment.segsz,
+            attaches: segment.nattch,
+        },
+    }
+}
+
+fn of_set(set: &Set) -> Removed {
+    Removed {
+        kind: set.kind,
+        id: set.id,
+        key: set.key.clone(),
+        what: Contents::Set {
+            semaphores: set.semaphores,
+        },
+    }
+}
+
+fn of_queue(queue: &Queue) -> Removed {
+    Removed {
+        kind: queue.kind,
+        id: queue.id,
+        key: queue.key.clone(),
+        what: Contents::Queue {
+            messages: queue.messages,
+        },
+    }
+}
+
+/// Remove segments, semaphore sets and message queues, or a whole namespace.
 pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     // The parser forgets what an option requires where that is at odds with another one.
     for (is_given, option, other, has_other) in [
@@ -102,20 +168,20 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
             )));
         }
     }
+    if args.kind.is_given() && (args.what.orphaned || args.what.namespace) {
+        return Err(Error::usage(
+            "-s and -q do not go with --orphaned, which is for segments, and --namespace; nothing was removed",
+        ));
+    }
     if args.what.namespace {
         return remove_namespace(&args);
     }
     let doomed = doomed(&args)?;
     let mut removed = Vec::new();
     let mut failed = false;
-    for segment in &doomed {
-        match remove(segment, args.dry_run) {
-            Ok(()) => removed.push(Removed {
-                id: segment.id.raw(),
-                key: format!("{:#010x}", segment.key.0),
-                size: segment.segsz,
-                attaches: segment.nattch,
-            }),
+    for one in doomed {
+        match remove(&one, args.dry_run) {
+            Ok(()) => removed.push(one),
             Err(error) => {
                 output::complain(&error.sentence);
                 failed = true;
@@ -139,15 +205,24 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
 }
 
 fn line(removed: &Removed, dry_run: bool) -> String {
-    let Removed { id, key, size, .. } = removed;
-    let size = output::size(*size);
-    let (verb, rest) = match (dry_run, removed.attaches) {
+    let Removed { id, key, .. } = removed;
+    let word = removed.kind().word();
+    let of = |count: u32, noun: &str| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{count} {noun}{plural}")
+    };
+    let (what, attaches) = match &removed.what {
+        Contents::Segment { size, attaches } => (output::size(*size), *attaches),
+        Contents::Set { semaphores } => (of(*semaphores, "semaphore"), 0),
+        Contents::Queue { messages } => (of(*messages, "message"), 0),
+    };
+    let (verb, rest) = match (dry_run, attaches) {
         (false, 0) => ("removed", String::new()),
         (true, 0) => ("would remove", String::new()),
         (false, many) => ("marked", gone_with(many)),
         (true, many) => ("would mark", gone_with(many)),
     };
-    format!("{verb} segment {id}, key {key}, {size}{rest}\n")
+    format!("{verb} {word} {id}, key {key}, {what}{rest}\n")
 }
 
 fn gone_with(attaches: u64) -> String {
@@ -157,45 +232,82 @@ fn gone_with(attaches: u64) -> String {
     }
 }
 
-fn remove(segment: &Segment, dry_run: bool) -> Outcome<()> {
-    let id = segment.id.raw();
+fn remove(one: &Removed, dry_run: bool) -> Outcome<()> {
     if dry_run {
         return Ok(());
     }
-    registry::remove(id).map_err(|failure| refusal_of(id, &failure))
+    let (kind, id) = (one.kind(), one.id);
+    match kind {
+        Kind::Segment => registry::remove(id),
+        Kind::Set => registry::sem::sem_remove(id),
+        Kind::Queue => registry::msg::msg_remove(id),
+    }
+    .map_err(|failure| refusal_of_kind(kind, id, &failure))
 }
 
-/// The segments that are to be removed, each once.
-fn doomed(args: &Args) -> Outcome<Vec<Segment>> {
+/// What is to be removed, each once.
+fn doomed(args: &Args) -> Outcome<Vec<Removed>> {
     if args.what.orphaned {
-        return orphans(args.older_than.unwrap_or_default());
+        let orphans = orphans(args.older_than.unwrap_or_default())?;
+        return Ok(orphans.iter().map(of_segment).collect());
     }
-    let all = segments()?;
+    let kind = args.kind.kind();
     if args.what.all {
+        let mut all = Vec::new();
+        if !args.kind.is_given() {
+            all.extend(segments()?.iter().map(of_segment));
+        }
+        if kind != Kind::Queue {
+            all.extend(sets()?.iter().map(of_set));
+        }
+        if kind != Kind::Set {
+            all.extend(queues()?.iter().map(of_queue));
+        }
         return Ok(all);
     }
-    let names: Vec<(i32, i32)> = all
-        .iter()
-        .map(|segment| (segment.id.raw(), segment.key.0))
-        .collect();
+    match kind {
+        Kind::Segment => {
+            let all = segments()?;
+            let names = all.iter().map(|one| (one.id.raw(), one.key.0));
+            named(args, kind, names, all.iter().map(of_segment))
+        }
+        Kind::Set => {
+            let all = sets()?;
+            let names = all.iter().map(|one| (one.id, one.raw_key));
+            named(args, kind, names, all.iter().map(of_set))
+        }
+        Kind::Queue => {
+            let all = queues()?;
+            let names = all.iter().map(|one| (one.id, one.raw_key));
+            named(args, kind, names, all.iter().map(of_queue))
+        }
+    }
+}
+
+/// Those that the command line names; all of the kind are given, with their ids and keys.
+fn named(
+    args: &Args,
+    kind: Kind,
+    names: impl Iterator<Item = (i32, i32)>,
+    all: impl Iterator<Item = Removed>,
+) -> Outcome<Vec<Removed>> {
+    let names: Vec<(i32, i32)> = names.collect();
     let by_id = args
         .what
         .segments
         .iter()
-        .map(|name| Which::named(name).find(&names, "the namespace"));
+        .map(|name| find_of(&Which::named(name), kind, &names));
     let by_key = args.what.key.iter().map(|key| {
         let found = names.iter().find(|(_, of)| of == key && *key != 0);
         found.map(|(id, _)| *id).ok_or_else(|| {
             Error::absent(format!(
-                "the namespace has no segment with key {key:#010x}; shmshim ls lists them"
+                "the namespace has no {} with key {key:#010x}; shmshim ls lists them",
+                kind.word()
             ))
         })
     });
     let ids = by_id.chain(by_key).collect::<Outcome<Vec<i32>>>()?;
-    Ok(all
-        .into_iter()
-        .filter(|segment| ids.contains(&segment.id.raw()))
-        .collect())
+    Ok(all.filter(|one| ids.contains(&one.id)).collect())
 }
 
 /// Those that nobody has attached, whose creator is gone, and that nothing has happened to for that long.

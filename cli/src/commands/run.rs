@@ -9,11 +9,10 @@ use clap::ValueEnum;
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
-use shmshim_core::registry;
-use shmshim_core::sysv::LimitName;
 
 use crate::error::{Error, LEAK, Outcome, RUN_FAILED};
 use crate::launch::Launch;
+use crate::limits::{self, Setting};
 use crate::output::{complain, complain_raw};
 use crate::parent::{self, End, Parent};
 use crate::place::Place;
@@ -37,10 +36,10 @@ pub struct Args {
     /// Run a program that the kernel would serve all the same, with a warning
     #[arg(long)]
     allow_kernel: bool,
-    /// A fresh namespace for this run, removed afterwards; says which segments the program left in it
+    /// A fresh namespace for this run, removed afterwards; says which segments, semaphore sets and message queues the program left in it
     #[arg(long, help_heading = "A namespace for the run")]
     private: bool,
-    /// Exit with 70 if the program succeeded but left segments
+    /// Exit with 70 if the program succeeded but left segments, semaphore sets or message queues
     #[arg(long, requires = "private", help_heading = "A namespace for the run")]
     fail_on_leak: bool,
     /// How to say what was left
@@ -58,9 +57,9 @@ pub struct Args {
     /// Wait for the processes that the program left in the background, then report
     #[arg(long, requires = "private", help_heading = "A namespace for the run")]
     wait: bool,
-    /// Set a limit of the namespace first: shmmax, shmall, shmmni, shm_rmid_forced
-    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = parse_limit)]
-    limits: Vec<(LimitName, String)>,
+    /// Set a limit of the namespace first: shmmax, semmni, msgmnb, … (shmshim limits lists them)
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limits::parse)]
+    limits: Vec<Setting>,
     /// Print each call, on standard error or to FILE, as SHMSHIM_TRACE
     #[arg(
         long,
@@ -102,18 +101,6 @@ enum Format {
     Text,
     /// One object, also if nothing was left.
     Json,
-}
-
-fn parse_limit(text: &str) -> Result<(LimitName, String), String> {
-    let names = LimitName::ALL.map(LimitName::file_name);
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| "it has the form NAME=VALUE".to_owned())?;
-    LimitName::ALL
-        .into_iter()
-        .find(|limit| limit.file_name() == name)
-        .map(|limit| (limit, value.to_owned()))
-        .ok_or_else(|| format!("there is no such limit; there are {}", names.join(", ")))
 }
 
 /// Run a program with its System V shared memory served by the library.
@@ -159,7 +146,7 @@ pub fn run(args: Args, place: &Place) -> Outcome<ExitCode> {
     } else {
         private.remove()?;
     }
-    if args.fail_on_leak && end == End::Exit(0) && !report.leaks.is_empty() {
+    if args.fail_on_leak && end == End::Exit(0) && report.has_leaks() {
         return Ok(ExitCode::from(LEAK));
     }
     Ok(parent::leave(end))
@@ -179,14 +166,15 @@ fn destination(given: &OsString) -> Outcome<OsString> {
     Ok(path.into_os_string())
 }
 
-fn set_limits(limits: &[(LimitName, String)]) -> Outcome<()> {
-    for (name, value) in limits {
-        registry::set_limit(*name, value.as_bytes()).map_err(|failure| {
+fn set_limits(limits: &[Setting]) -> Outcome<()> {
+    for setting in limits {
+        setting.set().map_err(|failure| {
             Error::new(
                 RUN_FAILED,
                 format!(
-                    "{} cannot be set to {value}: {}",
-                    name.file_name(),
+                    "{} cannot be set to {}: {}",
+                    setting.name.text(),
+                    setting.value,
                     failure.why
                 ),
             )

@@ -1,13 +1,17 @@
 //! `shmshim show`.
 
+use std::mem::take;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use shmshim_core::sysv::Kind;
 
 use crate::commands::ls::{attaches, creator};
 use crate::commands::who;
-use crate::error::Outcome;
-use crate::output::{print, print_json, size};
+use crate::error::{Error, Outcome};
+use crate::kinds::OneKind;
+use crate::objects::{self, Message, Queue, Rights, Semaphore, Set};
+use crate::output::{print, print_json, print_table, set_right, size, table};
 use crate::place::Place;
 use crate::segment::Which;
 use crate::source::{Look, Segment, Source};
@@ -19,14 +23,21 @@ const EXAMPLES: &str = "\
 Examples:
   shmshim show 0x162e            the segment with this key
   shmshim show 1530200064        the segment with this id
+  shmshim show -s 0x162e         the semaphore set with this key: values, who sleeps, who owes what
+  shmshim show -q 0x162e         the message queue with this key: its messages, who sleeps
   shmshim show --kernel 98305    one of the kernel's own
   shmshim show 0x162e --type 'struct shared_state'
   shmshim show 0x162e --type 'struct slot[]' --offset 64 --from ./program
 
 A typed view takes debug information (gcc -g). Of each array it shows 200 different elements, as JSON
-all.
+all. Of the semaphores of a set, and the messages of a queue, the first 200 are shown, as JSON all.
+
+The value of a semaphore is that of the moment; OWED is what the end of processes adds to it
+(SEM_UNDO). What a process owes that has ended already is paid with the next call about the set.
 
 JSON: an object as those of shmshim ls --json, with users: an array as that of shmshim who --json.
+Semaphore sets: values with number, value, last_pid, waiting_for_growth, waiting_for_zero, owed.
+Message queues: list with type, bytes, the oldest first.
 With --type: id, key, type, size, program, reason (why that one), offset, and value: a structure is
 an object, an array of characters a string (an array of numbers where it is no UTF-8), a pointer an
 object with address and symbol.";
@@ -37,6 +48,8 @@ object with address and symbol.";
 pub struct Args {
     #[command(flatten)]
     segment: Which,
+    #[command(flatten)]
+    kind: OneKind,
     #[command(flatten)]
     look: Look,
     #[command(flatten)]
@@ -69,9 +82,19 @@ struct ShownAsType<'a> {
 /// How many different elements of an array are printed.
 const ELEMENTS: usize = 200;
 
-/// Show a segment: what IPC_STAT tells, who has it attached, and what its bytes mean.
+/// Show a segment, a semaphore set or a message queue: what IPC_STAT tells, who uses it, and what is in it.
 pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     let source = args.look.existing()?;
+    if args.kind.is_given() && args.types.is_given() {
+        return Err(Error::usage(
+            "--type shows the bytes of a segment; a semaphore set and a message queue have none",
+        ));
+    }
+    match args.kind.kind() {
+        Kind::Segment => {}
+        Kind::Set => return show_set(source.set(&args.segment)?, args.json),
+        Kind::Queue => return show_queue(source.queue(&args.segment)?, args.json),
+    }
     let segment = source.segment(&args.segment)?;
     let users = source.uses(Some(segment.id))?;
     if let Some(view) = args.types.view(&segment, &users)? {
@@ -82,16 +105,155 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
         print_json(&Shown { segment, users })?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut text = String::new();
-    for (name, value) in lines(&segment) {
-        text.push_str(&format!("{name:<14}{value}\n"));
-    }
-    print(&text)?;
+    print_lines(lines(&segment))?;
     if !users.is_empty() {
         print("\n")?;
         who::print(&users)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print_lines(lines: Vec<(&'static str, String)>) -> Outcome<()> {
+    let lines = lines.into_iter();
+    let text: String = lines
+        .map(|(name, value)| format!("{name:<14}{value}\n"))
+        .collect();
+    print(&text)
+}
+
+#[derive(Serialize)]
+struct ShownSet {
+    #[serde(flatten)]
+    set: Set,
+    values: Vec<Semaphore>,
+    users: Vec<objects::Use>,
+}
+
+fn show_set(mut set: Set, json: bool) -> Outcome<ExitCode> {
+    let (values, users) = (take(&mut set.values), take(&mut set.uses));
+    if json {
+        print_json(&ShownSet { set, values, users })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut lines = vec![
+        ("id", format!("{} ({:#x})", set.id, set.id)),
+        ("key", set.key.clone()),
+        ("semaphores", set.semaphores.to_string()),
+    ];
+    lines.extend(lines_of_rights(&set.rights));
+    lines.extend([
+        ("changed", time::long(set.changed)),
+        ("operated", time::long(set.operated)),
+    ]);
+    print_lines(lines)?;
+    print("\n")?;
+    let mut table = table(&["NUMBER", "VALUE", "OWED", "WAIT >", "WAIT 0", "LAST PID"]);
+    set_right(&mut table, &[0, 1, 2, 3, 4, 5]);
+    for one in values.iter().take(ELEMENTS) {
+        table.add_row([
+            one.number.to_string(),
+            one.value.to_string(),
+            match one.owed {
+                None => "-".to_owned(),
+                Some(0) => "0".to_owned(),
+                Some(owed) => format!("{owed:+}"),
+            },
+            one.waiting_for_growth.to_string(),
+            one.waiting_for_zero.to_string(),
+            pid(one.last_pid),
+        ]);
+    }
+    print_table(&table)?;
+    say_more(values.len())?;
+    if !users.is_empty() {
+        print("\n")?;
+        who::print_sleepers(&users)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct ShownQueue {
+    #[serde(flatten)]
+    queue: Queue,
+    list: Option<Vec<Message>>,
+    users: Vec<objects::Use>,
+}
+
+fn show_queue(mut queue: Queue, json: bool) -> Outcome<ExitCode> {
+    let (list, users) = (queue.list.take(), take(&mut queue.uses));
+    if json {
+        print_json(&ShownQueue { queue, list, users })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut lines = vec![
+        ("id", format!("{} ({:#x})", queue.id, queue.id)),
+        ("key", queue.key.clone()),
+        ("messages", queue.messages.to_string()),
+        (
+            "bytes",
+            match queue.capacity {
+                Some(capacity) => format!("{} of {capacity}", queue.bytes),
+                None => queue.bytes.to_string(),
+            },
+        ),
+    ];
+    lines.extend(lines_of_rights(&queue.rights));
+    lines.extend([
+        ("changed", time::long(queue.changed)),
+        ("sent", time::long(queue.sent)),
+        ("received", time::long(queue.received)),
+        ("last sender", pid(queue.last_sender)),
+        ("last receiver", pid(queue.last_receiver)),
+    ]);
+    print_lines(lines)?;
+    if let Some(list) = list.filter(|list| !list.is_empty()) {
+        print("\n")?;
+        let mut table = table(&["MESSAGE", "TYPE", "BYTES"]);
+        set_right(&mut table, &[0, 1, 2]);
+        for (number, message) in (0..).zip(list.iter().take(ELEMENTS)) {
+            let number: usize = number;
+            table.add_row([
+                number.to_string(),
+                message.mtype.to_string(),
+                message.bytes.to_string(),
+            ]);
+        }
+        print_table(&table)?;
+        say_more(list.len())?;
+    }
+    if !users.is_empty() {
+        print("\n")?;
+        who::print_sleepers(&users)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say_more(len: usize) -> Outcome<()> {
+    match len.saturating_sub(ELEMENTS) {
+        0 => Ok(()),
+        more => print(&format!("... and {more} more: --json shows all\n")),
+    }
+}
+
+fn pid(known: Option<i32>) -> String {
+    known.map_or_else(|| "-".to_owned(), |pid| pid.to_string())
+}
+
+fn lines_of_rights(rights: &Rights) -> Vec<(&'static str, String)> {
+    vec![
+        ("owner", named(rights.uid, &rights.owner)),
+        ("group", named(rights.gid, &rights.group)),
+        ("creator", named(rights.cuid, &rights.creator)),
+        ("mode", format!("{} {}", rights.mode, letters(&rights.mode))),
+    ]
+}
+
+fn named(number: u32, name: &Option<String>) -> String {
+    match name {
+        Some(name) => format!("{number} ({name})"),
+        None => number.to_string(),
+    }
 }
 
 fn show_as_type(source: &Source, segment: &Segment, view: &View, json: bool) -> Outcome<()> {
@@ -113,10 +275,6 @@ fn show_as_type(source: &Source, segment: &Segment, view: &View, json: bool) -> 
 }
 
 fn lines(segment: &Segment) -> Vec<(&'static str, String)> {
-    let named = |number: u32, name: &Option<String>| match name {
-        Some(name) => format!("{number} ({name})"),
-        None => number.to_string(),
-    };
     let bytes = |bytes: u64| match bytes {
         0..1024 => format!("{bytes} bytes"),
         bytes => format!("{bytes} bytes ({})", size(bytes)),

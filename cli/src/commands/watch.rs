@@ -13,7 +13,7 @@ use crate::watch::{self, Access, Hex, List, Typed, Values, View};
 
 const EXAMPLES: &str = "\
 Examples:
-  shmshim watch                             segments, and who attaches and detaches
+  shmshim watch                             segments, who attaches and detaches, semaphore sets and queues
   shmshim watch 0x162e                      the bytes of a segment as they change
   shmshim watch 0x162e --offset 0x1000 --interval 0.1
   shmshim watch 0x162e --type 'struct shared_state'

@@ -43,6 +43,11 @@ pub struct View {
 }
 
 impl TypeOptions {
+    /// Whether a type is asked for.
+    pub fn is_given(&self) -> bool {
+        self.type_name.is_some()
+    }
+
     /// The type that is asked for, if one is.
     pub fn view(&self, segment: &Segment, users: &[Use]) -> Outcome<Option<View>> {
         let Some(name) = &self.type_name else {

@@ -1,4 +1,4 @@
-//! All segments, how much they have grown, and what happens to them.
+//! All segments, how much they have grown, and what happens to them; below them semaphore sets and message queues.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use super::hex::Hex;
 use super::target::Access;
 use super::{Canvas, Reaction, View};
 use crate::error::Outcome;
+use crate::objects::{Queue, Rights, Set};
 use crate::output::size;
 use crate::segment::Which;
 use crate::source::{NO_NAMESPACE, Segment};
@@ -23,6 +24,8 @@ pub struct List {
     /// Where they are, as it is called.
     place: Option<String>,
     segments: Vec<Segment>,
+    sets: Vec<Set>,
+    queues: Vec<Queue>,
     watched: BTreeMap<i32, Watched>,
     events: Events,
     refreshes: u64,
@@ -80,6 +83,8 @@ impl List {
             access,
             place: None,
             segments: Vec::new(),
+            sets: Vec::new(),
+            queues: Vec::new(),
             watched: BTreeMap::new(),
             events: Events::default(),
             refreshes: 0,
@@ -149,6 +154,52 @@ impl List {
         canvas.frame.render_widget(table, area);
     }
 
+    /// Sets and queues: as many as there is room for, and how many more there are.
+    fn draw_objects(&self, canvas: &mut Canvas<'_, '_>, area: Rect) {
+        if area.height < 3 {
+            return;
+        }
+        const WIDTHS: [u16; 5] = [10, 10, 8, 4, 60];
+        let look = canvas.look;
+        let sets = self.sets.iter().map(|set| {
+            let values: Vec<String> = set
+                .values
+                .iter()
+                .take(8)
+                .map(|one| one.value.to_string())
+                .collect();
+            let more = if set.semaphores > 8 { " …" } else { "" };
+            let what = match values.is_empty() {
+                true => format!("{} semaphores", set.semaphores),
+                false => format!("set: {}{more}{}", values.join(" "), asleep(set.sleepers)),
+            };
+            row(set.id, &set.key, &set.rights, what)
+        });
+        let queues = self.queues.iter().map(|queue| {
+            let (messages, bytes) = (queue.messages, queue.bytes);
+            let plural = if messages == 1 { "" } else { "s" };
+            let asleep = asleep(queue.sleepers);
+            let what = format!("queue: {messages} message{plural}, {}{asleep}", size(bytes));
+            row(queue.id, &queue.key, &queue.rights, what)
+        });
+        let all = self.sets.len() + self.queues.len();
+        let room = usize::from(area.height - 2);
+        let mut rows: Vec<_> = sets.chain(queues).take(room).collect();
+        if all > room {
+            let hidden = all - room + 1;
+            rows.pop();
+            rows.push(Row::new([format!("and {hidden} more")]));
+        }
+        let header = Row::new(["ID", "KEY", "OWNER", "MODE", "SETS AND QUEUES"]);
+        let table = Table::new(rows, WIDTHS).header(header.style(look.heading()));
+        let below = Rect {
+            y: area.y + 1,
+            height: area.height - 1,
+            ..area
+        };
+        canvas.frame.render_widget(table, below);
+    }
+
     fn draw_events(&self, canvas: &mut Canvas<'_, '_>, area: Rect) {
         let look = canvas.look;
         let mut lines = vec![Line::from(Span::styled(
@@ -176,16 +227,42 @@ impl List {
     }
 }
 
+fn row(id: i32, key: &str, rights: &Rights, what: String) -> Row<'static> {
+    let owner = rights.owner.clone();
+    Row::new([
+        id.to_string(),
+        key.to_owned(),
+        owner.unwrap_or_else(|| rights.uid.to_string()),
+        rights.mode.clone(),
+        what,
+    ])
+}
+
+fn asleep(sleepers: Option<usize>) -> String {
+    match sleepers {
+        None | Some(0) => String::new(),
+        Some(sleepers) => format!(", {sleepers} asleep"),
+    }
+}
+
 impl View for List {
     fn refresh(&mut self) -> Outcome<()> {
-        let seen = self
-            .access
-            .ask(|source| Ok((source.name(), source.segments()?, source.uses(None)?)))?;
-        let (place, segments, uses) = match seen {
-            Some((place, segments, uses)) => (Some(place), segments, uses),
-            None => (None, Vec::new(), Vec::new()),
+        let seen = self.access.ask(|source| {
+            let (segments, uses) = (source.segments()?, source.uses(None)?);
+            // A kernel may have been built without them.
+            let sets = source.sets().unwrap_or_default();
+            let queues = source.queues().unwrap_or_default();
+            Ok((source.name(), segments, uses, sets, queues))
+        })?;
+        let (place, segments, uses, sets, queues) = match seen {
+            Some((place, segments, uses, sets, queues)) => {
+                (Some(place), segments, uses, sets, queues)
+            }
+            None => (None, Vec::new(), Vec::new(), Vec::new(), Vec::new()),
         };
         self.place = place;
+        self.sets = sets;
+        self.queues = queues;
         self.refreshes += 1;
         let selected = self.segments.get(self.selected).map(|segment| segment.id);
         let time = Local::now().format("%H:%M:%S").to_string();
@@ -212,8 +289,15 @@ impl View for List {
                 let total = self.segments.iter().map(|segment| segment.resident).sum();
                 let count = self.segments.len();
                 let plural = if count == 1 { "" } else { "s" };
+                let mut others = String::new();
+                for (count, noun) in [(self.sets.len(), "set"), (self.queues.len(), "queue")] {
+                    if count > 0 {
+                        let plural = if count == 1 { "" } else { "s" };
+                        others.push_str(&format!(", {count} {noun}{plural}"));
+                    }
+                }
                 format!(
-                    "{count} segment{plural}, {} resident, in {place}",
+                    "{count} segment{plural}, {} resident{others}, in {place}",
                     size(total)
                 )
             }
@@ -233,8 +317,17 @@ impl View for List {
         // Half of the screen at most, and the rest for the events.
         let rows = u16::try_from(self.segments.len() + 1).unwrap_or(u16::MAX);
         let height = rows.min(canvas.area.height.div_ceil(2)).max(2);
-        let [segments, _, events] = Layout::vertical([
+        // Sets and queues, if there are any, have a quarter at most.
+        let others = self.sets.len() + self.queues.len();
+        let others = match others {
+            0 => 0,
+            rows => u16::try_from(rows + 2)
+                .unwrap_or(u16::MAX)
+                .min((canvas.area.height / 4).max(3)),
+        };
+        let [segments, objects, _, events] = Layout::vertical([
             Constraint::Length(height),
+            Constraint::Length(others),
             Constraint::Length(1),
             Constraint::Min(0),
         ])
@@ -242,6 +335,7 @@ impl View for List {
         self.height = usize::from(segments.height.saturating_sub(1)).max(1);
         self.select(self.selected);
         self.draw_segments(canvas, segments);
+        self.draw_objects(canvas, objects);
         self.draw_events(canvas, events);
     }
 

@@ -73,7 +73,7 @@ fn a_namespace_in_use_is_sound() {
     let _holder = namespace.hold(&["make", "3", "4096", "600", "attach", "hold"]);
     let marked = namespace.hold(&["make", "4", "4096", "600", "attach", "remove", "hold"]);
     let text = namespace.out(["check"], 0);
-    assert_eq!(text.lines().count(), 16, "{text}");
+    assert_eq!(text.lines().count(), 18, "{text}");
     assert!(text.lines().all(|line| line.starts_with("ok ")), "{text}");
     // Dead processes that are not reaped yet are no damage.
     let mut killed = namespace.hold(&["open", "3", "0", "attach", "hold"]);
@@ -81,7 +81,7 @@ fn a_namespace_in_use_is_sound() {
     drop(marked);
     namespace.out(["check"], 0);
     let states = in_state(&namespace, &["check", "--json"], 0, "ok");
-    assert_eq!(states.len(), 16);
+    assert_eq!(states.len(), 18);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_table_beyond_use_is_made_anew_from_the_files() {
     write(&namespace, &[(0, 0), (4, 0)]);
     assert_eq!(broken(&namespace), ["table"]);
     let unknown = in_state(&namespace, &["check", "--json"], 1, "unknown");
-    assert_eq!(unknown.len(), 14);
+    assert_eq!(unknown.len(), 16);
     namespace.out(["check", "--repair"], 4);
     in_state(
         &namespace,

@@ -7,7 +7,9 @@ use serde_json::json;
 fn shows_what_a_new_namespace_begins_with() {
     let here = Namespace::new();
     let defaults = json!({"shmmax": u64::MAX - (1 << 24), "shmall": u64::MAX - (1 << 24),
-                          "shmmni": 4096, "shm_rmid_forced": false});
+                          "shmmni": 4096, "shm_rmid_forced": false,
+                          "semmsl": 32000, "semmns": 1_024_000_000, "semopm": 500, "semmni": 32000,
+                          "msgmax": 8192, "msgmnb": 16384, "msgmni": 32000});
     let output = here.shmshim(["limits", "--json"]).assert().success();
     let stderr = String::from_utf8(output.get_output().stderr.clone()).unwrap();
     assert!(

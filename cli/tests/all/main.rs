@@ -21,6 +21,7 @@ mod diff;
 mod doctor;
 mod dump;
 mod import;
+mod ipc;
 mod kernel;
 mod limits;
 mod log;

@@ -199,8 +199,8 @@ fn sets_limits_first() {
     for (limit, said) in [
         ("shmmax", "NAME=VALUE"),
         (
-            "semmni=1",
-            "there are shmmax, shmall, shmmni, shm_rmid_forced",
+            "semmin=1",
+            "the names are shmmax, shmall, shmmni, shm_rmid_forced, semmsl",
         ),
     ] {
         let (_, text) = here.texts(["run", "--limit", limit, "true"], 125);

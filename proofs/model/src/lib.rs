@@ -12,6 +12,7 @@
 //! | `checker.rs` | which model checker it is |
 //! | `mortal.rs` | processes that die |
 //! | `scene.rs` | a small table with something in it |
+//! | `ipc.rs` | stands for the file of sets and queues, which is not in the model |
 //! | `audit.rs` | what must be true of a table whose lock is free |
 
 // Where the sources of the storage are: see `build.rs`.
@@ -19,6 +20,7 @@ include!(concat!(env!("OUT_DIR"), "/storage.rs"));
 
 pub mod audit;
 pub mod checker;
+pub mod ipc;
 pub mod mortal;
 pub mod os;
 pub mod scene;

@@ -52,6 +52,19 @@ pub fn question(line: &mut Line, call: &Call, told: &Told) {
             line.put(format_args!(", "));
             buffer(line, buf, told);
         }
+        Call::Semget { .. }
+        | Call::Semop { .. }
+        | Call::Semtimedop { .. }
+        | Call::Semctl { .. } => set_question(line, call, told),
+        Call::Msgget { .. } | Call::Msgsnd { .. } | Call::Msgrcv { .. } | Call::Msgctl { .. } => {
+            queue_question(line, call, told);
+        }
+    }
+}
+
+/// The same of a set.
+fn set_question(line: &mut Line, call: &Call, told: &Told) {
+    match *call {
         Call::Semget { key, count, flags } => {
             line.put(format_args!("{}, {count}, ", AskedKey(key)));
             plain_get_flags(line, flags);
@@ -87,6 +100,13 @@ pub fn question(line: &mut Line, call: &Call, told: &Told) {
             line.put(format_args!(", "));
             sem::buffer(line, arg, told);
         }
+        _ => {}
+    }
+}
+
+/// The same of a queue.
+fn queue_question(line: &mut Line, call: &Call, told: &Told) {
+    match *call {
         Call::Msgget { key, flags } => {
             line.put(format_args!("{}, ", AskedKey(key)));
             plain_get_flags(line, flags);
@@ -120,6 +140,7 @@ pub fn question(line: &mut Line, call: &Call, told: &Told) {
             line.put(format_args!(", "));
             msg::buffer(line, buf, told);
         }
+        _ => {}
     }
 }
 

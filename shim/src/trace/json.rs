@@ -58,6 +58,25 @@ pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>, stam
             line.put(format_args!(",\"shmid\":{shmid}"));
             text(line, "cmd", |line| form::command(line, cmd));
         }
+        _ => object_call(line, call, told),
+    }
+    match answer {
+        Answer::Value(value) => line.put(format_args!(",\"result\":{value}}}")),
+        Answer::Refused { errno, why } => {
+            line.put(format_args!(
+                ",\"result\":-1,\"error\":\"{}\",\"reason\":\"",
+                Word::Errno(*errno)
+            ));
+            line.quote(|line| line.put(format_args!("{why}")));
+            line.put(format_args!("\"}}"));
+        }
+    }
+}
+
+/// What is told of a call on a set or a queue.
+fn object_call(line: &mut Line, call: &Call, told: &Told) {
+    match *call {
+        Call::Shmget { .. } | Call::Shmat { .. } | Call::Shmdt { .. } | Call::Shmctl { .. } => {}
         Call::Semget { key, count, flags } => {
             line.put(format_args!(",\"key\":{key},\"nsems\":{count}"));
             text(line, "flags", |line| form::plain_get_flags(line, flags));
@@ -115,17 +134,6 @@ pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>, stam
     }
     if let (Call::Msgsnd { .. } | Call::Msgrcv { .. }, Told::Message { mtype, .. }) = (call, told) {
         line.put(format_args!(",\"mtype\":{mtype}"));
-    }
-    match answer {
-        Answer::Value(value) => line.put(format_args!(",\"result\":{value}}}")),
-        Answer::Refused { errno, why } => {
-            line.put(format_args!(
-                ",\"result\":-1,\"error\":\"{}\",\"reason\":\"",
-                Word::Errno(*errno)
-            ));
-            line.quote(|line| line.put(format_args!("{why}")));
-            line.put(format_args!("\"}}"));
-        }
     }
 }
 

@@ -7,14 +7,12 @@
 //! nothing else.
 
 use super::file::IpcFile;
-use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, Header, UNIT};
+use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, Header, SLAB, UNIT};
 use crate::os::map::Span;
 use crate::storage::error::{StorageError, Stored};
 use core::mem::offset_of;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 
-/// Small blocks are cut from pieces of this many bytes.
-pub(super) const SLAB: u32 = 16 * 1024;
 /// Words at the beginning of a block that are not its content's.
 pub(super) const HEAD_WORDS: usize = 2;
 
@@ -30,7 +28,7 @@ pub struct Block {
 
 impl Block {
     /// Its size, as 64 times two to the power of this.
-    fn class(&self) -> u32 {
+    pub(super) fn class(&self) -> u32 {
         self.words.word64(1).load(Ordering::Relaxed) as u32 & 0xff
     }
 
@@ -83,7 +81,8 @@ impl IpcFile<'_> {
         let offset = u64::from(unit) * u64::from(UNIT);
         let number = (offset / u64::from(EXTENT)) as u32;
         let at = (offset % u64::from(EXTENT)) as usize;
-        if unit == 0 || offset >= self.arena_end() {
+        // What is in front of the first slab is no block, and need not be there.
+        if unit < SLAB / UNIT || offset >= self.arena_end() {
             return None;
         }
         let words = self.extent(number)?.part(at, EXTENT as usize);
@@ -146,6 +145,29 @@ impl IpcFile<'_> {
             .word64(0)
             .store(next(tag, owner), Ordering::Relaxed);
         block.words.word64(1).store(class.into(), Ordering::Relaxed);
+        // Pairs with: the fence in `Root::is_still`. Who reads what is written from here on sees that the root that led here
+        // has changed.
+        fence(Ordering::Release);
+    }
+
+    /// Calls `each` with the free blocks of a size, until it says no. What is told counts if the head, which is returned, is
+    /// the same afterwards.
+    pub(super) fn each_free(&self, class: u32, each: &mut dyn FnMut(u32) -> bool) -> u64 {
+        let head = self.free_head(class);
+        let mut next = (head & LOW) as u32;
+        while next != 0 && each(next) {
+            let behind = self
+                .block(next)
+                .map_or(0, |block| block.words.word64(1).load(Ordering::Relaxed));
+            next = (behind >> 32) as u32;
+        }
+        head
+    }
+
+    /// The head of the stack of free blocks of a size.
+    pub(super) fn free_head(&self, class: u32) -> u64 {
+        self.header64(offset_of!(Header, free) + class as usize * 8)
+            .load(Ordering::Acquire)
     }
 
     /// Gives a block back that no root leads to any more, or never has.

@@ -2,7 +2,7 @@
 
 use super::layout::{self, ARENA, EXTENT, EXTENTS, Header, Part};
 use crate::os::file::{self, Fd};
-use crate::os::map::{SharedPiece, Span};
+use crate::os::map::{LazyPiece, SharedPiece, Span};
 use crate::os::path::Path;
 use crate::os::{OsError, dir, helper_process};
 use crate::storage::error::{StorageError, Stored, beyond_limits};
@@ -10,7 +10,7 @@ use crate::storage::process::Processes;
 use crate::storage::runtime_dir::Scope;
 use crate::storage::sentence;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 pub(in crate::storage) const NAME: &[u8] = b"ipc";
 
@@ -30,13 +30,15 @@ pub struct FirstLimits {
 pub struct IpcFile<'p> {
     fixed: Span<'static>,
     /// Where each extent of the arena is mapped, or 0.
-    extents: [AtomicUsize; EXTENTS as usize],
+    extents: [LazyPiece<{ EXTENT as usize }>; EXTENTS as usize],
     processes: &'p Processes,
     /// Whether it may be changed, or is only looked at.
     writable: bool,
     /// Device and inode.
     identity: (u64, u64),
     undisturbed: Undisturbed,
+    /// A thread is making this process's mark.
+    pub(super) marking: AtomicBool,
 }
 
 impl<'p> IpcFile<'p> {
@@ -64,11 +66,12 @@ impl<'p> IpcFile<'p> {
                     let fixed = map_fixed(&path, &fd, true)?;
                     return Ok(IpcFile {
                         fixed,
-                        extents: [const { AtomicUsize::new(0) }; EXTENTS as usize],
+                        extents: [const { LazyPiece::new() }; EXTENTS as usize],
                         processes,
                         writable: true,
                         identity: status.identity(),
                         undisturbed,
+                        marking: AtomicBool::new(false),
                     });
                 }
                 Err(OsError(libc::ENOENT)) => {
@@ -94,14 +97,16 @@ impl<'p> IpcFile<'p> {
         let status = directory.check_file(&path, &fd)?;
         let file = IpcFile {
             fixed: map_fixed(&path, &fd, false)?,
-            extents: [const { AtomicUsize::new(0) }; EXTENTS as usize],
+            extents: [const { LazyPiece::new() }; EXTENTS as usize],
             processes,
             writable: false,
             identity: status.identity(),
             undisturbed: |work| work(),
+            marking: AtomicBool::new(false),
         };
-        // Of what is behind its end nothing can be read.
-        if u64::from(ARENA) + file.arena_end() > status.len_bytes {
+        // Of what is behind its end nothing can be read. In front of the first slab there are no blocks.
+        let end = file.arena_end();
+        if end > layout::SLAB.into() && u64::from(ARENA) + end > status.len_bytes {
             file.unmap();
             return Err(StorageError::Damaged {
                 path,
@@ -113,12 +118,9 @@ impl<'p> IpcFile<'p> {
 
     /// Ends the mappings of a file that was only looked at, of which nothing is used any more.
     pub(super) fn unmap(&self) {
-        SharedPiece::unmap_at(self.fixed.address() as usize, ARENA as usize);
+        self.fixed.end();
         for extent in &self.extents {
-            let address = extent.swap(0, Ordering::AcqRel);
-            if address != 0 {
-                SharedPiece::unmap_at(address, EXTENT as usize);
-            }
+            extent.end();
         }
     }
 
@@ -209,10 +211,11 @@ impl<'p> IpcFile<'p> {
         let mapped = match offset.checked_sub(ARENA.into()) {
             None => self.fixed.part(offset as usize, len_bytes),
             Some(offset) => {
-                let extents = self.extents.get((offset / extent) as usize);
-                let address = extents.map_or(0, |address| address.load(Ordering::Acquire));
-                SharedPiece::at(address, EXTENT as usize)
-                    .part((offset % extent) as usize, len_bytes)
+                let piece = self.extents.get((offset / extent) as usize);
+                let Some(words) = piece.and_then(LazyPiece::get) else {
+                    return false;
+                };
+                words.part((offset % extent) as usize, len_bytes)
             }
         };
         mapped.len_bytes() == len_bytes && mapped.populate().is_ok()
@@ -221,11 +224,10 @@ impl<'p> IpcFile<'p> {
     /// The extent with this number, mapped.
     #[inline(always)]
     pub(super) fn extent(&self, number: u32) -> Option<Span<'static>> {
-        let address = self.extents.get(number as usize)?.load(Ordering::Acquire);
-        if address != 0 {
-            return Some(SharedPiece::at(address, EXTENT as usize));
+        match self.extents.get(number as usize)?.get() {
+            Some(words) => Some(words),
+            None => self.map_extent(number),
         }
-        self.map_extent(number)
     }
 
     #[cold]
@@ -235,24 +237,11 @@ impl<'p> IpcFile<'p> {
         let offset = u64::from(ARENA) + u64::from(number) * u64::from(EXTENT);
         let mut mapped = None;
         self.with_file("map", &path, |fd| {
-            mapped = Some(SharedPiece::new(
-                fd,
-                offset,
-                EXTENT as usize,
-                self.writable,
-            )?);
+            mapped = Some(SharedPiece::new(fd, offset, EXTENT as usize, true)?);
             Ok(())
         })
         .ok()?;
-        let piece = mapped?;
-        let slot = self.extents.get(number as usize)?;
-        match slot.compare_exchange(0, piece.address(), Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => Some(piece.whole()),
-            Err(theirs) => {
-                piece.unmap();
-                Some(SharedPiece::at(theirs, EXTENT as usize))
-            }
-        }
+        self.extents.get(number as usize)?.put(mapped?)
     }
 
     /// Does something with the open file, which is still the one that was mapped.
@@ -378,7 +367,7 @@ pub(in crate::storage) fn write(
     // Unit 0 is no block.
     words
         .word64(offset_of!(Header, arena_end) / 8)
-        .store(super::arena::SLAB.into(), Ordering::Relaxed);
+        .store(layout::SLAB.into(), Ordering::Relaxed);
     for part in &layout::ALL_PARTS {
         let at = offset_of!(Header, ready) / 4 + part.number;
         words.word32(at).store(part.at_first, Ordering::Relaxed);

@@ -34,6 +34,8 @@ pub const PLACE_BYTES: u32 = 32;
 pub const UNIT: u32 = 64;
 /// Sizes of blocks: `UNIT << class`.
 pub const CLASSES: u32 = 17;
+/// Small blocks are cut from pieces of this many bytes; the first piece is none, so that 0 is no block.
+pub const SLAB: u32 = 16 * 1024;
 /// The arena is mapped in pieces of this size, and no block lies in two.
 pub const EXTENT: u32 = UNIT << (CLASSES - 1);
 /// Pieces that there can be.

@@ -5,6 +5,7 @@
 //! and a handler may call at any time. Who is asleep in an object stands in its block, too.
 
 mod arena;
+mod audit;
 mod directory;
 mod file;
 pub(in crate::storage) mod layout;

@@ -97,8 +97,17 @@ impl IpcFile<'_> {
         })
     }
 
-    /// Has the calling thread hold the mark of an entry.
+    /// Has the calling thread hold the mark of an entry. One thread at a time, and none while a handler of another of its calls
+    /// does it: a mark that is not there now is made by the next call.
     fn mark(&self, words: Span<'static>) {
+        if self.marking.swap(true, Ordering::Acquire) {
+            return;
+        }
+        self.mark_alone(words);
+        self.marking.store(false, Ordering::Release);
+    }
+
+    fn mark_alone(&self, words: Span<'static>) {
         if self.processes().directory().scope() == Scope::User {
             if let Some(at) = robust::hold(words.part(word::MARK_AT, robust::BYTES)) {
                 let index = word::MARK_AT / 4 + at;

@@ -124,6 +124,18 @@ impl QueueBlock {
         HEAD + index as usize * MESSAGE
     }
 
+    /// Calls `each` with the text of every message in it, and of those that were handed to its receivers.
+    pub(super) fn each_text(&self, each: &mut dyn FnMut(u32)) {
+        for index in 0..self.messages() {
+            each(self.message(index).text);
+        }
+        for index in 0..self.receivers() {
+            if let ReceiverAnswer::Got(message) = self.receiver(index).answer {
+                each(message.text);
+            }
+        }
+    }
+
     fn write_message(&self, at: usize, message: Message) {
         self.block.put(at, message.mtype as u64);
         self.block.put(at + 1, pair(message.len, message.text));

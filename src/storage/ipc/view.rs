@@ -40,6 +40,10 @@ impl<'p> IpcView<'p> {
         }))
     }
 
+    pub(super) fn file(&self) -> &IpcFile<'p> {
+        &self.file
+    }
+
     /// semmsl, semmns, semopm, semmni.
     pub fn sem_limits(&self) -> [u32; 4] {
         self.file.sem_limits()

@@ -36,6 +36,11 @@ impl View {
                 self.audit_file(&image, broken);
             }
         }
+        match self.ipc() {
+            Ok(Some(ipc)) => ipc.audit(broken)?,
+            Ok(None) => {}
+            Err(error) => broken(Invariant::Ipc, format_args!("{error}")),
+        }
         self.audit_strays(broken)
     }
 

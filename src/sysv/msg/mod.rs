@@ -21,9 +21,9 @@ pub use msgget::{check_new_queue, missing_queue_key, new_queue, open_queue};
 pub use msgrcv::{
     check_receive, copy, find, matches, may_receive, nothing, receive, too_long_meanwhile,
 };
-pub use msgsnd::{Sent, check_message, fits, full, may_send, send};
+pub use msgsnd::{Sent, check_message, full, may_send, send};
 pub use procfs::{MSG_HEADER, write_msg_line};
 pub use state::{
-    Message, QueueFacts, QueueState, Received, Receiver, ReceiverAnswer, Sender, SenderAnswer,
+    Message, QueueFacts, QueueState, Received, Receiver, ReceiverAnswer, Sender, SenderAnswer, fits,
 };
 pub use wake::{drop_sleepers, wake_receivers, wake_senders};

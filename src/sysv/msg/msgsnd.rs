@@ -6,7 +6,7 @@
 use super::flags::WRITE;
 use super::limits::MsgLimits;
 use super::msgrcv::{matches, takes};
-use super::state::{Message, QueueFacts, QueueState, Receiver, ReceiverAnswer};
+use super::state::{Message, QueueFacts, QueueState, Receiver, ReceiverAnswer, fits};
 use crate::sysv::ipc::{Caller, Errno, Refusal, Ruling, ShmId, may_access, refusal};
 
 /// Whether a message may be sent at all, to whichever queue: the bytes of its text.
@@ -38,16 +38,6 @@ pub fn may_send(queue: &QueueFacts, caller: &impl Caller) -> Ruling<()> {
     // "The calling process does not have write permission on the message queue, and does not have the CAP_IPC_OWNER
     // capability in the user namespace that governs its IPC namespace." - man msgop(2)
     may_access(&queue.perm, WRITE, caller)
-}
-
-/// Whether a text of `len` bytes fits into the queue.
-pub fn fits(queue: &QueueFacts, len: u32) -> bool {
-    // "A message queue is considered to be full if either of the following conditions is true: Adding a new message to the
-    // queue would cause the total number of bytes in the queue to exceed the queue's maximum size (the msg_qbytes field).
-    // Adding another message to the queue would cause the total number of messages in the queue to exceed the queue's
-    // maximum size (the msg_qbytes field)." - man msgop(2)
-    let qbytes = u64::from(queue.qbytes);
-    queue.cbytes.saturating_add(u64::from(len)) <= qbytes && u64::from(queue.qnum) < qbytes
 }
 
 /// What msgsnd with IPC_NOWAIT is refused with when a text of `len` bytes does not fit.

@@ -141,3 +141,13 @@ pub trait QueueState {
     /// Takes one away; those behind it move up.
     fn remove_sender(&mut self, index: u32);
 }
+
+/// Whether a text of `len` bytes fits into the queue.
+pub fn fits(queue: &QueueFacts, len: u32) -> bool {
+    // "A message queue is considered to be full if either of the following conditions is true: Adding a new message to the
+    // queue would cause the total number of bytes in the queue to exceed the queue's maximum size (the msg_qbytes field).
+    // Adding another message to the queue would cause the total number of messages in the queue to exceed the queue's
+    // maximum size (the msg_qbytes field)." - man msgop(2)
+    let qbytes = u64::from(queue.qbytes);
+    queue.cbytes.saturating_add(u64::from(len)) <= qbytes && u64::from(queue.qnum) < qbytes
+}

@@ -3,8 +3,7 @@
 //! A message wakes its receiver in [`send`](super::send). Everything here only says *try again*: what a sleeper then finds,
 //! it finds itself, and others may be faster. The sleepers of a dead process are taken away.
 
-use super::msgsnd::fits;
-use super::state::{Message, QueueState, ReceiverAnswer, SenderAnswer};
+use super::state::{Message, QueueState, ReceiverAnswer, SenderAnswer, fits};
 
 /// Tells every sleeping sender whose message fits now to try again, each judged alone, as if the others were not there. Those
 /// whose messages do not fit keep their order.

@@ -1,0 +1,156 @@
+//! The kernel's own semaphore sets and message queues, to be read: `--kernel`. As in [`kernel`](crate::kernel) the lists are
+//! asked of the kernel directly. Who sleeps in them or owes them something it tells nobody.
+
+use std::ffi::CStr;
+
+use shmshim_core::os::kernel_shm::{SemQuestion, ask_semaphore};
+use shmshim_core::os::{OsError, file};
+use shmshim_core::sysv::msg::QueueFacts;
+use shmshim_core::sysv::sem::SetPerm;
+use shmshim_core::sysv::{IpcPerm, Key, Kind, ShmId};
+
+use crate::error::{Error, Outcome};
+use crate::objects::Semaphore;
+
+/// The fields of a line.
+struct Line<'l>(Vec<&'l str>);
+
+impl Line<'_> {
+    fn field<T: std::str::FromStr>(&self, at: usize) -> Option<T> {
+        self.0.get(at)?.parse().ok()
+    }
+
+    fn perm(&self, kind: Kind, owners: usize) -> Option<IpcPerm> {
+        Some(IpcPerm {
+            kind,
+            id: ShmId::from_raw(self.field(1)?).ok()?,
+            uid: self.field(owners)?,
+            gid: self.field(owners + 1)?,
+            cuid: self.field(owners + 2)?,
+            cgid: self.field(owners + 3)?,
+            mode: u32::from_str_radix(self.0.get(2)?, 8).ok()?,
+        })
+    }
+}
+
+fn list<T>(path: &CStr, what: &str, parse: impl Fn(&Line<'_>) -> Option<T>) -> Outcome<Vec<T>> {
+    let shown = path.to_string_lossy();
+    let text = match file::read_whole(path) {
+        Ok(text) => text,
+        // A kernel without System V IPC has none.
+        Err(OsError(libc::ENOENT)) => {
+            return Err(Error::absent(format!(
+                "this kernel has no {what}, or /proc is not mounted: there is no {shown}"
+            )));
+        }
+        Err(error) => {
+            return Err(Error::refused(format!("{shown} cannot be read: {error}")));
+        }
+    };
+    let lines = String::from_utf8_lossy(&text).into_owned();
+    lines
+        .lines()
+        .skip(1)
+        .map(|line| {
+            parse(&Line(line.split_ascii_whitespace().collect())).ok_or_else(|| {
+                Error::refused(format!(
+                    "{shown} has a line that this version does not understand: {line}"
+                ))
+            })
+        })
+        .collect()
+}
+
+/// All semaphore sets of this IPC namespace of the kernel's.
+pub fn sets() -> Outcome<Vec<SetPerm>> {
+    list(c"/proc/sysvipc/sem", "System V semaphores", set_of)
+}
+
+fn set_of(line: &Line<'_>) -> Option<SetPerm> {
+    Some(SetPerm {
+        perm: line.perm(Kind::Set, 4)?,
+        key: Key(line.field(0)?),
+        count: line.field(3)?,
+        otime: line.field(8)?,
+        ctime: line.field(9)?,
+    })
+}
+
+/// All message queues of this IPC namespace of the kernel's.
+pub fn queues() -> Outcome<Vec<QueueFacts>> {
+    list(c"/proc/sysvipc/msg", "System V message queues", queue_of)
+}
+
+/// How much a queue may hold is not told here.
+fn queue_of(line: &Line<'_>) -> Option<QueueFacts> {
+    Some(QueueFacts {
+        perm: line.perm(Kind::Queue, 7)?,
+        key: Key(line.field(0)?),
+        cbytes: line.field(3)?,
+        qnum: line.field(4)?,
+        lspid: line.field(5)?,
+        lrpid: line.field(6)?,
+        stime: line.field(11)?,
+        rtime: line.field(12)?,
+        ctime: line.field(13)?,
+        qbytes: 0,
+    })
+}
+
+/// The semaphores of a set.
+pub fn values(id: i32, count: u32) -> Outcome<Vec<Semaphore>> {
+    let ask = |number, question| {
+        ask_semaphore(id, number, question).map_err(|error| match error {
+            OsError(libc::EACCES) => Error::refused(format!(
+                "the kernel's semaphore set {id} may not be read by this user; ask its owner for the right, or do it as root"
+            )),
+            OsError(libc::EINVAL | libc::EIDRM) => {
+                Error::absent(format!("the kernel's semaphore set {id} was removed meanwhile"))
+            }
+            error => Error::refused(format!(
+                "the kernel's semaphore set {id} cannot be read: {error}"
+            )),
+        })
+    };
+    (0..count)
+        .map(|number| {
+            let pid = ask(number, SemQuestion::Pid)?;
+            Ok(Semaphore {
+                number,
+                value: ask(number, SemQuestion::Value)?,
+                last_pid: (pid != 0).then_some(pid),
+                waiting_for_growth: ask(number, SemQuestion::Growth)? as u32,
+                waiting_for_zero: ask(number, SemQuestion::Zero)? as u32,
+                owed: None,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Line<'_> {
+        Line(text.split_ascii_whitespace().collect())
+    }
+
+    #[test]
+    fn lines_of_the_kernels_lists_are_read() {
+        let set = set_of(&line(
+            "      5678          3   640          7  1000   100  1001   101 1700000001 1700000000",
+        ))
+        .unwrap();
+        assert_eq!((set.key, set.perm.id.raw()), (Key(5678), 3));
+        assert_eq!((set.perm.mode, set.count, set.perm.cgid), (0o640, 7, 101));
+        assert_eq!((set.otime, set.ctime), (1_700_000_001, 1_700_000_000));
+        let queue = queue_of(&line(
+            "        -1          0   600          12          2    40    41  1000   100  1001   101 3 4 5",
+        ))
+        .unwrap();
+        assert_eq!((queue.key, queue.cbytes, queue.qnum), (Key(-1), 12, 2));
+        assert_eq!((queue.lspid, queue.lrpid, queue.perm.uid), (40, 41, 1000));
+        assert_eq!((queue.stime, queue.rtime, queue.ctime), (3, 4, 5));
+        assert!(set_of(&line("1 2 3")).is_none());
+    }
+}
