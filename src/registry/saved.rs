@@ -5,7 +5,7 @@
 //! namespace would have given.
 
 use super::error::{Error, Outcome};
-use super::objects::{msg_words, sem_words};
+use super::rules::{msg_words, sem_words};
 use super::process::registry;
 use super::rules::{cursor_of, cursor_words, for_storage, segment, words_of};
 use crate::os::{OsError, process};
