@@ -10,7 +10,9 @@ use super::sleep::{Answered, LONGEST};
 use crate::os::atomic::{AtomicU32, Ordering};
 use crate::os::signal_mask::{self, Blocked, Mask};
 use crate::os::{process, usermem};
-use crate::storage::ipc::{MoreQueueRoom, ObjectKind, Presence, QueueBlock, Root, Seen};
+use crate::storage::ipc::{
+    Block, Holding, MoreQueueRoom, ObjectKind, Presence, QueueBlock, Root, Seen,
+};
 use crate::sysv::msg::{
     self, Message, MsgCommand, MsgLimits, NewQueue, QueueFacts, QueueState, Receiver,
     ReceiverAnswer, Sender, SenderAnswer, Sent,
@@ -76,6 +78,9 @@ impl Found {
         self.root.is_still(self.seen)
     }
 }
+
+/// A text, and what was said of it while it was in the queue.
+type Claim = Option<(Block, Holding)>;
 
 const NO_ROOM: MoreQueueRoom = MoreQueueRoom {
     messages: 0,
@@ -153,11 +158,22 @@ impl Objects {
         let Some(owner) = gone else {
             return self.drop_left(found);
         };
-        let mut lost = None;
-        self.change_queue(found, NO_ROOM, |copy| {
-            msg::drop_sleepers(copy, owner, |message| lost = Some(message.text));
-        })?
-        .then(|| self.file.give_text_of(lost.unwrap_or(0)));
+        let Some(mut copy) = self.copy_of(found, NO_ROOM)? else {
+            return Ok(true);
+        };
+        msg::drop_sleepers(&mut copy, owner, |message| {
+            self.claim(found, message.text);
+        });
+        self.publish_queue_then(found, copy, true, |old| {
+            for index in 0..old.receivers() {
+                let receiver = old.receiver(index);
+                if let (true, ReceiverAnswer::Got(message)) =
+                    (receiver.owner == owner, receiver.answer)
+                {
+                    self.give_text(message.text);
+                }
+            }
+        });
         Ok(true)
     }
 
@@ -174,6 +190,7 @@ impl Objects {
         if !found.is_still() || receiver.is_none() && sender.is_none() {
             return Ok(!found.is_still());
         }
+        let claim = self.claim(found, lost);
         let is_done = self.change_queue(found, NO_ROOM, |copy| {
             if let Some(at) = receiver {
                 copy.remove_receiver(at);
@@ -183,27 +200,45 @@ impl Objects {
             }
         })?;
         if is_done {
-            self.file.give_text_of(lost);
+            self.claim_again(claim);
+            self.give_text(lost);
         }
         Ok(true)
+    }
+
+    /// A text is about to come into the caller's hands, if the queue does not change meanwhile.
+    #[inline]
+    fn claim(&self, found: &Found, text: u32) -> Claim {
+        let claim = self.file.text_holding(text)?;
+        if !found.is_still() {
+            return None;
+        }
+        self.claim_again(Some(claim));
+        Some(claim)
+    }
+
+    /// It has: others may have claimed it meanwhile.
+    #[inline]
+    fn claim_again(&self, claim: Claim) {
+        if let Some((text, holding)) = claim {
+            self.file.claim(text, holding, self.holder());
+        }
     }
 
     /// Makes a copy the queue, if it is still what was copied; then whoever was answered is woken.
     #[inline]
     fn publish_queue(&self, found: &Found, copy: QueueBlock) -> bool {
-        self.publish_queue_then(found, copy, |_| {})
+        self.publish_queue_then(found, copy, false, |_| {})
     }
 
     /// A copy of a queue; `None`: the queue has changed meanwhile.
     #[inline]
     fn copy_of(&self, found: &Found, more: MoreQueueRoom) -> Outcome<Option<QueueBlock>> {
-        let copy = self
-            .file
-            .copy_queue(&found.queue, more, self.owner_if_entered())?;
+        let copy = self.file.copy_queue(&found.queue, more, self.holder())?;
         if found.is_still() {
             return Ok(Some(copy));
         }
-        self.file.give_unpublished(copy.block());
+        self.give_unpublished(copy.block());
         Ok(None)
     }
 
@@ -324,6 +359,8 @@ impl Objects {
     /// What was said to a sleeper, which is taken out of the queue if it was told something (and `takes` says so), or if it
     /// `leaves`.
     fn look_at(&self, root: Root, id: i32, place: u32, leaves: bool, takes: bool) -> Slept {
+        const LITTLE: u32 = 10_000_000;
+        let mut patience = 100;
         loop {
             let Some(found) = self.queue_behind(root) else {
                 return Slept::Removed;
@@ -358,6 +395,11 @@ impl Objects {
             if !goes {
                 return slept;
             }
+            let text = match slept {
+                Slept::Receiver(ReceiverAnswer::Got(message)) => message.text,
+                _ => 0,
+            };
+            let claim = self.claim(&found, text);
             let changed = self.change_queue(&found, NO_ROOM, |copy| {
                 if let Some(at) = receiver {
                     copy.remove_receiver(at);
@@ -368,8 +410,18 @@ impl Objects {
             });
             match changed {
                 Ok(false) => {}
-                // Without room for a copy it stays there until the process ends.
-                Ok(true) | Err(_) => return slept,
+                Ok(true) => {
+                    self.claim_again(claim);
+                    return slept;
+                }
+                // No room for a copy without it. Its message would be given back twice: by its receiver, and by whoever finds
+                // that the sleep is over.
+                Err(_) if text != 0 && patience > 0 => {
+                    patience -= 1;
+                    process::nap(LITTLE);
+                }
+                Err(_) if text != 0 => return Slept::Left,
+                Err(_) => return slept,
             }
         }
     }
@@ -379,7 +431,7 @@ impl Objects {
         if let Some(root) = self.file.root(ObjectKind::Queue, id as u32 % sysv::SLOTS) {
             let slept = self.look_at(root, id, place, true, answered);
             if let (Slept::Receiver(ReceiverAnswer::Got(message)), true) = (slept, answered) {
-                self.file.give_text_of(message.text);
+                self.give_text(message.text);
             }
         }
     }
@@ -432,10 +484,10 @@ impl Sending {
             text: 0,
         };
         if len != 0 {
-            let block = objects.file.new_text(len, objects.owner_if_entered())?;
+            let block = objects.file.new_text(len, objects.holder())?;
             message.text = block.unit;
             if !usermem::copy_in_shared(text, block.content(), len as usize) {
-                objects.file.give_unpublished(block);
+                objects.give_unpublished(block);
                 return Err(unreadable().into());
             }
         }
@@ -459,7 +511,7 @@ impl Sending {
             Ok(Step::Sleep(_)) => {}
             Ok(Step::Done(())) => self.call.end(),
             Err(_) => {
-                self.call.objects.file.give_text_of(self.message.text);
+                self.call.objects.give_text(self.message.text);
                 self.call.end();
             }
         }
@@ -518,7 +570,7 @@ impl Sending {
                 continue;
             };
             if msg::send(&mut copy, self.message, objects.pid(), now()) == Sent::Full {
-                objects.file.give_unpublished(copy.block());
+                objects.give_unpublished(copy.block());
                 continue;
             }
             if self.call.has_place {
@@ -648,15 +700,17 @@ impl Receiving {
                 now(),
             ) {
                 Ok(Some(received)) => {
+                    let claim = objects.claim(&found, received.message.text);
                     if objects.publish_queue(&found, copy) {
+                        objects.claim_again(claim);
                         return self
                             .give(received.message, received.len.into())
                             .map(Step::Done);
                     }
                 }
-                Ok(None) => objects.file.give_unpublished(copy.block()),
+                Ok(None) => objects.give_unpublished(copy.block()),
                 Err(refused) => {
-                    objects.file.give_unpublished(copy.block());
+                    objects.give_unpublished(copy.block());
                     return Err(refused.into());
                 }
             }
@@ -694,7 +748,7 @@ impl Receiving {
             || file.text(&message).is_some_and(|block| {
                 usermem::copy_out_shared(self.text, block.content(), len as usize)
             });
-        file.give_text_of(message.text);
+        self.call.objects.give_text(message.text);
         if !given {
             return Err(unwritable().into());
         }
@@ -759,7 +813,7 @@ pub fn msgget(key: i32, flags: i32) -> Outcome<i32> {
     };
     let mut build = |id: ShmId| {
         let words = objects::words_of_new(id, flags);
-        let owner = objects.owner_if_entered();
+        let owner = objects.holder();
         let queue = objects
             .file
             .new_queue(words, key, limits.msgmnb, now(), owner)?;
@@ -833,6 +887,7 @@ impl Objects {
 fn control(
     id: i32,
     check: impl Fn(&QueueFacts) -> Ruling<()>,
+    removes: bool,
     rule: impl Fn(&mut QueueBlock),
     behind: impl Fn(&Objects, &QueueBlock),
 ) -> Outcome<()> {
@@ -848,20 +903,26 @@ fn control(
         let Some(mut copy) = objects.copy_of(&found, NO_ROOM)? else {
             continue;
         };
+        if removes {
+            for index in 0..copy.messages() {
+                objects.claim(&found, copy.message(index).text);
+            }
+        }
         rule(&mut copy);
-        if objects.publish_queue_then(&found, copy, |old| behind(objects, old)) {
+        if objects.publish_queue_then(&found, copy, true, |old| behind(objects, old)) {
             return Ok(());
         }
     }
 }
 
 impl Objects {
-    /// [`Objects::publish_queue`], and `behind` looks at what was the queue before.
+    /// [`Objects::publish_queue`], and if it `reads_old`, `behind` looks at what was the queue before.
     #[inline]
     fn publish_queue_then(
         &self,
         found: &Found,
         copy: QueueBlock,
+        reads_old: bool,
         behind: impl Fn(&QueueBlock),
     ) -> bool {
         let has_sleepers = copy.receivers() != 0 || copy.senders() != 0;
@@ -879,8 +940,13 @@ impl Objects {
         } else {
             (Answered::none(), Answered::none())
         };
-        if !found.root.change(found.seen, unit) {
-            self.file.give_unpublished(copy.block());
+        let mut holding = self.file.holding(found.queue.block());
+        if reads_old && found.is_still() {
+            let block = found.queue.block();
+            holding = self.file.claim(block, holding, self.holder());
+        }
+        if !self.holds(copy.block()) || !found.root.change(found.seen, unit) {
+            self.give_unpublished(copy.block());
             return false;
         }
         // Crash here, before or in this: a sleeper looks again by itself after a while.
@@ -888,9 +954,9 @@ impl Objects {
         receivers.each(|index| self.file.wake(old.receiver(index).place));
         senders.each(|index| self.file.wake(old.sender(index).place));
         behind(old);
-        self.file.give_unpublished(old.block());
+        self.file.give_replaced(old.block(), holding);
         if unit == 0 {
-            self.file.give_unpublished(copy.block());
+            self.give_unpublished(copy.block());
         }
         true
     }
@@ -945,6 +1011,7 @@ pub fn msg_set(id: i32, new: NewQueue) -> Outcome<()> {
     control(
         id,
         |queue| checked(queue).map(drop),
+        false,
         |copy| {
             // As checked.
             if let Ok(new) = checked(&copy.facts()) {
@@ -960,6 +1027,7 @@ pub fn msg_remove(id: i32) -> Outcome<()> {
     control(
         id,
         |queue| msg::may_remove_queue(queue, &Thread),
+        true,
         |copy| {
             for index in 0..copy.receivers() {
                 let receiver = copy.receiver(index);
@@ -980,7 +1048,7 @@ pub fn msg_remove(id: i32) -> Outcome<()> {
         },
         |objects, old| {
             for index in 0..old.messages() {
-                objects.file.give_text_of(old.message(index).text);
+                objects.give_text(old.message(index).text);
             }
         },
     )?;

@@ -153,11 +153,11 @@ impl Objects {
     #[cold]
     #[inline(never)]
     fn end(&self, found: &Found, owner: u32, presence: Presence) -> Outcome<()> {
-        let mut copy =
-            self.file
-                .copy_set(&found.set, MoreRoom::default(), self.owner_if_entered())?;
+        let mut copy = self
+            .file
+            .copy_set(&found.set, MoreRoom::default(), self.holder())?;
         if !found.is_still() {
-            self.file.give_unpublished(copy.block());
+            self.give_unpublished(copy.block());
             return Ok(());
         }
         match presence {
@@ -179,9 +179,19 @@ impl Objects {
         if copy.sleepers() != 0 || copy.is_removed() {
             return self.publish_to_sleepers(found, copy);
         }
-        let is_done = found.root.change(found.seen, copy.block().unit);
-        let unused = if is_done { &found.set } else { &copy };
-        self.file.give_unpublished(unused.block());
+        self.exchange(found, &copy)
+    }
+
+    /// The same where nobody sleeps.
+    #[inline(always)]
+    fn exchange(&self, found: &Found, copy: &SetBlock) -> bool {
+        let holding = self.file.holding(found.set.block());
+        let is_done = self.holds(copy.block()) && found.root.change(found.seen, copy.block().unit);
+        if is_done {
+            self.file.give_replaced(found.set.block(), holding);
+        } else {
+            self.give_unpublished(copy.block());
+        }
         is_done
     }
 
@@ -192,15 +202,16 @@ impl Objects {
         let unit = if is_over { 0 } else { copy.block().unit };
         // As soon as it is published, the copy is everybody's.
         let answered = answered(&found.set, &copy);
-        if !found.root.change(found.seen, unit) {
-            self.file.give_unpublished(copy.block());
+        let holding = self.file.holding(found.set.block());
+        if !self.holds(copy.block()) || !found.root.change(found.seen, unit) {
+            self.give_unpublished(copy.block());
             return false;
         }
         // Crash here, before or in this: a sleeper looks again by itself after a while.
         answered.each(|index| self.file.wake(found.set.sleeper(index).place));
-        self.file.give_unpublished(found.set.block());
+        self.file.give_replaced(found.set.block(), holding);
         if is_over {
-            self.file.give_unpublished(copy.block());
+            self.give_unpublished(copy.block());
         }
         true
     }
@@ -212,11 +223,9 @@ impl Objects {
         more: MoreRoom,
         rule: impl FnOnce(&mut SetBlock),
     ) -> Outcome<bool> {
-        let mut copy = self
-            .file
-            .copy_set(&found.set, more, self.owner_if_entered())?;
+        let mut copy = self.file.copy_set(&found.set, more, self.holder())?;
         if !found.is_still() {
-            self.file.give_unpublished(copy.block());
+            self.give_unpublished(copy.block());
             return Ok(false);
         }
         rule(&mut copy);
@@ -257,7 +266,8 @@ pub fn semget(key: i32, count: i32, flags: i32) -> Outcome<i32> {
             return Ok(None);
         }
         sem::open_set(&facts, count, flags, &Thread)?;
-        Ok(Some(found.set.id()))
+        // As it was read then: the block may be another set's by now.
+        Ok(Some(facts.perm.id.raw()))
     };
     let mut missing = |sets: u32, semaphores: u32| {
         sem::missing_set_key(Key(key), flags)?;
@@ -265,7 +275,7 @@ pub fn semget(key: i32, count: i32, flags: i32) -> Outcome<i32> {
     };
     let mut build = |id: ShmId| {
         let words = objects::words_of_new(id, flags);
-        let owner = objects.owner_if_entered();
+        let owner = objects.holder();
         let set = objects
             .file
             .new_set(words, key, count as u32, now(), owner)?;
@@ -387,22 +397,20 @@ impl SemCall<'_> {
             undos: self.undo_room(),
             ..MoreRoom::default()
         };
-        let mut copy = objects
-            .file
-            .copy_set(&found.set, more, objects.owner_if_entered())?;
+        let mut copy = objects.file.copy_set(&found.set, more, objects.holder())?;
         if !found.is_still() {
-            objects.file.give_unpublished(copy.block());
+            objects.give_unpublished(copy.block());
             return Ok(Tried::Again);
         }
         match sem::operate(&mut copy, self.operations, self.by, now()) {
             Ok(Attempt::Done) if objects.publish(found, copy) => Ok(Tried::Answer(None)),
             Ok(Attempt::Done) => Ok(Tried::Again),
             Ok(Attempt::Blocked { at, no_wait }) => {
-                objects.file.give_unpublished(copy.block());
+                objects.give_unpublished(copy.block());
                 self.blocked(found, at, no_wait)
             }
             Err(refused) => {
-                objects.file.give_unpublished(copy.block());
+                objects.give_unpublished(copy.block());
                 Err(refused.into())
             }
         }
@@ -564,15 +572,17 @@ impl SemCall<'_> {
 
     /// Why the caller is no longer among the sleepers.
     fn left(&self, root: Root) -> Error {
-        let is_there = self
-            .objects
-            .set_behind(root)
-            .is_some_and(|found| found.set.id() == self.id.raw() && !found.set.is_removed());
-        if is_there {
-            self.interrupted()
-        } else {
-            self.removed()
+        while let Some(found) = self.objects.set_behind(root) {
+            let is_there = found.set.id() == self.id.raw() && !found.set.is_removed();
+            if found.is_still() {
+                return if is_there {
+                    self.interrupted()
+                } else {
+                    self.removed()
+                };
+            }
         }
+        self.removed()
     }
 
     fn removed(&self) -> Error {
@@ -613,11 +623,11 @@ impl Objects {
     /// Takes the sleeper with this index out. `Some(false)`: the set has changed; `None`: there is no room for a copy.
     #[inline(never)]
     fn remove_sleeper(&self, found: &Found, index: u32) -> Option<bool> {
-        let owner = self.owner_if_entered();
-        let copy = self.file.copy_set(&found.set, MoreRoom::default(), owner);
+        let holder = self.holder();
+        let copy = self.file.copy_set(&found.set, MoreRoom::default(), holder);
         let mut copy = copy.ok()?;
         if !found.is_still() {
-            self.file.give_unpublished(copy.block());
+            self.give_unpublished(copy.block());
             return Some(false);
         }
         copy.remove_sleeper(index);
@@ -696,17 +706,22 @@ pub fn semop_at_once(id: i32, operation: Operation) -> Option<Result<(), i32>> {
         pid: objects.pid(),
     };
     let undos = u32::from(operation.flags & UNDO != 0);
-    let mut copy = objects.file.copy_quiet_set(&set, undos, owner).ok()?;
+    let holder = objects.holder_if_entered();
+    if holder == 0 {
+        return None;
+    }
+    let mut copy = objects.file.copy_quiet_set(&set, undos, holder).ok()?;
     let operated = found.is_still()
         && matches!(
             sem::operate(&mut copy, &[operation], by, now()),
             Ok(Attempt::Done)
         );
-    let is_done = operated && found.root.change(seen, copy.block().unit);
-    let unused = if is_done { set } else { copy };
-    objects.file.give_unpublished(unused.block());
+    if !operated {
+        objects.give_unpublished(copy.block());
+        return None;
+    }
     // Refused or changed meanwhile: the full function finds out.
-    is_done.then_some(Ok(()))
+    objects.exchange(&found, &copy).then_some(Ok(()))
 }
 
 /// IPC_STAT, SEM_STAT, SEM_STAT_ANY.

@@ -31,6 +31,8 @@ pub struct IpcFile {
     fixed: Span<'static>,
     /// Where each extent of the arena is mapped, or 0.
     extents: [AtomicUsize; EXTENTS as usize],
+    /// Bytes of the arena that the file was seen to have.
+    len: AtomicU64,
     processes: &'static Processes,
     /// Device and inode.
     identity: (u64, u64),
@@ -63,6 +65,7 @@ impl IpcFile {
                     return Ok(IpcFile {
                         fixed,
                         extents: [const { AtomicUsize::new(0) }; EXTENTS as usize],
+                        len: AtomicU64::new(0),
                         processes,
                         identity: status.identity(),
                         undisturbed,
@@ -143,6 +146,25 @@ impl IpcFile {
         self.back(from.into(), ((wanted - ready) * part.entry_bytes).into())?;
         self.ready_word(part).fetch_max(wanted, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Whether the file has so many bytes of the arena: what is behind its end must not be touched.
+    #[inline(always)]
+    pub(super) fn has(&self, end: u64) -> bool {
+        end <= self.len.load(Ordering::Relaxed) || self.has_now(end)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn has_now(&self, end: u64) -> bool {
+        let path = self.processes.directory().inside(NAME);
+        let mut len = 0;
+        let looked = self.with_file("look at", &path, |fd| {
+            len = file::status(fd)?.len_bytes;
+            Ok(())
+        });
+        let len = len.saturating_sub(ARENA.into());
+        looked.is_ok() && self.len.fetch_max(len, Ordering::Relaxed).max(len) >= end
     }
 
     /// Backs bytes of the file with memory, so that writing them cannot fail.
@@ -304,7 +326,7 @@ pub(in crate::storage) fn write(
     // Unit 0 is no block.
     words
         .word64(offset_of!(Header, arena_end) / 8)
-        .store(super::arena::SLAB.into(), Ordering::Relaxed);
+        .store(layout::SLAB.into(), Ordering::Relaxed);
     for part in &layout::ALL_PARTS {
         let at = offset_of!(Header, ready) / 4 + part.number;
         words.word32(at).store(part.at_first, Ordering::Relaxed);

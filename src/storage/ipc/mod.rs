@@ -13,8 +13,9 @@ mod place;
 mod queue;
 mod root;
 mod set;
+mod sweep;
 
-pub use arena::Block;
+pub use arena::{Block, Holding};
 pub use directory::{CursorWords, Directory, Entry};
 pub use file::{FirstLimits, IpcFile, Undisturbed};
 pub(in crate::storage) use file::{NAME, write as write_file};
