@@ -5,9 +5,9 @@
 //! namespace would have given.
 
 use super::error::{Error, Outcome};
-use super::rules::{msg_words, sem_words};
 use super::process::registry;
 use super::rules::{cursor_of, cursor_words, for_storage, segment, words_of};
+use super::rules::{msg_words, sem_words};
 use crate::os::{OsError, process};
 use crate::storage::ipc::{ObjectKind, Words};
 use crate::storage::table::layout::FLAG_NORESERVE;

@@ -180,7 +180,7 @@ impl Objects {
                 ObjectKind::Queue => self.leave_queue(sleeping.id, sleeping.place, for_good),
             }
             if for_good {
-                self.file.give_text_of(sleeping.text);
+                self.give_text(sleeping.text);
                 self.end_sleep(sleeping.place);
             }
         });

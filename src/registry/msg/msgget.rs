@@ -29,7 +29,7 @@ pub fn msgget(key: i32, flags: i32) -> Outcome<i32> {
     };
     let mut build = |id: ShmId| {
         let words = objects::words_of_new(id, flags);
-        let owner = objects.owner_if_entered();
+        let owner = objects.holder();
         let queue = objects
             .file
             .new_queue(words, key, limits.msgmnb, now(), owner)?;

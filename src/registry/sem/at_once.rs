@@ -23,7 +23,7 @@ pub fn semop_at_once(id: i32, operation: Operation) -> Option<Result<(), i32>> {
         sysv::flags::READ
     };
     let found = quiet_set(objects, id, operation.number.into(), wanted)?;
-    let Found { seen, set, .. } = found;
+    let set = found.set;
     if operation.flags & UNDO != 0 && is_crowded(&set, owner) {
         return None;
     }
@@ -37,17 +37,22 @@ pub fn semop_at_once(id: i32, operation: Operation) -> Option<Result<(), i32>> {
         pid: objects.pid(),
     };
     let undos = u32::from(operation.flags & UNDO != 0);
-    let mut copy = objects.file.copy_quiet_set(&set, undos, owner).ok()?;
+    let holder = objects.holder_if_entered();
+    if holder == 0 {
+        return None;
+    }
+    let mut copy = objects.file.copy_quiet_set(&set, undos, holder).ok()?;
     let operated = found.is_still()
         && matches!(
             sem::operate(&mut copy, &[operation], by, now()),
             Ok(Attempt::Done)
         );
-    let is_done = operated && found.root.change(seen, copy.block().unit);
-    let unused = if is_done { set } else { copy };
-    objects.file.give_unpublished(unused.block());
+    if !operated {
+        objects.give_unpublished(copy.block());
+        return None;
+    }
     // Refused or changed meanwhile: the full function finds out.
-    is_done.then_some(Ok(()))
+    objects.exchange(&found, &copy).then_some(Ok(()))
 }
 
 /// Several operations, if they can be carried out at once. Whether they were.
@@ -75,7 +80,7 @@ fn try_several(id: i32, operations: &[Operation]) -> Option<bool> {
         sysv::flags::READ
     };
     let found = quiet_set(objects, id, highest.into(), wanted)?;
-    let Found { seen, set, .. } = found;
+    let set = found.set;
     if undos != 0 && is_crowded(&set, owner) {
         return None;
     }
@@ -83,16 +88,21 @@ fn try_several(id: i32, operations: &[Operation]) -> Option<bool> {
         owner,
         pid: objects.pid(),
     };
-    let mut copy = objects.file.copy_quiet_set(&set, undos, owner).ok()?;
+    let holder = objects.holder_if_entered();
+    if holder == 0 {
+        return None;
+    }
+    let mut copy = objects.file.copy_quiet_set(&set, undos, holder).ok()?;
     let operated = found.is_still()
         && matches!(
             sem::operate(&mut copy, operations, by, now()),
             Ok(Attempt::Done)
         );
-    let is_done = operated && found.root.change(seen, copy.block().unit);
-    let unused = if is_done { set } else { copy };
-    objects.file.give_unpublished(unused.block());
-    Some(is_done)
+    if !operated {
+        objects.give_unpublished(copy.block());
+        return None;
+    }
+    Some(objects.exchange(&found, &copy))
 }
 
 /// The set with this identifier and semaphore, if the caller surely may, no thread sleeps there, and no other process owes it

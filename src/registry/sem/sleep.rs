@@ -164,15 +164,17 @@ impl SemCall<'_> {
 
     /// Why the caller is no longer among the sleepers.
     fn left(&self, root: Root) -> Error {
-        let is_there = self
-            .objects
-            .set_behind(root)
-            .is_some_and(|found| found.set.id() == self.id.raw() && !found.set.is_removed());
-        if is_there {
-            self.interrupted()
-        } else {
-            self.removed()
+        while let Some(found) = self.objects.set_behind(root) {
+            let is_there = found.set.id() == self.id.raw() && !found.set.is_removed();
+            if found.is_still() {
+                return if is_there {
+                    self.interrupted()
+                } else {
+                    self.removed()
+                };
+            }
         }
+        self.removed()
     }
 
     fn removed(&self) -> Error {

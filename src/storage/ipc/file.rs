@@ -31,6 +31,8 @@ pub struct IpcFile<'p> {
     fixed: Span<'static>,
     /// Where each extent of the arena is mapped, or 0.
     extents: [LazyPiece<{ EXTENT as usize }>; EXTENTS as usize],
+    /// Bytes of the arena that the file was seen to have.
+    len: AtomicU64,
     processes: &'p Processes,
     /// Whether it may be changed, or is only looked at.
     writable: bool,
@@ -67,6 +69,7 @@ impl<'p> IpcFile<'p> {
                     return Ok(IpcFile {
                         fixed,
                         extents: [const { LazyPiece::new() }; EXTENTS as usize],
+                        len: AtomicU64::new(0),
                         processes,
                         writable: true,
                         identity: status.identity(),
@@ -106,6 +109,7 @@ impl<'p> IpcFile<'p> {
         let file = IpcFile {
             fixed: map_fixed(&path, &fd, false)?,
             extents: [const { LazyPiece::new() }; EXTENTS as usize],
+            len: AtomicU64::new(0),
             processes,
             writable: false,
             identity: status.identity(),
@@ -196,6 +200,25 @@ impl<'p> IpcFile<'p> {
         self.back(from.into(), ((wanted - ready) * part.entry_bytes).into())?;
         self.ready_word(part).fetch_max(wanted, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Whether the file has so many bytes of the arena: what is behind its end must not be touched.
+    #[inline(always)]
+    pub(super) fn has(&self, end: u64) -> bool {
+        end <= self.len.load(Ordering::Relaxed) || self.has_now(end)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn has_now(&self, end: u64) -> bool {
+        let path = self.processes.directory().inside(NAME);
+        let mut len = 0;
+        let looked = self.with_file("look at", &path, |fd| {
+            len = file::status(fd)?.len_bytes;
+            Ok(())
+        });
+        let len = len.saturating_sub(ARENA.into());
+        looked.is_ok() && self.len.fetch_max(len, Ordering::Relaxed).max(len) >= end
     }
 
     /// Backs bytes of the file with memory, so that writing them cannot fail.
