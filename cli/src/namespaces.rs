@@ -100,7 +100,11 @@ impl Survey {
         match inspect::open(directory.as_os_str().as_bytes()) {
             Ok(Some(inspection)) => {
                 if known.insert(inspection.namespace().identity) {
-                    self.namespaces.push(summary(&inspection, names)?);
+                    let mut listed = summary(&inspection, names)?;
+                    if let Err(error) = count_objects(&inspection, &mut listed) {
+                        self.refused.push(error.sentence);
+                    }
+                    self.namespaces.push(listed);
                 }
             }
             Ok(None) => {}
@@ -167,6 +171,16 @@ fn of_processes() -> Outcome<BTreeSet<Mapped>> {
     Ok(found)
 }
 
+/// Semaphore sets and message queues: what is wrong with their file is no reason not to list the rest.
+fn count_objects(inspection: &Inspection, listed: &mut Namespace) -> Outcome<()> {
+    if let Some(objects) = inspection.objects()? {
+        listed.resident += objects.file_bytes();
+        objects.each_set(&mut |_| listed.sets += 1)?;
+        objects.each_queue(&mut |_| listed.queues += 1)?;
+    }
+    Ok(())
+}
+
 fn summary(inspection: &Inspection, names: &mut Names) -> Outcome<Namespace> {
     let facts = inspection.namespace();
     let now = inspection.now()?;
@@ -194,11 +208,6 @@ fn summary(inspection: &Inspection, names: &mut Names) -> Outcome<Namespace> {
         listed.resident += segment.resident_bytes();
         listed.attaches += segment.stat.nattch;
     })?;
-    if let Some(objects) = inspection.objects()? {
-        listed.resident += objects.file_bytes();
-        objects.each_set(&mut |_| listed.sets += 1)?;
-        objects.each_queue(&mut |_| listed.queues += 1)?;
-    }
     let living = now.processes().iter().filter(|process| process.is_alive);
     let mut users = BTreeSet::new();
     for process in living.filter(|process| process.pid != 0) {

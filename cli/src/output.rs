@@ -7,9 +7,15 @@ use serde::Serialize;
 
 use crate::error::{Error, Outcome};
 
-/// Says one sentence on standard error.
+/// Says one sentence on standard error. The number of an error says nothing that its words do not.
 pub fn complain(sentence: &str) {
-    let _ = writeln!(io::stderr(), "shmshim: {sentence}");
+    let mut said = String::new();
+    let mut rest = sentence;
+    while let Some((words, behind)) = rest.split_once(" (os error ") {
+        said.push_str(words);
+        rest = behind.split_once(')').map_or("", |(_, behind)| behind);
+    }
+    let _ = writeln!(io::stderr(), "shmshim: {said}{rest}");
 }
 
 /// Puts text on standard error as it is.

@@ -119,6 +119,9 @@ pub fn follow(program: &Path, arguments: &[OsString]) -> Outcome<Chain> {
         } else if let Some(how) = starts_clean(&path, &arguments) {
             chain.cleaner = Some(how);
             return Ok(chain);
+        } else if let Some((next, behind)) = behind_wrapper(&path, &arguments) {
+            arguments = behind;
+            next
         } else if path.file_name() == Some(OsStr::new("env")) {
             let Some(behind) = BehindEnv::read(&arguments) else {
                 return Ok(chain);
@@ -209,6 +212,24 @@ fn starts_clean(path: &Path, arguments: &[OsString]) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// What these commands run in their own place, and leave the environment as it is: the first word that names a program, for
+/// numbers, signals and the like do not.
+fn behind_wrapper(path: &Path, arguments: &[OsString]) -> Option<(PathBuf, Vec<OsString>)> {
+    const WRAPPERS: [&str; 9] = [
+        "chrt", "ionice", "nice", "nohup", "setsid", "stdbuf", "taskset", "time", "timeout",
+    ];
+    if !WRAPPERS.contains(&path.file_name()?.to_str()?) {
+        return None;
+    }
+    let mut words = arguments.iter().enumerate();
+    words.find_map(|(at, word)| {
+        let is_option = word.as_bytes().starts_with(b"-");
+        let found = find(word).ok().filter(|_| !is_option)?;
+        let behind = arguments.get(at + 1..).unwrap_or(&[]);
+        Some((found, behind.to_vec()))
+    })
 }
 
 /// What `env` runs.

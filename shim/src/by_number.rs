@@ -68,12 +68,16 @@ fn unsigned(args: &[c_long; 6]) -> [u64; 6] {
 pub fn concerns_attach(number: c_long, args: &[c_long; 6]) -> bool {
     let [a, b, c, d, e, _] = unsigned(args);
     match number {
-        libc::SYS_munmap => may_touch(a, b),
+        libc::SYS_mprotect => {
+            memory::changes();
+            false
+        }
+        libc::SYS_munmap => memory::changes() && may_touch(a, b),
         libc::SYS_madvise => may_touch(a, b),
-        libc::SYS_mremap => {
+        libc::SYS_mremap if memory::changes() => {
             may_touch(a, b.max(1)) || d & libc::MREMAP_FIXED as u64 != 0 && may_touch(e, c)
         }
-        number::MMAP => memory::replaces(d as c_int) && may_touch(a, b),
+        number::MMAP => memory::replaces(d as c_int) && memory::changes() && may_touch(a, b),
         _ => false,
     }
 }

@@ -9,7 +9,7 @@ use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use libc::{off_t, size_t};
-use shmshim_core::os::{errno, raw, threads};
+use shmshim_core::os::{errno, raw, threads, usermem};
 use shmshim_core::registry;
 
 use crate::direct::kernel;
@@ -116,7 +116,7 @@ macro_rules! tracked {
 
 tracked!(munmap(addr: *mut c_void, length: size_t) -> c_int;
     kernel libc::SYS_munmap, [addr as usize, length];
-    concerns registry::may_touch(addr as u64, length as u64);
+    concerns changes() && registry::may_touch(addr as u64, length as u64);
     track |real| {
         #[cfg(feature = "panic-test")]
         crate::panic_test::perhaps(length as u64);
@@ -128,12 +128,19 @@ tracked!(mremap(
         old: *mut c_void, old_length: size_t, new_length: size_t, flags: c_int, new: *mut c_void
     ) -> *mut c_void;
     kernel libc::SYS_mremap, [old as usize, old_length, new_length, flags as usize, new as usize];
-    concerns registry::may_touch(old as u64, old_length.max(1) as u64)
-        || flags & libc::MREMAP_FIXED != 0 && registry::may_touch(new as u64, new_length as u64);
+    concerns changes() && (registry::may_touch(old as u64, old_length.max(1) as u64)
+        || flags & libc::MREMAP_FIXED != 0 && registry::may_touch(new as u64, new_length as u64));
     track |real| {
         let (old_length, new_length) = (old_length as u64, new_length as u64);
         registry::mremap(old as u64, old_length, new_length, flags, new as u64, real)
     }, address, FAILED);
+
+/// The program changes what is mapped: what was found of its buffers lately is forgotten.
+#[inline(always)]
+pub fn changes() -> bool {
+    usermem::forget_pages();
+    true
+}
 
 /// Whether these flags of mmap put the mapping where another may be.
 #[inline]
@@ -150,7 +157,7 @@ macro_rules! mmap {
             kernel raw::number::MMAP, [
                 addr as usize, length, prot as usize, flags as usize, fd as usize, kernel_offset(offset.into())
             ];
-            concerns replaces(flags) && registry::may_touch(addr as u64, length as u64);
+            concerns replaces(flags) && changes() && registry::may_touch(addr as u64, length as u64);
             track |real| registry::mmap_fixed(addr as u64, length as u64, real), address, FAILED);
     };
 }

@@ -21,6 +21,11 @@ struct Asked {
     call: [usize; 7],
     /// What it has answered.
     answer: isize,
+    /// A word, or 0: if it does not hold `seen` behind the sleep, signals stay let through.
+    word: usize,
+    seen: u64,
+    /// They have.
+    stays_exposed: u64,
 }
 
 /// How a sleep ended.
@@ -30,15 +35,22 @@ pub struct Ended {
     pub error: i32,
     /// A handler has run.
     pub by_signal: bool,
+    /// Signals are let through still: the word has changed, so that the sleeper was woken.
+    pub is_exposed: bool,
 }
 
-/// Sleeps in the system call `number`, with `mask` as the thread's; before and behind it all signals are blocked. The thread
-/// may be cancelled here.
+/// Sleeps in the system call `number`, with `mask` as the thread's; before and behind it all signals are blocked, behind it only
+/// if `word` holds `seen` still. The thread may be cancelled here.
 ///
 /// # Safety
 /// The arguments are what the call takes.
 #[inline(always)]
-pub(super) unsafe fn sleep(mask: Mask, number: libc::c_long, args: [usize; 6]) -> Ended {
+pub(super) unsafe fn sleep(
+    mask: Mask,
+    number: libc::c_long,
+    args: [usize; 6],
+    (word, seen): (&AtomicU32, u32),
+) -> Ended {
     if raw::is_forbidden(number, args) {
         signal_mask::restore(mask);
         super::process::nap(1_000_000);
@@ -47,6 +59,7 @@ pub(super) unsafe fn sleep(mask: Mask, number: libc::c_long, args: [usize; 6]) -
         return Ended {
             error,
             by_signal: false,
+            is_exposed: false,
         };
     }
     let [a, b, c, d, e, f] = args;
@@ -55,6 +68,9 @@ pub(super) unsafe fn sleep(mask: Mask, number: libc::c_long, args: [usize; 6]) -
         blocked: !0,
         call: [number as usize, a, b, c, d, e, f],
         answer: 0,
+        word: word.as_ptr() as usize,
+        seen: seen.into(),
+        stays_exposed: 0,
     };
     // SAFETY: the caller's promise; the rest is the thread's own mask.
     let touched = unsafe { expose(&mut asked) };
@@ -66,17 +82,77 @@ pub(super) unsafe fn sleep(mask: Mask, number: libc::c_long, args: [usize; 6]) -
     Ended {
         error,
         by_signal: touched || error == libc::EINTR,
+        is_exposed: asked.stays_exposed != 0,
     }
 }
 
-/// Sleeps while `word` holds `seen`, for `nanos` at most, with `mask` as the thread's. Whether a handler has run.
-#[inline]
+/// Sleeps while `word` holds `seen`, for `nanos` at most, with `mask` as the thread's; behind it all signals are blocked again.
+/// Whether a handler has run. The thread may be cancelled here.
+#[inline(always)]
 pub fn wait(word: &AtomicU32, seen: u32, nanos: u64, mask: Mask) -> bool {
+    let ended = wait_once(word, seen, nanos, mask);
+    if ended.is_exposed {
+        let _ = signal_mask::Blocked::all().into_mask();
+    }
+    ended.by_signal
+}
+
+/// The signals of a thread that sleeps again and again: blocked from here on, but in the sleeps, until the call is over. Needs no
+/// drop: [`Exposure::end`].
+#[derive(Clone, Copy)]
+pub struct Exposure {
+    mask: Mask,
+    is_blocked: bool,
+}
+
+impl Exposure {
+    /// Blocks the signals.
+    pub fn begin() -> Exposure {
+        Exposure {
+            mask: signal_mask::Blocked::all().into_mask(),
+            is_blocked: true,
+        }
+    }
+
+    /// The thread's mask in the sleep; the signals are blocked until then.
+    pub fn mask(&mut self) -> Mask {
+        if !self.is_blocked {
+            // Woken by somebody who meant another sleep at this place.
+            *self = Exposure::begin();
+        }
+        self.mask
+    }
+
+    /// The signals are let through again: the sleeper was woken.
+    pub fn is_exposed(&mut self) {
+        self.is_blocked = false;
+    }
+
+    /// Sleeps while `word` holds `seen`, for `nanos` at most. Whether a handler has run.
+    #[inline(always)]
+    pub fn sleep(&mut self, word: &AtomicU32, seen: u32, nanos: u64) -> bool {
+        let ended = wait_once(word, seen, nanos, self.mask());
+        self.is_blocked = !ended.is_exposed;
+        ended.by_signal
+    }
+
+    /// The call is over.
+    pub fn end(&mut self) {
+        if self.is_blocked {
+            self.is_blocked = false;
+            signal_mask::restore(self.mask);
+        }
+    }
+}
+
+/// Sleeps while `word` holds `seen`, for `nanos` at most, with `mask` as the thread's.
+#[inline(always)]
+fn wait_once(word: &AtomicU32, seen: u32, nanos: u64, mask: Mask) -> Ended {
     let timeout = futex::timespec(nanos);
     let (at, timeout) = (word.as_ptr() as usize, &raw const timeout as usize);
     let args = [at, libc::FUTEX_WAIT as usize, seen as usize, timeout, 0, 0];
     // SAFETY: the word is live for the call, the timeout a live local.
-    unsafe { sleep(mask, libc::SYS_futex, args) }.by_signal
+    unsafe { sleep(mask, libc::SYS_futex, args, (word, seen)) }
 }
 
 /// Words below the stack pointer that a signal's frame overwrites; more than any padding in it.
@@ -126,6 +202,13 @@ unsafe fn expose(asked: &mut Asked) -> bool {
             "mov r9, [r15 + 64]",
             "syscall",
             "mov [r15 + 72], rax",
+            "mov rcx, [r15 + 80]",
+            "mov eax, [rcx]",
+            "cmp eax, [r15 + 88]",
+            "je 4f",
+            "mov qword ptr [r15 + 96], 1",
+            "xor r13d, r13d",
+            "jmp 6f",
             "4:",
             // rt_sigprocmask(SIG_BLOCK, blocked, NULL, 8)
             "mov eax, 14",
@@ -192,6 +275,15 @@ unsafe fn expose(asked: &mut Asked) -> bool {
             "ldp x4, x5, [x15, #56]",
             "svc #0",
             "str x0, [x15, #72]",
+            "ldr x9, [x15, #80]",
+            "ldr w0, [x9]",
+            "ldr w9, [x15, #88]",
+            "cmp w0, w9",
+            "b.eq 4f",
+            "mov x9, #1",
+            "str x9, [x15, #96]",
+            "mov x13, #0",
+            "b 6f",
             "4:",
             // rt_sigprocmask(SIG_BLOCK, blocked, NULL, 8)
             "mov x8, #135",
@@ -240,6 +332,12 @@ unsafe fn expose(asked: &mut Asked) -> bool {
         Ok(answer) => answer as isize,
         Err(error) => -(error.0 as isize),
     };
+    // SAFETY: a word that is live for the call.
+    let word = unsafe { &*(asked.word as *const AtomicU32) };
+    if u64::from(word.load(core::sync::atomic::Ordering::Relaxed)) != asked.seen {
+        asked.stays_exposed = 1;
+        return false;
+    }
     let _ = signal_mask::Blocked::all().into_mask();
     false
 }
@@ -267,13 +365,16 @@ mod tests {
             let word = AtomicU32::new(5);
             let mask = signal_mask::Blocked::all().into_mask();
             // Nothing pending, and the word is another one.
-            assert!(!wait(&word, 4, 1_000_000_000, mask));
+            let woken = wait_once(&word, 4, 1_000_000_000, mask);
+            assert!(woken.is_exposed && !woken.by_signal);
+            let mask = signal_mask::Blocked::all().into_mask();
             for _ in 0..100 {
                 let before = RAN.load(Ordering::Relaxed);
                 libc::pthread_kill(libc::pthread_self(), libc::SIGWINCH);
                 assert_eq!(RAN.load(Ordering::Relaxed), before, "it is blocked");
                 let begun = std::time::Instant::now();
-                assert!(wait(&word, 5, 60_000_000_000, mask));
+                let ended = wait_once(&word, 5, 60_000_000_000, mask);
+                assert!(ended.by_signal && !ended.is_exposed);
                 assert!(begun.elapsed().as_secs() < 30);
                 assert_eq!(RAN.load(Ordering::Relaxed), before + 1);
             }

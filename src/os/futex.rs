@@ -48,6 +48,8 @@ pub(super) fn timespec(nanos: u64) -> libc::timespec {
 pub enum Waiting {
     /// One of them has changed, somebody has woken the sleeper, or the time is over.
     Over,
+    /// The own word has changed, and signals are let through still.
+    Woken,
     /// A handler has run.
     Interrupted,
     /// The kernel has no such call, or a filter forbids it.
@@ -97,8 +99,9 @@ pub fn wait_any<'w>(
     let timeout = timeout.as_ptr() as usize;
     let args = [waited.as_ptr() as usize, count, 0, timeout, clock, 0];
     // SAFETY: words, list and timeout are live for the call.
-    let ended = unsafe { exposed_sleep::sleep(mask, SYS_FUTEX_WAITV, args) };
+    let ended = unsafe { exposed_sleep::sleep(mask, SYS_FUTEX_WAITV, args, (word, seen)) };
     match ended.error {
+        _ if ended.is_exposed => Waiting::Woken,
         _ if ended.by_signal => Waiting::Interrupted,
         libc::ENOSYS | libc::EPERM | libc::EINVAL => Waiting::Unavailable,
         _ => Waiting::Over,

@@ -166,7 +166,7 @@ pub struct LazyPiece<const LEN: usize>(AtomicUsize);
 
 impl<const LEN: usize> LazyPiece<LEN> {
     /// Nothing is mapped yet.
-    pub const fn empty() -> LazyPiece<LEN> {
+    pub const fn new() -> LazyPiece<LEN> {
         LazyPiece(AtomicUsize::new(0))
     }
 
@@ -434,6 +434,9 @@ pub fn is_occupied(start: u64, end: u64) -> bool {
 
 #[inline(always)]
 fn map_in_host(addr: usize, len: usize, prot: i32, flags: i32, fd: Option<&Fd>) -> OsResult<usize> {
+    if flags & libc::MAP_FIXED != 0 {
+        super::usermem::forget_pages();
+    }
     match served::client() {
         None => map(addr, len, prot, flags, fd.map_or(-1, Fd::number)),
         Some(client) => {
@@ -445,6 +448,7 @@ fn map_in_host(addr: usize, len: usize, prot: i32, flags: i32, fd: Option<&Fd>) 
 
 #[inline(always)]
 fn unmap_in_host(addr: usize, len: usize) -> OsResult<()> {
+    super::usermem::forget_pages();
     match served::client() {
         None => unmap(addr, len),
         Some(client) => {

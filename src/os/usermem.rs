@@ -5,7 +5,7 @@
 //! program confined by a seccomp filter must allow anyway. Another thread that unmaps the buffer between the
 //! probe and the copy can still crash the program, as it can crash any copy of its own.
 //!
-//! Most buffers lie on the stack, a little above our own frame: one on the same page needs no probe ([`Frame`]).
+//! What was probed lately is remembered for a while. Most buffers lie on the stack, a little above our own frame: one on the same page needs no probe ([`Frame`]).
 
 use super::map::Span;
 use super::signal_mask::{Mask, change};
@@ -186,8 +186,19 @@ fn within_reach(addr: u64, len: usize) -> Option<usize> {
 
 /// The address, once eight bytes of each page of the range could be written: the first, the last, and those at the
 /// beginning of each page between. They are all in the range. What is shorter is written to as it is.
+#[inline]
 fn writable(addr: u64, len: usize) -> Option<usize> {
     let addr = within_reach(addr, len)?;
+    if known::has(&known::WRITABLE, addr, len) {
+        return Some(addr);
+    }
+    let found = probe_to_write(addr, len)?;
+    known::add(&known::WRITABLE, addr, len);
+    Some(found)
+}
+
+#[inline(never)]
+fn probe_to_write(addr: usize, len: usize) -> Option<usize> {
     if len < PROBE_BYTES {
         return (len == 0 || can_write_short(addr, len)).then_some(addr);
     }
@@ -203,17 +214,84 @@ fn writable(addr: u64, len: usize) -> Option<usize> {
 }
 
 /// The address, once eight bytes of each page of the range could be read, which need not be in the range.
+#[inline]
 fn readable(addr: u64, len: usize) -> Option<usize> {
     let addr = within_reach(addr, len)?;
-    if len == 0 {
+    if len == 0 || known::has(&known::READABLE, addr, len) {
         return Some(addr);
     }
+    let found = probe_to_read(addr, len)?;
+    known::add(&known::READABLE, addr, len);
+    Some(found)
+}
+
+#[inline(never)]
+fn probe_to_read(addr: usize, len: usize) -> Option<usize> {
     let page = super::process::page_size();
     let (first, last) = (addr / page, (addr + len - 1) / page);
     // As above, of NULL; and the first probe ends where its page does.
     let in_first = addr.clamp(1, first * page + page - PROBE_BYTES);
     let can_read_others = || (first + 1..=last).all(|number| can_read_word(number * page));
     (can_read_word(in_first) && can_read_others()).then_some(addr)
+}
+
+/// Pages that a probe has found lately: programs use the same few buffers again and again, and a probe takes as long as half a
+/// call. They are forgotten when the program changes its mappings. It may take the right to a page away without our knowledge
+/// (`mprotect`, a bare system call), and then pass that page: that is a crash here, and `EFAULT` on the kernel.
+mod known {
+    use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+    const COUNT: usize = 8;
+    /// By number, each in the place that its number leads to.
+    pub type Pages = [AtomicUsize; COUNT];
+    pub static READABLE: Pages = [const { AtomicUsize::new(0) }; COUNT];
+    pub static WRITABLE: Pages = [const { AtomicUsize::new(0) }; COUNT];
+    /// Whether there are any.
+    static ANY: AtomicBool = AtomicBool::new(false);
+
+    #[inline(always)]
+    fn pages_of(addr: usize, len: usize) -> core::ops::RangeInclusive<usize> {
+        let page = crate::os::process::page_size();
+        addr / page..=(addr + len.max(1) - 1) / page
+    }
+
+    /// Whether all pages of a range are known. Page zero never is.
+    #[inline(always)]
+    pub fn has(pages: &Pages, addr: usize, len: usize) -> bool {
+        pages_of(addr, len).all(|number| {
+            number != 0
+                && pages
+                    .get(number % COUNT)
+                    .is_some_and(|page| page.load(Relaxed) == number)
+        })
+    }
+
+    /// They are known from now on.
+    pub fn add(pages: &Pages, addr: usize, len: usize) {
+        ANY.store(true, Relaxed);
+        for number in pages_of(addr, len) {
+            if let Some(page) = pages.get(number % COUNT) {
+                page.store(number, Relaxed);
+            }
+        }
+    }
+
+    /// None is known any more.
+    #[inline(always)]
+    pub fn forget() {
+        if ANY.load(Relaxed) {
+            ANY.store(false, Relaxed);
+            for page in READABLE.iter().chain(&WRITABLE) {
+                page.store(0, Relaxed);
+            }
+        }
+    }
+}
+
+/// The program is about to change its mappings: what was found of them is forgotten.
+#[inline(always)]
+pub fn forget_pages() {
+    known::forget();
 }
 
 fn can_write(addr: usize) -> bool {

@@ -7,9 +7,9 @@ use crate::os::OsError;
 use crate::os::pages::PageVec;
 use crate::storage::ipc::{Entry, IpcView, ObjectKind, Presence, QueueBlock, SetBlock};
 use crate::storage::{StorageError, Stored};
-use crate::sysv::Kind;
 use crate::sysv::msg::{Message, MsgLimits, QueueFacts, QueueState, ReceiverAnswer, SenderAnswer};
 use crate::sysv::sem::{Answer, Operation, SemLimits, SetPerm, SetState};
+use crate::sysv::{IdCursor, Kind};
 
 /// The file of semaphore sets and message queues of a namespace that is looked at.
 pub struct Objects<'n> {
@@ -108,6 +108,8 @@ pub struct Queue<'a> {
     pub messages: &'a [Message],
     /// Who sleeps in it: those that want a message in the order of their arrival, then those that want room.
     pub sleepers: &'a [QueueSleeper],
+    /// The texts of all messages, one behind the other; empty unless they were asked for.
+    pub texts: &'a [u8],
 }
 
 /// What is read of an object, in memory that is used again for the next one.
@@ -119,6 +121,7 @@ struct Read {
     operations: PageVec<Operation>,
     messages: PageVec<Message>,
     waiting: PageVec<QueueSleeper>,
+    texts: PageVec<u8>,
     /// Whose each debt is, and each sleep.
     owners: PageVec<u32>,
 }
@@ -150,6 +153,7 @@ impl Read {
         clear(&mut self.operations);
         clear(&mut self.messages);
         clear(&mut self.waiting);
+        clear(&mut self.texts);
         clear(&mut self.owners);
     }
 
@@ -212,6 +216,18 @@ impl Read {
             if sender.answer == SenderAnswer::Waits {
                 self.waits(sender.owner, Wish::Room(sender.len))?;
             }
+        }
+        Ok(())
+    }
+
+    fn texts(&mut self, view: &IpcView<'_>) -> Stored<()> {
+        for message in self.messages.iter() {
+            self.texts.reserve(message.len as usize).map_err(no_room)?;
+            let texts = &mut self.texts;
+            // What is changing meanwhile is read anew.
+            view.each_byte(message, &mut |byte| {
+                texts.insert(texts.len(), byte);
+            });
         }
         Ok(())
     }
@@ -305,12 +321,34 @@ impl Objects<'_> {
 
     /// Calls `each` with every message queue, by rising index.
     pub fn each_queue(&self, each: &mut dyn FnMut(&Queue<'_>)) -> Outcome<()> {
+        self.queues(false, each)
+    }
+
+    /// The same with the texts of the messages.
+    pub fn each_queue_with_texts(&self, each: &mut dyn FnMut(&Queue<'_>)) -> Outcome<()> {
+        self.queues(true, each)
+    }
+
+    /// Where the identifiers of sets and of queues go on.
+    pub fn cursors(&self) -> Outcome<[Option<IdCursor>; 2]> {
+        let of = |kind| -> Stored<Option<IdCursor>> {
+            let cursor = self.view.cursor(kind)?;
+            Ok(cursor.map(|(next, last, seq)| IdCursor { next, last, seq }))
+        };
+        Ok([of(ObjectKind::Set)?, of(ObjectKind::Queue)?])
+    }
+
+    fn queues(&self, with_texts: bool, each: &mut dyn FnMut(&Queue<'_>)) -> Outcome<()> {
         let mut read = Read::default();
         for entry in self.view.entries(ObjectKind::Queue)?.iter() {
             let mut stat = None;
             let is_there = self.view.queue(entry, &mut |queue| {
                 stat = Some(queue.facts());
-                read.queue(queue)
+                read.queue(queue)?;
+                if with_texts {
+                    read.texts(&self.view)?;
+                }
+                Ok(())
             })?;
             if let (true, Some(stat)) = (is_there, stat) {
                 read.probe(&self.view);
@@ -318,6 +356,7 @@ impl Objects<'_> {
                     stat,
                     messages: &read.messages,
                     sleepers: &read.waiting,
+                    texts: &read.texts,
                 });
             }
         }

@@ -29,7 +29,9 @@ mod own {
     pub const OWNER: usize = 0;
     /// How many of its threads sleep.
     pub const ASLEEP: usize = 1;
-    pub const WORDS: usize = 2;
+    /// No cell was to be had.
+    pub const REFUSED: usize = 2;
+    pub const WORDS: usize = 3;
 }
 
 static OBJECTS: OnceRef<'static, Objects> = OnceRef::new();
@@ -138,6 +140,66 @@ impl Objects {
         }
     }
 
+    /// This process's cell, which the blocks that it takes are marked with; 0: it has none. It is registered if it was not.
+    #[inline(always)]
+    pub(super) fn holder(&self) -> u32 {
+        match self.registry.local.identity() {
+            0 => self.enter_holder(),
+            cell => cell,
+        }
+    }
+
+    /// Whether a block is in this process's hands: not if it is a child that a handler has forked in the midst of a call, and
+    /// that has come back to it. The block is its parent's, who does with it what is to be done.
+    #[inline(always)]
+    pub(super) fn holds(&self, block: Block) -> bool {
+        self.file.holding(block).owner() == self.holder_if_entered()
+    }
+
+    /// Gives back a block that was not published.
+    #[inline]
+    pub(super) fn give_unpublished(&self, block: Block) {
+        if self.holds(block) {
+            self.file.give_unpublished(block);
+        }
+    }
+
+    /// Gives back a text that has come into this process's hands, or was never out of them.
+    #[inline]
+    pub(super) fn give_text(&self, text: u32) {
+        if text == 0 {
+            return;
+        }
+        if let Some((block, holding)) = self.file.text_holding(text) {
+            if holding.owner() == self.holder_if_entered() {
+                self.file.give_replaced(block, holding);
+            }
+        }
+    }
+
+    /// [`Objects::holder`] without a system call.
+    #[inline(always)]
+    pub(super) fn holder_if_entered(&self) -> u32 {
+        self.registry.local.identity()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter_holder(&self) -> u32 {
+        let refused = self.word(own::REFUSED);
+        if refused.load(Ordering::Relaxed) != 0 {
+            return 0;
+        }
+        match self.registry.enter() {
+            Ok(session) => session.me.packed(),
+            Err(_) => {
+                // What it takes is lost if it is killed with it in its hands.
+                refused.store(1, Ordering::Relaxed);
+                0
+            }
+        }
+    }
+
     /// How many threads of this process sleep.
     #[inline(always)]
     pub(super) fn asleep(&self) -> &AtomicU32 {
@@ -205,10 +267,20 @@ impl Objects {
         let directory = self.file.directory(kind);
         let entry = directory.find_slot(slot).filter(|_| directory.is_still());
         if let Some(entry) = entry {
-            self.file
-                .settle(kind, &directory, &entry, self.owner_if_entered())?;
+            self.file.settle(kind, &directory, &entry, self.holder())?;
         }
         Ok(())
+    }
+
+    /// The object with this key, if a get call with these flags asks for no more than that.
+    #[inline(always)]
+    pub(super) fn known_at_once(&self, kind: ObjectKind, key: i32, flags: i32) -> Option<Entry> {
+        if key == 0 || flags & sysv::flags::IPC_EXCL != 0 {
+            return None;
+        }
+        let directory = self.file.directory(kind);
+        let entry = directory.find_key(key)?;
+        directory.is_still().then_some(entry)
     }
 
     /// What a get call does: `found` answers for the object that has the key (`None`: it is gone, try again); `missing` says
@@ -222,8 +294,10 @@ impl Objects {
         missing: &mut dyn FnMut(u32, u32) -> Ruling<()>,
         build: &mut dyn FnMut(ShmId) -> Stored<Block>,
     ) -> Outcome<i32> {
-        let owner = self.owner_if_entered();
-        loop {
+        // Others get on whenever this one must begin again. Where nobody does, the directory says what cannot be.
+        const MANY: u32 = 100_000;
+        let owner = self.holder();
+        for _ in 0..MANY {
             let directory = self.file.directory(kind);
             if key != 0 {
                 let entry = directory.find_key(key);
@@ -277,9 +351,13 @@ impl Objects {
                 root.change(seen, block.unit);
                 return Ok(id.raw());
             }
-            self.file.give_unpublished(block);
+            self.give_unpublished(block);
             entered?;
         }
+        let error = self
+            .file
+            .is_damaged("its directory and its objects do not agree");
+        Err(error.into())
     }
 
     /// The identifier of a new object beside `count` others, and the cursor behind it. `None`: no index is free.
@@ -329,7 +407,7 @@ impl Objects {
             }
             match entry {
                 Some(entry) if entry.id == id => {
-                    if self.file.leave(&directory, id, self.owner_if_entered())? {
+                    if self.file.leave(&directory, id, self.holder())? {
                         return Ok(());
                     }
                 }

@@ -7,11 +7,15 @@
 use super::error::{Error, Outcome};
 use super::process::registry;
 use super::rules::{cursor_of, cursor_words, for_storage, segment, words_of};
-use crate::os::process;
+use super::rules::{msg_words, sem_words};
+use crate::os::{OsError, process};
+use crate::storage::ipc::{ObjectKind, Words};
 use crate::storage::table::layout::FLAG_NORESERVE;
 use crate::storage::table::{SlotImage, derived, slot_life};
 use crate::storage::{Builder, Namespace, Rules, StorageError};
-use crate::sysv::{self, IdCursor, Limits, Segment};
+use crate::sysv::msg::{MsgLimits, QueueFacts, QueueState};
+use crate::sysv::sem::{SemLimits, SetPerm, SetState};
+use crate::sysv::{self, IdCursor, IpcPerm, Limits, Segment};
 use std::os::fd::OwnedFd;
 
 /// A segment, with what IPC_STAT does not tell.
@@ -102,6 +106,80 @@ impl Restoring<'_> {
     ) -> Result<(), Stopped<E>> {
         let write = |fd| write(OwnedFd::from(fd)).map_err(Stopped::ByCaller);
         self.0.add(&image_of(saved), write)
+    }
+}
+
+/// Where identifiers of sets and queues go on.
+pub type ObjectCursors = [Option<IdCursor>; 2];
+
+impl Restoring<'_> {
+    /// Sets the limits of semaphore sets and message queues.
+    pub fn set_object_limits(&self, sem: &SemLimits, msg: &MsgLimits) {
+        self.0.ipc().set_sem_limits(sem_words(sem));
+        self.0.ipc().set_msg_limits(msg_words(msg));
+    }
+
+    /// Adds a semaphore set with these values and process ids. Nobody sleeps in it or owes it anything.
+    pub fn add_set<E>(
+        &self,
+        stat: &SetPerm,
+        semaphores: &[(u16, i32)],
+        cursor: IdCursor,
+    ) -> Result<(), Stopped<E>> {
+        let file = self.0.ipc();
+        let count = semaphores.len() as u32;
+        let mut set = file.new_set(words_of_perm(&stat.perm), stat.key.0, count, stat.ctime, 0)?;
+        for (number, (value, pid)) in (0..).zip(semaphores) {
+            set.set(number, *value, *pid);
+        }
+        set.set_otime(stat.otime);
+        let name = (stat.perm.id.raw(), stat.key.0);
+        let cursor = (cursor.next, cursor.last, cursor.seq);
+        match file.place_object(ObjectKind::Set, name, count, cursor, set.block())? {
+            true => Ok(()),
+            false => Err(two_of_one().into()),
+        }
+    }
+
+    /// Adds a message queue with these messages: type and text.
+    pub fn add_queue<E>(
+        &self,
+        stat: &QueueFacts,
+        messages: &[(i64, &[u8])],
+        cursor: IdCursor,
+    ) -> Result<(), Stopped<E>> {
+        let file = self.0.ipc();
+        let words = words_of_perm(&stat.perm);
+        let count = messages.len() as u32;
+        let mut queue = file.new_queue_with_room(words, stat.key.0, stat.qbytes, count)?;
+        for (mtype, text) in messages {
+            file.fill_in(&mut queue, *mtype, text)?;
+        }
+        queue.set_facts(*stat);
+        let name = (stat.perm.id.raw(), stat.key.0);
+        let cursor = (cursor.next, cursor.last, cursor.seq);
+        match file.place_object(ObjectKind::Queue, name, 0, cursor, queue.block())? {
+            true => Ok(()),
+            false => Err(two_of_one().into()),
+        }
+    }
+}
+
+fn words_of_perm(perm: &IpcPerm) -> Words {
+    Words {
+        id: perm.id.raw(),
+        uid: perm.uid,
+        gid: perm.gid,
+        cuid: perm.cuid,
+        cgid: perm.cgid,
+        mode: perm.mode & sysv::flags::MODE_BITS,
+    }
+}
+
+fn two_of_one() -> StorageError {
+    StorageError::Call {
+        doing: "make two objects with one identifier or key",
+        error: OsError(libc::EEXIST),
     }
 }
 

@@ -8,9 +8,8 @@
 
 use super::objects::{Objects, objects_if_open, thread};
 use crate::os::atomic::{AtomicU32, Ordering};
-use crate::os::exposed_sleep;
+use crate::os::exposed_sleep::Exposure;
 use crate::os::futex::{self, Waiting};
-use crate::os::signal_mask::Mask;
 use crate::storage::ipc::{IpcFile, ObjectKind};
 
 /// The longest sleep at once: a waker that was killed between its change and the waking is made up for after it.
@@ -105,14 +104,14 @@ impl Watch {
         }
     }
 
-    /// Sleeps while `word` holds `seen`, for `left` nanoseconds at most. Whether a handler has run.
-    /// The signals are blocked, and let through as `mask` says.
+    /// Sleeps while `word` holds `seen`, for `left` nanoseconds at most. Whether a handler has run. The signals are blocked, and
+    /// let through as the guard's mask says.
     pub(super) fn sleep(
         &mut self,
         word: &'static AtomicU32,
         seen: u32,
         left: Option<u64>,
-        mask: Mask,
+        exposure: &mut Exposure,
     ) -> bool {
         let longest = match (self.sleeps, self.others, self.count) {
             (0, true, _) => FIRST,
@@ -124,15 +123,19 @@ impl Watch {
         self.sleeps = self.sleeps.saturating_add(1);
         let nanos = left.map_or(longest, |left| left.min(longest));
         if self.count == 0 || longest == LOOK && !self.may_watch() {
-            return exposed_sleep::wait(word, seen, nanos, mask);
+            return exposure.sleep(word, seen, nanos);
         }
         let marks = self.marks.iter().take(self.count).flatten();
-        match futex::wait_any(word, seen, marks, nanos, mask) {
+        match futex::wait_any(word, seen, marks, nanos, exposure.mask()) {
             Waiting::Over => false,
+            Waiting::Woken => {
+                exposure.is_exposed();
+                false
+            }
             Waiting::Interrupted => true,
             Waiting::Unavailable => {
                 self.may_watch = Some(false);
-                exposed_sleep::wait(word, seen, nanos.min(LOOK), mask)
+                exposure.sleep(word, seen, nanos.min(LOOK))
             }
         }
     }
@@ -177,7 +180,7 @@ impl Objects {
                 ObjectKind::Queue => self.leave_queue(sleeping.id, sleeping.place, for_good),
             }
             if for_good {
-                self.file.give_text_of(sleeping.text);
+                self.give_text(sleeping.text);
                 self.end_sleep(sleeping.place);
             }
         });

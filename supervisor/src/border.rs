@@ -2,7 +2,7 @@
 //! their lines in the trace.
 
 use crate::abi::{Plain, ShmInfo, ShmidDs, Shminfo};
-use crate::trace::{self, Answer, Call, Told, form};
+use crate::trace::{self, Answer, Call, Told};
 use shmshim_core::registry::{self, Outcome};
 use shmshim_core::sysv::{self, Command};
 use std::fmt;
@@ -19,6 +19,9 @@ pub trait Memory {
 
 /// Why a client's mappings cannot be changed.
 const OUT_OF_REACH: &str = "nothing can be mapped into the caller or unmapped: another process traces it (a debugger, strace), or it has rights that the supervisor lacks";
+
+/// Why there are no sets and queues.
+const ONLY_MEMORY: &str = "programs that no library can be preloaded into are served shared memory alone, and the kernel's semaphores and queues would be others than the namespace's";
 
 /// What becomes of a call.
 pub enum Served {
@@ -63,17 +66,13 @@ pub fn serve(memory: &dyn Memory, number: i64, args: [u64; 3]) -> Served {
             )
         }
         libc::SYS_semget => {
-            return by_kernel(Call::Semget {
-                key: first as i32,
-                count: second as i32,
-                flags: third as i32,
-            });
+            let (key, count, flags) = (first as i32, second as i32, third as i32);
+            Err(Asked::new(memory, Call::Semget { key, count, flags })
+                .refuse(libc::ENOSYS, &ONLY_MEMORY))
         }
         libc::SYS_msgget => {
-            return by_kernel(Call::Msgget {
-                key: first as i32,
-                flags: second as i32,
-            });
+            let (key, flags) = (first as i32, second as i32);
+            Err(Asked::new(memory, Call::Msgget { key, flags }).refuse(libc::ENOSYS, &ONLY_MEMORY))
         }
         _ => return Served::ByKernel,
     };
@@ -103,22 +102,10 @@ pub fn refuse(memory: &dyn Memory, number: i64, args: [u64; 3], errno: i32, why:
             cmd: second as i32,
             buf: third,
         },
+        libc::SYS_semget | libc::SYS_msgget => return serve(memory, number, args),
         _ => return Served::ByKernel,
     };
     Served::Value(-i64::from(Asked::new(memory, call).refuse(errno, &why)))
-}
-
-/// A call that is not served: every use of semaphores and message queues begins with one.
-fn by_kernel(call: Call) -> Served {
-    if trace::is_on() {
-        trace::say(&|line| {
-            form::question(line, &call, &Told::Nothing);
-            line.put(format_args!(
-                ") goes to the kernel: for static programs this library serves shared memory only"
-            ));
-        });
-    }
-    Served::ByKernel
 }
 
 /// A call on its way, and what is told of it.

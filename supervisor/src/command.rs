@@ -19,7 +19,6 @@ use crate::report::{self, Event, Report, Reports};
 use crate::supervisor::Supervisor;
 use crate::sys;
 use crate::thread::Listener;
-use crate::trace;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
@@ -108,11 +107,10 @@ fn supervise(program: &[CString], report: Report, mask: SigSet, group: Pid) {
     else {
         return;
     };
-    let is_traced = trace::is_on();
     let child = match sys::fork() {
         Ok(ForkResult::Child) => {
             drop(ours);
-            start(program, &report, &theirs, is_traced, mask, group)
+            start(program, &report, &theirs, mask, group)
         }
         Ok(ForkResult::Parent { child }) => child,
         Err(_) => return,
@@ -137,16 +135,9 @@ fn supervise(program: &[CString], report: Report, mask: SigSet, group: Pid) {
 }
 
 /// In the child: becomes the program.
-fn start(
-    program: &[CString],
-    report: &Report,
-    link: &Socket,
-    is_traced: bool,
-    mask: SigSet,
-    group: Pid,
-) -> ! {
+fn start(program: &[CString], report: &Report, link: &Socket, mask: SigSet, group: Pid) -> ! {
     let _ = setpgid(Pid::from_raw(0), group);
-    let code = filter::program(is_traced);
+    let code = filter::program();
     // Without CAP_SYS_ADMIN a filter takes the promise that no program here gains rights.
     let filter = match sys::install_filter(&code) {
         Err(Errno::EACCES) => prctl::set_no_new_privs().and_then(|()| sys::install_filter(&code)),

@@ -4,7 +4,7 @@
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W,
 };
-use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF, c_long, sock_filter};
+use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF, c_long, sock_filter};
 
 /// `linux/audit.h`.
 const ARCH_X86_64: u32 = 0xc000_003e;
@@ -14,8 +14,21 @@ const X32_BIT: u32 = 0x4000_0000;
 /// `ipc` of 32-bit x86, and the range of its calls about shared memory.
 const I386_IPC: u32 = 117;
 const I386_IPC_SHM: (u32, u32) = (21, 24);
-/// `shmget` to `shmdt` of 32-bit x86.
+/// `shmget` to `shmdt` of 32-bit x86, between `semget`, `semctl` and `msgget` to `msgctl`.
 const I386_SHM: (u32, u32) = (395, 398);
+const I386_ALL: (u32, u32) = (393, 402);
+const I386_SEMTIMEDOP: u32 = 420;
+
+/// Calls on sets and queues, which are served to preloaded programs alone: refused with `ENOSYS`. The kernel would give others
+/// than the namespace has. What a program begins with, [`Kind::Refused`], comes to the supervisor, to be told.
+const REFUSED: [c_long; 6] = [
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+];
 
 /// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
@@ -33,8 +46,8 @@ pub enum Kind {
     Exec,
     /// May change the caller's credentials.
     Ids,
-    /// Goes to the kernel, and the trace says so.
-    Told,
+    /// Refused, and the trace says why.
+    Refused,
     /// Made by a program for another architecture: refused.
     Foreign,
 }
@@ -61,8 +74,8 @@ const CALLS: [(c_long, Kind); 23] = [
     (libc::SYS_capset, Kind::Ids),
     (libc::SYS_unshare, Kind::Ids),
     (libc::SYS_setns, Kind::Ids),
-    (libc::SYS_semget, Kind::Told),
-    (libc::SYS_msgget, Kind::Told),
+    (libc::SYS_semget, Kind::Refused),
+    (libc::SYS_msgget, Kind::Refused),
 ];
 
 /// What a call is that the filter brings.
@@ -85,6 +98,7 @@ enum To {
     Native,
     Allow,
     Notify,
+    Refuse,
 }
 
 /// A filter in the making: jumps have names until all is there.
@@ -115,6 +129,7 @@ impl Assembler {
             To::Native => native - at - 1,
             To::Allow => end - at - 1,
             To::Notify => end - at,
+            To::Refuse => end - at + 1,
         };
         let instruction = |(at, step): (usize, &(u32, u32, To, To))| sock_filter {
             code: step.0 as u16,
@@ -131,33 +146,47 @@ impl Assembler {
         let mut all: Vec<_> = self.0.iter().enumerate().map(instruction).collect();
         all.push(answer(SECCOMP_RET_ALLOW));
         all.push(answer(SECCOMP_RET_USER_NOTIF));
+        all.push(answer(SECCOMP_RET_ERRNO | libc::ENOSYS as u32));
         all
     }
 }
 
-/// The filter. `is_traced`: calls of which only the trace tells come, too.
-pub fn program(is_traced: bool) -> Vec<sock_filter> {
+/// The filter.
+pub fn program() -> Vec<sock_filter> {
     let mut code = Assembler::default();
     code.load(ARCH);
     code.when(BPF_JEQ, ARCH_X86_64, To::Native, To::Next);
     code.when(BPF_JEQ, ARCH_I386, To::Next, To::Allow);
     code.load(NUMBER);
-    let (first, last) = I386_SHM;
-    code.when(BPF_JGE, last + 1, To::Allow, To::Next);
+    let ((first, last), (first_of_all, last_of_all)) = (I386_SHM, I386_ALL);
+    code.when(BPF_JEQ, I386_SEMTIMEDOP, To::Refuse, To::Next);
+    code.when(BPF_JGE, last_of_all + 1, To::Allow, To::Next);
+    code.when(BPF_JGE, last + 1, To::Refuse, To::Next);
     code.when(BPF_JGE, first, To::Notify, To::Next);
+    code.when(BPF_JGE, first_of_all, To::Refuse, To::Next);
     code.when(BPF_JEQ, I386_IPC, To::Next, To::Allow);
     code.load(FIRST_ARGUMENT);
     code.0
         .push((BPF_ALU | BPF_AND | BPF_K, 0xffff, To::Next, To::Next));
-    code.when_in(I386_IPC_SHM, To::Allow);
+    code.when_in(I386_IPC_SHM, To::Refuse);
     let native = code.0.len();
     code.load(NUMBER);
-    for (number, _) in CALLS.iter().filter(|call| call.1 == Kind::Shm) {
-        code.when(BPF_JEQ, *number as u32 | X32_BIT, To::Notify, To::Next);
+    for (number, kind) in CALLS {
+        match kind {
+            Kind::Shm => code.when(BPF_JEQ, number as u32 | X32_BIT, To::Notify, To::Next),
+            Kind::Refused => code.when(BPF_JEQ, number as u32 | X32_BIT, To::Refuse, To::Next),
+            _ => {}
+        }
+    }
+    for number in REFUSED {
+        code.when(BPF_JEQ, number as u32 | X32_BIT, To::Refuse, To::Next);
     }
     code.when(BPF_JGE, X32_BIT, To::Allow, To::Next);
-    for (number, kind) in CALLS {
-        if number != libc::SYS_clone && (is_traced || kind != Kind::Told) {
+    for number in REFUSED {
+        code.when(BPF_JEQ, number as u32, To::Refuse, To::Next);
+    }
+    for (number, _) in CALLS {
+        if number != libc::SYS_clone {
             code.when(BPF_JEQ, number as u32, To::Notify, To::Next);
         }
     }
@@ -200,34 +229,32 @@ mod tests {
 
     #[test]
     fn the_filter_brings_what_is_served_and_lets_all_else_pass() {
-        let (silent, traced) = (program(false), program(true));
+        let code = program();
+        let refused = SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
         for number in 0..600u32 {
             let kind = CALLS.iter().find(|call| call.0 == c_long::from(number));
-            let expected = |is_traced: bool| match kind {
-                Some((_, Kind::Told)) if !is_traced => SECCOMP_RET_ALLOW,
+            let is_refused = REFUSED.contains(&c_long::from(number));
+            let expected = match kind {
                 Some(_) => SECCOMP_RET_USER_NOTIF,
+                None if is_refused => refused,
                 None => SECCOMP_RET_ALLOW,
             };
-            assert_eq!(
-                verdict(&silent, ARCH_X86_64, number, 0),
-                expected(false),
-                "{number}"
-            );
-            assert_eq!(
-                verdict(&traced, ARCH_X86_64, number, 0),
-                expected(true),
-                "{number}"
-            );
+            assert_eq!(verdict(&code, ARCH_X86_64, number, 0), expected, "{number}");
             let x32 = number | X32_BIT;
-            let is_brought = verdict(&silent, ARCH_X86_64, x32, 0) == SECCOMP_RET_USER_NOTIF;
-            assert_eq!(is_brought, matches!(kind, Some((_, Kind::Shm))), "{number}");
+            let expected = match kind {
+                Some((_, Kind::Shm)) => SECCOMP_RET_USER_NOTIF,
+                Some((_, Kind::Refused)) => refused,
+                None if is_refused => refused,
+                _ => SECCOMP_RET_ALLOW,
+            };
+            assert_eq!(verdict(&code, ARCH_X86_64, x32, 0), expected, "{number}");
             assert_eq!(kind_of(ARCH_X86_64, x32 as i32), Kind::Foreign);
         }
     }
 
     #[test]
     fn a_clone_that_shares_memory_passes() {
-        let code = program(false);
+        let code = program();
         let clone = libc::SYS_clone as u32;
         let thread = (libc::CLONE_VM | libc::CLONE_THREAD) as u32;
         assert_eq!(
@@ -242,20 +269,27 @@ mod tests {
 
     #[test]
     fn the_calls_of_32_bit_programs_about_shared_memory_are_brought_as_foreign() {
-        let code = program(false);
-        for (number, first, is_brought) in [
-            (395, 0, true),
-            (398, 0, true),
-            (394, 0, false),
-            (399, 0, false),
-            (I386_IPC, 20, false),
-            (I386_IPC, 21, true),
-            (I386_IPC, 1 << 16 | 24, true),
-            (I386_IPC, 25, false),
-            (libc::SYS_shmget as u32, 0, false),
+        let code = program();
+        let (brought, allowed) = (SECCOMP_RET_USER_NOTIF, SECCOMP_RET_ALLOW);
+        let refused = SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+        for (number, first, expected) in [
+            (395, 0, brought),
+            (398, 0, brought),
+            (392, 0, allowed),
+            (393, 0, refused),
+            (394, 0, refused),
+            (399, 0, refused),
+            (402, 0, refused),
+            (403, 0, allowed),
+            (420, 0, refused),
+            (I386_IPC, 1, refused),
+            (I386_IPC, 14, refused),
+            (I386_IPC, 21, brought),
+            (I386_IPC, 1 << 16 | 24, brought),
+            (libc::SYS_shmget as u32, 0, allowed),
         ] {
-            let brought = verdict(&code, ARCH_I386, number, first) == SECCOMP_RET_USER_NOTIF;
-            assert_eq!(brought, is_brought, "{number} {first}");
+            let verdict = verdict(&code, ARCH_I386, number, first);
+            assert_eq!(verdict, expected, "{number} {first}");
             assert_eq!(kind_of(ARCH_I386, number as i32), Kind::Foreign);
         }
     }

@@ -563,6 +563,19 @@ static void busy(void)
 	}
 }
 
+/* Sets that somebody was killed with, which is no loss. */
+static void remove_brief(void)
+{
+	struct semid_ds d;
+	struct seminfo info;
+	int last = semctl(0, 0, SEM_INFO, (void *)&info);
+	for (int index = 0; index <= last && info.semusz > 1; index++) {
+		int id = semctl(index, 0, SEM_STAT, (union semun){ .buf = &d });
+		if (id >= 0 && id != scene->set)
+			semctl(id, 0, IPC_RMID);
+	}
+}
+
 static void leak(int kills)
 {
 	long sizes[5] = { 0 };
@@ -585,11 +598,12 @@ static void leak(int kills)
 		values_are(5, 2, 2);
 		while (get_one() >= 0)
 			;
+		remove_brief();
 		if (i % (kills / 5) == kills / 5 - 1)
 			sizes[i / (kills / 5)] = arena_bytes();
 	}
 	/* No more than what they have in use, several times over. */
-	if (sizes[4] > 2 << 20)
+	if (sizes[4] > 768 << 10)
 		failed("%ld KiB of blocks behind %d kills", sizes[4] / 1024, kills);
 	else
 		passed();

@@ -32,6 +32,11 @@ test_ipctools_attached() {
     compare attached
 }
 
+test_ipctools_sets_and_queues() {
+    need_namespace
+    compare others
+}
+
 test_ipctools_limits() {
     need_namespace
     [ "$(id -u)" = 0 ] || skip "changing the kernel's limits needs root"

@@ -1,7 +1,7 @@
 /*
  * tokens.c - semaphores and queues by many processes at once, which are killed and stopped: nothing is made, lost or doubled.
  *
- *   tokens [--seconds N] [--seed N] [--workers N] [--calm]
+ *   tokens [--seconds N] [--seed N] [--workers N] [--calm] [--doubles]
  *
  * Whoever works is killed at some moment and another takes its place. Meanwhile and at the end:
  *
@@ -13,6 +13,7 @@
  *   brief     a set and a queue that are made, used, slept in and removed all the time
  *
  * --calm    nobody is killed or stopped
+ * --doubles handlers fork in the midst of calls, and the children come back to them: what the library does not stand always
  */
 #include "ground.h"
 
@@ -55,6 +56,7 @@ static struct ledger {
 static unsigned long long seed = 1;
 static struct worker *me;
 static int workers = 10;
+static bool doubles;
 
 static void wrong(const char *format, ...)
 {
@@ -119,17 +121,20 @@ static void borrow(unsigned long long *own)
 	}
 }
 
+/* Not one that is in the midst of its end: what it owes is paid then. */
 static bool lives(int pid)
 {
+	enum { EXITING = 4 };
 	char path[40], state = 'X';
+	unsigned flags = 0;
 	snprintf(path, sizeof path, "/proc/%d/stat", pid);
 	FILE *file = fopen(path, "re");
 	if (file) {
-		if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		if (fscanf(file, "%*d (%*[^)]) %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
 			state = 'X';
 		fclose(file);
 	}
-	return state != 'X' && state != 'Z';
+	return state != 'X' && state != 'Z' && !(flags & EXITING);
 }
 
 static void enter(unsigned long long *own)
@@ -279,6 +284,36 @@ static void on_alarm(int signal)
 	errno = kept;
 }
 
+/* A handler forks, and both come back to the call that it has interrupted. */
+static volatile bool is_copy;
+static void fork_in_handler(int signal)
+{
+	int kept = errno;
+	(void)signal;
+	if (is_copy)
+		return;
+	pid_t child = fork();
+	if (child == 0)
+		is_copy = true;
+	else if (child > 0 && pick(&storm_seed, 2))
+		waitpid(child, NULL, 0);
+	errno = kept;
+}
+
+static void double_oneself(unsigned long long *own)
+{
+	struct sigaction action = { .sa_handler = fork_in_handler };
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &(struct itimerval){ { 0, 2000 }, { 0, 2000 } }, NULL);
+	while (!atomic_load(&ledger->over) && !is_copy) {
+		move(own, 0);
+		sum_up(own);
+		while (!is_copy && waitpid(-1, NULL, WNOHANG) > 0)
+			;
+	}
+	_exit(0);
+}
+
 static atomic_bool thread_over;
 static void *other_thread(void *argument)
 {
@@ -326,9 +361,11 @@ static void work(int number, unsigned life)
 	unsigned long long own = seed * 1000003 + life * 7919;
 	me = &ledger->worker[number];
 	storm_seed = own ^ 0x1234;
-	unsigned kind = pick(&own, 5);
+	unsigned kind = pick(&own, 6);
 	struct sigaction action = { .sa_handler = on_alarm, .sa_flags = pick(&own, 2) ? SA_RESTART : 0 };
 	sigaction(SIGALRM, &action, NULL);
+	if (kind == 2 && doubles)
+		double_oneself(&own);
 	if (kind == 0)
 		setitimer(ITIMER_REAL, &(struct itimerval){ { 0, 700 }, { 0, 700 } }, NULL);
 	while (!atomic_load(&ledger->over)) {
@@ -522,7 +559,8 @@ static void settle(void)
 int main(int argc, char **arguments)
 {
 	static const struct option options[] = {
-		{ "seconds", 1, 0, 's' }, { "seed", 1, 0, 'r' }, { "workers", 1, 0, 'w' }, { "calm", 0, 0, 'c' }, { 0 },
+		{ "seconds", 1, 0, 's' }, { "seed", 1, 0, 'r' }, { "workers", 1, 0, 'w' }, { "calm", 0, 0, 'c' },
+		{ "doubles", 0, 0, 'd' }, { 0 },
 	};
 	long seconds = 10;
 	bool calm = false;
@@ -533,6 +571,7 @@ int main(int argc, char **arguments)
 		case 'r': seed = strtoull(optarg, NULL, 0); break;
 		case 'w': workers = atoi(optarg) < WORKERS ? atoi(optarg) : WORKERS; break;
 		case 'c': calm = true; break;
+		case 'd': doubles = true; break;
 		default: return 2;
 		}
 	ground_begin();

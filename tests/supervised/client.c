@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -39,6 +41,23 @@ static int status_of(pid_t pid)
 	int status = -1;
 	waitpid(pid, &status, 0);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Sets and queues there are none of: the kernel's would be others than those of preloaded programs. */
+static void refused(void)
+{
+	struct sembuf op = { 0, 1, 0 };
+	struct { long type; char text[1]; } message = { 1, "" };
+	CHECK(semget(KEY, 1, IPC_CREAT | 0600) == -1 && errno == ENOSYS);
+	CHECK(msgget(KEY, IPC_CREAT | 0600) == -1 && errno == ENOSYS);
+	errno = 0;
+	CHECK(semop(0, &op, 1) == -1 && errno == ENOSYS);
+	CHECK(semctl(0, 0, GETVAL) == -1 && errno == ENOSYS);
+	CHECK(msgsnd(0, &message, 1, IPC_NOWAIT) == -1 && errno == ENOSYS);
+	CHECK(msgrcv(0, &message, 1, 0, IPC_NOWAIT) == -1 && errno == ENOSYS);
+	CHECK(msgctl(0, IPC_RMID, NULL) == -1 && errno == ENOSYS);
+	int id = shmget(KEY, SIZE, IPC_CREAT | 0600);
+	CHECK(id >= 0 && shmctl(id, IPC_RMID, NULL) == 0);
 }
 
 static void errors(void)
@@ -359,6 +378,8 @@ int main(int argc, char **argv)
 		executes_from_thread(argv[0], argc > 2 ? argv[2] : NULL);
 	else if (!strcmp(step, "obey"))
 		obey();
+	else if (!strcmp(step, "refused"))
+		refused();
 	else if (!strcmp(step, "x32"))
 		CHECK(syscall(0x40000000 | SYS_shmget, KEY, SIZE, IPC_CREAT | 0600) == -1 && errno == ENOSYS);
 	else if (!strcmp(step, "nothing"))

@@ -7,10 +7,14 @@ use shmshim_core::registry::saved::Saved;
 use shmshim_core::sysv::flags::{MODE_BITS, SHM_LOCKED};
 use shmshim_core::sysv::{IdCursor, Key, Limits, SLOTS, Segment, ShmId};
 
+use super::Objects;
+
 /// Says that this is a saved namespace.
 const FORMAT: &str = "shmshim namespace";
 /// The version of this description.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The one without semaphore sets and message queues.
+const OLD_VERSION: u32 = 1;
 
 /// A namespace.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +27,9 @@ pub struct Description {
     next_id: NextId,
     /// Its segments.
     pub segments: Vec<Described>,
+    /// Its semaphore sets and message queues, if it has had any.
+    #[serde(default)]
+    pub objects: Option<Objects>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,6 +93,7 @@ impl Description {
                 sequence: cursor.seq,
             },
             segments: segments.iter().map(Described::new).collect(),
+            objects: None,
         }
     }
 
@@ -96,7 +104,7 @@ impl Description {
         if described.format != FORMAT {
             return Err("it is not a saved namespace".to_owned());
         }
-        if described.version != VERSION {
+        if ![OLD_VERSION, VERSION].contains(&described.version) {
             return Err(format!(
                 "its description has version {}, and this shmshim knows {VERSION}",
                 described.version
@@ -120,6 +128,9 @@ impl Description {
             if !is_possible {
                 return Err(format!("it describes a segment {id} that cannot be"));
             }
+        }
+        if let Some(objects) = &self.objects {
+            objects.check()?;
         }
         let next = &self.next_id;
         if next.next > SLOTS || next.last < -1 || i64::from(next.last) >= i64::from(SLOTS) {

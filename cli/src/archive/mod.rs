@@ -1,7 +1,8 @@
 //! The file that a namespace is saved to: a gzip-compressed tar archive, which tar can list and unpack, too.
 //!
 //! ```text
-//!   namespace.json      what the table says: limits, where ids go on, and each segment (`description.rs`)
+//!   namespace.json      what the table says: limits, where ids go on, and each segment (`description.rs`); semaphore
+//!                       sets and message queues with what is in them (`objects.rs`)
 //!   segments/ID         a segment's bytes, as GNU tar writes a sparse file (format 1.0 in pax headers)
 //!   checksums.json      the SHA-256 of each member before it; the last member, so that a file that was cut is known
 //! ```
@@ -9,11 +10,13 @@
 //! A segment that was removed while the archive was written is described and has no member: `checksums.json` says so.
 
 mod description;
+mod objects;
 mod read;
 mod sparse;
 mod write;
 
 pub use description::{Described, Description};
+pub use objects::Objects;
 pub use read::{Reader, Wrong, unpack};
 pub use write::Writer;
 

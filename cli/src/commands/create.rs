@@ -25,12 +25,13 @@ Examples:
 
 A segment that is created belongs to this command, which has ended when the id is read: rm --orphaned removes it unless a program
 attaches it, and so does the next call where shm_rmid_forced is set.")]
+#[command(group = clap::ArgGroup::new("which").args(["key", "private"]).required(true))]
 pub struct Args {
     /// The key (decimal or 0x…)
-    #[arg(long, value_parser = number::key, allow_hyphen_values = true, required_unless_present = "private")]
+    #[arg(long, value_parser = number::key, allow_hyphen_values = true)]
     key: Option<i32>,
     /// No key (IPC_PRIVATE)
-    #[arg(long, conflicts_with_all = ["key", "excl"])]
+    #[arg(long, conflicts_with = "excl")]
     private: bool,
     /// How large: bytes, or a number with K, M, G or T
     #[arg(long, value_parser = number::size, required_unless_present_any = ["semaphores", "queue"])]

@@ -31,7 +31,7 @@ Examples:
 The kernel's segments stay as they are; end the programs that use them first, for what they write afterwards is not copied.
 Keys, modes, contents and, where its place is free in the namespace, the id of each segment are kept, so that a program goes
 on with its data under the library. Root keeps owners, too; for others what is imported becomes theirs. Pages of zeros take
-no memory.")]
+no memory. The kernel's semaphore sets and message queues are not imported: their programs make them again.")]
 pub struct Args {
     #[command(flatten)]
     what: What,

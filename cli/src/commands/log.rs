@@ -11,7 +11,7 @@ use shmshim_core::registry::events::{By, Event, Happening, Origin, Subject};
 use shmshim_core::registry::inspect::{self, Inspection};
 
 use crate::error::{Error, Outcome};
-use crate::output::{print, print_json};
+use crate::output::{complain, print, print_json};
 use crate::place::Place;
 
 const EXAMPLES: &str = "\
@@ -114,34 +114,39 @@ fn parse_duration(text: &str) -> Result<TimeDelta, String> {
 /// Tell the life of a segment, also after it has gone.
 pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     let log = Log::new(args)?;
-    let mut namespace = opened()?;
+    let namespace = opened()?.ok_or_else(|| {
+        Error::absent(
+            "there is no namespace yet: no program under the library has used shared memory here",
+        )
+    })?;
     let mut next = log.tell(&namespace, 0)?;
     if !log.args.follow {
         return Ok(ExitCode::SUCCESS);
     }
+    let mut told = Some(namespace.namespace().identity);
     loop {
         std::thread::sleep(PAUSE);
-        // A namespace that was removed and made anew begins to count anew.
         let now = opened()?;
-        if now.namespace().identity != namespace.namespace().identity {
+        let is_there = now.as_ref().map(|now| now.namespace().identity);
+        if is_there != told {
+            // What is made anew begins to count anew.
             next = 0;
+            if told.is_some() {
+                complain("the namespace was removed; waiting for another one");
+            }
+            told = is_there;
         }
-        namespace = now;
-        next = log.tell(&namespace, next)?;
+        if let Some(now) = now {
+            next = log.tell(&now, next)?;
+        }
     }
 }
 
 /// How long `--follow` waits: a person does not notice it.
 const PAUSE: Duration = Duration::from_millis(200);
 
-fn opened() -> Outcome<Inspection> {
-    match inspect::here() {
-        Ok(Some(namespace)) => Ok(namespace),
-        Ok(None) => Err(Error::absent(
-            "there is no namespace yet: no program under the library has used shared memory here",
-        )),
-        Err(failure) => Err(refused(&failure)),
-    }
+fn opened() -> Outcome<Option<Inspection>> {
+    inspect::here().map_err(|failure| refused(&failure))
 }
 
 fn refused(failure: &Failure) -> Error {

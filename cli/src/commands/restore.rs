@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use nix::unistd::{getegid, geteuid};
 use shmshim_core::registry::saved::{self, Restoring, Stopped};
 
-use crate::archive::{Described, Description, Reader, Wrong, unpack};
+use crate::archive::{Described, Description, Objects, Reader, Wrong, unpack};
 use crate::client::refusal;
 use crate::error::{Error, Outcome};
 use crate::output;
@@ -23,7 +23,7 @@ Examples:
   shmshim --dir /tmp/copy restore before.shm        beside the namespace that it was saved from
   shmshim restore app.shm --own                     another user's: all segments become yours
 
-The namespace must not be there yet, or hold no segment and no process. It appears when it is whole: a file that is damaged,
+The namespace must not be there yet, or hold no object and no process. It appears when it is whole: a file that is damaged,
 cut or none of shmshim's changes nothing. Segments of huge pages get ordinary ones.")]
 pub struct Args {
     /// The file that save has written, or - for standard input
@@ -101,7 +101,10 @@ fn fill<R: Read>(
         restoring.add(&segment, |file| bytes.write_to(&File::from(file), size))?;
         reader.note(bytes);
     }
-    Ok(())
+    match &description.objects {
+        Some(objects) => objects.restore(restoring),
+        None => Ok(()),
+    }
 }
 
 /// Other users' files can be made by root alone.
@@ -110,6 +113,9 @@ fn choose_owners(description: &mut Description, own: bool) -> Outcome<()> {
     if own {
         for segment in &mut description.segments {
             segment.give_to(uid, gid);
+        }
+        for perm in description.objects.iter_mut().flat_map(Objects::perms) {
+            perm.give_to(uid, gid);
         }
         return Ok(());
     }
@@ -129,7 +135,7 @@ fn choose_owners(description: &mut Description, own: bool) -> Outcome<()> {
 
 fn in_the_way() -> Error {
     Error::refused(
-        "there is a namespace already, with segments or processes in it; name another by --dir, or remove it by rm --namespace",
+        "there is a namespace already, with segments, semaphore sets, message queues or processes in it; name another by --dir, or remove it by rm --namespace",
     )
 }
 

@@ -13,7 +13,7 @@ use shmshim_core::registry::saved::{self, Saved};
 use shmshim_core::sysv::flags::{MODE_BITS, SHM_DEST};
 use shmshim_core::sysv::{IdCursor, Limits, ShmId};
 
-use crate::archive::{Description, Writer};
+use crate::archive::{Description, Objects, Writer};
 use crate::client::{existing, refusal, refusal_of};
 use crate::error::{ABSENT, Error, Outcome};
 use crate::kernel;
@@ -32,7 +32,9 @@ Examples:
 
 Ids, keys, owners, modes, times and limits are those of one moment. The bytes of the segments are read after that, while
 programs may go on writing: end or stop them where that matters. What is still attached and marked to be removed is left
-out. The file is readable for its owner alone, and appears under its name when it is complete; until then it is FILE.part.")]
+out. Semaphore sets and message queues are saved with their values and messages, each as it is at one moment; who sleeps in
+them and what processes owe them is not, and those of the kernel are not saved. The file is readable for its owner alone, and
+appears under its name when it is complete; until then it is FILE.part.")]
 pub struct Args {
     /// Save the kernel's own segments that this user may read
     #[arg(long)]
@@ -126,6 +128,17 @@ impl Source {
         }
     }
 
+    /// Semaphore sets and message queues. Those of the kernel are not to be read without taking part in them.
+    fn objects(&self) -> Outcome<Option<Objects>> {
+        match self {
+            Source::Namespace(inspection) => match inspection.objects()? {
+                Some(found) => Ok(Some(Objects::of(&found)?)),
+                None => Ok(None),
+            },
+            Source::Kernel => Ok(None),
+        }
+    }
+
     /// A segment's bytes; `None`: it was removed meanwhile.
     fn bytes(&self, id: ShmId, size: u64) -> Outcome<Option<File>> {
         match self {
@@ -169,7 +182,8 @@ fn save<W: Write>(source: &Source, out: W) -> Outcome<W> {
             all - segments.len()
         ));
     }
-    let description = Description::new(&limits, &cursor, &segments, now());
+    let mut description = Description::new(&limits, &cursor, &segments, now());
+    description.objects = source.objects()?;
     let broken = |error: io::Error| Error::refused(format!("the namespace was not saved: {error}"));
     let mut writer = Writer::new(BufWriter::new(out), &description).map_err(broken)?;
     for segment in &description.segments {

@@ -7,36 +7,23 @@ use crate::segment::Which;
 use crate::source::{Look, Segment, Source};
 use crate::uses::Use;
 
-/// Where the segments are. Asked for anew when it is not there yet, or no more.
-pub struct Access {
-    look: Look,
-    source: Option<Source>,
-}
+/// Where the segments are. Looked for each time: it may be not there yet, or no more, or another one of the same name.
+pub struct Access(Look);
 
 impl Access {
     /// What the options say.
     pub fn new(look: Look) -> Access {
-        Access { look, source: None }
+        Access(look)
     }
 
     /// Another one to the same place.
     pub fn again(&self) -> Access {
-        Access::new(self.look.clone())
+        Access(self.0.clone())
     }
 
-    /// Asks. `None`: there is no namespace yet.
-    pub fn ask<T>(&mut self, question: impl FnOnce(&Source) -> Outcome<T>) -> Outcome<Option<T>> {
-        if self.source.is_none() {
-            self.source = self.look.source()?;
-        }
-        let Some(source) = &self.source else {
-            return Ok(None);
-        };
-        let answer = question(source).map(Some);
-        if answer.is_err() {
-            self.source = None;
-        }
-        answer
+    /// Asks. `None`: there is no namespace.
+    pub fn ask<T>(&self, question: impl FnOnce(&Source) -> Outcome<T>) -> Outcome<Option<T>> {
+        self.0.source()?.as_ref().map(question).transpose()
     }
 }
 
@@ -52,7 +39,7 @@ pub struct Target {
 
 impl Target {
     /// The segment, which must be there.
-    pub fn new(mut access: Access, which: &Which) -> Outcome<Target> {
+    pub fn new(access: Access, which: &Which) -> Outcome<Target> {
         let segment = access
             .ask(|source| source.segment(which))?
             .ok_or_else(|| Error::absent(crate::source::NO_NAMESPACE))?;

@@ -466,3 +466,47 @@ fn sets_and_queues_are_watched() {
     assert!(text.contains("set: 4 0\n"), "{text}");
     assert!(text.contains("queue: 1 message, 5 B\n"), "{text}");
 }
+
+#[test]
+fn sets_and_queues_are_saved_and_restored() {
+    let here = Namespace::new();
+    let set = run(&here, &["set", "0x2", "2", "640", "op", "1", "4"]);
+    let queue = run(
+        &here,
+        &[
+            "queue",
+            "0x3",
+            "600",
+            "send",
+            "7",
+            "hello, message",
+            "send",
+            "9",
+            "",
+        ],
+    );
+    said(&here, &["limits", "semopm=9", "msgmnb=100"], 0);
+    let file = here.base().join("saved.shm");
+    let file = file.to_str().unwrap();
+    said(&here, &["save", file], 0);
+    // Where there are some already nothing is restored.
+    said(&here, &["rm", "-q", "0x3"], 0);
+    said(&here, &["restore", file], 4);
+    let there = Namespace::new();
+    said(&there, &["restore", file], 0);
+    said(&there, &["check"], 0);
+    let listed = there.json(&["ls"]);
+    assert_eq!(listed[0], here.json(&["ls"])[0]);
+    assert_eq!(listed[1]["id"].to_string(), queue[0]);
+    assert_eq!(there.json(&["limits"]), here.json(&["limits"]));
+    let seen = run(&there, &["set", "0x2", "2", "0", "print-value", "1"]);
+    assert_eq!(seen, [set[0].as_str(), "4"]);
+    let seen = run(
+        &there,
+        &["queue", "0x3", "0", "receive", "0", "receive", "9"],
+    );
+    assert_eq!(seen[1..], ["hello, message", ""]);
+    // The next id is the one that the saved namespace would have given.
+    let (one, other) = (&["set", "0", "1", "600"], &["set", "0", "1", "600"]);
+    assert_eq!(run(&here, one), run(&there, other));
+}

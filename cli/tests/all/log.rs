@@ -140,6 +140,7 @@ fn follows_what_happens() {
     let mut follower = here
         .shmshim_std(["log", "--follow", "--json"])
         .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
@@ -147,6 +148,14 @@ fn follows_what_happens() {
     assert_eq!(next()["event"], "namespace-made");
     assert_eq!(next()["event"], "created");
     let id: i32 = here.make("0", "4096");
+    assert_eq!(next()["shmid"], id);
+    // Also in the namespace that comes after this one.
+    here.texts(["rm", "--namespace"], 0);
+    let mut said = BufReader::new(follower.stderr.take().unwrap()).lines();
+    let said = said.next().unwrap().unwrap();
+    assert!(said.contains("the namespace was removed"), "{said}");
+    let id: i32 = here.make("0", "4096");
+    assert_eq!(next()["event"], "namespace-made");
     assert_eq!(next()["shmid"], id);
     follower.kill().unwrap();
     follower.wait().unwrap();

@@ -122,6 +122,11 @@ fn serves_a_static_program_by_the_supervisor_or_refuses_it() {
     let run = ["run".as_ref(), program.as_os_str()];
     here.shmshim(run.iter().chain(&words)).assert().success();
     here.run(&["open", "11", "0"]);
+    let behind = ["run", "nohup", "timeout", "60"].map(std::ffi::OsStr::new);
+    let words = behind.iter().copied().chain([program.as_os_str()]);
+    let words = words.chain(["make", "12", "1", "600"].map(std::ffi::OsStr::new));
+    here.shmshim(words).assert().success();
+    here.run(&["open", "12", "0"]);
 
     // A copy of the command that has no supervisor beside it.
     let alone = here.base().join("bin");
@@ -290,11 +295,16 @@ fn refuses_commands_that_start_others_in_an_environment_of_their_own() {
         let words = [program.to_str().unwrap()];
         let words = ["run"].iter().chain(&words).chain(options);
         let (_, said) = here.texts(words, status);
+        let is_refused = status == 126;
         assert_eq!(
             said.contains("put `shmshim run` behind it"),
-            status == 126,
+            is_refused,
             "{said}"
         );
+        // And behind what runs them in its place.
+        let wrapped = ["run", "timeout", "-s", "INT", "60", "nice", "-n", "1"];
+        let words = [&wrapped[..], &[program.to_str().unwrap()], options].concat();
+        here.texts(words, status);
     }
 }
 

@@ -185,9 +185,10 @@ fn no_line_of_many_writers_is_torn() {
 fn says_what_cannot_be_written() {
     let here = Namespace::new();
     let bad = words(&["-o", "/no/such/directory/calls"], &["exit", "0"]);
-    here.shmshim(bad).assert().code(125).stderr(
-        "shmshim: /no/such/directory/calls cannot be written: No such file or directory (os error 2)\n",
-    );
+    here.shmshim(bad)
+        .assert()
+        .code(125)
+        .stderr("shmshim: /no/such/directory/calls cannot be written: No such file or directory\n");
     here.shmshim(["trace", "/no/such/program"])
         .assert()
         .code(127);

@@ -221,6 +221,24 @@ fn segments_come_and_go_and_so_do_those_who_have_them() {
 }
 
 #[test]
+fn a_namespace_that_is_removed_and_made_anew_is_seen() {
+    let here = Namespace::new();
+    let Some(terminal) = Terminal::new(&here) else {
+        return;
+    };
+    here.make("0x1111", "8192");
+    terminal.watch("--interval 0.1");
+    terminal.wait("0x00001111");
+    std::fs::remove_dir_all(here.runtime()).unwrap();
+    terminal.wait("there is no namespace here yet");
+    here.make("0x2222", "8192");
+    let screen = terminal.wait("0x00002222");
+    assert!(line(&screen, 0).starts_with("1 segment"), "{screen}");
+    terminal.keys(&["q"]);
+    terminal.wait_for("shell", |screen| !screen.contains("EVENTS"));
+}
+
+#[test]
 fn bytes_that_change_are_lit() {
     let here = Namespace::new();
     let Some(terminal) = Terminal::new(&here) else {

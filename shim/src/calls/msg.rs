@@ -15,7 +15,7 @@ use shmshim_core::registry::leave_sleeps;
 use shmshim_core::registry::msg::{self as registry, Receiving, Sending, Sleep, Step, Woken};
 use shmshim_core::sysv::msg::{self, MsgCommand};
 
-use super::{Asked, IPC_64, serve};
+use super::{Asked, IPC_64, is_plain, serve};
 use crate::abi::{Msginfo, MsqidDs};
 use crate::cancel;
 use crate::trace::{self, Call, SHOWN_BYTES, Told};
@@ -24,6 +24,16 @@ use crate::trace::{self, Call, SHOWN_BYTES, Told};
 #[inline(never)]
 pub extern "C" fn msgget(key: key_t, flags: c_int) -> c_int {
     leave_sleeps();
+    if is_plain() {
+        if let Some(id) = registry::msgget_at_once(key, flags) {
+            return id;
+        }
+    }
+    msgget_in_full(key, flags)
+}
+
+#[inline(never)]
+extern "C" fn msgget_in_full(key: key_t, flags: c_int) -> c_int {
     let call = Call::Msgget { key, flags };
     let served = serve(call, Frame::of(&0), libc::ENOMEM, |asked| {
         #[cfg(feature = "panic-test")]

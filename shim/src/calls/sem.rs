@@ -17,6 +17,16 @@ use crate::trace::{self, Call, SHOWN_OPERATIONS, Told};
 #[inline(never)]
 pub extern "C" fn semget(key: key_t, count: c_int, flags: c_int) -> c_int {
     leave_sleeps();
+    if is_plain() {
+        if let Some(id) = registry::semget_at_once(key, count, flags) {
+            return id;
+        }
+    }
+    semget_in_full(key, count, flags)
+}
+
+#[inline(never)]
+extern "C" fn semget_in_full(key: key_t, count: c_int, flags: c_int) -> c_int {
     let call = Call::Semget { key, count, flags };
     let served = serve(call, Frame::of(&0), libc::ENOMEM, |asked| {
         #[cfg(feature = "panic-test")]
@@ -41,7 +51,36 @@ pub extern "C" fn semop(semid: c_int, sops: *mut libc::sembuf, nsops: size_t) ->
             return answer;
         }
     }
-    semop_in_full(semid, sops as u64, nsops as u32, frame)
+    let count = nsops as u32;
+    if (2..=AT_ONCE as u32).contains(&count)
+        && is_plain()
+        && few_at_once(semid, sops as u64, count, frame)
+    {
+        return 0;
+    }
+    semop_in_full(semid, sops as u64, count, frame)
+}
+
+/// So many operations are tried at once.
+const AT_ONCE: usize = 4;
+
+/// Several operations, if they can be carried out at once. Whether they were. As below.
+#[inline(never)]
+extern "C" fn few_at_once(semid: c_int, sops: u64, count: u32, frame: Frame) -> bool {
+    const BYTES: usize = size_of::<Operation>();
+    let mut copied = [0; AT_ONCE * BYTES];
+    let Some(bytes) = copied.get_mut(..count as usize * BYTES) else {
+        return false;
+    };
+    if !usermem::copy_in_near(frame, sops, bytes) {
+        return false;
+    }
+    let mut operations = [Operation::default(); AT_ONCE];
+    for (to, bytes) in operations.iter_mut().zip(copied.chunks_exact(BYTES)) {
+        *to = operation(bytes.try_into().unwrap_or_default());
+    }
+    let asked = operations.get(..count as usize);
+    asked.is_some_and(|operations| registry::semops_at_once(semid, operations))
 }
 
 /// What [`one_at_once`] answers when it has done nothing. No call does.
@@ -261,6 +300,16 @@ fn tell_operations(asked: &mut Asked, operations: &[Operation], limit: Option<(i
 #[inline(never)]
 pub extern "C" fn semctl(semid: c_int, number: c_int, cmd: c_int, arg: usize) -> c_int {
     leave_sleeps();
+    if cmd & !IPC_64 == flags::GETVAL && is_plain() {
+        if let Some(value) = registry::sem_value_at_once(semid, number) {
+            return value;
+        }
+    }
+    semctl_in_full(semid, number, cmd, arg)
+}
+
+#[inline(never)]
+extern "C" fn semctl_in_full(semid: c_int, number: c_int, cmd: c_int, arg: usize) -> c_int {
     let call = Call::Semctl {
         semid,
         number,

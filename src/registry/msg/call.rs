@@ -5,6 +5,7 @@
 
 use super::{Found, NO_ROOM};
 use crate::os::atomic::{AtomicU32, Ordering};
+use crate::os::process;
 use crate::os::signal_mask::{self, Blocked, Mask};
 use crate::registry::error::{Error, Outcome};
 use crate::registry::objects::{Objects, thread};
@@ -157,6 +158,8 @@ impl Objects {
     /// What was said to a sleeper, which is taken out of the queue if it was told something (and `takes` says so), or if it
     /// `leaves`.
     fn look_at(&self, root: Root, id: i32, place: u32, leaves: bool, takes: bool) -> Slept {
+        const LITTLE: u32 = 10_000_000;
+        let mut patience = 100;
         loop {
             let Some(found) = self.queue_behind(root) else {
                 return Slept::Removed;
@@ -191,6 +194,11 @@ impl Objects {
             if !goes {
                 return slept;
             }
+            let text = match slept {
+                Slept::Receiver(ReceiverAnswer::Got(message)) => message.text,
+                _ => 0,
+            };
+            let claim = self.claim(&found, text);
             let changed = self.change_queue(&found, NO_ROOM, |copy| {
                 if let Some(at) = receiver {
                     copy.remove_receiver(at);
@@ -201,8 +209,18 @@ impl Objects {
             });
             match changed {
                 Ok(false) => {}
-                // Without room for a copy it stays there until the process ends.
-                Ok(true) | Err(_) => return slept,
+                Ok(true) => {
+                    self.claim_again(claim);
+                    return slept;
+                }
+                // No room for a copy without it. Its message would be given back twice: by its receiver, and by whoever finds
+                // that the sleep is over.
+                Err(_) if text != 0 && patience > 0 => {
+                    patience -= 1;
+                    process::nap(LITTLE);
+                }
+                Err(_) if text != 0 => return Slept::Left,
+                Err(_) => return slept,
             }
         }
     }
@@ -212,7 +230,7 @@ impl Objects {
         if let Some(root) = self.file.root(ObjectKind::Queue, id as u32 % sysv::SLOTS) {
             let slept = self.look_at(root, id, place, true, answered);
             if let (Slept::Receiver(ReceiverAnswer::Got(message)), true) = (slept, answered) {
-                self.file.give_text_of(message.text);
+                self.give_text(message.text);
             }
         }
     }

@@ -11,13 +11,15 @@ use super::error::{Error, Outcome};
 use super::objects::{Objects, objects};
 use super::rules;
 use super::sleep::Answered;
-use crate::storage::ipc::{MoreQueueRoom, ObjectKind, Presence, QueueBlock, Root, Seen};
+use crate::storage::ipc::{
+    Block, Holding, MoreQueueRoom, ObjectKind, Presence, QueueBlock, Root, Seen,
+};
 use crate::sysv::msg::{self, MsgLimits, QueueState, ReceiverAnswer, SenderAnswer};
 use crate::sysv::{self, Kind, ShmId};
 
 pub use call::{Sleep, Step, Woken};
 pub use msgctl::{MsgUsage, msg_list, msg_remove, msg_set, msg_stat, msg_usage, set_msg_limits};
-pub use msgget::msgget;
+pub use msgget::{msgget, msgget_at_once};
 pub use msgrcv::{Received, Receiving};
 pub use msgsnd::Sending;
 
@@ -35,6 +37,9 @@ impl Found {
         self.root.is_still(self.seen)
     }
 }
+
+/// A text, and what was said of it while it was in the queue.
+type Claim = Option<(Block, Holding)>;
 
 const NO_ROOM: MoreQueueRoom = MoreQueueRoom {
     messages: 0,
@@ -126,11 +131,22 @@ impl Objects {
         let Some(owner) = gone else {
             return self.drop_left(found);
         };
-        let mut lost = None;
-        self.change_queue(found, NO_ROOM, |copy| {
-            msg::drop_sleepers(copy, owner, |message| lost = Some(message.text));
-        })?
-        .then(|| self.file.give_text_of(lost.unwrap_or(0)));
+        let Some(mut copy) = self.copy_of(found, NO_ROOM)? else {
+            return Ok(true);
+        };
+        msg::drop_sleepers(&mut copy, owner, |message| {
+            self.claim(found, message.text);
+        });
+        self.publish_queue_then(found, copy, true, |old| {
+            for index in 0..old.receivers() {
+                let receiver = old.receiver(index);
+                if let (true, ReceiverAnswer::Got(message)) =
+                    (receiver.owner == owner, receiver.answer)
+                {
+                    self.give_text(message.text);
+                }
+            }
+        });
         Ok(true)
     }
 
@@ -147,6 +163,7 @@ impl Objects {
         if !found.is_still() || receiver.is_none() && sender.is_none() {
             return Ok(!found.is_still());
         }
+        let claim = self.claim(found, lost);
         let is_done = self.change_queue(found, NO_ROOM, |copy| {
             if let Some(at) = receiver {
                 copy.remove_receiver(at);
@@ -156,23 +173,44 @@ impl Objects {
             }
         })?;
         if is_done {
-            self.file.give_text_of(lost);
+            self.claim_again(claim);
+            self.give_text(lost);
         }
         Ok(true)
+    }
+
+    /// A text is about to come into the caller's hands, if the queue does not change meanwhile.
+    #[inline]
+    fn claim(&self, found: &Found, text: u32) -> Claim {
+        let claim = self.file.text_holding(text)?;
+        if !found.is_still() {
+            return None;
+        }
+        self.claim_again(Some(claim));
+        Some(claim)
+    }
+
+    /// It has: others may have claimed it meanwhile.
+    #[inline]
+    fn claim_again(&self, claim: Claim) {
+        if let Some((text, holding)) = claim {
+            self.file.claim(text, holding, self.holder());
+        }
     }
 
     /// Makes a copy the queue, if it is still what was copied; then whoever was answered is woken.
     #[inline]
     fn publish_queue(&self, found: &Found, copy: QueueBlock) -> bool {
-        self.publish_queue_then(found, copy, |_| {})
+        self.publish_queue_then(found, copy, false, |_| {})
     }
 
-    /// [`Objects::publish_queue`], and `behind` looks at what was the queue before.
+    /// [`Objects::publish_queue`], and if it `reads_old`, `behind` looks at what was the queue before.
     #[inline]
     fn publish_queue_then(
         &self,
         found: &Found,
         copy: QueueBlock,
+        reads_old: bool,
         behind: impl Fn(&QueueBlock),
     ) -> bool {
         let has_sleepers = copy.receivers() != 0 || copy.senders() != 0;
@@ -190,8 +228,13 @@ impl Objects {
         } else {
             (Answered::none(), Answered::none())
         };
-        if !found.root.change(found.seen, unit) {
-            self.file.give_unpublished(copy.block());
+        let mut holding = self.file.holding(found.queue.block());
+        if reads_old && found.is_still() {
+            let block = found.queue.block();
+            holding = self.file.claim(block, holding, self.holder());
+        }
+        if !self.holds(copy.block()) || !found.root.change(found.seen, unit) {
+            self.give_unpublished(copy.block());
             return false;
         }
         // Crash here, before or in this: a sleeper looks again by itself after a while.
@@ -199,9 +242,9 @@ impl Objects {
         receivers.each(|index| self.file.wake(old.receiver(index).place));
         senders.each(|index| self.file.wake(old.sender(index).place));
         behind(old);
-        self.file.give_unpublished(old.block());
+        self.file.give_replaced(old.block(), holding);
         if unit == 0 {
-            self.file.give_unpublished(copy.block());
+            self.give_unpublished(copy.block());
         }
         true
     }
@@ -209,13 +252,11 @@ impl Objects {
     /// A copy of a queue; `None`: the queue has changed meanwhile.
     #[inline]
     fn copy_of(&self, found: &Found, more: MoreQueueRoom) -> Outcome<Option<QueueBlock>> {
-        let copy = self
-            .file
-            .copy_queue(&found.queue, more, self.owner_if_entered())?;
+        let copy = self.file.copy_queue(&found.queue, more, self.holder())?;
         if found.is_still() {
             return Ok(Some(copy));
         }
-        self.file.give_unpublished(copy.block());
+        self.give_unpublished(copy.block());
         Ok(None)
     }
 

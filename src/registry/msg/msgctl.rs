@@ -55,6 +55,7 @@ pub fn msg_stat(id: i32, command: MsgCommand) -> Outcome<QueueFacts> {
 fn control(
     id: i32,
     check: impl Fn(&QueueFacts) -> Ruling<()>,
+    removes: bool,
     rule: impl Fn(&mut QueueBlock),
     behind: impl Fn(&Objects, &QueueBlock),
 ) -> Outcome<()> {
@@ -70,8 +71,13 @@ fn control(
         let Some(mut copy) = objects.copy_of(&found, NO_ROOM)? else {
             continue;
         };
+        if removes {
+            for index in 0..copy.messages() {
+                objects.claim(&found, copy.message(index).text);
+            }
+        }
         rule(&mut copy);
-        if objects.publish_queue_then(&found, copy, |old| behind(objects, old)) {
+        if objects.publish_queue_then(&found, copy, true, |old| behind(objects, old)) {
             return Ok(());
         }
     }
@@ -84,6 +90,7 @@ pub fn msg_set(id: i32, new: NewQueue) -> Outcome<()> {
     control(
         id,
         |queue| checked(queue).map(drop),
+        false,
         |copy| {
             // As checked.
             if let Ok(new) = checked(&copy.facts()) {
@@ -99,6 +106,7 @@ pub fn msg_remove(id: i32) -> Outcome<()> {
     control(
         id,
         |queue| msg::may_remove_queue(queue, &Thread),
+        true,
         |copy| {
             for index in 0..copy.receivers() {
                 let receiver = copy.receiver(index);
@@ -119,7 +127,7 @@ pub fn msg_remove(id: i32) -> Outcome<()> {
         },
         |objects, old| {
             for index in 0..old.messages() {
-                objects.file.give_text_of(old.message(index).text);
+                objects.give_text(old.message(index).text);
             }
         },
     )?;

@@ -108,15 +108,17 @@ impl Receiving {
                 now(),
             ) {
                 Ok(Some(received)) => {
+                    let claim = objects.claim(&found, received.message.text);
                     if objects.publish_queue(&found, copy) {
+                        objects.claim_again(claim);
                         return self
                             .give(received.message, received.len.into())
                             .map(Step::Done);
                     }
                 }
-                Ok(None) => objects.file.give_unpublished(copy.block()),
+                Ok(None) => objects.give_unpublished(copy.block()),
                 Err(refused) => {
-                    objects.file.give_unpublished(copy.block());
+                    objects.give_unpublished(copy.block());
                     return Err(refused.into());
                 }
             }
@@ -173,7 +175,7 @@ impl Receiving {
             || file.text(&message).is_some_and(|block| {
                 usermem::copy_out_shared(self.text, block.content(), len as usize)
             });
-        file.give_text_of(message.text);
+        self.call.objects.give_text(message.text);
         if !given {
             return Err(unwritable().into());
         }

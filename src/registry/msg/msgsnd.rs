@@ -28,10 +28,10 @@ impl Sending {
             text: 0,
         };
         if len != 0 {
-            let block = objects.file.new_text(len, objects.owner_if_entered())?;
+            let block = objects.file.new_text(len, objects.holder())?;
             message.text = block.unit;
             if !usermem::copy_in_shared(text, block.content(), len as usize) {
-                objects.file.give_unpublished(block);
+                objects.give_unpublished(block);
                 return Err(unreadable().into());
             }
         }
@@ -48,7 +48,7 @@ impl Sending {
             Ok(Step::Sleep(_)) => {}
             Ok(Step::Done(())) => self.call.end(),
             Err(_) => {
-                self.call.objects.file.give_text_of(self.message.text);
+                self.call.objects.give_text(self.message.text);
                 self.call.end();
             }
         }
@@ -107,7 +107,7 @@ impl Sending {
                 continue;
             };
             if msg::send(&mut copy, self.message, objects.pid(), now()) == Sent::Full {
-                objects.file.give_unpublished(copy.block());
+                objects.give_unpublished(copy.block());
                 continue;
             }
             if self.call.has_place {

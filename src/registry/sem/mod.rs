@@ -14,7 +14,7 @@ use crate::storage::ipc::{MoreRoom, ObjectKind, Presence, Root, Seen, SetBlock};
 use crate::sysv::sem::{self, Answer, SemLimits, SetPerm, SetState};
 use crate::sysv::{self, Kind, ShmId};
 
-pub use at_once::semop_at_once;
+pub use at_once::{sem_value_at_once, semget_at_once, semop_at_once, semops_at_once};
 pub use semctl::{
     SemUsage, sem_ask, sem_count_to_set, sem_list, sem_remove, sem_set, sem_set_value,
     sem_set_values, sem_stat, sem_usage, sem_values, set_sem_limits,
@@ -157,11 +157,11 @@ impl Objects {
     #[cold]
     #[inline(never)]
     fn end(&self, found: &Found, owner: u32, presence: Presence) -> Outcome<()> {
-        let mut copy =
-            self.file
-                .copy_set(&found.set, MoreRoom::default(), self.owner_if_entered())?;
+        let mut copy = self
+            .file
+            .copy_set(&found.set, MoreRoom::default(), self.holder())?;
         if !found.is_still() {
-            self.file.give_unpublished(copy.block());
+            self.give_unpublished(copy.block());
             return Ok(());
         }
         match presence {
@@ -183,9 +183,19 @@ impl Objects {
         if copy.sleepers() != 0 || copy.is_removed() {
             return self.publish_to_sleepers(found, copy);
         }
-        let is_done = found.root.change(found.seen, copy.block().unit);
-        let unused = if is_done { &found.set } else { &copy };
-        self.file.give_unpublished(unused.block());
+        self.exchange(found, &copy)
+    }
+
+    /// The same where nobody sleeps.
+    #[inline(always)]
+    fn exchange(&self, found: &Found, copy: &SetBlock) -> bool {
+        let holding = self.file.holding(found.set.block());
+        let is_done = self.holds(copy.block()) && found.root.change(found.seen, copy.block().unit);
+        if is_done {
+            self.file.give_replaced(found.set.block(), holding);
+        } else {
+            self.give_unpublished(copy.block());
+        }
         is_done
     }
 
@@ -196,15 +206,16 @@ impl Objects {
         let unit = if is_over { 0 } else { copy.block().unit };
         // As soon as it is published, the copy is everybody's.
         let answered = answered(&found.set, &copy);
-        if !found.root.change(found.seen, unit) {
-            self.file.give_unpublished(copy.block());
+        let holding = self.file.holding(found.set.block());
+        if !self.holds(copy.block()) || !found.root.change(found.seen, unit) {
+            self.give_unpublished(copy.block());
             return false;
         }
         // Crash here, before or in this: a sleeper looks again by itself after a while.
         answered.each(|index| self.file.wake(found.set.sleeper(index).place));
-        self.file.give_unpublished(found.set.block());
+        self.file.give_replaced(found.set.block(), holding);
         if is_over {
-            self.file.give_unpublished(copy.block());
+            self.give_unpublished(copy.block());
         }
         true
     }
@@ -216,11 +227,9 @@ impl Objects {
         more: MoreRoom,
         rule: impl FnOnce(&mut SetBlock),
     ) -> Outcome<bool> {
-        let mut copy = self
-            .file
-            .copy_set(&found.set, more, self.owner_if_entered())?;
+        let mut copy = self.file.copy_set(&found.set, more, self.holder())?;
         if !found.is_still() {
-            self.file.give_unpublished(copy.block());
+            self.give_unpublished(copy.block());
             return Ok(false);
         }
         rule(&mut copy);
@@ -230,11 +239,11 @@ impl Objects {
     /// Takes the sleeper with this index out. `Some(false)`: the set has changed; `None`: there is no room for a copy.
     #[inline(never)]
     fn remove_sleeper(&self, found: &Found, index: u32) -> Option<bool> {
-        let owner = self.owner_if_entered();
-        let copy = self.file.copy_set(&found.set, MoreRoom::default(), owner);
+        let holder = self.holder();
+        let copy = self.file.copy_set(&found.set, MoreRoom::default(), holder);
         let mut copy = copy.ok()?;
         if !found.is_still() {
-            self.file.give_unpublished(copy.block());
+            self.give_unpublished(copy.block());
             return Some(false);
         }
         copy.remove_sleeper(index);

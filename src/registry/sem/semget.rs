@@ -22,7 +22,8 @@ pub fn semget(key: i32, count: i32, flags: i32) -> Outcome<i32> {
             return Ok(None);
         }
         sem::open_set(&facts, count, flags, &Thread)?;
-        Ok(Some(found.set.id()))
+        // As it was read then: the block may be another set's by now.
+        Ok(Some(facts.perm.id.raw()))
     };
     let mut missing = |sets: u32, semaphores: u32| {
         sem::missing_set_key(Key(key), flags)?;
@@ -30,7 +31,7 @@ pub fn semget(key: i32, count: i32, flags: i32) -> Outcome<i32> {
     };
     let mut build = |id: ShmId| {
         let words = objects::words_of_new(id, flags);
-        let owner = objects.owner_if_entered();
+        let owner = objects.holder();
         let set = objects
             .file
             .new_set(words, key, count as u32, now(), owner)?;

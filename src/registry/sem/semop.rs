@@ -88,22 +88,20 @@ impl SemCall<'_> {
             undos: self.undo_room(),
             ..MoreRoom::default()
         };
-        let mut copy = objects
-            .file
-            .copy_set(&found.set, more, objects.owner_if_entered())?;
+        let mut copy = objects.file.copy_set(&found.set, more, objects.holder())?;
         if !found.is_still() {
-            objects.file.give_unpublished(copy.block());
+            objects.give_unpublished(copy.block());
             return Ok(Tried::Again);
         }
         match sem::operate(&mut copy, self.operations, self.by, now()) {
             Ok(Attempt::Done) if objects.publish(found, copy) => Ok(Tried::Answer(None)),
             Ok(Attempt::Done) => Ok(Tried::Again),
             Ok(Attempt::Blocked { at, no_wait }) => {
-                objects.file.give_unpublished(copy.block());
+                objects.give_unpublished(copy.block());
                 self.blocked(found, at, no_wait)
             }
             Err(refused) => {
-                objects.file.give_unpublished(copy.block());
+                objects.give_unpublished(copy.block());
                 Err(refused.into())
             }
         }

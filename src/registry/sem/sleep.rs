@@ -3,8 +3,8 @@
 use super::Found;
 use super::semop::{SemCall, Tried};
 use crate::os::atomic::Ordering;
+use crate::os::exposed_sleep::Exposure;
 use crate::os::process;
-use crate::os::signal_mask::{self, Blocked, Mask};
 use crate::registry::error::{Error, Outcome};
 use crate::registry::objects::{Objects, thread};
 use crate::registry::sleep::Watch;
@@ -26,10 +26,10 @@ impl SemCall<'_> {
             .take_place(owner, thread(), ObjectKind::Set, self.id.raw())?;
         objects.asleep().fetch_add(1, Ordering::Relaxed);
         // From here on a handler runs in the sleep or not before the call is over.
-        let mask = Blocked::all().into_mask();
-        let slept = call.sleep_at(found, at, limit, (place, mask));
+        let mut exposure = Exposure::begin();
+        let slept = call.sleep_at(found, at, limit, place, &mut exposure);
         objects.end_sleep(place);
-        signal_mask::restore(mask);
+        exposure.end();
         slept
     }
 
@@ -39,14 +39,15 @@ impl SemCall<'_> {
         mut found: Found,
         at: u16,
         limit: Option<u64>,
-        (place, mask): (u32, Mask),
+        place: u32,
+        exposure: &mut Exposure,
     ) -> Outcome<()> {
         let begun = process::fine_nanos();
         if !self.lie_down_or_go_on(&mut found, at, place)? {
             return Ok(());
         }
         let until = limit.map(|limit| begun.saturating_add(limit));
-        self.wait(found.root, until, (place, mask))
+        self.wait(found.root, until, place, exposure)
     }
 
     /// Puts the caller among the sleepers, unless the operations can go on after all. Whether it sleeps.
@@ -90,7 +91,13 @@ impl SemCall<'_> {
 
     /// Sleeps, again and again, until the answer is there, the time is over, or a handler has run.
     #[inline(never)]
-    fn wait(&self, root: Root, until: Option<u64>, (place, mask): (u32, Mask)) -> Outcome<()> {
+    fn wait(
+        &self,
+        root: Root,
+        until: Option<u64>,
+        place: u32,
+        exposure: &mut Exposure,
+    ) -> Outcome<()> {
         let objects = self.objects;
         let Some(futex) = objects.file.futex_of(place) else {
             return Err(objects
@@ -125,7 +132,7 @@ impl SemCall<'_> {
                 &objects.file,
                 holders(&found.set, objects.owner_if_entered()),
             );
-            if watch.sleep(futex, seen, left, mask) {
+            if watch.sleep(futex, seen, left, exposure) {
                 return self.get_up(root, place).unwrap_or(Err(self.interrupted()));
             }
         }
@@ -157,15 +164,17 @@ impl SemCall<'_> {
 
     /// Why the caller is no longer among the sleepers.
     fn left(&self, root: Root) -> Error {
-        let is_there = self
-            .objects
-            .set_behind(root)
-            .is_some_and(|found| found.set.id() == self.id.raw() && !found.set.is_removed());
-        if is_there {
-            self.interrupted()
-        } else {
-            self.removed()
+        while let Some(found) = self.objects.set_behind(root) {
+            let is_there = found.set.id() == self.id.raw() && !found.set.is_removed();
+            if found.is_still() {
+                return if is_there {
+                    self.interrupted()
+                } else {
+                    self.removed()
+                };
+            }
         }
+        self.removed()
     }
 
     fn removed(&self) -> Error {

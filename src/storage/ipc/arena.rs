@@ -4,10 +4,10 @@
 //! A block begins with a word of its own (a tag, and the process that took it) and a word with its size and, while it is free,
 //! the next free one. Free blocks of a size are a stack whose head has a tag, so that an exchange notices if the same block
 //! comes back to its place. A process that is killed between two exchanges loses the block that it had in its hands, and
-//! nothing else.
+//! nothing else; a sweep finds it (`sweep.rs`). So what anybody else may take for lost is given back by an exchange of its word.
 
 use super::file::IpcFile;
-use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, Header, SLAB, UNIT};
+use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, Header, SLAB, SLAB_PART, UNIT};
 use crate::os::map::Span;
 use crate::storage::error::{StorageError, Stored};
 use core::mem::offset_of;
@@ -67,6 +67,17 @@ impl Block {
     }
 }
 
+/// What a block's own word says at a moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Holding(pub(super) u64);
+
+impl Holding {
+    /// The cell of who has taken the block; 0: nobody, or one without a cell.
+    pub fn owner(self) -> u32 {
+        self.0 as u32
+    }
+}
+
 const LOW: u64 = 0xffff_ffff;
 
 /// `low` with the next tag of `before`.
@@ -79,19 +90,20 @@ impl IpcFile<'_> {
     #[inline(always)]
     pub(super) fn block(&self, unit: u32) -> Option<Block> {
         let offset = u64::from(unit) * u64::from(UNIT);
-        let number = (offset / u64::from(EXTENT)) as u32;
-        let at = (offset % u64::from(EXTENT)) as usize;
         // What is in front of the first slab is no block, and need not be there.
-        if unit < SLAB / UNIT || offset >= self.arena_end() {
+        if unit < SLAB / UNIT || !self.has(offset + u64::from(UNIT)) {
             return None;
         }
-        let words = self.extent(number)?.part(at, EXTENT as usize);
+        let (number, at) = (offset / u64::from(EXTENT), offset % u64::from(EXTENT));
+        let words = self
+            .extent(number as u32)?
+            .part(at as usize, EXTENT as usize);
         let class = words.word64(1).load(Ordering::Relaxed) as u32 & 0xff;
         let len = (UNIT as usize)
             .checked_shl(class)
             .filter(|_| class < CLASSES)?;
         // A power of two.
-        if at & (len - 1) != 0 {
+        if at as usize & (len - 1) != 0 || !self.has(offset + len as u64) {
             return None;
         }
         Some(Block {
@@ -100,12 +112,27 @@ impl IpcFile<'_> {
         })
     }
 
+    /// The same of a block whose size is known.
+    pub(super) fn block_of_class(&self, unit: u32, class: u32) -> Option<Block> {
+        let offset = u64::from(unit) * u64::from(UNIT);
+        let len = u64::from(UNIT) << class.min(CLASSES - 1);
+        let (number, at) = (offset / u64::from(EXTENT), offset % u64::from(EXTENT));
+        if !self.has(offset + len) {
+            return None;
+        }
+        Some(Block {
+            unit,
+            words: self.extent(number as u32)?.part(at as usize, len as usize),
+        })
+    }
+
     pub(super) fn arena_end(&self) -> u64 {
         self.header64(offset_of!(Header, arena_end))
             .load(Ordering::Acquire)
     }
 
-    /// Takes a block whose content has room for `words` words; `owner` says who is in possession of it.
+    /// Takes a block whose content has room for `words` words; `owner`: the cell of the process in whose hands it is, 0 if it
+    /// has none.
     #[inline]
     pub(super) fn take(&self, words: usize, owner: u32) -> Stored<Block> {
         let bytes = (words + HEAD_WORDS) * 8;
@@ -116,12 +143,17 @@ impl IpcFile<'_> {
                 holds: EXTENT,
             });
         }
+        self.pop(class, owner)
+            .map_or_else(|| self.more(class, owner), Ok)
+    }
+
+    /// Takes the first free block of a size.
+    #[inline(always)]
+    fn pop(&self, class: u32, owner: u32) -> Option<Block> {
         let head = self.header64(offset_of!(Header, free) + class as usize * 8);
         loop {
             let seen = head.load(Ordering::Acquire);
-            let Some(block) = self.block((seen & LOW) as u32) else {
-                return self.cut(class, owner);
-            };
+            let block = self.block((seen & LOW) as u32)?;
             let behind = block.words.word64(1).load(Ordering::Relaxed) >> 32;
             // Pairs with: the exchange in `push`.
             let taken = next(seen, behind as u32);
@@ -130,12 +162,29 @@ impl IpcFile<'_> {
                 .is_ok()
             {
                 self.possess(block, class, owner);
-                return Ok(Block {
+                return Some(Block {
                     unit: block.unit,
                     words: block.words.part(0, (UNIT << class) as usize),
                 });
             }
         }
+    }
+
+    /// A block where none of its size is free: one that the dead have left, a new one, or a larger one.
+    #[cold]
+    #[inline(never)]
+    fn more(&self, class: u32, owner: u32) -> Stored<Block> {
+        if self.is_sweep_due() && self.sweep() {
+            if let Some(block) = self.pop(class, owner) {
+                return Ok(block);
+            }
+        }
+        self.cut(class, owner).or_else(|error| {
+            self.sweep();
+            (class..CLASSES)
+                .find_map(|class| self.pop(class, owner))
+                .ok_or(error)
+        })
     }
 
     fn possess(&self, block: Block, class: u32, owner: u32) {
@@ -170,7 +219,46 @@ impl IpcFile<'_> {
             .load(Ordering::Acquire)
     }
 
-    /// Gives a block back that no root leads to any more, or never has.
+    /// Who holds a block, and how often it was taken.
+    #[inline(always)]
+    pub fn holding(&self, block: Block) -> Holding {
+        Holding(block.words.word64(0).load(Ordering::Acquire))
+    }
+
+    /// Says that a block is about to come into the hands of `owner`, by an exchange of the root that leads to it. `holding`: what
+    /// was said of it while the root did. Nothing is said if it was given back since.
+    pub fn claim(&self, block: Block, holding: Holding, owner: u32) -> Holding {
+        let word = block.words.word64(0);
+        let claimed = holding.0 & !LOW | u64::from(owner);
+        let mut seen = holding.0;
+        while let Err(other) =
+            word.compare_exchange(seen, claimed, Ordering::AcqRel, Ordering::Relaxed)
+        {
+            if (other ^ holding.0) & !LOW != 0 {
+                break;
+            }
+            seen = other;
+        }
+        Holding(claimed)
+    }
+
+    /// Gives a block back that a root has led to until now, unless it was taken for one that a dead process has left. `holding`:
+    /// what was said of it while a root led to it.
+    #[inline]
+    pub fn give_replaced(&self, block: Block, holding: Holding) -> bool {
+        let free = next(holding.0, 0);
+        let is_given = block
+            .words
+            .word64(0)
+            .compare_exchange(holding.0, free, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok();
+        if is_given {
+            self.push(block, block, block.class());
+        }
+        is_given
+    }
+
+    /// Gives a block back that the caller has taken, and that no root has ever led to.
     #[inline]
     pub(super) fn give(&self, block: Block) {
         let tag = block.words.word64(0).load(Ordering::Relaxed);
@@ -216,6 +304,7 @@ impl IpcFile<'_> {
             }
             // Backed first: a full file system leaves everything as it is.
             self.back(u64::from(ARENA) + start, slab)?;
+            self.ensure(&SLAB_PART, (start / u64::from(SLAB)) as u32)?;
             if end
                 .compare_exchange(seen, stop, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
@@ -223,6 +312,9 @@ impl IpcFile<'_> {
                 break (start, stop);
             }
         };
+        if let Some(cut) = self.entry(&SLAB_PART, (start / u64::from(SLAB)) as u32) {
+            cut.word64(0).store(u64::from(class) + 1, Ordering::Release);
+        }
         let number = (start / u64::from(EXTENT)) as u32;
         let Some(extent) = self.extent(number) else {
             let path = self.processes().directory().inside(super::file::NAME);

@@ -200,9 +200,10 @@ impl IpcFile<'_> {
                 put([old.word(from), old.word(from + 1), old.word(from + 2)]);
             }
         }
+        let replaced = old.block.map(|block| (block, self.holding(block)));
         if old.is_still() && old.root.change(old.seen, block.unit) {
-            if let Some(replaced) = old.block {
-                self.give(replaced);
+            if let Some((replaced, holding)) = replaced {
+                self.give_replaced(replaced, holding);
             }
             return Ok(true);
         }

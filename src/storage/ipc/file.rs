@@ -31,6 +31,8 @@ pub struct IpcFile<'p> {
     fixed: Span<'static>,
     /// Where each extent of the arena is mapped, or 0.
     extents: [LazyPiece<{ EXTENT as usize }>; EXTENTS as usize],
+    /// Bytes of the arena that the file was seen to have.
+    len: AtomicU64,
     processes: &'p Processes,
     /// Whether it may be changed, or is only looked at.
     writable: bool,
@@ -66,7 +68,8 @@ impl<'p> IpcFile<'p> {
                     let fixed = map_fixed(&path, &fd, true)?;
                     return Ok(IpcFile {
                         fixed,
-                        extents: [const { LazyPiece::empty() }; EXTENTS as usize],
+                        extents: [const { LazyPiece::new() }; EXTENTS as usize],
+                        len: AtomicU64::new(0),
                         processes,
                         writable: true,
                         identity: status.identity(),
@@ -85,6 +88,14 @@ impl<'p> IpcFile<'p> {
         Err(StorageError::system("open", &path, OsError(libc::EAGAIN)))
     }
 
+    /// Opens the file of a namespace that nobody else sees yet; it is there.
+    pub(in crate::storage) fn open_hidden(
+        processes: &'p Processes,
+        first: &FirstLimits,
+    ) -> Stored<IpcFile<'p>> {
+        IpcFile::open_here(processes, first, |work| work())
+    }
+
     /// Opens the file of a namespace to look at it; `None`: there is none. Also what it takes on disk or in memory.
     pub(super) fn look(processes: &'p Processes) -> Stored<Option<(IpcFile<'p>, u64)>> {
         let directory = processes.directory();
@@ -97,7 +108,8 @@ impl<'p> IpcFile<'p> {
         let status = directory.check_file(&path, &fd)?;
         let file = IpcFile {
             fixed: map_fixed(&path, &fd, false)?,
-            extents: [const { LazyPiece::empty() }; EXTENTS as usize],
+            extents: [const { LazyPiece::new() }; EXTENTS as usize],
+            len: AtomicU64::new(0),
             processes,
             writable: false,
             identity: status.identity(),
@@ -116,8 +128,8 @@ impl<'p> IpcFile<'p> {
         Ok(Some((file, status.allocated_bytes)))
     }
 
-    /// Ends the mappings of a file that was only looked at, of which nothing is used any more.
-    pub(super) fn unmap(&self) {
+    /// Ends the mappings of a file of which nothing is used any more.
+    pub(in crate::storage) fn unmap(&self) {
         self.fixed.end();
         for extent in &self.extents {
             extent.end();
@@ -188,6 +200,25 @@ impl<'p> IpcFile<'p> {
         self.back(from.into(), ((wanted - ready) * part.entry_bytes).into())?;
         self.ready_word(part).fetch_max(wanted, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Whether the file has so many bytes of the arena: what is behind its end must not be touched.
+    #[inline(always)]
+    pub(super) fn has(&self, end: u64) -> bool {
+        end <= self.len.load(Ordering::Relaxed) || self.has_now(end)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn has_now(&self, end: u64) -> bool {
+        let path = self.processes.directory().inside(NAME);
+        let mut len = 0;
+        let looked = self.with_file("look at", &path, |fd| {
+            len = file::status(fd)?.len_bytes;
+            Ok(())
+        });
+        let len = len.saturating_sub(ARENA.into());
+        looked.is_ok() && self.len.fetch_max(len, Ordering::Relaxed).max(len) >= end
     }
 
     /// Backs bytes of the file with memory, so that writing them cannot fail.

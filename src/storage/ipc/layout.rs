@@ -6,7 +6,8 @@
 //!   320 KiB  roots of the queues
 //!   576 KiB  owners: one per process that sleeps or owes
 //!   2.6 MiB  places: one per sleeping thread
-//!   3.1 MiB  the arena: blocks, in extents of 4 MiB
+//!   3.1 MiB  slabs: one per piece of the arena, which says how it was cut
+//!   3.6 MiB  the arena: blocks, in extents of 4 MiB
 //! ```
 //!
 //! Fixed-width integers only, the same for programs of 32 and 64 bits. The file is sparse; what is behind a `*_ready` mark, or
@@ -56,7 +57,7 @@ pub struct Header {
     pub arena_end: u64,
     /// Entries of the parts that are backed by pages.
     pub ready: [u32; PARTS],
-    _pad1: [u32; 10],
+    _pad1: [u32; 9],
 
     /// The first free block of each size: unit, and a tag that changes each time.
     pub free: [u64; CLASSES as usize],
@@ -74,10 +75,12 @@ pub struct Header {
     pub place_hand: u32,
     /// The same of owners.
     pub owner_hand: u32,
+    /// Slabs of the arena before it is looked for blocks that the dead have left; a hint.
+    pub sweep_at: u32,
 }
 
 /// Parts that grow.
-pub const PARTS: usize = 4;
+pub const PARTS: usize = 5;
 
 /// One of them.
 #[derive(Clone, Copy)]
@@ -128,11 +131,19 @@ pub const PLACE_PART: Part = Part {
     at_first: 128,
     most: PLACES,
 };
+/// Slabs.
+pub const SLAB_PART: Part = Part {
+    number: 4,
+    area: PLACE_PART.area + PLACES * PLACE_BYTES,
+    entry_bytes: 8,
+    at_first: 512,
+    most: EXTENT / SLAB * EXTENTS,
+};
 /// All of them.
-pub const ALL_PARTS: [Part; PARTS] = [SET_ROOTS, QUEUE_ROOTS, OWNER_PART, PLACE_PART];
+pub const ALL_PARTS: [Part; PARTS] = [SET_ROOTS, QUEUE_ROOTS, OWNER_PART, PLACE_PART, SLAB_PART];
 
 /// Where the arena begins.
-pub const ARENA: u32 = PLACE_PART.area + PLACES * PLACE_BYTES;
+pub const ARENA: u32 = SLAB_PART.area + SLAB_PART.most * SLAB_PART.entry_bytes;
 
 /// A hash of what two programs must agree on.
 pub const SIGNATURE: u32 = {

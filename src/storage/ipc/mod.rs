@@ -11,12 +11,14 @@ mod file;
 pub(in crate::storage) mod layout;
 mod owner;
 mod place;
+mod placed;
 mod queue;
 mod root;
 mod set;
+mod sweep;
 mod view;
 
-pub use arena::Block;
+pub use arena::{Block, Holding};
 pub use directory::{CursorWords, Directory, Entry};
 pub use file::{FirstLimits, IpcFile, Undisturbed};
 pub(in crate::storage) use file::{NAME, write as write_file};

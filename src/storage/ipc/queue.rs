@@ -10,7 +10,7 @@
 //!      three a sender: owner | place; length | answer; text
 //! ```
 
-use super::arena::Block;
+use super::arena::{Block, Holding};
 use super::file::IpcFile;
 use super::root::Seen;
 use super::set::{Words, errno_of};
@@ -434,17 +434,15 @@ impl IpcFile<'_> {
         (block.len_words() * 8 >= message.len as usize).then_some(block)
     }
 
-    /// Gives a text back that no message has any more.
-    pub fn give_text_of(&self, text: u32) {
-        if text != 0 {
-            if let Some(block) = self.block(text) {
-                self.give(block);
-            }
-        }
-    }
-
     /// Gives back a block that was not published.
     pub fn give_unpublished(&self, block: Block) {
         self.give(block);
+    }
+
+    /// The block of a text, and what is said of it.
+    #[inline]
+    pub fn text_holding(&self, text: u32) -> Option<(Block, Holding)> {
+        let block = self.block(text)?;
+        Some((block, self.holding(block)))
     }
 }

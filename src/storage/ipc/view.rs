@@ -2,7 +2,7 @@
 //! in it, and what the dead have left stays where it is.
 
 use super::arena::Block;
-use super::directory::Entry;
+use super::directory::{CursorWords, Entry};
 use super::file::IpcFile;
 use super::owner::Presence;
 use super::queue::QueueBlock;
@@ -12,6 +12,7 @@ use crate::os::OsError;
 use crate::os::pages::PageVec;
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::process::Processes;
+use crate::sysv::msg::Message;
 
 /// How often something is read anew that changes while it is read.
 const TRIES: u32 = 1_000_000;
@@ -76,6 +77,23 @@ impl<'p> IpcView<'p> {
             }
         }
         Err(too_busy())
+    }
+
+    /// Where the identifiers of a kind go on; `None`: it has never had one.
+    pub fn cursor(&self, kind: Kind) -> Stored<Option<CursorWords>> {
+        for _ in 0..TRIES {
+            let directory = self.file.directory(kind);
+            let cursor = directory.cursor();
+            if directory.is_still() {
+                return Ok(cursor);
+            }
+        }
+        Err(too_busy())
+    }
+
+    /// Calls `each` with every byte of a message's text, inside of [`IpcView::queue`]. `false`: the queue is changing.
+    pub fn each_byte(&self, message: &Message, each: &mut dyn FnMut(u8)) -> bool {
+        self.file.each_byte(message, each)
     }
 
     /// Has `read` read the set of an entry, until it was not changed meanwhile. `false`: it is gone.

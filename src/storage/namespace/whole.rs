@@ -2,11 +2,12 @@
 //! built with everything in it and appears at once. Nothing of it needs a table that is sound.
 
 use super::create::{TABLE, note_made, rounds_files, write_table};
-use super::{Namespace, Rules};
+use super::{Namespace, Rules, View};
 use crate::os::file::{self, Fd, Status};
 use crate::os::path::Path;
 use crate::os::{OsError, dir};
 use crate::storage::error::{StorageError, Stored};
+use crate::storage::ipc::{self, IpcFile, ObjectKind};
 use crate::storage::runtime_dir::{PARTS, Place, RuntimeDir};
 use crate::storage::segment_file::{Files, Homes};
 use crate::storage::sentence;
@@ -63,9 +64,21 @@ impl Whole {
         Ok(any)
     }
 
-    /// Whether it holds segments or processes.
+    /// Whether it holds semaphore sets or message queues, as far as that can be told.
+    fn has_objects(&self) -> bool {
+        let found = View::of_directory(self.path());
+        let Ok(Some(view)) = found else { return false };
+        let Ok(Some(ipc)) = view.ipc() else {
+            return false;
+        };
+        [ObjectKind::Set, ObjectKind::Queue]
+            .into_iter()
+            .any(|kind| ipc.entries(kind).is_ok_and(|entries| !entries.is_empty()))
+    }
+
+    /// Whether it holds objects or processes.
     fn is_in_use(&self) -> Stored<bool> {
-        Ok(self.count_living()? > 0 || self.has_segments()?)
+        Ok(self.count_living()? > 0 || self.has_segments()? || self.has_objects())
     }
 
     /// Removes it, with all segments, those of huge pages included.
@@ -147,6 +160,7 @@ fn has_entries(path: &Path) -> Stored<bool> {
 pub struct Builder<'n> {
     namespace: &'n Namespace,
     held: &'n Held<'n>,
+    ipc: &'n IpcFile<'n>,
 }
 
 impl Namespace {
@@ -172,6 +186,12 @@ impl Namespace {
         place.remove_leftovers()?;
         place.try_make(|hidden, built| {
             let (map, table) = write_table(hidden, built, &hidden.inside(TABLE), rules)?;
+            ipc::write_file(
+                built,
+                &hidden.inside(ipc::NAME),
+                hidden.scope,
+                &rules.ipc_limits,
+            )?;
             let status = file::status(built)
                 .map_err(|error| StorageError::system("stat", &hidden.directory, error))?;
             let opened = RuntimeDir::new(hidden, TABLE, &table, &status);
@@ -183,10 +203,14 @@ impl Namespace {
             table.set32(header!(cursor_last), cursor.last as u32);
             table.set32(header!(cursor_seq), cursor.seq);
             note_made(table, What::NamespaceMade, 0);
-            fill(&Builder {
+            let ipc = IpcFile::open_hidden(namespace.processes(), &rules.ipc_limits)?;
+            let filled = fill(&Builder {
                 namespace: &namespace,
                 held: &held,
-            })?;
+                ipc: &ipc,
+            });
+            ipc.unmap();
+            filled?;
             rebuild::rebuild(&held);
             // Better no namespace than one that has forgotten keys.
             key_index::back(&held, 0)?;
@@ -200,6 +224,11 @@ impl Namespace {
 }
 
 impl Builder<'_> {
+    /// The file of its semaphore sets and message queues.
+    pub fn ipc(&self) -> &IpcFile<'_> {
+        self.ipc
+    }
+
     /// Adds a segment, whose file `write` is given to fill: empty, and as long as the segment. No other has its slot or its key.
     pub fn add<E: From<StorageError>>(
         &self,

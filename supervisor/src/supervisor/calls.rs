@@ -26,7 +26,7 @@ impl Supervisor {
                 .listener
                 .answer(call.id, Some(-i64::from(libc::ENOSYS)));
         }
-        let is_for_client = matches!(kind, CallKind::Shm | CallKind::Told);
+        let is_for_client = matches!(kind, CallKind::Shm | CallKind::Refused);
         if self.clients.is_empty() && !is_for_client {
             return self.listener.answer(call.id, None);
         }
