@@ -10,7 +10,7 @@ use shmshim_core::sysv::sem::SetPerm;
 use shmshim_core::sysv::{IpcPerm, Key, Kind, ShmId};
 
 use crate::error::{Error, Outcome};
-use crate::objects::Semaphore;
+use crate::semaphore::Semaphore;
 
 /// The fields of a line.
 struct Line<'l>(Vec<&'l str>);

@@ -31,6 +31,7 @@ mod private;
 mod process;
 mod program;
 mod segment;
+mod semaphore;
 mod source;
 mod time;
 mod typed;

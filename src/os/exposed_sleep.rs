@@ -182,8 +182,7 @@ unsafe fn expose(asked: &mut Asked) -> bool {
             "dec r13",
             "jnz 2b",
             // rt_sigprocmask(SIG_SETMASK, exposed, NULL, 8)
-            "mov eax, 14",
-            "mov edi, 2",
+            "mov eax, 14; mov edi, 2",
             "mov rsi, r15",
             "xor edx, edx",
             "mov r10d, 8",
@@ -257,8 +256,7 @@ unsafe fn expose(asked: &mut Asked) -> bool {
             "subs x13, x13, #1",
             "b.ne 2b",
             // rt_sigprocmask(SIG_SETMASK, exposed, NULL, 8)
-            "mov x8, #135",
-            "mov x0, #2",
+            "mov x8, #135; mov x0, #2",
             "mov x1, x15",
             "mov x2, #0",
             "mov x3, #8",

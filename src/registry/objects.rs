@@ -299,19 +299,10 @@ impl Objects {
         let owner = self.holder();
         for _ in 0..MANY {
             let directory = self.file.directory(kind);
-            if key != 0 {
-                let entry = directory.find_key(key);
-                if !directory.is_still() {
-                    continue;
-                }
-                if let Some(entry) = entry {
-                    if let Some(root) = self.file.settle(kind, &directory, &entry, owner)? {
-                        if let Some(id) = found(root, root.seen())? {
-                            return Ok(id);
-                        }
-                    }
-                    continue;
-                }
+            match self.look_up(kind, key, &directory, found)? {
+                Some(Some(id)) => return Ok(id),
+                Some(None) => continue,
+                None => {}
             }
             let (count, total) = (directory.count(), directory.total());
             let cursor = directory.cursor();
@@ -358,6 +349,29 @@ impl Objects {
             .file
             .is_damaged("its directory and its objects do not agree");
         Err(error.into())
+    }
+
+    /// What the object with this key is answered with: `Some(None)` to look again. `None`: there is none.
+    #[inline(never)]
+    fn look_up(
+        &self,
+        kind: ObjectKind,
+        key: i32,
+        directory: &Directory,
+        found: &mut dyn FnMut(Root, Seen) -> Outcome<Option<i32>>,
+    ) -> Outcome<Option<Option<i32>>> {
+        if key == 0 {
+            return Ok(None);
+        }
+        let entry = directory.find_key(key);
+        if !directory.is_still() {
+            return Ok(Some(None));
+        }
+        let Some(entry) = entry else { return Ok(None) };
+        match self.file.settle(kind, directory, &entry, self.holder())? {
+            Some(root) => found(root, root.seen()).map(Some),
+            None => Ok(Some(None)),
+        }
     }
 
     /// The identifier of a new object beside `count` others, and the cursor behind it. `None`: no index is free.

@@ -9,6 +9,7 @@ use shmshim_core::sysv::sem::{Operation, SetPerm};
 use shmshim_core::sysv::{self, IpcPerm, Kind};
 
 use crate::kinds;
+use crate::semaphore::Semaphore;
 use crate::users::Names;
 
 pub use read::{queues_of, sets_of};
@@ -81,23 +82,6 @@ pub struct Set {
     /// As the rules have it.
     #[serde(skip)]
     pub perm: IpcPerm,
-}
-
-/// A semaphore.
-#[derive(Debug, Clone, Serialize)]
-pub struct Semaphore {
-    /// Its number in the set.
-    pub number: u32,
-    /// Its value, without what dead processes owe it.
-    pub value: i32,
-    /// The process that changed it last.
-    pub last_pid: Option<i32>,
-    /// How many sleep until it grows.
-    pub waiting_for_growth: u32,
-    /// How many sleep until it is 0.
-    pub waiting_for_zero: u32,
-    /// What is added to it when those end that owe it something.
-    pub owed: Option<i64>,
 }
 
 /// A message queue.

@@ -7,12 +7,13 @@ use shmshim_core::registry::inspect::{self, Inspection, Presence, Wish};
 use shmshim_core::sysv::Kind;
 use shmshim_core::sysv::msg::flags as msg_flags;
 
-use super::{Does, Message, Queue, Semaphore, Set, ShownOperation, Use, pid, queue, set};
+use super::{Does, Message, Queue, Set, ShownOperation, Use, pid, queue, set};
 use crate::error::{Error, Outcome};
 use crate::kernel_objects;
 use crate::kinds;
 use crate::process;
 use crate::segment::Which;
+use crate::semaphore::Semaphore;
 use crate::source::Source;
 use crate::users::Names;
 
