@@ -435,7 +435,7 @@ fn a_damaged_file_is_found() {
     let head = 128 + u64::from(class_of(word(one))) * 8;
     assert_eq!(damage(head, &word(one).to_le_bytes()[..4]), ["objects"]);
     // The directory's root.
-    assert_eq!(damage(320, &[0xff; 8]).is_empty(), false);
+    assert!(!damage(320, &[0xff; 8]).is_empty());
     // The version, and the length.
     assert_eq!(damage(8, &[0xff]), ["ipc"]);
     fs::OpenOptions::new()
