@@ -79,6 +79,12 @@ fn choose(chain: &Chain, binary: &std::io::Result<Option<Binary>>) -> Door {
         }
     }
     let found = library::look();
+    if let Some(other) = other_libc(chain, binary) {
+        return kernel(format!(
+            "{shown} has another C library than {}, and neither starts with the other's in LD_PRELOAD: put `shmshim run` behind that",
+            other.display()
+        ));
+    }
     match binary {
         Ok(Some(binary)) => choose_library(path, binary, &found),
         Ok(None) => kernel(format!(
@@ -100,6 +106,19 @@ fn choose(chain: &Chain, binary: &std::io::Result<Option<Binary>>) -> Door {
             None => kernel(no_library(&found)),
         },
     }
+}
+
+/// A program on the way to the last one that loads another C library than that: musl's, or glibc's.
+fn other_libc<'c>(
+    chain: &'c Chain,
+    binary: &std::io::Result<Option<Binary>>,
+) -> Option<&'c PathBuf> {
+    let last = binary.as_ref().ok()?.as_ref()?;
+    last.linker.as_ref()?;
+    chain.files.iter().find(|file| {
+        let read = elf::read(file).ok().flatten();
+        read.is_some_and(|one| one.linker.is_some() && one.abi.libc != last.abi.libc)
+    })
 }
 
 /// Why there is none.

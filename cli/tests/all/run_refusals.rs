@@ -177,6 +177,14 @@ fn takes_the_library_of_the_programs_kind_or_refuses_it() {
         if built.exists() {
             let id = here.out(words, 0);
             assert_eq!(here.run(&["open", "12", "0"]), id);
+            let behind = ["run", "nice", "-n", "1"];
+            let behind = [&behind[..], &words[1..]].concat();
+            if kind.ends_with("musl") {
+                let said = here.error(behind, 126);
+                assert!(said.contains("has another C library than"), "{said}");
+            } else {
+                assert_eq!(here.out(behind, 0), id);
+            }
         } else {
             let said = here.error(words, 126);
             let expected = format!("is a {kind} program, and the library is there for");
