@@ -95,12 +95,8 @@ fn choose(chain: &Chain, binary: &std::io::Result<Option<Binary>>) -> Door {
             Some(library) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 let note =
                     format!("{shown} cannot be read: whether it loads the library is not known");
-                preload(
-                    library,
-                    std::slice::from_ref(library),
-                    Vec::new(),
-                    Some(note),
-                )
+                let name = library.path.clone().into_os_string();
+                preload(library, name, Vec::new(), Some(note))
             }
             Some(_) => kernel(format!("{shown} cannot be read: {error}")),
             None => kernel(no_library(&found)),
@@ -156,7 +152,8 @@ fn choose_library(path: &Path, binary: &Binary, found: &Found) -> Door {
         let note = binary.is_go.then(|| {
             format!("{shown} is a Go program: what it does past C's functions is the kernel's; shmshim-static serves it whole")
         });
-        return preload(library, all, first.cloned().collect(), note);
+        let name = library::preload_name(library, all, binary.linker.as_deref());
+        return preload(library, name, first.cloned().collect(), note);
     }
     let why = match all.first() {
         Some(other) if found.chosen.is_none() && found.refused.is_empty() => format!(
@@ -169,8 +166,7 @@ fn choose_library(path: &Path, binary: &Binary, found: &Found) -> Door {
     Door::Kernel { why }
 }
 
-fn preload(library: &Library, all: &[Library], first: Vec<String>, note: Option<String>) -> Door {
-    let name = library::preload_name(library, all);
+fn preload(library: &Library, name: OsString, first: Vec<String>, note: Option<String>) -> Door {
     let bytes = name.as_encoded_bytes();
     if bytes.iter().any(|byte| b": \t\n".contains(byte)) {
         return Door::Kernel {
