@@ -79,6 +79,12 @@ fn choose(chain: &Chain, binary: &std::io::Result<Option<Binary>>) -> Door {
         }
     }
     let found = library::look();
+    if let Some(other) = other_libc(chain, binary) {
+        return kernel(format!(
+            "{shown} has another C library than {}, and neither starts with the other's in LD_PRELOAD: put `shmshim run` behind that",
+            other.display()
+        ));
+    }
     match binary {
         Ok(Some(binary)) => choose_library(path, binary, &found),
         Ok(None) => kernel(format!(
@@ -89,17 +95,26 @@ fn choose(chain: &Chain, binary: &std::io::Result<Option<Binary>>) -> Door {
             Some(library) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 let note =
                     format!("{shown} cannot be read: whether it loads the library is not known");
-                preload(
-                    library,
-                    std::slice::from_ref(library),
-                    Vec::new(),
-                    Some(note),
-                )
+                let name = library.path.clone().into_os_string();
+                preload(library, name, Vec::new(), Some(note))
             }
             Some(_) => kernel(format!("{shown} cannot be read: {error}")),
             None => kernel(no_library(&found)),
         },
     }
+}
+
+/// A program on the way to the last one that loads another C library than that: musl's, or glibc's.
+fn other_libc<'c>(
+    chain: &'c Chain,
+    binary: &std::io::Result<Option<Binary>>,
+) -> Option<&'c PathBuf> {
+    let last = binary.as_ref().ok()?.as_ref()?;
+    last.linker.as_ref()?;
+    chain.files.iter().find(|file| {
+        let read = elf::read(file).ok().flatten();
+        read.is_some_and(|one| one.linker.is_some() && one.abi.libc != last.abi.libc)
+    })
 }
 
 /// Why there is none.
@@ -137,7 +152,8 @@ fn choose_library(path: &Path, binary: &Binary, found: &Found) -> Door {
         let note = binary.is_go.then(|| {
             format!("{shown} is a Go program: what it does past C's functions is the kernel's; shmshim-static serves it whole")
         });
-        return preload(library, all, first.cloned().collect(), note);
+        let name = library::preload_name(library, all, binary.linker.as_deref());
+        return preload(library, name, first.cloned().collect(), note);
     }
     let why = match all.first() {
         Some(other) if found.chosen.is_none() && found.refused.is_empty() => format!(
@@ -150,8 +166,7 @@ fn choose_library(path: &Path, binary: &Binary, found: &Found) -> Door {
     Door::Kernel { why }
 }
 
-fn preload(library: &Library, all: &[Library], first: Vec<String>, note: Option<String>) -> Door {
-    let name = library::preload_name(library, all);
+fn preload(library: &Library, name: OsString, first: Vec<String>, note: Option<String>) -> Door {
     let bytes = name.as_encoded_bytes();
     if bytes.iter().any(|byte| b": \t\n".contains(byte)) {
         return Door::Kernel {

@@ -168,8 +168,14 @@ pub fn supervisor() -> Option<PathBuf> {
 }
 
 /// What stands for a library in `LD_PRELOAD`. Where those for programs of the machine's two word sizes lie as `$LIB` says
-/// it, that name is taken: then programs of the other size that this one starts find theirs.
-pub fn preload_name(library: &Library, all: &[Library]) -> OsString {
+/// it, that name is taken: then programs of the other size that this one starts find theirs. `linker` is the one that reads it,
+/// and has a `$LIB` of its own: Debian's i386 packages lie in lib/i386-linux-gnu, those of libc6-i386 in lib32.
+pub fn preload_name(library: &Library, all: &[Library], linker: Option<&str>) -> OsString {
+    let linker = linker.and_then(|linker| Path::new(linker).canonicalize().ok());
+    let says_lib = |own: &str| {
+        let directory = linker.as_deref().and_then(Path::parent);
+        directory.is_some_and(|directory| directory.ends_with(own))
+    };
     let pairs = if Path::new("/etc/debian_version").exists() {
         [("lib/x86_64-linux-gnu", "lib/i386-linux-gnu")]
     } else {
@@ -180,7 +186,7 @@ pub fn preload_name(library: &Library, all: &[Library]) -> OsString {
             let Some(directory) = library.path.parent() else {
                 continue;
             };
-            if !directory.ends_with(own) {
+            if !directory.ends_with(own) || !says_lib(own) {
                 continue;
             }
             let depth = Path::new(own).components().count();

@@ -158,6 +158,25 @@ fn client_by(here: &Namespace, compiler: &str, flags: &[&str]) -> Option<PathBuf
     None
 }
 
+/// What a command prints that is installed with the libraries of both word sizes. It must succeed.
+fn installed(here: &Namespace, other: &Path, words: &[&str]) -> String {
+    let prefix = here.base().join("installed");
+    for (from, to) in [
+        (env!("CARGO_BIN_EXE_shmshim").as_ref(), "bin/shmshim"),
+        (library().as_path(), "lib/x86_64-linux-gnu/libshmshim.so"),
+        (other, "lib/i386-linux-gnu/libshmshim.so"),
+    ] {
+        let to = prefix.join(to);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        copy(from, to);
+    }
+    let mut command = here.shmshim_at(&prefix.join("bin/shmshim"), words);
+    let output = command.env_remove("SHMSHIM_LIB").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn takes_the_library_of_the_programs_kind_or_refuses_it() {
     let here = Namespace::new();
@@ -177,6 +196,15 @@ fn takes_the_library_of_the_programs_kind_or_refuses_it() {
         if built.exists() {
             let id = here.out(words, 0);
             assert_eq!(here.run(&["open", "12", "0"]), id);
+            let behind = ["run", "nice", "-n", "1"];
+            let behind = [&behind[..], &words[1..]].concat();
+            if kind.ends_with("musl") {
+                let said = here.error(behind, 126);
+                assert!(said.contains("has another C library than"), "{said}");
+            } else {
+                assert_eq!(here.out(behind, 0), id);
+                assert_eq!(installed(&here, &built, &words), id);
+            }
         } else {
             let said = here.error(words, 126);
             let expected = format!("is a {kind} program, and the library is there for");
