@@ -11,7 +11,7 @@ static char *guarded(size_t size)
 	return at;
 }
 
-static void runs_over_the_end(void) { guarded(5000)[2 * PAGE + 7] = 1; }
+static void runs_over_the_end(void) { guarded(5000)[(5000 + PAGE - 1) / PAGE * PAGE + 7] = 1; }
 static void reads_in_front(void) { (void)*(volatile char *)(guarded(5000) - 1); }
 
 static void check_death(int status)

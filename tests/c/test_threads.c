@@ -250,7 +250,7 @@ static int steady[STEADY];
 static void *churns(void *arg)
 {
 	unsigned random = (unsigned)(uintptr_t)arg + 1;
-	for (int i = 0; i < TURNS; i++) {
+	for (int i = 0; i < times_here(TURNS); i++) {
 		int s = steady[next_random(&random) % STEADY];
 		switch (next_random(&random) % 5) {
 		case 0:
