@@ -166,7 +166,7 @@ pub struct LazyPiece<const LEN: usize>(AtomicUsize);
 
 impl<const LEN: usize> LazyPiece<LEN> {
     /// Nothing is mapped yet.
-    pub const fn new() -> LazyPiece<LEN> {
+    pub const fn empty() -> LazyPiece<LEN> {
         LazyPiece(AtomicUsize::new(0))
     }
 

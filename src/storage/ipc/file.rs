@@ -68,7 +68,7 @@ impl<'p> IpcFile<'p> {
                     let fixed = map_fixed(&path, &fd, true)?;
                     return Ok(IpcFile {
                         fixed,
-                        extents: [const { LazyPiece::new() }; EXTENTS as usize],
+                        extents: [const { LazyPiece::empty() }; EXTENTS as usize],
                         len: AtomicU64::new(0),
                         processes,
                         writable: true,
@@ -108,7 +108,7 @@ impl<'p> IpcFile<'p> {
         let status = directory.check_file(&path, &fd)?;
         let file = IpcFile {
             fixed: map_fixed(&path, &fd, false)?,
-            extents: [const { LazyPiece::new() }; EXTENTS as usize],
+            extents: [const { LazyPiece::empty() }; EXTENTS as usize],
             len: AtomicU64::new(0),
             processes,
             writable: false,
