@@ -9,6 +9,7 @@
 use super::file::IpcFile;
 use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, Header, SLAB, SLAB_PART, UNIT};
 use crate::os::map::Span;
+use crate::os::own_stack;
 use crate::storage::error::{StorageError, Stored};
 use core::mem::offset_of;
 use core::sync::atomic::{Ordering, fence};
@@ -174,6 +175,11 @@ impl IpcFile<'_> {
     #[cold]
     #[inline(never)]
     fn more(&self, class: u32, owner: u32) -> Stored<Block> {
+        // Paths and probes take more than a small stack has.
+        own_stack::call(|| self.find_more(class, owner))
+    }
+
+    fn find_more(&self, class: u32, owner: u32) -> Stored<Block> {
         if self.is_sweep_due() && self.sweep() {
             if let Some(block) = self.pop(class, owner) {
                 return Ok(block);
@@ -285,6 +291,14 @@ impl IpcFile<'_> {
         }
     }
 
+    // Not in the frame of who calls it: a path takes room.
+    #[cold]
+    #[inline(never)]
+    fn cannot_map(&self) -> StorageError {
+        let path = self.processes().directory().inside(super::file::NAME);
+        StorageError::system("map", &path, crate::os::OsError(libc::ENOMEM))
+    }
+
     /// Cuts new blocks of a size from what was not used yet, keeps the first and puts the others on the stack.
     #[cold]
     #[inline(never)]
@@ -317,9 +331,7 @@ impl IpcFile<'_> {
         }
         let number = (start / u64::from(EXTENT)) as u32;
         let Some(extent) = self.extent(number) else {
-            let path = self.processes().directory().inside(super::file::NAME);
-            let error = crate::os::OsError(libc::ENOMEM);
-            return Err(StorageError::system("map", &path, error));
+            return Err(self.cannot_map());
         };
         let at = |offset: u64| Block {
             unit: (offset / u64::from(UNIT)) as u32,
