@@ -142,12 +142,12 @@ impl Asked {
         }
     }
 
-    /// A call begins. `None`: the user has asked for it to fail, and it has.
-    #[inline]
-    fn begin(call: Call, frame: Frame) -> Option<Asked> {
+    /// A call begins. Made where it stays: it is large.
+    #[inline(always)]
+    fn new(call: Call, frame: Frame) -> Asked {
         let errno_before = errno::get();
         procfs::pending::apply();
-        let mut asked = Asked {
+        Asked {
             call,
             told: Told::Nothing,
             frame,
@@ -155,11 +155,13 @@ impl Asked {
             errno_before,
             is_watched: settings::is_on(),
             makes: false,
-        };
-        if asked.is_watched && asked.watch() {
-            return None;
         }
-        Some(asked)
+    }
+
+    /// Whether the call is over before it has begun: the user has asked for it to fail, and it has.
+    #[inline(always)]
+    fn is_over(&mut self) -> bool {
+        self.is_watched && self.watch()
     }
 
     /// What is to be done before a call of which something is asked for. Whether it is to fail.
@@ -214,7 +216,10 @@ fn serve(
     panicked: c_int,
     body: impl FnOnce(&mut Asked) -> Result<u64, c_int>,
 ) -> Option<u64> {
-    let mut asked = Asked::begin(call, frame)?;
+    let mut asked = Asked::new(call, frame);
+    if asked.is_over() {
+        return None;
+    }
     let answer = asked.run(panicked, body);
     asked.end(answer)
 }

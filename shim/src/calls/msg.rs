@@ -114,9 +114,10 @@ fn set_out<T>(
     go_on: extern "C" fn(&mut OnItsWay<T>, bool) -> isize,
 ) -> isize {
     leave_sleeps();
-    let Some(mut asked) = Asked::begin(call, Frame::of(&0)) else {
+    let mut asked = Asked::new(call, Frame::of(&0));
+    if asked.is_over() {
         return -1;
-    };
+    }
     match asked.run(libc::ENOMEM, begin) {
         Ok(call) => {
             let sleep = None;

@@ -120,6 +120,17 @@ extern "C" fn shmctl_in_full(shmid: c_int, cmd: c_int, buf: *mut c_void, frame: 
     served.map_or(-1, |value| value as c_int)
 }
 
+/// What IPC_SET is given: the whole structure is read, before anything is asked of the segment. A function of its own, whose
+/// frame is gone then.
+#[inline(never)]
+fn take_perm(asked: &mut Asked, buf: u64) -> Result<sysv::NewPerm, c_int> {
+    let mut copied = [0; size_of::<ShmidDs>()];
+    asked.take(buf, &mut copied)?;
+    let new = ShmidDs::new_perm(&copied);
+    asked.told = Told::NewPerm(new);
+    Ok(new)
+}
+
 fn control(shmid: c_int, cmd: c_int, buf: u64, asked: &mut Asked) -> Result<u64, c_int> {
     // Whether command and id can be right at all comes before everything.
     let command = asked.ruling(sysv::parse_shmctl(shmid, cmd & !IPC_64))?;
@@ -128,11 +139,7 @@ fn control(shmid: c_int, cmd: c_int, buf: u64, asked: &mut Asked) -> Result<u64,
         Command::ShmLock => asked.zero(|| registry::lock(shmid)),
         Command::ShmUnlock => asked.zero(|| registry::unlock(shmid)),
         Command::IpcSet => {
-            // The whole structure is read, before anything is asked of the segment.
-            let mut copied = [0; size_of::<ShmidDs>()];
-            asked.take(buf, &mut copied)?;
-            let new = ShmidDs::new_perm(&copied);
-            asked.told = Told::NewPerm(new);
+            let new = take_perm(asked, buf)?;
             asked.zero(|| registry::set(shmid, new))
         }
         Command::IpcStat | Command::ShmStat | Command::ShmStatAny => {
