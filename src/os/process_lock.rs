@@ -16,6 +16,8 @@ struct Words {
     identity: AtomicU32,
     pid: AtomicU32,
     valid: AtomicU32,
+    /// How often the lock was released.
+    turns: AtomicU32,
 }
 
 /// A value guarded by an in-process lock that no fork can leave locked in the child, next to the process's
@@ -95,6 +97,12 @@ impl<T> ProcessLock<T> {
             }
             pid => pid as i32,
         }
+    }
+
+    /// How often it was released: who waits sees that others get on.
+    #[inline(always)]
+    pub fn turns(&self) -> u32 {
+        self.words.turns.load(Ordering::Relaxed)
     }
 
     /// Takes the lock if it is free, or will be in a moment. Signals are blocked.
@@ -201,6 +209,9 @@ impl<T> DerefMut for Guard<'_, T> {
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
+        // Written by the holder alone.
+        let turns = self.lock.turns().wrapping_add(1);
+        self.lock.words.turns.store(turns, Ordering::Relaxed);
         // Pairs with: the exchange in `try_lock`.
         self.lock.words.owner.store(0, Ordering::Release);
     }

@@ -366,6 +366,8 @@ mod tests {
                 assert_eq!(libc::mprotect(start, page, libc::PROT_NONE), 0);
                 let behind = start.byte_add(2 * page);
                 assert_eq!(libc::mprotect(behind, page, libc::PROT_NONE), 0);
+                // Another test's page may have been there before.
+                forget_pages();
                 Lone(start as usize + page)
             }
         }
@@ -402,6 +404,17 @@ mod tests {
         let mut all = [0; 24];
         assert!(copy_in(middle, &mut all));
         assert_eq!(all[..12], [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 1]);
+    }
+
+    #[test]
+    fn what_was_found_is_forgotten_when_mappings_change() {
+        let lone = Lone::new(libc::PROT_READ | libc::PROT_WRITE);
+        let (at, page) = (lone.0 as u64, super::super::process::page_size());
+        assert!(copy_out(at, &[1; 100]) && copy_out(at + 100, &[1; 100]));
+        // SAFETY: a page of our own.
+        unsafe { libc::mprotect(lone.0 as *mut libc::c_void, page, libc::PROT_NONE) };
+        forget_pages();
+        assert!(!copy_out(at, &[1; 100]) && !can_read(at, 100));
     }
 
     #[test]

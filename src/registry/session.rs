@@ -141,11 +141,18 @@ impl Registry {
     #[cold]
     #[inline(never)]
     fn take_locks_patiently(&'static self, mut blocked: Blocked) -> Outcome<Entered> {
-        let deadline = Deadline::of_a_call();
+        // For a process that keeps the table's lock, and for a thread that keeps this one.
+        let (deadline, mut patience) = (Deadline::of_a_call(), Deadline::of_a_call());
+        let mut turns = self.local.turns();
         // A process that shares memory and thread pointer (`clone` with `CLONE_VM` alone) cannot be told from this thread; it
         // releases the lock soon.
         let of_oneself = Deadline::in_a_second();
         loop {
+            // The lock is not fair: as long as other threads take turns, it is nobody's fault that this one waits.
+            if self.local.turns() != turns {
+                turns = self.local.turns();
+                patience = Deadline::of_a_call();
+            }
             let is_over = deadline.has_passed();
             match self.local.lock_soon() {
                 Ok(local) => {
@@ -158,7 +165,10 @@ impl Registry {
                         });
                     }
                 }
-                Err(by) if is_over || (by == HeldBy::Oneself && of_oneself.has_passed()) => {
+                Err(by)
+                    if patience.has_passed()
+                        || (by == HeldBy::Oneself && of_oneself.has_passed()) =>
+                {
                     return Err(is_held(by).into());
                 }
                 Err(_) => {}
