@@ -13,6 +13,7 @@ use crate::storage::Stored;
 use crate::storage::ipc::{
     Block, CursorWords, Directory, Entry, IpcFile, ObjectKind, Root, Seen, Words,
 };
+use crate::storage::table::Identity;
 use crate::sysv::{self, Caller, IdCursor, Kind, Ruling, ShmId};
 use once_cell::race::OnceRef;
 
@@ -31,7 +32,9 @@ mod own {
     pub const ASLEEP: usize = 1;
     /// No cell was to be had.
     pub const REFUSED: usize = 2;
-    pub const WORDS: usize = 3;
+    /// A thread looks for the entry of the process as another program.
+    pub const ENTERING: usize = 3;
+    pub const WORDS: usize = 4;
 }
 
 static OBJECTS: OnceRef<'static, Objects> = OnceRef::new();
@@ -131,13 +134,36 @@ impl Objects {
     #[inline(never)]
     fn enter_owner(&self) -> Outcome<u32> {
         let cell = self.registry.enter()?.me;
-        let owner = self.file.take_owner(cell, self.pid())?;
+        let owner = match self.owner_before_exec(cell) {
+            Some(owner) => owner,
+            None => self.file.take_owner(cell, self.pid())?,
+        };
         let word = self.word(own::OWNER);
         match word.compare_exchange(0, owner, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Ok(owner),
+            Err(other) if other == owner => Ok(owner),
             // Another thread was faster. The entry that this one has taken stays until the process ends.
             Err(other) => Ok(other),
         }
+    }
+
+    /// The entry that this process had as another program. Another thread that looks for it, or a call that a handler has
+    /// interrupted, finds it: then the caller makes a new one.
+    fn owner_before_exec(&self, cell: Identity) -> Option<u32> {
+        let entering = self.word(own::ENTERING);
+        if entering.swap(1, Ordering::Acquire) != 0 {
+            return None;
+        }
+        let found = match self.owner_if_entered() {
+            0 => self.file.take_own_again(cell, self.pid()),
+            owner => Some(owner),
+        };
+        if let Some(owner) = found {
+            // Before anybody else looks: it is this process's from now on.
+            self.word(own::OWNER).store(owner, Ordering::Release);
+        }
+        entering.store(0, Ordering::Release);
+        found
     }
 
     /// This process's cell, which the blocks that it takes are marked with; 0: it has none. It is registered if it was not.

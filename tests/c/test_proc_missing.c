@@ -12,7 +12,7 @@ static const char *const files[] = {
 	LIST, LIMIT, "/proc/sys/kernel/shmall", "/proc/sys/kernel/shmmni", "/proc/sys/kernel/shm_rmid_forced",
 };
 static const char *const others[] = {
-	"/proc/sysvipc/sem", "/proc/sysvipc/msg", "/proc/sys/kernel/msgmax", "/proc/sys/kernel/shm_next_id",
+	"/proc/sysvipc/sems", "/proc/sysvipc/msg/", "/proc/sys/kernel/auto_msgmni", "/proc/sys/kernel/shm_next_id",
 	"/proc/sysvipc/shm/", "/proc/sys/kernel/shmmax2", "/tmp/no-such-directory/shmmax", "no-such-directory/shm", "",
 };
 #define EACH(list, file) for (size_t i_ = 0; i_ < sizeof list / sizeof *list; i_++) for (const char *file = list[i_]; file; file = NULL)

@@ -69,6 +69,24 @@ TEST(the_new_program_adds_to_it)
 	CHECK_VALUES("5 0");
 }
 
+/* What is cut at 0 is the sum of both programs' debts, not each of them. */
+TEST(the_debts_of_both_programs_are_one)
+{
+	fresh(0, 0);
+	CHILD(undoably(0, 100); PROGRAM("op", "0", "-3", "010000", "value", "0", "97"));
+	CHECK_VALUES("0 0");
+	fresh(100, 0);
+	CHILD(undoably(0, 100); undoably(0, -1); CHECK_EQ(value_of(id, 0), 199); PROGRAM("op", "0", "-150", "0", "op", "0", "-9", "010000"));
+	CHECK_VALUES("0 0");
+	/* A debt that has come to nothing changes no pid. */
+	fresh(1, 0);
+	CHILD(undoably(0, -1); PROGRAM("op", "0", "1", "010000"));
+	int before = MUST(semctl(id, 0, GETPID));
+	MUST(DO_OPS(id, OP(0, 1, 0)));
+	CHECK_EQ(semctl(id, 0, GETPID), getpid());
+	CHECK(before != getpid());
+}
+
 TEST(a_new_program_that_uses_no_semaphores_is_undone_when_it_is_killed)
 {
 	fresh(5, 0);

@@ -103,7 +103,10 @@ impl Opened {
     fn now(&self) -> Text {
         let mut text = [0; TEXT_BYTES];
         // The host may have cut it off to nothing: then there is no page to read.
+        // What was there when it was read last may have been cut off since.
+        usermem::forget_pages();
         let _ = usermem::copy_in(self.page as u64, &mut text);
+        usermem::forget_pages();
         text
     }
 

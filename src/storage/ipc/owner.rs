@@ -50,6 +50,33 @@ impl IpcFile<'_> {
         self.entry(&OWNER_PART, Identity::from_packed(owner).cell())
     }
 
+    /// The entry that this process had before it began another program, which ended its cell: what it owed it owes still, and
+    /// what it slept in is left. One thread at a time.
+    #[cold]
+    #[inline(never)]
+    pub fn take_own_again(&self, cell: Identity, pid: i32) -> Option<u32> {
+        let started = self.undisturbed(|| process::started(pid).map_or(0, |process| process.at))?;
+        let is_own = |index: u32| {
+            let words = self.entry(&OWNER_PART, index)?;
+            let claim = words.word32(word::CLAIM).load(Ordering::Acquire);
+            let is_own = claim & 1 == 1
+                && words.word32(word::FILLED).load(Ordering::Acquire) == claim >> 1
+                && words.word32(word::PID).load(Ordering::Relaxed) == pid as u32
+                && words.word64(word::STARTED).load(Ordering::Relaxed) == started
+                && words.word32(word::CELL).load(Ordering::Relaxed) != cell.packed();
+            let owner = Identity::new(index, claim >> 1).packed();
+            (started != 0 && is_own && self.presence(owner) == Presence::Replaced)
+                .then_some((words, owner))
+        };
+        let (words, owner) = (0..self.ready(&OWNER_PART)).find_map(is_own)?;
+        self.give_places_of(owner);
+        words
+            .word32(word::CELL)
+            .store(cell.packed(), Ordering::Release);
+        self.mark(words);
+        Some(owner)
+    }
+
     /// Takes an entry for the process of `cell`.
     #[cold]
     #[inline(never)]

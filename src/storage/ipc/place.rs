@@ -114,6 +114,16 @@ impl IpcFile<'_> {
         is_mine
     }
 
+    /// Gives back all places of a process, whose threads have all ended.
+    pub(super) fn give_places_of(&self, owner: u32) {
+        for index in 0..self.ready(&PLACE_PART) {
+            if let Some(words) = self.entry(&PLACE_PART, index) {
+                let holder = words.word32(word::HOLDER);
+                let _ = holder.compare_exchange(owner, 0, Ordering::AcqRel, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Whether the sleep of this place is not over: one that could not be taken out of its object for want of room is not
     /// there any more all the same.
     #[inline]
