@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| shmshim_fuzz_targets::limits(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| shmshim_fuzz_targets::limit_texts(data));

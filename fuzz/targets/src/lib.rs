@@ -6,11 +6,14 @@
 mod parsers;
 mod table;
 
-// The one parser that lies in the shim, which is no library that another program could link.
+// The one parser that lies in the shim, which is no library that another program could link, and what it names.
+#[path = "../../../shim/src/procfs/limits.rs"]
+#[allow(dead_code, reason = "the shim's")]
+mod limits;
 #[path = "../../../shim/src/procfs/name.rs"]
 mod name;
 
-pub use parsers::{directories, environment, filters, limits, mounts, names, proc_paths};
+pub use parsers::{directories, environment, filters, limit_texts, mounts, names, proc_paths};
 pub use table::table;
 
 /// A target's name, and the target.
@@ -21,7 +24,7 @@ pub const TARGETS: [Target; 8] = [
     ("table", table),
     ("names", names),
     ("environment", environment),
-    ("limits", limits),
+    ("limits", limit_texts),
     ("proc_paths", proc_paths),
     ("mounts", mounts),
     ("filters", filters),

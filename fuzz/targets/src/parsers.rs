@@ -1,10 +1,12 @@
 //! The parsers, each held against what it promises.
 
+use crate::limits::Limit;
 use crate::name::{self, File};
 use shmshim_core::fuzzing;
 use shmshim_core::os::path::CAPACITY;
 use shmshim_core::storage::runtime_dir::{Place, Scope};
 use shmshim_core::storage::segment_file::parse_name;
+use shmshim_core::sysv::msg::MsgLimitName;
 use shmshim_core::sysv::{LimitName, Limits};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -74,7 +76,7 @@ pub fn environment(data: &[u8]) {
 }
 
 /// What is written to a limit's file: which limit, and the text.
-pub fn limits(data: &[u8]) {
+pub fn limit_texts(data: &[u8]) {
     let Some((&which, text)) = data.split_first() else {
         return;
     };
@@ -112,10 +114,13 @@ pub fn limits(data: &[u8]) {
 /// Paths that the host opens.
 pub fn proc_paths(data: &[u8]) {
     let files = || {
-        LimitName::ALL
+        let of_segments = LimitName::ALL.map(Limit::Shm).into_iter();
+        let of_queues = MsgLimitName::ALL.map(Limit::Msg).into_iter();
+        of_segments
+            .chain(of_queues)
+            .chain([Limit::Sem])
             .map(File::Limit)
-            .into_iter()
-            .chain([File::Segments])
+            .chain([File::Segments, File::Sets, File::Queues])
     };
     match File::at(data) {
         Some(file) => {

@@ -268,7 +268,12 @@ impl<'p> IpcFile<'p> {
         let offset = u64::from(ARENA) + u64::from(number) * u64::from(EXTENT);
         let mut mapped = None;
         self.with_file("map", &path, |fd| {
-            mapped = Some(SharedPiece::new(fd, offset, EXTENT as usize, true)?);
+            mapped = Some(SharedPiece::new(
+                fd,
+                offset,
+                EXTENT as usize,
+                self.writable,
+            )?);
             Ok(())
         })
         .ok()?;
