@@ -23,6 +23,7 @@ mod inspect_objects;
 mod mapping;
 pub mod msg;
 mod objects;
+mod owner;
 pub mod placed;
 mod process;
 mod reap;

@@ -13,7 +13,6 @@ use crate::storage::Stored;
 use crate::storage::ipc::{
     Block, CursorWords, Directory, Entry, IpcFile, ObjectKind, Root, Seen, Words,
 };
-use crate::storage::table::Identity;
 use crate::sysv::{self, Caller, IdCursor, Kind, Ruling, ShmId};
 use once_cell::race::OnceRef;
 
@@ -25,7 +24,7 @@ pub(super) struct Objects {
 }
 
 /// Words that a child finds as zeros.
-mod own {
+pub(super) mod own {
     /// This process's entry among the owners.
     pub const OWNER: usize = 0;
     /// How many of its threads sleep.
@@ -102,7 +101,7 @@ fn undisturbed(work: &mut (dyn FnMut() + Send)) {
 }
 
 impl Objects {
-    fn word(&self, index: usize) -> &AtomicU32 {
+    pub(super) fn word(&self, index: usize) -> &AtomicU32 {
         self.own.word(index).unwrap_or(&NO_WORD)
     }
 
@@ -110,60 +109,6 @@ impl Objects {
     #[inline(always)]
     pub(super) fn pid(&self) -> i32 {
         self.registry.local.pid()
-    }
-
-    /// This process's number among the owners; 0: it has none.
-    #[inline(always)]
-    pub(super) fn owner_if_entered(&self) -> u32 {
-        self.word(own::OWNER).load(Ordering::Relaxed)
-    }
-
-    /// The same; it is entered if it was not.
-    #[inline]
-    pub(super) fn owner(&self) -> Outcome<u32> {
-        match self.owner_if_entered() {
-            0 => self.enter_owner(),
-            owner => {
-                self.file.renew_mark(owner);
-                Ok(owner)
-            }
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn enter_owner(&self) -> Outcome<u32> {
-        let cell = self.registry.enter()?.me;
-        let owner = match self.owner_before_exec(cell) {
-            Some(owner) => owner,
-            None => self.file.take_owner(cell, self.pid())?,
-        };
-        let word = self.word(own::OWNER);
-        match word.compare_exchange(0, owner, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => Ok(owner),
-            Err(other) if other == owner => Ok(owner),
-            // Another thread was faster. The entry that this one has taken stays until the process ends.
-            Err(other) => Ok(other),
-        }
-    }
-
-    /// The entry that this process had as another program. Another thread that looks for it, or a call that a handler has
-    /// interrupted, finds it: then the caller makes a new one.
-    fn owner_before_exec(&self, cell: Identity) -> Option<u32> {
-        let entering = self.word(own::ENTERING);
-        if entering.swap(1, Ordering::Acquire) != 0 {
-            return None;
-        }
-        let found = match self.owner_if_entered() {
-            0 => self.file.take_own_again(cell, self.pid()),
-            owner => Some(owner),
-        };
-        if let Some(owner) = found {
-            // Before anybody else looks: it is this process's from now on.
-            self.word(own::OWNER).store(owner, Ordering::Release);
-        }
-        entering.store(0, Ordering::Release);
-        found
     }
 
     /// This process's cell, which the blocks that it takes are marked with; 0: it has none. It is registered if it was not.
