@@ -24,17 +24,6 @@ pub fn wake_one(word: &AtomicU32) {
     let _ = unsafe { raw::call(libc::SYS_futex, args) };
 }
 
-/// Wakes all sleepers on `word`.
-pub fn wake_all(word: &AtomicU32) {
-    let args = [
-        word.as_ptr() as usize,
-        libc::FUTEX_WAKE as usize,
-        i32::MAX as usize,
-    ];
-    // SAFETY: the word is live for the call.
-    let _ = unsafe { raw::call(libc::SYS_futex, args) };
-}
-
 /// So many nanoseconds.
 pub(super) fn timespec(nanos: u64) -> libc::timespec {
     libc::timespec {

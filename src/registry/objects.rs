@@ -216,7 +216,7 @@ impl Objects {
         let unknown = || Error::from(sysv::unknown_id(kind_of(kind), id));
         let root = self.file.root(kind, id.slot()).ok_or_else(unknown)?;
         if root.seen().unit() == 0 {
-            self.settle_slot(kind, id.slot())?;
+            self.finish_slot(kind, id.slot())?;
         }
         Ok(root)
     }
@@ -227,18 +227,18 @@ impl Objects {
         let unused = || Error::from(sysv::unused_index(kind_of(kind), slot));
         let root = self.file.root(kind, slot).ok_or_else(unused)?;
         if root.seen().unit() == 0 {
-            self.settle_slot(kind, slot)?;
+            self.finish_slot(kind, slot)?;
         }
         Ok(root)
     }
 
     /// An object was entered, and its maker was killed before it set the root.
     #[cold]
-    fn settle_slot(&self, kind: ObjectKind, slot: u32) -> Outcome<()> {
+    fn finish_slot(&self, kind: ObjectKind, slot: u32) -> Outcome<()> {
         let directory = self.file.directory(kind);
         let entry = directory.find_slot(slot).filter(|_| directory.is_still());
         if let Some(entry) = entry {
-            self.file.settle(kind, &directory, &entry, self.holder())?;
+            self.file.finish(kind, &directory, &entry, self.holder())?;
         }
         Ok(())
     }
@@ -309,7 +309,7 @@ impl Objects {
             let cursor = (after.next, after.last, after.seq);
             let entered = self.file.enter(&directory, &entry, cursor, owner);
             if matches!(entered, Ok(true)) {
-                // Crash here: it exists, and whoever meets it in the directory sets the root.
+                // Crash here: it exists, and the next process that meets it in the directory sets the root.
                 root.change(seen, block.unit);
                 return Ok(id.raw());
             }
@@ -339,7 +339,7 @@ impl Objects {
             return Ok(Some(None));
         }
         let Some(entry) = entry else { return Ok(None) };
-        match self.file.settle(kind, directory, &entry, self.holder())? {
+        match self.file.finish(kind, directory, &entry, self.holder())? {
             Some(root) => found(root, root.seen()).map(Some),
             None => Ok(Some(None)),
         }

@@ -213,7 +213,7 @@ impl Objects {
                     self.claim_again(claim);
                     return slept;
                 }
-                // No room for a copy without it. Its message would be given back twice: by its receiver, and by whoever finds
+                // No room for a copy without it. Its message would be given back twice: by its receiver, and by the process that finds
                 // that the sleep is over.
                 Err(_) if text != 0 && patience > 0 => {
                     patience -= 1;

@@ -198,7 +198,7 @@ impl Objects {
         }
     }
 
-    /// Makes a copy the queue, if it is still what was copied; then whoever was answered is woken.
+    /// Makes a copy the queue, if it is still what was copied; then the sleepers that were answered are woken.
     #[inline]
     fn publish_queue(&self, found: &Found, copy: QueueBlock) -> bool {
         self.publish_queue_then(found, copy, false, |_| {})

@@ -27,7 +27,7 @@ pub struct MsgUsage {
     pub highest: u32,
 }
 
-/// Sets the limits; refused to whoever may not.
+/// Sets the limits; refused to a caller that may not.
 pub fn set_msg_limits(limits: MsgLimits) -> Outcome<()> {
     let objects = objects()?;
     objects.must_set_limits()?;
@@ -131,7 +131,7 @@ pub fn msg_remove(id: i32) -> Outcome<()> {
             }
         },
     )?;
-    // Crash here: whoever meets it in the directory takes it out.
+    // Crash here: the next process that meets it in the directory takes it out.
     objects()?.forget(ObjectKind::Queue, id)
 }
 

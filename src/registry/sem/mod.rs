@@ -177,7 +177,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Makes a copy the set, if it is still what was copied; then whoever was answered is woken.
+    /// Makes a copy the set, if it is still what was copied; then the sleepers that were answered are woken.
     #[inline]
     fn publish(&self, found: &Found, copy: SetBlock) -> bool {
         if copy.sleepers() != 0 || copy.is_removed() {

@@ -25,7 +25,7 @@ pub struct SemUsage {
     pub highest: u32,
 }
 
-/// Sets the limits; refused to whoever may not.
+/// Sets the limits; refused to a caller that may not.
 pub fn set_sem_limits(limits: SemLimits) -> Outcome<()> {
     let objects = objects()?;
     objects.must_set_limits()?;
@@ -104,7 +104,7 @@ pub fn sem_remove(id: i32) -> Outcome<()> {
             copy.set_removed();
         },
     )?;
-    // Crash here: whoever meets it in the directory takes it out.
+    // Crash here: the next process that meets it in the directory takes it out.
     objects()?.forget(ObjectKind::Set, id)
 }
 
@@ -170,7 +170,7 @@ fn no_memory(error: OsError) -> StorageError {
     }
 }
 
-/// SETALL, first half: how many values are to be read from the caller; refused to whoever may not set them.
+/// SETALL, first half: how many values are to be read from the caller; refused to a caller that may not set them.
 pub fn sem_count_to_set(id: i32) -> Outcome<u32> {
     let objects = objects()?;
     let id = ShmId::from_raw(id)?;

@@ -2,7 +2,7 @@
 //!
 //! An object exists from the exchange of the directory's root on that enters it, and until the exchange of its own root that
 //! removes it. Between the first and the one that sets its root, and between the last and the one that takes it out of the
-//! directory, its maker or remover can be killed; whoever comes by does the rest ([`Entry::tag`] tells which).
+//! directory, its maker or remover can be killed; the next process does the rest ([`Entry::tag`] tells which).
 
 use super::arena::Block;
 use super::file::IpcFile;
@@ -213,7 +213,7 @@ impl IpcFile<'_> {
 
     /// Finishes what a killed maker or remover has left of an entry: sets the object's root, or takes the entry out of the
     /// directory. Returns the object's root if the object exists.
-    pub fn settle(
+    pub fn finish(
         &self,
         kind: Kind,
         directory: &Directory,

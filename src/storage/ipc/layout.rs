@@ -73,8 +73,6 @@ pub struct Header {
     pub msg_limits: [u32; 3],
     /// Where a search for a free place begins; a hint.
     pub place_hand: u32,
-    /// The same of owners.
-    pub owner_hand: u32,
     /// Slabs of the arena before it is looked for blocks that the dead have left; a hint.
     pub sweep_at: u32,
 }

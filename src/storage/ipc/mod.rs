@@ -17,6 +17,7 @@ mod root;
 mod set;
 mod sweep;
 mod view;
+mod words;
 
 pub use arena::{Block, Holding};
 pub use directory::{CursorWords, Directory, Entry};

@@ -14,6 +14,7 @@ use super::arena::{Block, Holding};
 use super::file::IpcFile;
 use super::root::Seen;
 use super::set::{Words, errno_of};
+use super::words::{high, low, pair};
 use crate::storage::error::Stored;
 use crate::sysv::msg::{
     Message, QueueFacts, QueueState, Receiver, ReceiverAnswer, Sender, SenderAnswer,
@@ -30,18 +31,6 @@ const WAITS: u32 = 0;
 const GOT: u32 = 1;
 const AGAIN: u32 = 2;
 const FAILED: u32 = 3;
-
-fn pair(low: u32, high: u32) -> u64 {
-    u64::from(low) | u64::from(high) << 32
-}
-
-fn low(word: u64) -> u32 {
-    word as u32
-}
-
-fn high(word: u64) -> u32 {
-    (word >> 32) as u32
-}
 
 pub(super) fn id_of(block: &Block) -> Option<i32> {
     (low(block.get(3)) & REMOVED == 0).then_some(low(block.get(0)) as i32)

@@ -13,6 +13,7 @@
 use super::arena::Block;
 use super::file::IpcFile;
 use super::root::Seen;
+use super::words::{high, low, pair};
 use crate::storage::error::Stored;
 use crate::sysv::sem::{Answer, Operation, SetPerm, SetState, Sleeper, Undo};
 use crate::sysv::{Errno, IpcPerm, Key};
@@ -22,18 +23,6 @@ const UNDO: usize = 2;
 const SLEEPER: usize = 3;
 /// In the mode's word: the set was removed, and only its sleepers' answers are there still.
 const REMOVED: u32 = 1 << 31;
-
-fn pair(low: u32, high: u32) -> u64 {
-    u64::from(low) | u64::from(high) << 32
-}
-
-fn low(word: u64) -> u32 {
-    word as u32
-}
-
-fn high(word: u64) -> u32 {
-    (word >> 32) as u32
-}
 
 pub(super) fn id_of(block: &Block) -> Option<i32> {
     (low(block.get(3)) & REMOVED == 0).then_some(low(block.get(0)) as i32)

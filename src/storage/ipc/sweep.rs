@@ -2,7 +2,7 @@
 //!
 //! A block says which process took it. One whose taker has died is either what some root leads to, directly or by the text of a
 //! message, or lost: nobody can publish it any more. It is given back by an exchange of its own word, and so does everybody who
-//! lets go of a block that others have published ([`IpcFile::give_replaced`]); whoever takes a message out of a queue claims its
+//! lets go of a block that others have published ([`IpcFile::give_replaced`]); a process that takes a message out of a queue claims its
 //! text before, and once more behind it, because others may have claimed it meanwhile and lost ([`IpcFile::claim`]). So nothing is given back twice, and nothing that a living process reads.
 
 use super::arena::{Block, Holding};

@@ -64,7 +64,7 @@ pub fn full(queue: &QueueFacts, len: u32) -> Refusal {
 pub enum Sent {
     /// It is in the queue.
     Queued,
-    /// A sleeping receiver has it: that one is to be woken. It was never in the queue.
+    /// A sleeping receiver has it, and is to be woken. It was never in the queue.
     HandedOver,
     /// It does not fit, and nothing has changed.
     Full,
@@ -99,7 +99,7 @@ pub fn send(queue: &mut impl QueueState, message: Message, pid: i32, now: i64) -
     }
 }
 
-/// Answers the sleeping receivers that want the message, up to the first that takes it: that one.
+/// Answers the sleeping receivers that want the message, up to the first that takes it, which is returned.
 fn hand_over(queue: &mut impl QueueState, message: Message) -> Option<Receiver> {
     for index in 0..queue.receivers() {
         let mut receiver = queue.receiver(index);

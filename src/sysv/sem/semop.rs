@@ -81,8 +81,8 @@ pub fn check_operations(set: &SetPerm, ops: &[Operation], caller: &impl Caller) 
     may_access(&set.perm, if alters(ops) { WRITE } else { READ }, caller)
 }
 
-/// Tries the operations of one call. If they can go on, everything is changed, and whoever sleeps and can go on because of
-/// that is served. If not, nothing is.
+/// Tries the operations of one call. If they can go on, everything is changed, and the sleepers that can go on because of
+/// that are served. If not, nothing is.
 #[inline]
 pub fn operate(
     set: &mut impl SetState,

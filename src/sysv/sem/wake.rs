@@ -14,12 +14,12 @@ use super::attempt::{Asked, Attempt, Process, attempt};
 use super::state::{Answer, SetState, Sleeper};
 use crate::sysv::Errno;
 
-/// Serves whoever can go on, where any semaphore may have changed: after SETVAL, SETALL and an undo.
+/// Serves the sleepers that can go on, where any semaphore may have changed: after SETVAL, SETALL and an undo.
 pub fn serve_all(set: &mut impl SetState, now: i64) {
     serve(set, None, now);
 }
 
-/// Serves whoever can go on after the operations `changed` were carried out; `None`: after any change.
+/// Serves the sleepers that can go on after the operations `changed` were carried out; `None`: after any change.
 pub(super) fn serve(set: &mut impl SetState, changed: Option<Asked<'_>>, now: i64) {
     if set.sleepers() == 0 {
         return;
