@@ -1,12 +1,15 @@
-//! The kernel's own semaphore sets and message queues, to be read: `--kernel`. As in [`kernel`](crate::kernel) the lists are
-//! asked of the kernel directly. Who sleeps in them or owes them something it tells nobody.
+//! The kernel's own semaphore sets and message queues, to be read: `--kernel`, and to be copied. As in
+//! [`kernel`](crate::kernel) the lists are asked of the kernel directly. Who sleeps in them or owes them something it tells
+//! nobody.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
-use shmshim_core::os::kernel_shm::{SemQuestion, ask_semaphore};
+use shmshim_core::os::kernel_shm::{
+    QueueNow, SemQuestion, all_values, ask_semaphore, copy_message, queue_now,
+};
 use shmshim_core::os::{OsError, file};
-use shmshim_core::sysv::msg::QueueFacts;
-use shmshim_core::sysv::sem::SetPerm;
+use shmshim_core::sysv::msg::{MsgLimitName, MsgLimits, QueueFacts};
+use shmshim_core::sysv::sem::{SEM_LIMITS_FILE, SemLimits, SetPerm};
 use shmshim_core::sysv::{IpcPerm, Key, Kind, ShmId};
 
 use crate::error::{Error, Outcome};
@@ -97,20 +100,111 @@ fn queue_of(line: &Line<'_>) -> Option<QueueFacts> {
     })
 }
 
+/// Why an object of the kernel's was not read.
+fn unread(what: &str, id: i32, error: OsError) -> Error {
+    match error {
+        OsError(libc::EACCES) => Error::refused(format!(
+            "the kernel's {what} {id} may not be read by this user; ask its owner for the right, or do it as root"
+        )),
+        OsError(libc::EINVAL | libc::EIDRM) => {
+            Error::absent(format!("the kernel's {what} {id} was removed meanwhile"))
+        }
+        error => Error::refused(format!("the kernel's {what} {id} cannot be read: {error}")),
+    }
+}
+
+/// The limits of both; what the kernel does not tell stands at its default.
+pub fn limits() -> (SemLimits, MsgLimits) {
+    let (mut sem, mut msg) = (SemLimits::KERNEL_DEFAULTS, MsgLimits::KERNEL_DEFAULTS);
+    let text = |name: &str| {
+        let path = CString::new(format!("/proc/sys/kernel/{name}")).ok()?;
+        file::read_whole(&path).ok()
+    };
+    if let Some(text) = text(SEM_LIMITS_FILE) {
+        let _ = sem.parse_and_set(&text);
+    }
+    for name in MsgLimitName::ALL {
+        if let Some(text) = text(name.file_name()) {
+            let _ = msg.parse_and_set(name, &text);
+        }
+    }
+    (sem, msg)
+}
+
+/// Value and process id of each semaphore of a set: the values are those of one moment.
+pub fn semaphores(set: &SetPerm) -> Outcome<Vec<(u16, i32)>> {
+    let id = set.perm.id.raw();
+    let unread = |error| unread("semaphore set", id, error);
+    let values = all_values(id, set.count).map_err(unread)?;
+    let pid = |number| ask_semaphore(id, number, SemQuestion::Pid).map_err(unread);
+    (0..)
+        .zip(values.iter())
+        .map(|(number, value)| Ok((*value, pid(number)?)))
+        .collect()
+}
+
+/// Type and text of each message of a queue, the oldest first.
+pub type Messages = Vec<(i64, Vec<u8>)>;
+
+/// All messages of a queue, which stay in it, and what is known of it: its capacity, too.
+pub fn messages(queue: &QueueFacts) -> Outcome<(QueueFacts, Messages)> {
+    const TRIES: u32 = 20;
+    let id = queue.perm.id.raw();
+    let mut before = None;
+    for _ in 0..TRIES {
+        let read = read_messages(id)?;
+        // Each is copied by its place: what is taken meanwhile moves them.
+        if let Some((now, messages)) = before.filter(|before| Some(before) == read.as_ref()) {
+            let [lspid, lrpid, stime, rtime] = now.last;
+            let facts = QueueFacts {
+                qbytes: u32::try_from(now.capacity).unwrap_or(u32::MAX),
+                lspid: lspid as i32,
+                lrpid: lrpid as i32,
+                stime,
+                rtime,
+                ..*queue
+            };
+            return Ok((facts, messages));
+        }
+        before = read;
+    }
+    Err(Error::refused(format!(
+        "the kernel's message queue {id} changes while it is copied; end the programs that use it first"
+    )))
+}
+
+/// `None`: the queue has changed meanwhile.
+fn read_messages(id: i32) -> Outcome<Option<(QueueNow, Messages)>> {
+    let unread = |error| match error {
+        OsError(libc::ENOSYS) => Error::refused(format!(
+            "the messages of the kernel's queue {id} cannot be copied: this kernel was built without CONFIG_CHECKPOINT_RESTORE, and hands out a message only by taking it out of the queue"
+        )),
+        error => unread("message queue", id, error),
+    };
+    let now = queue_now(id).map_err(unread)?;
+    let room = now.bytes as usize;
+    let mut messages = Messages::new();
+    for place in 0..now.messages {
+        let copied = copy_message(id, place as u32, room, |mtype, text| (mtype, text.to_vec()));
+        match copied {
+            Ok(message) => messages.push(message),
+            Err(OsError(libc::ENOMSG | libc::E2BIG)) => return Ok(None),
+            // The queue is there.
+            Err(OsError(libc::EINVAL)) if queue_now(id).is_ok() => {
+                return Err(Error::refused(format!(
+                    "message {place} of the kernel's queue {id} cannot be copied: it is longer than msgmax is now; raise /proc/sys/kernel/msgmax"
+                )));
+            }
+            Err(error) => return Err(unread(error)),
+        }
+    }
+    Ok(Some((now, messages)))
+}
+
 /// The semaphores of a set.
 pub fn values(id: i32, count: u32) -> Outcome<Vec<Semaphore>> {
     let ask = |number, question| {
-        ask_semaphore(id, number, question).map_err(|error| match error {
-            OsError(libc::EACCES) => Error::refused(format!(
-                "the kernel's semaphore set {id} may not be read by this user; ask its owner for the right, or do it as root"
-            )),
-            OsError(libc::EINVAL | libc::EIDRM) => {
-                Error::absent(format!("the kernel's semaphore set {id} was removed meanwhile"))
-            }
-            error => Error::refused(format!(
-                "the kernel's semaphore set {id} cannot be read: {error}"
-            )),
-        })
+        ask_semaphore(id, number, question).map_err(|error| unread("semaphore set", id, error))
     };
     (0..count)
         .map(|number| {

@@ -2,7 +2,7 @@
 //! the program ends, stops when it stops, and passes on the signals that are sent to it.
 //!
 //! Both are in one process group, so what the terminal sends (`^C`, `^Z`, a hang-up) reaches the program by itself; only
-//! what somebody sends to the parent is passed on. A signal that was ignored when the command was started stays ignored,
+//! what is sent to the parent is passed on. A signal that was ignored when the command was started stays ignored,
 //! as under `nohup`.
 
 use std::io;
@@ -138,7 +138,7 @@ fn is_stopped(pid: Pid) -> bool {
         .unwrap_or(false)
 }
 
-/// Stops this process as the program was stopped, until somebody continues it.
+/// Stops this process as the program was stopped, until it is continued.
 fn stop(signal: Signal) {
     let _ = emulate_default_handler(signal as i32);
 }

@@ -204,7 +204,7 @@ impl Private {
     }
 }
 
-/// Locks a directory, or fails if somebody has it locked.
+/// Locks a directory, or fails if another process has it locked.
 fn lock(directory: &Path) -> io::Result<OwnedFd> {
     let fd = OwnedFd::from(std::fs::File::open(directory)?);
     rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
@@ -317,7 +317,7 @@ fn leaks_of(
 }
 
 impl Report {
-    /// Whether something was left that somebody should have removed.
+    /// Whether something was left that the program should have removed.
     pub fn has_leaks(&self) -> bool {
         !(self.leaks.is_empty() && self.sets.is_empty() && self.queues.is_empty())
     }

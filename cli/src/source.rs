@@ -15,6 +15,7 @@ use crate::error::{Error, Outcome};
 use crate::kernel;
 use crate::kinds;
 use crate::process;
+use crate::rights::Rights;
 use crate::segment::Which;
 use crate::users::Names;
 use crate::uses;
@@ -96,22 +97,9 @@ pub struct Segment {
     pub attaches: u64,
     /// Attaches of dead ones that are still counted.
     pub dead_attaches: u64,
-    /// Owner, and what it is called.
-    pub uid: u32,
-    /// See `uid`.
-    pub owner: Option<String>,
-    /// Group.
-    pub gid: u32,
-    /// See `gid`.
-    pub group: Option<String>,
-    /// Creator.
-    pub cuid: u32,
-    /// See `cuid`.
-    pub creator: Option<String>,
-    /// Creator's group.
-    pub cgid: u32,
-    /// The permission bits, octal.
-    pub mode: String,
+    /// See there.
+    #[serde(flatten)]
+    pub rights: Rights,
     /// What is special about it: see the help of ls.
     pub flags: Vec<&'static str>,
     /// When it was made or its rights changed, in seconds since 1970.
@@ -215,14 +203,7 @@ fn named(stat: &sysv::Segment, names: &mut Names) -> Segment {
         size: stat.segsz,
         attaches: stat.nattch,
         dead_attaches: 0,
-        uid: stat.uid,
-        owner: names.user(stat.uid),
-        gid: stat.gid,
-        group: names.group(stat.gid),
-        cuid: stat.cuid,
-        creator: names.user(stat.cuid),
-        cgid: stat.cgid,
-        mode: format!("{:04o}", stat.mode & 0o777),
+        rights: Rights::of(&stat.perm(), names),
         flags: Vec::new(),
         changed: time(stat.ctime),
         attached: time(stat.atime),

@@ -9,31 +9,16 @@ use shmshim_core::sysv::{self, Kind};
 
 use crate::error::{Error, Outcome};
 use crate::kernel;
-use crate::kinds;
+use crate::participant::Participant;
 use crate::process::{self, Address, Mapping};
 use crate::users::Names;
 
 /// What one process has attached of one segment; the names are those of `--json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Use {
-    /// What the object is.
-    pub kind: &'static str,
-    /// The segment.
-    pub id: i32,
-    /// Its key.
-    pub key: String,
-    /// The process; none while it is being forked.
-    pub pid: Option<i32>,
-    /// Its effective user, and what that is called.
-    pub uid: Option<u32>,
-    /// See `uid`.
-    pub user: Option<String>,
-    /// Its command line.
-    pub command: Option<String>,
-    /// When it began, in seconds since 1970.
-    pub started: Option<i64>,
-    /// False for a process that has ended without a detach, and is still counted.
-    pub alive: bool,
+    /// Which process, and which segment.
+    #[serde(flatten)]
+    pub who: Participant,
     /// How often it has the segment attached.
     pub attaches: u64,
     /// Whether it cannot write there; none if its memory is not to be seen.
@@ -71,24 +56,16 @@ pub fn of_kernel(is_asked_for: &dyn Fn(i32) -> bool) -> Outcome<Vec<Use>> {
             if !is_asked_for(id) || addresses.is_empty() {
                 continue;
             }
-            let uid = facts.as_ref().map(|facts| facts.uid);
+            let object = (Kind::Segment, id, listed.stat.key.to_string());
             uses.push(Use {
-                kind: kinds::name(Kind::Segment),
-                id,
-                key: listed.stat.key.to_string(),
-                pid: Some(pid),
-                uid,
-                user: uid.and_then(|uid| names.user(uid)),
-                command: facts.as_ref().map(|facts| facts.command.clone()),
-                started: facts.as_ref().and_then(|facts| facts.started),
-                alive: true,
+                who: Participant::new(object, pid, facts.as_ref(), true, &mut names),
                 attaches: addresses.len() as u64,
                 read_only: is_read_only(&addresses),
                 addresses,
             });
         }
     }
-    uses.sort_by_key(|one| (order_of(one.id), one.pid));
+    uses.sort_by_key(|one| (order_of(one.who.id), one.who.pid));
     Ok(uses)
 }
 
@@ -157,17 +134,16 @@ impl Members<'_> {
             })
         };
         let addresses = process::addresses(seen.mappings.iter().filter(is_its));
-        let uid = seen.facts.as_ref().map(|facts| facts.uid);
+        let stat = &segment.stat;
+        let object = (Kind::Segment, stat.id.raw(), stat.key.to_string());
         Use {
-            kind: kinds::name(Kind::Segment),
-            id: segment.stat.id.raw(),
-            key: segment.stat.key.to_string(),
-            pid: (process.pid != 0).then_some(process.pid),
-            uid,
-            user: uid.and_then(|uid| self.names.user(uid)),
-            started: seen.facts.as_ref().and_then(|facts| facts.started),
-            command: seen.facts.as_ref().map(|facts| facts.command.clone()),
-            alive: process.is_alive,
+            who: Participant::new(
+                object,
+                process.pid,
+                seen.facts.as_ref(),
+                process.is_alive,
+                &mut self.names,
+            ),
             attaches: attach.count.into(),
             read_only: is_read_only(&addresses),
             addresses,
@@ -194,6 +170,6 @@ pub fn of_namespace(
             uses.extend(its);
         }
     })?;
-    uses.sort_by_key(|one| (order_of(one.id), one.pid));
+    uses.sort_by_key(|one| (order_of(one.who.id), one.who.pid));
     Ok(uses)
 }

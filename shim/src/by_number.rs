@@ -7,9 +7,10 @@
 
 use core::ffi::{c_int, c_long, c_void};
 
-use libc::{key_t, sembuf, size_t};
+use libc::{key_t, size_t};
 use shmshim_core::os::raw::{number, sysv};
 use shmshim_core::registry::{self, may_touch};
+use shmshim_core::sysv::sem::Operation;
 
 use crate::{calls, memory};
 
@@ -24,10 +25,10 @@ pub fn serve(number: c_long, args: [c_long; 6]) -> Option<c_long> {
         sysv::SHMCTL => c_long::from(calls::shmctl(a as c_int, b as c_int, c as *mut c_void)),
         sysv::SEMGET => c_long::from(calls::semget(a as key_t, b as c_int, c as c_int)),
         #[cfg(not(target_arch = "x86"))]
-        sysv::SEMOP => c_long::from(calls::semop(a as c_int, b as *mut sembuf, c as size_t)),
+        sysv::SEMOP => c_long::from(calls::semop(a as c_int, b as *mut Operation, c as size_t)),
         sysv::SEMTIMEDOP => c_long::from(calls::semtimedop_by_number(
             a as c_int,
-            b as *mut sembuf,
+            b as *mut Operation,
             c as size_t,
             d as usize as u64,
             calls::TimeForm::Wide,
@@ -139,7 +140,7 @@ pub mod ipc {
     #[inline(never)]
     pub(super) extern "C" fn serve_in_c(args: &[c_long; 6], answer: &mut c_long) -> bool {
         let [call, first, second, third, pointer, fifth] = *args;
-        let (id, sops) = (first as c_int, pointer as *mut sembuf);
+        let (id, sops) = (first as c_int, pointer as *mut Operation);
         *answer = match call & 0xffff {
             SEMGET => c_long::from(calls::semget(
                 first as key_t,

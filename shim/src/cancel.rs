@@ -1,13 +1,13 @@
 //! Cancellation points: msgsnd and msgrcv, which sleep on the frame of the exported function itself.
 //!
 //! glibc ends a cancelled thread by unwinding its stack, from within the signal handler that has interrupted the sleep. So
-//! the sleep is a bare system call, between two changes of the type of cancellation, in a frame that needs no cleanup. What must be done all the same is that the thread leaves the queue: before anything of the program's own
-//! cleanup runs, and also where a handler jumps out of the call. With glibc that is a cleanup buffer of C, as
-//! `pthread_cleanup_push` once made them, on the same frame; elsewhere the destructor of a key.
+//! the sleep is a bare system call, between two changes of the type of cancellation, in a frame that needs no cleanup. One thing
+//! must be done all the same: the thread leaves the queue, before any cleanup of the program's own runs, and also where a handler
+//! jumps out of the call. With glibc a cleanup buffer of C does that, as `pthread_cleanup_push` once made them, on the same
+//! frame; elsewhere the destructor of a key.
 
 use core::ffi::{c_int, c_void};
 
-#[cfg(not(target_arch = "x86"))]
 use shmshim_core::os::exposed_sleep;
 use shmshim_core::registry::abandon_sleeps;
 use shmshim_core::registry::msg::Sleep;
@@ -83,14 +83,14 @@ mod on_x86 {
     use super::*;
     use crate::by_number::Syscall;
     use core::ffi::c_long;
-    use shmshim_core::os::{errno, process, raw, signal_mask};
+    use shmshim_core::os::{errno, raw, signal_mask, spin};
 
     #[inline(always)]
     pub fn sleep(sleep: &Option<Sleep>) -> bool {
         let mut arguments = Arguments::default();
         let syscall = prepare(sleep, &mut arguments);
         let Some(syscall) = syscall else {
-            return false;
+            return sleep_by_ours(sleep);
         };
         let Arguments { word, seen, .. } = arguments;
         let timeout = &raw const arguments.timeout as c_long;
@@ -100,7 +100,19 @@ mod on_x86 {
         // SAFETY: as said.
         let answer = unsafe { syscall(libc::SYS_futex, word, wait, seen, timeout, 0, 0) };
         block();
-        was_signal(answer)
+        match errno_of(answer) {
+            0 | libc::EAGAIN | libc::ETIMEDOUT => false,
+            libc::EINTR => true,
+            // A filter refuses it.
+            _ => sleep_by_ours(sleep),
+        }
+    }
+
+    /// The same by a system call of ours. It is no good place to be cancelled in.
+    fn sleep_by_ours(sleep: &Option<Sleep>) -> bool {
+        sleep.as_ref().is_some_and(|sleep| {
+            exposed_sleep::wait(sleep.word, sleep.seen, sleep.nanos, sleep.mask)
+        })
     }
 
     /// What the system call is given.
@@ -125,7 +137,7 @@ mod on_x86 {
         }
     }
 
-    /// By what the call is made. `None`: there is nothing to sleep on, or a filter forbids it.
+    /// By what the call is made. `None`: there is nothing to sleep on, no need to, or a filter forbids it.
     #[inline(never)]
     extern "C" fn prepare(sleep: &Option<Sleep>, arguments: &mut Arguments) -> Option<Syscall> {
         const SECOND: u64 = 1_000_000_000;
@@ -142,16 +154,18 @@ mod on_x86 {
             libc::SYS_futex,
             [word, libc::FUTEX_WAIT as usize, seen, timeout],
         ) {
-            process::yield_now();
+            return None;
+        }
+        if spin::until_changed(sleep.word, sleep.seen) {
             return None;
         }
         crate::next::next!(syscall: Syscall)
     }
 
+    /// With a time limit no handler lets the kernel sleep on.
     #[inline(never)]
-    extern "C" fn was_signal(answer: c_long) -> bool {
-        // With a time limit no handler lets the kernel sleep on.
-        answer == -1 && errno::get() == libc::EINTR
+    extern "C" fn errno_of(answer: c_long) -> c_int {
+        if answer == -1 { errno::get() } else { 0 }
     }
 
     #[inline(never)]
@@ -292,8 +306,27 @@ mod cleanup {
         }
     }
 
-    /// A thread ends from within a sleep. The frame is gone by now.
+    /// A thread ends from within a sleep. The frame is gone by now. musl goes from the interrupted instruction to here by a jump,
+    /// so the stack is not aligned as at the beginning of a function.
     unsafe extern "C" fn end(_: *mut c_void) {
+        #[cfg(not(target_arch = "x86_64"))]
+        leave_aligned();
+        // SAFETY: the call keeps r12, and what it may change is said; the stack pointer is put back.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            core::arch::asm!(
+                "mov r12, rsp",
+                "and rsp, -16",
+                "call {leave}",
+                "mov rsp, r12",
+                leave = sym leave_aligned,
+                out("r12") _,
+                clobber_abi("C"),
+            );
+        }
+    }
+
+    extern "C" fn leave_aligned() {
         leave();
     }
 }

@@ -1,8 +1,8 @@
 //! Doors beside the preload: look-ups in libc's own symbol table, which find libc's functions and not ours.
 //!
-//! Who asks libc's own handle (`dlsym(dlopen("libc.so.6"), "shmget")`: the foreign function interfaces of Python, Ruby, Lua
-//! and others), who asks for a version (`dlvsym`), and every plugin that is loaded with RTLD_DEEPBIND (PHP's extensions)
-//! gets what stands in libc's table. So our functions are entered there, at the first call of one of the four functions
+//! A program that asks libc's own handle (`dlsym(dlopen("libc.so.6"), "shmget")`: the foreign function interfaces of Python,
+//! Ruby, Lua and others) or asks for a version (`dlvsym`), and a plugin that is loaded with RTLD_DEEPBIND (PHP's extensions),
+//! get what stands in libc's table. So our functions are entered there, at the first call of one of the four functions
 //! through which all of this goes. These are ours for nothing else: a program that calls none of them pays nothing.
 //!
 //! The four learn by their return address who calls (RTLD_NEXT, `$ORIGIN`, the namespace), so each of ours ends with a jump

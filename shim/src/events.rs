@@ -13,7 +13,7 @@ use crate::settings;
 use crate::trace::line::Line;
 use crate::trace::{DESTINATION, Stamp, format, json};
 
-/// Whether events are asked for. It reads no setting: who has made no call has none.
+/// Whether events are asked for. It reads no setting: a process that has made no call has none.
 #[inline]
 pub fn are_on() -> bool {
     settings::is_known_on() && DESTINATION.is_set() && format::has(format::EVENTS)
@@ -72,7 +72,17 @@ pub fn forks() {
 }
 
 /// In the child.
+#[inline]
 pub fn is_forked() {
+    // A frame may be on a page of the stack that would be copied.
+    if are_on() {
+        tell_child();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn tell_child() {
     if let Some(attaches) = count() {
         let parent = process::parent_pid();
         say(

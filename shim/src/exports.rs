@@ -12,9 +12,11 @@
 #![allow(unused_unsafe)] // Most of the calls are safe.
 
 use libc::{
-    FILE, c_char, c_int, c_long, c_ulong, c_void, key_t, mode_t, off_t, sembuf, size_t, ssize_t,
-    timespec, uid_t,
+    FILE, c_char, c_int, c_long, c_ulong, c_void, key_t, mode_t, off_t, size_t, ssize_t, timespec,
+    uid_t,
 };
+
+use shmshim_core::sysv::sem::Operation;
 
 use crate::hook::hook;
 use crate::{calls, identity, jumps, memory, procfs};
@@ -45,11 +47,11 @@ export! {
     // The same of semaphores: PostgreSQL, Apache, ipcmk.
     semget(key: key_t, count: c_int, flags: c_int) -> c_int => our_semget, calls::semget;
 
-    semop(semid: c_int, sops: *mut sembuf, nsops: size_t) -> c_int => our_semop, calls::semop;
+    semop(semid: c_int, sops: *mut Operation, nsops: size_t) -> c_int => our_semop, calls::semop;
 
     // perl's and python's modules that wait with a limit.
     semtimedop(
-        semid: c_int, sops: *mut sembuf, nsops: size_t, timeout: *const timespec
+        semid: c_int, sops: *mut Operation, nsops: size_t, timeout: *const timespec
     ) -> c_int => our_semtimedop, calls::semtimedop;
 
     semctl(semid: c_int, number: c_int, cmd: c_int, arg: size_t) -> c_int => our_semctl, calls::semctl;
@@ -174,7 +176,7 @@ mod gnu {
 
         #[cfg(target_arch = "x86")]
         __semtimedop64(
-            semid: c_int, sops: *mut sembuf, nsops: size_t, timeout: *const c_void
+            semid: c_int, sops: *mut Operation, nsops: size_t, timeout: *const c_void
         ) -> c_int => our_semtimedop64, calls::semtimedop64;
 
         #[cfg(target_arch = "x86")]

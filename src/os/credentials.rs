@@ -91,7 +91,7 @@ pub fn is_elsewhere() -> bool {
 }
 
 /// A map names the uids of the next namespace outside, which need not be the one that is meant, and there anybody can
-/// choose them. So who has become another user in another user namespace owns nothing.
+/// choose them. So a process that has become another user in another user namespace owns nothing.
 fn ask_euid() -> u32 {
     if is_elsewhere() {
         NO_ONE

@@ -1,4 +1,4 @@
-//! Directories: their names are made, removed, exchanged and read. Who makes or removes names where others can, too, opens
+//! Directories: their names are made, removed, exchanged and read. A caller that makes or removes names where others can, too, opens
 //! the directory first, and says so by [`At`].
 
 use super::file::{At, Fd, done, place, retry};

@@ -7,7 +7,7 @@
 //! alternate stack is noticed in the system call alone.)
 
 use super::signal_mask::{self, Mask};
-use super::{futex, raw};
+use super::{futex, raw, spin};
 use core::sync::atomic::AtomicU32;
 
 /// What is asked of the kernel.
@@ -52,16 +52,32 @@ pub(super) unsafe fn sleep(
     (word, seen): (&AtomicU32, u32),
 ) -> Ended {
     if raw::is_forbidden(number, args) {
-        signal_mask::restore(mask);
-        super::process::nap(1_000_000);
-        let _ = signal_mask::Blocked::all().into_mask();
-        let error = libc::EPERM;
         return Ended {
-            error,
+            error: libc::EPERM,
             by_signal: false,
             is_exposed: false,
         };
     }
+    // Signals are blocked still: a handler runs in the sleep, or when the call is over.
+    if spin::until_changed(word, seen) {
+        return Ended {
+            error: libc::EAGAIN,
+            by_signal: false,
+            is_exposed: false,
+        };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { enter(mask, number, args, (word, seen)) }
+}
+
+/// The same, at once.
+#[inline(always)]
+unsafe fn enter(
+    mask: Mask,
+    number: libc::c_long,
+    args: [usize; 6],
+    (word, seen): (&AtomicU32, u32),
+) -> Ended {
     let [a, b, c, d, e, f] = args;
     let mut asked = Asked {
         exposed: mask,
@@ -117,7 +133,7 @@ impl Exposure {
     /// The thread's mask in the sleep; the signals are blocked until then.
     pub fn mask(&mut self) -> Mask {
         if !self.is_blocked {
-            // Woken by somebody who meant another sleep at this place.
+            // Woken by a call that meant another sleep at this place.
             *self = Exposure::begin();
         }
         self.mask
@@ -152,21 +168,46 @@ fn wait_once(word: &AtomicU32, seen: u32, nanos: u64, mask: Mask) -> Ended {
     let (at, timeout) = (word.as_ptr() as usize, &raw const timeout as usize);
     let args = [at, libc::FUTEX_WAIT as usize, seen as usize, timeout, 0, 0];
     // SAFETY: the word is live for the call, the timeout a live local.
-    unsafe { sleep(mask, libc::SYS_futex, args, (word, seen)) }
+    let ended = unsafe { sleep(mask, libc::SYS_futex, args, (word, seen)) };
+    let is_refused = !matches!(
+        ended.error,
+        0 | libc::EAGAIN | libc::EINTR | libc::ETIMEDOUT
+    );
+    let nap = futex::timespec(NAP_NANOS);
+    let args = [&raw const nap as usize, 0, 0, 0, 0, 0];
+    if !is_refused || ended.by_signal || ended.is_exposed {
+        return ended;
+    }
+    // By a filter of the host: then the word is looked at from time to time.
+    if raw::is_forbidden(libc::SYS_nanosleep, args) {
+        return ended;
+    }
+    // SAFETY: the length is a live local.
+    unsafe { enter(mask, libc::SYS_nanosleep, args, (word, seen)) }
 }
 
-/// Words below the stack pointer that a signal's frame overwrites; more than any padding in it.
-#[cfg(any(
-    all(target_arch = "x86_64", target_pointer_width = "64"),
-    target_arch = "aarch64"
-))]
+/// How often a word is looked at that cannot be slept on.
+const NAP_NANOS: u64 = 1_000_000;
+
+/// Words below the stack pointer of which a signal's frame overwrites some. On x86-64, below the red zone, the frame ends with what
+/// the kernel always writes behind the state of the floating point unit: these are more than any padding there.
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
 const KNOWN: usize = 40;
+/// On AArch64 the frame's end is mostly room that the kernel does not use. What it always writes are the two words right below the
+/// stack pointer: frame pointer and return address, for a debugger that walks the stack.
+#[cfg(target_arch = "aarch64")]
+const KNOWN: usize = 2;
 /// What they hold meanwhile.
 #[cfg(any(
     all(target_arch = "x86_64", target_pointer_width = "64"),
     target_arch = "aarch64"
 ))]
 const VALUE: u64 = 0x5a3c_96e1_0f87_4bd2;
+
+/// musl ends a thread that is cancelled in the sleep by a jump from there into a function of its own. So the stack pointer is where
+/// a call would have it; the program's cleanup runs on that stack. glibc finds the frame's end by where the compiler has it.
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+const SHIFT: usize = if cfg!(target_env = "musl") { 8 } else { 0 };
 
 /// Makes the call, exposed. Whether the known words have changed.
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
@@ -176,11 +217,11 @@ unsafe fn expose(asked: &mut Asked) -> bool {
     // SAFETY: writes below the red zone, where nothing is kept; the kernel preserves all registers but rax, rcx and r11.
     unsafe {
         core::arch::asm!(
+            "sub rsp, {shift}",
             "lea r12, [rsp - {below}]",
             "mov r13d, {known}",
             "2: mov [r12 + r13 * 8], r14",
-            "dec r13",
-            "jnz 2b",
+            "dec r13; jnz 2b",
             // rt_sigprocmask(SIG_SETMASK, exposed, NULL, 8)
             "mov eax, 14; mov edi, 2",
             "mov rsi, r15",
@@ -190,8 +231,7 @@ unsafe fn expose(asked: &mut Asked) -> bool {
             "mov r13d, {known}",
             "3: cmp [r12 + r13 * 8], r14",
             "jne 4f",
-            "dec r13",
-            "jnz 3b",
+            "dec r13; jnz 3b",
             "mov rax, [r15 + 16]",
             "mov rdi, [r15 + 24]",
             "mov rsi, [r15 + 32]",
@@ -219,9 +259,9 @@ unsafe fn expose(asked: &mut Asked) -> bool {
             "mov r13d, {known}",
             "5: cmp [r12 + r13 * 8], r14",
             "jne 6f",
-            "dec r13",
-            "jnz 5b",
-            "6:",
+            "dec r13; jnz 5b",
+            "6: add rsp, {shift}",
+            shift = const SHIFT,
             below = const 136 + 8 * KNOWN,
             known = const KNOWN,
             in("r14") VALUE,
@@ -297,7 +337,7 @@ unsafe fn expose(asked: &mut Asked) -> bool {
             "subs x13, x13, #1",
             "b.ne 5b",
             "6:",
-            below = const 136 + 8 * KNOWN,
+            below = const 8 + 8 * KNOWN,
             known = const KNOWN,
             in("x14") VALUE,
             in("x15") asked as *mut Asked,
@@ -363,7 +403,15 @@ mod tests {
             let word = AtomicU32::new(5);
             let mask = signal_mask::Blocked::all().into_mask();
             // Nothing pending, and the word is another one.
-            let woken = wait_once(&word, 4, 1_000_000_000, mask);
+            let args = [
+                word.as_ptr() as usize,
+                libc::FUTEX_WAIT as usize,
+                4,
+                0,
+                0,
+                0,
+            ];
+            let woken = enter(mask, libc::SYS_futex, args, (&word, 4));
             assert!(woken.is_exposed && !woken.by_signal);
             let mask = signal_mask::Blocked::all().into_mask();
             for _ in 0..100 {

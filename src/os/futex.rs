@@ -35,7 +35,7 @@ pub(super) fn timespec(nanos: u64) -> libc::timespec {
 /// How a sleep on several words ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Waiting {
-    /// One of them has changed, somebody has woken the sleeper, or the time is over.
+    /// One of them has changed, the sleeper was woken, or the time is over.
     Over,
     /// The own word has changed, and signals are let through still.
     Woken,

@@ -33,7 +33,7 @@
 //! | `seccomp` | whether a filter of the host forbids a system call |
 //! | `usermem` | copies that answer `EFAULT` where a plain one would crash |
 //! | `huge` | huge pages: mounts, sizes, reservations |
-//! | `kernel_shm` | segments of the kernel's, to be read |
+//! | `kernel_shm` | segments, semaphores and messages of the kernel's, to be read |
 //! | `guard` | inaccessible pages beside attaches |
 //! | `append` | a line for a file that the user chose |
 //! | `served` | calls on behalf of another process |
@@ -63,6 +63,7 @@ pub mod robust;
 pub mod seccomp;
 pub mod served;
 pub mod signal_mask;
+pub mod spin;
 mod status;
 #[cfg(target_env = "gnu")]
 pub mod symbols;

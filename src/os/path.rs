@@ -39,14 +39,23 @@ impl Path {
         self.append(text)
     }
 
+    /// Inlined: text of a known length is then stored by an instruction or two.
+    #[inline(always)]
     fn append(&mut self, text: &[u8]) -> Option<()> {
-        let end = self.len.checked_add(text.len())?;
+        self.room(text.len())?.copy_from_slice(text);
+        Some(())
+    }
+
+    /// Appends so many bytes, which the caller fills; none of them with a NUL. `None`, and nothing appended, when they do not fit.
+    #[inline(always)]
+    fn room(&mut self, more: usize) -> Option<&mut [u8]> {
+        let end = self.len.checked_add(more)?;
         if end >= CAPACITY {
             return None;
         }
-        self.bytes.get_mut(self.len..end)?.copy_from_slice(text);
+        let room = self.bytes.get_mut(self.len..end)?;
         self.len = end;
-        Some(())
+        Some(room)
     }
 
     /// This path with `/name` behind it.
@@ -63,25 +72,24 @@ impl Path {
     #[inline]
     pub fn push_decimal(&mut self, number: u32) -> Option<()> {
         let count = number.checked_ilog10().unwrap_or(0) as usize + 1;
-        let mut digits = [0u8; 10];
-        let digits = digits.get_mut(..count)?;
         let mut rest = number;
-        for place in digits.iter_mut().rev() {
+        for place in self.room(count)?.iter_mut().rev() {
             *place = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
-        self.append(digits)
+        Some(())
     }
 
     /// Appends `number` as eight lower-case hexadecimal digits.
     #[inline]
     pub fn push_hex8(&mut self, number: u32) -> Option<()> {
-        let mut digits = [0u8; 8];
-        for (place, shift) in digits.iter_mut().rev().zip((0..).step_by(4)) {
-            let digit = (number >> shift & 15) as u8;
-            *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut rest = number;
+        for place in self.room(8)?.iter_mut().rev() {
+            *place = DIGITS.get(rest as usize & 15).copied().unwrap_or(b'0');
+            rest >>= 4;
         }
-        self.append(&digits)
+        Some(())
     }
 
     /// The path without its NUL.

@@ -137,7 +137,10 @@ pub fn fine_nanos() -> u64 {
 
 /// The id of the calling thread.
 pub fn thread_id() -> i32 {
-    simple(libc::SYS_gettid) as i32
+    match served::client() {
+        Some(client) => client.thread(),
+        None => simple(libc::SYS_gettid) as i32,
+    }
 }
 
 fn nanos(clock: libc::clockid_t) -> u64 {
@@ -178,6 +181,18 @@ pub fn program_name() -> [u32; 4] {
         *word = u32::from_ne_bytes(bytes.try_into().unwrap_or_default());
     }
     words
+}
+
+/// What a process, or a thread, is called (`/proc/PID/comm`), NULs behind it. `None`: there is none, or `/proc` does not tell.
+pub fn name_of(pid: i32) -> Option<[u8; 16]> {
+    let mut path = Path::from_bytes(b"/proc/").unwrap_or_default();
+    let _ = path.push_decimal(u32::try_from(pid).ok()?);
+    let _ = path.push(b"/comm");
+    let text = file::read_whole(path.as_c_str()).ok()?;
+    let text = text.get(..).unwrap_or_default();
+    let mut name = [0; 16];
+    copy_name(&mut name, text.strip_suffix(b"\n").unwrap_or(text));
+    Some(name)
 }
 
 fn copy_name(name: &mut [u8; 16], text: &[u8]) {

@@ -99,7 +99,7 @@ impl<T> ProcessLock<T> {
         }
     }
 
-    /// How often it was released: who waits sees that others get on.
+    /// How often it was released: a waiter sees that others get on.
     #[inline(always)]
     pub fn turns(&self) -> u32 {
         self.words.turns.load(Ordering::Relaxed)
@@ -156,7 +156,7 @@ impl<T> ProcessLock<T> {
     /// its parent: in a fork handler, whether the fork is one that was prepared.
     #[inline(always)]
     pub fn is_forking_thread(&self) -> bool {
-        self.forking.load(Ordering::Relaxed) == threads::id()
+        threads::is_calling(self.forking.load(Ordering::Relaxed))
     }
 
     /// Forgets a fork that is over, or one that a thread is in the middle of which this process, a child, has not got.

@@ -1,8 +1,8 @@
-//! Marks: robust mutexes that are held and never released. The kernel changes their word, and wakes who sleeps on it, when the
+//! Marks: robust mutexes that are held and never released. The kernel changes their word, and wakes a sleeper on it, when the
 //! thread that holds one ends, however it ends.
 
 use super::map::Span;
-use super::raw;
+use super::{OsError, process, raw};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes that a mark takes.
@@ -10,15 +10,17 @@ pub const BYTES: usize = 64;
 const _: () = assert!(size_of::<libc::pthread_mutex_t>() <= BYTES);
 
 /// The index of the word that the kernel changes: where libc has it in its mutex.
+#[cfg(not(target_os = "android"))]
 const WORD: usize = if cfg!(target_env = "musl") { 1 } else { 0 };
 
-/// Somebody sleeps on the word.
+/// A thread sleeps on the word.
 const WAITERS: u32 = 0x8000_0000;
 /// The thread has ended.
 const OWNER_DIED: u32 = 0x4000_0000;
 
 /// Has the calling thread hold a new mark there; the memory stays mapped until the process ends. Returns the index of the word
 /// that the kernel will change. `None`: there is none to be had.
+#[cfg(not(target_os = "android"))]
 pub fn hold(at: Span<'static>) -> Option<usize> {
     let mutex = at.address() as *mut libc::pthread_mutex_t;
     if at.len_bytes() < BYTES {
@@ -46,6 +48,12 @@ pub fn hold(at: Span<'static>) -> Option<usize> {
     held.then_some(WORD)
 }
 
+/// Android's libc has no robust mutexes.
+#[cfg(target_os = "android")]
+pub fn hold(_: Span<'static>) -> Option<usize> {
+    None
+}
+
 /// Whether a word of a mark says that the thread that held it has ended.
 pub fn is_set(word: u32) -> bool {
     word & OWNER_DIED != 0
@@ -57,7 +65,21 @@ pub fn is_held(word: u32) -> bool {
     word & OWNER_DIED == 0 && word & !WAITERS != 0
 }
 
-/// Has the kernel wake who sleeps on the word when the thread ends; what the word holds now.
+/// Whether the thread that a held word names has a list of robust mutexes still: the kernel takes it from a thread that ends, also
+/// where it does not come to this word. Of one that it does not tell of, whether the thread is there, a zombie included.
+pub fn holder_has_list(word: u32) -> bool {
+    let thread = (word & !(WAITERS | OWNER_DIED)) as usize;
+    let (mut list, mut len) = (0usize, 0usize);
+    let args = [thread, &raw mut list as usize, &raw mut len as usize];
+    // SAFETY: asks only; the addresses are those of live locals.
+    match unsafe { raw::call(libc::SYS_get_robust_list, args) } {
+        Ok(_) => list != 0,
+        Err(OsError(libc::ESRCH)) => false,
+        Err(_) => process::exists(thread as i32),
+    }
+}
+
+/// Has the kernel wake a sleeper on the word when the thread ends; what the word holds now.
 pub fn ask_to_be_woken(word: &AtomicU32) -> u32 {
     word.fetch_or(WAITERS, Ordering::AcqRel) | WAITERS
 }

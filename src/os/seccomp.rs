@@ -84,8 +84,9 @@ pub(super) fn forbids(number: libc::c_long, args: &[usize; 6]) -> bool {
     !NEWEST.load(Ordering::Relaxed).is_null() && ask(number, args)
 }
 
+/// `extern "C"`: see [`super::spin::until_changed`].
 #[cold]
-fn ask(number: libc::c_long, args: &[usize; 6]) -> bool {
+extern "C" fn ask(number: libc::c_long, args: &[usize; 6]) -> bool {
     let data = Data::new(number, args);
     let mut filter: *const Filter = NEWEST.load(Ordering::Acquire);
     // SAFETY: filters are published whole and never freed.

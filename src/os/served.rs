@@ -20,6 +20,7 @@ pub type Limit = fn(pid: i32, which: usize) -> Option<u64>;
 /// The process that is served.
 pub struct Client {
     pid: AtomicI32,
+    thread: AtomicI32,
     uid: AtomicU32,
     capabilities: AtomicU64,
     remote: Remote,
@@ -33,6 +34,7 @@ impl Client {
     pub const fn new(pid: i32, remote: Remote, limit: Limit) -> Client {
         Client {
             pid: AtomicI32::new(pid),
+            thread: AtomicI32::new(pid),
             uid: AtomicU32::new(0),
             capabilities: AtomicU64::new(0),
             remote,
@@ -48,6 +50,16 @@ impl Client {
     /// In the process that serves a child of the client: the child's process id.
     pub fn become_child(&self, pid: i32) {
         self.pid.store(pid, Ordering::Relaxed);
+    }
+
+    /// The id of its thread that calls.
+    pub fn thread(&self) -> i32 {
+        self.thread.load(Ordering::Relaxed)
+    }
+
+    /// This thread of it calls now.
+    pub fn set_thread(&self, tid: i32) {
+        self.thread.store(tid, Ordering::Relaxed);
     }
 
     /// Its real uid.

@@ -3,12 +3,14 @@
 //! A handler may be installed at any moment, also by a system call that we do not see; so signals are always blocked.
 
 use super::{OsError, OsResult, raw};
+use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The kernel's signal set: one bit for each of 64 signals.
 pub type Mask = u64;
 
 /// All signals of the calling thread are blocked while this lives.
+#[repr(transparent)]
 pub struct Blocked {
     /// The mask to be restored.
     before: Mask,
@@ -16,7 +18,9 @@ pub struct Blocked {
 
 impl Blocked {
     /// Blocks every signal of the calling thread.
-    pub fn all() -> Blocked {
+    ///
+    /// `extern "C"`: see [`super::spin::until_changed`].
+    pub extern "C" fn all() -> Blocked {
         let every = AtomicU64::new(!0);
         let before = block(&every).unwrap_or(0);
         Blocked { before }
@@ -80,11 +84,15 @@ pub(super) unsafe fn change(how: i32, set: usize, before: usize) -> OsResult<usi
     unsafe { raw::call(libc::SYS_rt_sigprocmask, args) }
 }
 
-/// Whether any signal has a handler with SA_RESTART.
+/// Whether any signal of the program's has a handler with SA_RESTART. Those of libc's own do not count: glibc installs one as soon as
+/// there is a thread, for what `setuid` has the others do.
 pub fn has_restarting_handler() -> bool {
     /// The kernel's `struct sigaction`: handler, flags, restorer where there is one, mask.
     const WORDS: usize = 8;
-    (1..=64usize).any(|signal| {
+    /// The signals that libc has for itself: up to the one before SIGRTMIN.
+    const OF_LIBC: RangeInclusive<usize> = 32..=if cfg!(target_env = "musl") { 34 } else { 33 };
+    let mut signals = (1..=64usize).filter(|signal| !OF_LIBC.contains(signal));
+    signals.any(|signal| {
         let mut action = [0usize; WORDS];
         let args = [signal, 0, action.as_mut_ptr() as usize, size_of::<Mask>()];
         // SAFETY: asks only; the buffer is longer than the structure.

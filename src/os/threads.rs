@@ -15,6 +15,13 @@ pub fn id() -> usize {
     super::errno::address()
 }
 
+/// Whether a number, or 0 for no thread, is the calling one's. A child of a fork is mostly asked of none: where errno is stands on a
+/// page of libc's that it would touch for this alone.
+#[inline(always)]
+pub fn is_calling(id: usize) -> bool {
+    id != 0 && id == self::id()
+}
+
 /// Whether it is certain that the process has no thread but this one. Costs two loads.
 #[inline(always)]
 pub fn is_alone() -> bool {

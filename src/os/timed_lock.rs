@@ -81,7 +81,7 @@ impl TimedLock {
 
     /// Releases it, if this thread has it.
     pub fn release(&self) {
-        if self.0.load(Ordering::Relaxed) == threads::id() {
+        if threads::is_calling(self.0.load(Ordering::Relaxed)) {
             self.0.store(0, Ordering::Release);
         }
     }

@@ -5,7 +5,8 @@
 //! program confined by a seccomp filter must allow anyway. Another thread that unmaps the buffer between the
 //! probe and the copy can still crash the program, as it can crash any copy of its own.
 //!
-//! What was probed lately is remembered for a while. Most buffers lie on the stack, a little above our own frame: one on the same page needs no probe ([`Frame`]).
+//! What was probed lately is remembered for a while. Most buffers lie on the stack, a little above our own
+//! frame: a buffer on the same page needs no probe ([`Frame`]).
 
 use super::map::Span;
 use super::signal_mask::{Mask, change};

@@ -8,6 +8,7 @@
 //! | a hugetlbfs, in shmget | `ENOMEM` |
 //! | anything, in shmdt | `EINVAL` |
 
+use super::blocked::Blocked;
 use crate::os::{OsError, map};
 use crate::storage::{StorageError, sentence};
 use crate::sysv::{AttachRequest, Errno, Reason, Refusal, refusal};
@@ -24,6 +25,8 @@ pub enum Why {
     Rule(Reason),
     /// The surroundings: the file system, or what lies in it.
     Surroundings(StorageError),
+    /// A rule of semaphores or message queues: the call would have to sleep, and others stand in its way.
+    Blocked(Blocked),
 }
 
 impl fmt::Display for Why {
@@ -31,6 +34,7 @@ impl fmt::Display for Why {
         match self {
             Why::Rule(reason) => reason.fmt(f),
             Why::Surroundings(error) => error.fmt(f),
+            Why::Blocked(blocked) => blocked.fmt(f),
         }
     }
 }
@@ -52,6 +56,15 @@ impl From<Refusal> for Error {
         Error {
             errno: refusal.errno.raw(),
             why: Why::Rule(refusal.reason),
+        }
+    }
+}
+
+impl From<Blocked> for Error {
+    fn from(blocked: Blocked) -> Error {
+        Error {
+            errno: blocked.errno.raw(),
+            why: Why::Blocked(blocked),
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct Event {
     pub at_nanos: u64,
     /// What happened.
     pub what: Happening,
-    /// Who did it, or whom it befell.
+    /// The process that did it, or to which it happened.
     pub by: By,
 }
 
@@ -68,7 +68,7 @@ pub enum Happening {
     Marked { segment: Subject, nattch: u64 },
     /// IPC_RMID of a segment that nobody had attached.
     Removed { segment: Subject },
-    /// Somebody removed a segment's file, which was attached so often.
+    /// A segment's file was removed from under it, while it was attached so often.
     FileLost { segment: Subject, nattch: u64 },
     /// A removed segment went with its last attach.
     FreedByDetach { segment: Subject },
@@ -123,7 +123,7 @@ pub fn each_since(from: u64, each: &mut dyn FnMut(&Event)) -> u64 {
     kept.end
 }
 
-/// Who removed the segment that had this key last, as far as the process's own namespace remembers it. `None`: it knows of
+/// Which process removed the segment that had this key last, as far as the process's own namespace remembers it. `None`: it knows of
 /// no such segment, or the segment that has the key is there.
 pub fn last_removal(key: i32) -> Option<Event> {
     let table = registry_if_open()?.namespace.table();

@@ -69,15 +69,21 @@ pub extern "C" fn after_fork_in_parent() {
 
 /// The fork handler for the child. Writes only to the page that the child finds wiped, as long as the prepared cell is
 /// adopted.
+#[inline]
 pub extern "C" fn after_fork_in_child() {
-    let Some(open) = registry_if_open() else {
-        OPENING.release();
-        return;
-    };
-    // Otherwise nothing was prepared, and the child is counted at its first call.
-    if !open.local.is_forking_thread() {
-        return;
+    match registry_if_open() {
+        None => OPENING.release(),
+        Some(open) if open.local.is_forking_thread() => follow(open),
+        // Nothing was prepared, and the child is counted at its first call.
+        Some(_) => {}
     }
+}
+
+// What seldom happens stands in functions of its own: their frames may be on a page of the stack that would be copied.
+
+/// A child of a parent that has kept the lock over the fork.
+#[inline(never)]
+fn follow(open: &'static Registry) {
     let mut local = open.local.lock_as_child();
     let mask = local.fork_mask;
     let mut counted = false;
@@ -93,8 +99,6 @@ pub extern "C" fn after_fork_in_child() {
     }
     signal_mask::restore(mask);
 }
-
-// What seldom happens stands in functions of its own: their frames may be on a page of the stack that would be copied.
 
 /// A child that was not prepared, or whose prepared cell was taken back, registers and counts itself.
 #[cold]

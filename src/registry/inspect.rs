@@ -43,7 +43,7 @@ pub struct Namespace {
     pub directory: Path,
     /// The directory that this lies in.
     pub base: Path,
-    /// For whom it is.
+    /// Whose namespace it is.
     pub scope: Scope,
     /// Whose it is.
     pub owner: u32,
@@ -59,7 +59,7 @@ pub struct Namespace {
     pub table_bytes: u64,
     /// Segments whose file is being made at this moment.
     pub making: u32,
-    /// Segments that are no more, but whose file nobody has unlinked yet who may.
+    /// Segments that are no more, but whose files are not unlinked yet.
     pub dying: u32,
 }
 
@@ -220,7 +220,7 @@ impl Inspection {
     }
 }
 
-/// A namespace, and who lived in it at one moment. The segments are read when they are asked for.
+/// A namespace, and the processes in it at one moment. The segments are read when they are asked for.
 pub struct Moment<'n> {
     inspection: &'n Inspection,
     members: PageVec<Process>,

@@ -45,6 +45,8 @@ pub struct SetSleeper {
     pub pid: i32,
     /// Whether that is there. Where it has ended, the next call about the set takes it out.
     pub presence: Presence,
+    /// Since when, in tenths of a second since 1970; `None`: its sleep is over.
+    pub since: Option<u64>,
     /// The first of its operations that cannot go on.
     pub blocked_at: u16,
     /// Where its operations begin among all.
@@ -61,7 +63,7 @@ pub struct Set<'a> {
     pub semaphores: &'a [Semaphore],
     /// What processes owe it.
     pub debts: &'a [Debt],
-    /// Who sleeps in it, in the order of arrival.
+    /// Its sleepers, in the order of arrival.
     pub sleepers: &'a [SetSleeper],
     operations: &'a [Operation],
 }
@@ -82,6 +84,8 @@ pub struct QueueSleeper {
     pub pid: i32,
     /// Whether that is there. Where it has ended, the next call about the queue takes it out.
     pub presence: Presence,
+    /// Since when, in tenths of a second since 1970; `None`: its sleep is over.
+    pub since: Option<u64>,
     /// What it sleeps for.
     pub wish: Wish,
 }
@@ -106,7 +110,7 @@ pub struct Queue<'a> {
     pub stat: QueueFacts,
     /// Its messages, the oldest first.
     pub messages: &'a [Message],
-    /// Who sleeps in it: those that want a message in the order of their arrival, then those that want room.
+    /// Its sleepers: those that want a message in the order of their arrival, then those that want room.
     pub sleepers: &'a [QueueSleeper],
     /// The texts of all messages, one behind the other; empty unless they were asked for.
     pub texts: &'a [u8],
@@ -157,7 +161,7 @@ impl Read {
         clear(&mut self.owners);
     }
 
-    fn set(&mut self, set: &SetBlock) -> Stored<()> {
+    fn set(&mut self, view: &IpcView<'_>, set: &SetBlock) -> Stored<()> {
         self.clear();
         for number in 0..set.count() {
             let (value, pid) = (set.value(number), set.pid(number));
@@ -183,6 +187,7 @@ impl Read {
             let slept = SetSleeper {
                 pid: sleeper.pid,
                 presence: Presence::There,
+                since: view.asleep_since(sleeper.place),
                 blocked_at: sleeper.blocked_at,
                 first: self.operations.len() as u32,
                 count: sleeper.operations,
@@ -196,7 +201,7 @@ impl Read {
         Ok(())
     }
 
-    fn queue(&mut self, queue: &QueueBlock) -> Stored<()> {
+    fn queue(&mut self, view: &IpcView<'_>, queue: &QueueBlock) -> Stored<()> {
         self.clear();
         for index in 0..queue.messages() {
             push(&mut self.messages, queue.message(index))?;
@@ -208,13 +213,15 @@ impl Read {
                 ReceiverAnswer::Waits | ReceiverAnswer::Again
             ) {
                 let (mtype, flags) = (receiver.mtype, receiver.flags);
-                self.waits(receiver.owner, Wish::Message { mtype, flags })?;
+                let since = view.asleep_since(receiver.place);
+                self.waits(receiver.owner, since, Wish::Message { mtype, flags })?;
             }
         }
         for index in 0..queue.senders() {
             let sender = queue.sender(index);
             if sender.answer == SenderAnswer::Waits {
-                self.waits(sender.owner, Wish::Room(sender.len))?;
+                let since = view.asleep_since(sender.place);
+                self.waits(sender.owner, since, Wish::Room(sender.len))?;
             }
         }
         Ok(())
@@ -232,10 +239,11 @@ impl Read {
         Ok(())
     }
 
-    fn waits(&mut self, owner: u32, wish: Wish) -> Stored<()> {
+    fn waits(&mut self, owner: u32, since: Option<u64>, wish: Wish) -> Stored<()> {
         let sleeper = QueueSleeper {
             pid: 0,
             presence: Presence::There,
+            since,
             wish,
         };
         push(&mut self.waiting, sleeper)?;
@@ -304,7 +312,7 @@ impl Objects<'_> {
         let mut stat = None;
         let is_there = self.view.set(entry, &mut |set| {
             stat = Some(set.facts(|words| perm_of(Kind::Set, words)));
-            read.set(set)
+            read.set(&self.view, set)
         })?;
         if let (true, Some(stat)) = (is_there, stat) {
             read.probe(&self.view);
@@ -344,7 +352,7 @@ impl Objects<'_> {
             let mut stat = None;
             let is_there = self.view.queue(entry, &mut |queue| {
                 stat = Some(queue.facts());
-                read.queue(queue)?;
+                read.queue(&self.view, queue)?;
                 if with_texts {
                     read.texts(&self.view)?;
                 }

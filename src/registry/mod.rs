@@ -10,14 +10,17 @@
 
 mod attach_list;
 mod attaches;
+mod blocked;
 pub mod check;
 mod credentials;
 mod error;
 pub mod events;
 mod exit;
 mod fork;
+mod holder;
 mod huge_pages;
 mod identity;
+pub mod imported;
 pub mod inspect;
 mod inspect_objects;
 mod mapping;
@@ -47,6 +50,7 @@ mod inspect_tests;
 pub use crate::storage::runtime_dir::{Choice, Place, Scope};
 pub use attaches::count as count_attaches;
 pub use attaches::each as each_attach;
+pub use blocked::{Blocked, Listener};
 pub use credentials::before_change as before_change_of_credentials;
 pub use credentials::{may_set_limits, on_giving_up_root};
 pub use error::{Error, Outcome, Why};

@@ -1,10 +1,10 @@
 //! What calls on sets and queues have in common: the file, this process in it, finding and making an object, and the dead.
 
-use super::credentials::{Thread, may_set_limits};
+use super::credentials::{Thread, is_granted_at_once, may_set_limits};
 use super::error::{Error, Outcome};
 use super::process::{Registry, registry, registry_if_open};
 use super::rules;
-use crate::os::atomic::{AtomicU32, Ordering};
+use crate::os::atomic::{AtomicU32, NO_WORD, OnceRef};
 use crate::os::signal_mask::Blocked;
 use crate::os::wipe_on_fork::{self, Wiped};
 use crate::os::{OsError, own_stack, pages, process, threads};
@@ -14,7 +14,6 @@ use crate::storage::ipc::{
     Block, CursorWords, Directory, Entry, IpcFile, ObjectKind, Root, Seen, Words,
 };
 use crate::sysv::{self, Caller, IdCursor, Kind, Ruling, ShmId};
-use once_cell::race::OnceRef;
 
 /// The file of sets and queues, opened, and this process in it.
 pub(super) struct Objects {
@@ -33,12 +32,14 @@ pub(super) mod own {
     pub const REFUSED: usize = 2;
     /// A thread looks for the entry of the process as another program.
     pub const ENTERING: usize = 3;
-    pub const WORDS: usize = 4;
+    /// The blocks that are kept for the next change of a set, by their size.
+    pub const KEPT: usize = 4;
+    /// Of so many sizes.
+    pub const KEPT_SIZES: u32 = 5;
+    pub const WORDS: usize = KEPT + KEPT_SIZES as usize;
 }
 
 static OBJECTS: OnceRef<'static, Objects> = OnceRef::new();
-/// Stands for no word.
-static NO_WORD: AtomicU32 = AtomicU32::new(0);
 
 /// The file; opened, or made, at the first call.
 #[inline(always)]
@@ -111,66 +112,6 @@ impl Objects {
         self.registry.local.pid()
     }
 
-    /// This process's cell, which the blocks that it takes are marked with; 0: it has none. It is registered if it was not.
-    #[inline(always)]
-    pub(super) fn holder(&self) -> u32 {
-        match self.registry.local.identity() {
-            0 => self.enter_holder(),
-            cell => cell,
-        }
-    }
-
-    /// Whether a block is in this process's hands: not if it is a child that a handler has forked in the midst of a call, and
-    /// that has come back to it. The block is its parent's, who does with it what is to be done.
-    #[inline(always)]
-    pub(super) fn holds(&self, block: Block) -> bool {
-        self.file.holding(block).owner() == self.holder_if_entered()
-    }
-
-    /// Gives back a block that was not published.
-    #[inline]
-    pub(super) fn give_unpublished(&self, block: Block) {
-        if self.holds(block) {
-            self.file.give_unpublished(block);
-        }
-    }
-
-    /// Gives back a text that has come into this process's hands, or was never out of them.
-    #[inline]
-    pub(super) fn give_text(&self, text: u32) {
-        if text == 0 {
-            return;
-        }
-        if let Some((block, holding)) = self.file.text_holding(text) {
-            if holding.owner() == self.holder_if_entered() {
-                self.file.give_replaced(block, holding);
-            }
-        }
-    }
-
-    /// [`Objects::holder`] without a system call.
-    #[inline(always)]
-    pub(super) fn holder_if_entered(&self) -> u32 {
-        self.registry.local.identity()
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn enter_holder(&self) -> u32 {
-        let refused = self.word(own::REFUSED);
-        if refused.load(Ordering::Relaxed) != 0 {
-            return 0;
-        }
-        match self.registry.enter() {
-            Ok(session) => session.me.packed(),
-            Err(_) => {
-                // What it takes is lost if it is killed with it in its hands.
-                refused.store(1, Ordering::Relaxed);
-                0
-            }
-        }
-    }
-
     /// How many threads of this process sleep.
     #[inline(always)]
     pub(super) fn asleep(&self) -> &AtomicU32 {
@@ -178,9 +119,26 @@ impl Objects {
     }
 }
 
+/// An object that is asked for, and made where there is none with its key.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) kind: ObjectKind,
+    pub(super) key: i32,
+    /// What it counts for in the sum of sizes.
+    pub(super) size: u32,
+    /// The identifier that a new one is to have, if its index is free.
+    pub(super) id: Option<ShmId>,
+}
+
 /// A number for the calling thread that no other living thread of the process has.
 pub(super) fn thread() -> u64 {
     threads::id() as u64
+}
+
+/// Whether the caller's uid, if it is known without a system call, gives the rights `wanted` to an object.
+#[inline(always)]
+pub(super) fn is_granted(words: &Words, wanted: u32) -> bool {
+    wanted == 0 || is_granted_at_once(words.mode, words.uid, words.cuid, wanted)
 }
 
 /// Seconds since 1970.
@@ -216,7 +174,7 @@ impl Objects {
         let unknown = || Error::from(sysv::unknown_id(kind_of(kind), id));
         let root = self.file.root(kind, id.slot()).ok_or_else(unknown)?;
         if root.seen().unit() == 0 {
-            self.finish_slot(kind, id.slot())?;
+            self.finish_slot(kind, id.slot());
         }
         Ok(root)
     }
@@ -227,23 +185,23 @@ impl Objects {
         let unused = || Error::from(sysv::unused_index(kind_of(kind), slot));
         let root = self.file.root(kind, slot).ok_or_else(unused)?;
         if root.seen().unit() == 0 {
-            self.finish_slot(kind, slot)?;
+            self.finish_slot(kind, slot);
         }
         Ok(root)
     }
 
-    /// An object was entered, and its maker was killed before it set the root.
+    /// An object was entered, and its maker was killed before it set the root. For want of room one that was removed stays in the
+    /// directory, and its root says that it is none.
     #[cold]
-    fn finish_slot(&self, kind: ObjectKind, slot: u32) -> Outcome<()> {
+    fn finish_slot(&self, kind: ObjectKind, slot: u32) {
         let directory = self.file.directory(kind);
         let entry = directory.find_slot(slot).filter(|_| directory.is_still());
         if let Some(entry) = entry {
-            self.file.finish(kind, &directory, &entry, self.holder())?;
+            let _ = self.file.finish(kind, &directory, &entry, self.holder());
         }
-        Ok(())
     }
 
-    /// The object with this key, if a get call with these flags asks for no more than that.
+    /// The object with this key, if a get call with these flags asks for no more than that, and the caller surely may.
     #[inline(always)]
     pub(super) fn known_at_once(&self, kind: ObjectKind, key: i32, flags: i32) -> Option<Entry> {
         if key == 0 || flags & sysv::flags::IPC_EXCL != 0 {
@@ -251,16 +209,26 @@ impl Objects {
         }
         let directory = self.file.directory(kind);
         let entry = directory.find_key(key)?;
-        directory.is_still().then_some(entry)
+        if !directory.is_still() {
+            return None;
+        }
+        let root = self.file.root(kind, entry.id as u32 % sysv::SLOTS)?;
+        let seen = root.seen();
+        let words = self.file.words_behind(seen)?;
+        let is_it = words.id == entry.id && is_granted(&words, sysv::wanted_bits(flags));
+        (is_it && root.is_still(seen)).then_some(entry)
     }
 
     /// What a get call does: `found` answers for the object that has the key (`None`: it is gone, try again); `missing` says
     /// whether a new one may be made, of so many objects and the sum of their sizes; `build` makes its block.
     pub(super) fn get(
         &self,
-        kind: ObjectKind,
-        key: i32,
-        size: u32,
+        Wanted {
+            kind,
+            key,
+            size,
+            id: wanted,
+        }: Wanted,
         found: &mut dyn FnMut(Root, Seen) -> Outcome<Option<i32>>,
         missing: &mut dyn FnMut(u32, u32) -> Ruling<()>,
         build: &mut dyn FnMut(ShmId) -> Stored<Block>,
@@ -283,7 +251,7 @@ impl Objects {
             missing(count, total)?;
             // Where the namespace was removed or exchanged, an object here would be known to nobody else.
             self.registry.namespace.directory().check_in_place()?;
-            let Some((id, after)) = self.new_id(kind, &directory, count, cursor) else {
+            let Some((id, after)) = self.new_id(kind, &directory, count, cursor, wanted) else {
                 if !directory.is_still() {
                     continue;
                 }
@@ -345,13 +313,15 @@ impl Objects {
         }
     }
 
-    /// The identifier of a new object beside `count` others, and the cursor behind it. `None`: no index is free.
+    /// The identifier of a new object beside `count` others, the wanted one if that is free, and the cursor behind it. `None`: no
+    /// index is free.
     fn new_id(
         &self,
         kind: ObjectKind,
         directory: &Directory,
         count: u32,
         cursor: Option<CursorWords>,
+        wanted: Option<ShmId>,
     ) -> Option<(ShmId, IdCursor)> {
         let cursor = cursor.map_or(IdCursor::fresh(self.file.seed()), |(next, last, seq)| {
             IdCursor { next, last, seq }
@@ -363,6 +333,9 @@ impl Objects {
                     .root(kind, slot)
                     .is_none_or(|root| self.is_empty(kind, root))
         };
+        if let Some(id) = wanted.filter(|id| is_free(id.slot())) {
+            return Some((id, cursor));
+        }
         cursor.allocate(count, |from, to| (from..to).find(|&slot| is_free(slot)))
     }
 
@@ -370,11 +343,11 @@ impl Objects {
     /// object are taken out of it, the last one with what is left of the object.
     fn is_empty(&self, kind: ObjectKind, root: Root) -> bool {
         while root.seen().unit() != 0 {
-            let buried = match kind {
-                ObjectKind::Set => self.bury_in_removed_set(root),
-                ObjectKind::Queue => self.bury_in_removed_queue(root),
+            let reaped = match kind {
+                ObjectKind::Set => self.reap_in_removed_set(root),
+                ObjectKind::Queue => self.reap_in_removed_queue(root),
             };
-            if !buried {
+            if !reaped {
                 return false;
             }
         }
@@ -401,6 +374,37 @@ impl Objects {
         }
     }
 
+    /// Makes the file right again, as far as it can be; `is_alone`: whether no other process lives in the namespace.
+    pub(super) fn mend(&self, is_alone: &dyn Fn() -> bool) -> Outcome<()> {
+        self.mend_limits();
+        let fresh = IdCursor::fresh(self.file.seed());
+        self.file
+            .mend(self.holder(), (fresh.next, fresh.last, fresh.seq))?;
+        let mut dropped = Ok(());
+        self.file.part(&mut |slot, text| {
+            dropped = core::mem::replace(&mut dropped, Ok(())).and(self.drop_text(slot, text));
+        })?;
+        dropped?;
+        for slot in 0..sysv::SLOTS {
+            self.mend_queue(slot)?;
+        }
+        self.file.give_unused(is_alone)?;
+        Ok(())
+    }
+
+    /// Limits that nobody can have set are again what they are at first.
+    fn mend_limits(&self) {
+        let file = &self.file;
+        let sem = rules::sem_limits_of(file.sem_limits());
+        if sem != sem.mended() {
+            file.set_sem_limits(rules::sem_words(&sem.mended()));
+        }
+        let msg = rules::msg_limits_of(file.msg_limits());
+        if msg != msg.mended() {
+            file.set_msg_limits(rules::msg_words(&msg.mended()));
+        }
+    }
+
     /// How many objects there are, the sum of their sizes, and the highest index in use.
     pub(super) fn totals(&self, kind: ObjectKind) -> (u32, u32, u32) {
         loop {
@@ -415,7 +419,7 @@ impl Objects {
         }
     }
 
-    /// Refuses who may not set the namespace's limits.
+    /// Refuses a caller that may not set the namespace's limits.
     pub(super) fn must_set_limits(&self) -> Outcome<()> {
         if may_set_limits() {
             return Ok(());
@@ -433,15 +437,13 @@ impl Objects {
         let mut from = 0;
         while from < sysv::SLOTS {
             let directory = self.file.directory(kind);
-            let next = (0..directory.count())
-                .map(|at| directory.entry(at).id)
-                .find(|&id| id as u32 & (sysv::SLOTS - 1) >= from);
+            let next = directory.first_from(from);
             if !directory.is_still() {
                 continue;
             }
-            let Some(id) = next else { return };
-            each(id);
-            from = (id as u32 & (sysv::SLOTS - 1)) + 1;
+            let Some(entry) = next else { return };
+            each(entry.id);
+            from = (entry.id as u32 & (sysv::SLOTS - 1)) + 1;
         }
     }
 }

@@ -192,7 +192,7 @@ pub fn live_locked(held: &Held<'_>, id: ShmId) -> Option<SlotImage> {
     (image.is_live() && image.id == id.raw()).then_some(image)
 }
 
-/// The runtime directory that the settings lead to, and why to that one.
+/// The runtime directory that the settings lead to, and why.
 pub fn chosen_place() -> Outcome<(Path, &'static str)> {
     own_stack::call(|| {
         let place = Place::choose()?;

@@ -8,6 +8,7 @@ use crate::sysv::msg::MsgLimits;
 use crate::sysv::sem::SemLimits;
 use crate::sysv::{self, IdCursor, IpcPerm, Key, Kind, Limits, SLOTS, Segment, ShmId};
 
+#[cfg(not(shmshim_model))]
 const _: () = assert!(SLOTS == crate::storage::table::layout::SLOTS);
 
 /// What storage must know of the rules.

@@ -109,9 +109,6 @@ impl Restoring<'_> {
     }
 }
 
-/// Where identifiers of sets and queues go on.
-pub type ObjectCursors = [Option<IdCursor>; 2];
-
 impl Restoring<'_> {
     /// Sets the limits of semaphore sets and message queues.
     pub fn set_object_limits(&self, sem: &SemLimits, msg: &MsgLimits) {
@@ -151,9 +148,9 @@ impl Restoring<'_> {
         let file = self.0.ipc();
         let words = words_of_perm(&stat.perm);
         let count = messages.len() as u32;
-        let mut queue = file.new_queue_with_room(words, stat.key.0, stat.qbytes, count)?;
+        let mut queue = file.new_queue_with_room(words, stat.key.0, stat.qbytes, count, 0)?;
         for (mtype, text) in messages {
-            file.fill_in(&mut queue, *mtype, text)?;
+            queue.push_message(file.new_message(*mtype, text, 0)?);
         }
         queue.set_facts(*stat);
         let name = (stat.perm.id.raw(), stat.key.0);
@@ -165,7 +162,7 @@ impl Restoring<'_> {
     }
 }
 
-fn words_of_perm(perm: &IpcPerm) -> Words {
+pub(super) fn words_of_perm(perm: &IpcPerm) -> Words {
     Words {
         id: perm.id.raw(),
         uid: perm.uid,

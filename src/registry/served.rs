@@ -3,7 +3,8 @@
 //! A client's fork is a fork of the process that serves it, taken in two: [`prepare_fork`], then this process forks and the
 //! client does, then [`after_fork`] here and [`in_child`] in the new process, which serves the client's child.
 
-use super::process::registry_if_open;
+use super::error::Outcome;
+use super::process::{registry, registry_if_open};
 use super::{attach_list, fork};
 use crate::os::{errno, served};
 
@@ -15,6 +16,15 @@ pub fn has_attaches() -> bool {
 /// Whether the client has a cell, which is seen by a mapping in it.
 pub fn is_counted() -> bool {
     registry_if_open().is_some_and(|registry| registry.me().is_some())
+}
+
+/// Has the client take a cell, if it has none: a call on sets and queues that sleeps cannot do so when it sleeps already.
+pub fn register() -> Outcome<()> {
+    let registry = registry()?;
+    match registry.me() {
+        Some(_) => Ok(()),
+        None => registry.enter().map(drop),
+    }
 }
 
 /// Whether the client's mappings are gone though it is there: it executes another program.

@@ -108,9 +108,10 @@ impl Session {
         };
         // Crash here: the mapping dies with the process, and nothing was counted yet.
         if request.remap {
+            let pid = self.registry.local.pid();
             if let Ok(held) = self.lock() {
                 slot_life::update(&held, image.slot, |image| {
-                    (image.atime, image.lpid) = (process::now_secs(), process::pid());
+                    (image.atime, image.lpid) = (process::now_secs(), pid);
                 });
             }
         } else if let Err(error) = self.count_attach(image, true) {
@@ -164,7 +165,7 @@ impl Session {
     fn count_attach(&mut self, image: &SlotImage, stamped: bool) -> Outcome<()> {
         let id = ShmId::from_raw(image.id)?;
         let known = self.local.attaches.record_of(image.slot);
-        let stamp = stamped.then(|| (process::pid(), process::now_secs()));
+        let stamp = stamped.then(|| (self.registry.local.pid(), process::now_secs()));
         let held = self.lock()?;
         if live_locked(&held, id).is_none_or(|image| image.flags & FLAG_UNLINKED != 0) {
             return Err(sysv::removed_meanwhile(Kind::Segment, id).into());

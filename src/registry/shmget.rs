@@ -261,7 +261,7 @@ impl Creation<'_> {
             Why::Surroundings(StorageError::Refused(refused)) => {
                 refused.sentence == sentence::NO_ROOM
             }
-            Why::Surroundings(_) => false,
+            Why::Surroundings(_) | Why::Blocked(_) => false,
         }
     }
 
@@ -305,7 +305,7 @@ impl Creation<'_> {
             mode: sysv::new_mode(shmflg),
             segsz: self.size,
             flags: bits,
-            cpid: process::pid(),
+            cpid: self.session.registry.local.pid(),
             ..SlotImage::default()
         };
         Ok((new, before, after))

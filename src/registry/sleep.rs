@@ -10,6 +10,7 @@ use super::objects::{Objects, objects_if_open, thread};
 use crate::os::atomic::{AtomicU32, Ordering};
 use crate::os::exposed_sleep::Exposure;
 use crate::os::futex::{self, Waiting};
+use crate::os::signal_mask::Mask;
 use crate::storage::ipc::{IpcFile, ObjectKind};
 
 /// The longest sleep at once: a waker that was killed between its change and the waking is made up for after it.
@@ -17,8 +18,8 @@ use crate::storage::ipc::{IpcFile, ObjectKind};
 /// No whole second, as those of alarm(2) are: of a handler that runs in the moment in which a sleep ends by itself the kernel
 /// tells nothing, and the next sleep would not be interrupted by it (squid's diskd, which calls alarm(1) before each msgrcv).
 pub(super) const LONGEST: u64 = 1_370_000_000;
-/// How long a sleeper sleeps before it takes the trouble to look who holds what it waits for.
-const FIRST: u64 = 1_000_000;
+/// How long a sleeper sleeps before it looks for the holders of what it waits for: where many take turns, mostly nobody comes to it.
+const FIRST: u64 = 3_000_000;
 /// How often it looks at processes that it cannot be woken by.
 const LOOK: u64 = 50_000_000;
 /// So many marks at most are slept on at once.
@@ -63,7 +64,60 @@ impl Answered {
     }
 }
 
-/// A sleep, and who is watched meanwhile.
+/// Which of an object's sleepers have an answer in a copy and had none before. Each list is its length, and place and whether there
+/// is an answer by index.
+#[inline]
+pub(super) fn newly_answered(
+    (before, old): (u32, impl Fn(u32) -> (u32, bool)),
+    (after, copy): (u32, impl Fn(u32) -> (u32, bool)),
+) -> Answered {
+    let mut answered = Answered::none();
+    for at in 0..after {
+        let (place, has_answer) = copy(at);
+        if !has_answer {
+            continue;
+        }
+        // A copy has them in the same order, without those that were taken out: mostly one stood where it stands.
+        let mut indices = (at..before).chain(0..at.min(before));
+        let index = indices.find(|&index| old(index).0 == place);
+        if let Some(index) = index.filter(|&index| !old(index).1) {
+            answered.add(index);
+        }
+    }
+    answered
+}
+
+/// How far a call has come.
+pub enum Step<T> {
+    /// It is over.
+    Done(T),
+    /// The caller is to sleep, and then to make the next step.
+    Sleep(Sleep),
+}
+
+/// A sleep on a word of shared memory.
+#[derive(Clone, Copy)]
+pub struct Sleep {
+    /// The word.
+    pub word: &'static AtomicU32,
+    /// As long as it holds this.
+    pub seen: u32,
+    /// At most so many nanoseconds.
+    pub nanos: u64,
+    /// The thread's mask in the sleep; outside of it all signals are blocked until the call is over.
+    pub mask: Mask,
+}
+
+/// Why a sleep was over; the first step comes with `Other`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Woken {
+    /// A handler has run.
+    BySignal,
+    /// For any other reason.
+    Other,
+}
+
+/// A sleep, and the processes that are watched meanwhile.
 pub(super) struct Watch {
     marks: [Option<(&'static AtomicU32, u32)>; MOST],
     count: usize,
@@ -85,15 +139,15 @@ impl Watch {
         }
     }
 
-    /// Who is to be watched in the next sleep.
-    pub(super) fn holders(&mut self, file: &IpcFile<'_>, owners: impl Iterator<Item = u32>) {
+    /// Sets the processes to be watched in the next sleep.
+    pub(super) fn holders(&mut self, file: &IpcFile<'_>, mut owners: impl Iterator<Item = u32>) {
         self.count = 0;
         self.others = false;
+        if self.sleeps == 0 {
+            self.others = owners.next().is_some();
+            return;
+        }
         for owner in owners {
-            self.others |= self.sleeps == 0;
-            if self.sleeps == 0 {
-                continue;
-            }
             match (file.watch_mark(owner), self.marks.get_mut(self.count)) {
                 (Some(mark), Some(place)) => {
                     *place = Some(mark);

@@ -21,7 +21,7 @@ pub enum Invariant {
     Keys,
     /// Totals, and the map of free slots, say the same as the slots.
     Totals,
-    /// What awaits unlinking is listed, and what is being made or unlinked is somebody's work.
+    /// What awaits unlinking is listed, and what is being made or unlinked is the work of a cell.
     Dying,
     /// Each cell is in one of its states.
     Processes,

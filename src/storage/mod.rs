@@ -28,7 +28,6 @@
 pub mod error;
 mod error_text;
 pub mod invariant;
-#[cfg(not(shmshim_model))]
 pub mod ipc;
 pub mod namespace;
 pub mod process;
@@ -37,7 +36,5 @@ pub mod segment_file;
 pub(crate) mod sentence;
 pub mod table;
 
-#[cfg(shmshim_model)]
-use crate::ipc;
 pub use error::{Refused, StorageError, Stored};
 pub use namespace::{Builder, LimitWords, Member, Namespace, Reading, Rules, View, Whole};

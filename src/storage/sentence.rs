@@ -8,7 +8,7 @@ pub const NOT_A_DIRECTORY: &str =
 /// Something else stands where a file of ours should be.
 pub const NOT_A_FILE: &str =
     "{path} is {kind} of uid {uid}, not a regular file; remove it or choose another SHMSHIM_DIR";
-/// It belongs to somebody else than uid `number`.
+/// It belongs to another user than uid `number`.
 pub const WRONG_OWNER: &str = "{path} belongs to uid {uid}, not to uid {number}; have its owner remove it or choose another SHMSHIM_DIR";
 /// Its permissions let too many or too few in: they should be `number`.
 pub const WRONG_MODE: &str = "{path} of uid {uid} has mode {mode}, not {octal}; chmod {octal} it if nobody else has touched it, or choose another SHMSHIM_DIR";
@@ -42,7 +42,7 @@ pub const NOT_ROOTS: &str = "{path} belongs to {owner} (mode {mode}); in system 
 pub const UNMAPPED: &str = "this program runs as uid {number}, by which its user namespace calls all that it does not know, so nobody can tell what is its own; give the user namespace a map in which the uid has a number (unshare --map-current-user)";
 /// The namespace is that of uid `owner`, and the program has become uid `number`.
 pub const OTHER_USER: &str = "{path} is of the namespace of uid {uid} alone, and this program has become uid {number} ({error}); programs that change their user need SHMSHIM_SCOPE=system";
-/// The directory is locked by somebody who does not come back within `number` seconds.
+/// The directory is locked by a process that does not let go of it within `number` seconds.
 pub const LOCKED_FOR: &str = "{path} is to be repaired, and another process has it locked (flock) for more than {number} s; end that process, which fuser {path} or lslocks finds";
 /// Something that was not made by this library has the name of what was to be made.
 pub const IN_THE_WAY: &str =

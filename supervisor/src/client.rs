@@ -1,12 +1,12 @@
 //! What the supervisor knows of a client: a process that has made one of the calls, and its agent.
 
 use crate::agent;
-use crate::message::Socket;
+use crate::message::{Kind, Socket};
 use crate::sys::{self, Notification};
-use crate::thread::Thread;
+use crate::thread::{Listener, Thread};
 use nix::unistd::{ForkResult, Pid};
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// What a client's agent is busy with. Others of the client's calls wait.
 #[allow(clippy::large_enum_variant, reason = "one per client")]
@@ -16,14 +16,14 @@ pub enum Work {
     /// A fork.
     Fork(Fork),
     /// It begins to serve this thread, which has just been made.
-    Birth(Thread),
+    Begin(Thread),
 }
 
 impl Work {
     /// The thread that system calls are made in for the agent.
     pub fn thread(&mut self) -> &mut Thread {
         match self {
-            Work::Call(thread) | Work::Birth(thread) => thread,
+            Work::Call(thread) | Work::Begin(thread) => thread,
             Work::Fork(fork) => &mut fork.thread,
         }
     }
@@ -53,6 +53,8 @@ pub struct Client {
     pub agent: Option<Socket>,
     /// What the agent is busy with.
     pub work: Option<Work>,
+    /// Threads of it whose calls sleep.
+    pub asleep: Vec<Thread>,
     /// Calls that wait for that.
     pub waiting: VecDeque<Notification>,
     /// It has a cell.
@@ -77,6 +79,7 @@ impl Client {
             pidfd: sys::pidfd(pid)?,
             agent: Some(agent),
             work: None,
+            asleep: Vec::new(),
             waiting: VecDeque::new(),
             counted: false,
             attached: false,
@@ -93,6 +96,36 @@ impl Client {
         let is_possible = !self.leaving.is_empty();
         self.leaving.retain(|&leaving| leaving != tid);
         is_possible
+    }
+
+    /// Sends its agent a message that it may be waiting for, and wakes it: it may wait for the end of a sleep, too.
+    pub fn tell(&self, kind: Kind, words: &[u64], fd: Option<BorrowedFd<'_>>) {
+        if let Some(agent) = &self.agent {
+            // Refused, it is gone, which is noticed when it is heard.
+            let _ = agent.send_all(kind, words, &[], fd);
+            self.wake_agent();
+        }
+    }
+
+    /// Has its agent look at its messages.
+    pub fn wake_agent(&self) {
+        if !self.asleep.is_empty() {
+            sys::ring(sys::bell(self.pid));
+        }
+    }
+
+    /// The thread that is in the call of this notification.
+    pub fn thread_in(&mut self, id: u64) -> Option<&mut Thread> {
+        let working = self.work.as_mut().map(Work::thread);
+        let mut all = working.into_iter().chain(&mut self.asleep);
+        all.find(|thread| thread.call.id == id)
+    }
+
+    /// Has a call be made again, or takes it up again where its thread is still in it.
+    pub fn again(&mut self, thread: Thread, listener: &Listener) {
+        if let Some(call) = thread.again(listener) {
+            self.waiting.push_back(call);
+        }
     }
 
     /// What it had is gone: it runs another program, or its agent was killed.

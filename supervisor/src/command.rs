@@ -130,6 +130,7 @@ fn supervise(program: &[CString], report: Report, mask: SigSet, group: Pid) {
         }
     }
     sys::raise_descriptor_limit();
+    sys::make_bells();
     report.say(Event::Started(child.as_raw()));
     Supervisor::new(Listener::new(listener), children, report, child).run();
 }
@@ -220,7 +221,7 @@ fn wait(
     }
 }
 
-/// What somebody sends to the command to have the program do something. From now on it comes by this alone.
+/// Signals that are sent to the command and meant for the program. From now on they come by this alone.
 fn passed_on() -> Result<SignalFd, Refused> {
     let set = SigSet::from_iter([
         Signal::SIGHUP,

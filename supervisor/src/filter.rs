@@ -1,34 +1,19 @@
 //! The seccomp filter of all that is supervised: which system calls come to the supervisor. All others are answered from
 //! the kernel's bitmap of calls that a filter always allows, and cost what they cost without a filter.
 
-use libc::{
-    BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W,
-};
-use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF, c_long, sock_filter};
+use libc::{BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W};
+use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF, c_long, sock_filter};
 
 /// `linux/audit.h`.
 const ARCH_X86_64: u32 = 0xc000_003e;
 const ARCH_I386: u32 = 0x4000_0003;
 /// In the number of each call of a program for x32.
 const X32_BIT: u32 = 0x4000_0000;
-/// `ipc` of 32-bit x86, and the range of its calls about shared memory.
+/// `ipc` of 32-bit x86.
 const I386_IPC: u32 = 117;
-const I386_IPC_SHM: (u32, u32) = (21, 24);
-/// `shmget` to `shmdt` of 32-bit x86, between `semget`, `semctl` and `msgget` to `msgctl`.
-const I386_SHM: (u32, u32) = (395, 398);
-const I386_ALL: (u32, u32) = (393, 402);
+/// `semget` to `msgctl` of 32-bit x86, with those of shared memory between them.
+const I386_CALLS: (u32, u32) = (393, 402);
 const I386_SEMTIMEDOP: u32 = 420;
-
-/// Calls on sets and queues, which are served to preloaded programs alone: refused with `ENOSYS`. The kernel would give others
-/// than the namespace has. What a program begins with, [`Kind::Refused`], comes to the supervisor, to be told.
-const REFUSED: [c_long; 6] = [
-    libc::SYS_semop,
-    libc::SYS_semtimedop,
-    libc::SYS_semctl,
-    libc::SYS_msgsnd,
-    libc::SYS_msgrcv,
-    libc::SYS_msgctl,
-];
 
 /// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
@@ -39,24 +24,30 @@ const FIRST_ARGUMENT: u32 = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Served from the namespace.
-    Shm,
+    Served,
     /// Makes a child, which may inherit attaches.
     Fork,
     /// Starts another program.
     Exec,
     /// May change the caller's credentials.
     Ids,
-    /// Refused, and the trace says why.
-    Refused,
     /// Made by a program for another architecture: refused.
     Foreign,
 }
 
-const CALLS: [(c_long, Kind); 23] = [
-    (libc::SYS_shmget, Kind::Shm),
-    (libc::SYS_shmat, Kind::Shm),
-    (libc::SYS_shmctl, Kind::Shm),
-    (libc::SYS_shmdt, Kind::Shm),
+const CALLS: [(c_long, Kind); 29] = [
+    (libc::SYS_shmget, Kind::Served),
+    (libc::SYS_shmat, Kind::Served),
+    (libc::SYS_shmctl, Kind::Served),
+    (libc::SYS_shmdt, Kind::Served),
+    (libc::SYS_semget, Kind::Served),
+    (libc::SYS_semop, Kind::Served),
+    (libc::SYS_semtimedop, Kind::Served),
+    (libc::SYS_semctl, Kind::Served),
+    (libc::SYS_msgget, Kind::Served),
+    (libc::SYS_msgsnd, Kind::Served),
+    (libc::SYS_msgrcv, Kind::Served),
+    (libc::SYS_msgctl, Kind::Served),
     (libc::SYS_fork, Kind::Fork),
     (libc::SYS_clone, Kind::Fork),
     (libc::SYS_clone3, Kind::Fork),
@@ -74,8 +65,6 @@ const CALLS: [(c_long, Kind); 23] = [
     (libc::SYS_capset, Kind::Ids),
     (libc::SYS_unshare, Kind::Ids),
     (libc::SYS_setns, Kind::Ids),
-    (libc::SYS_semget, Kind::Refused),
-    (libc::SYS_msgget, Kind::Refused),
 ];
 
 /// What a call is that the filter brings.
@@ -98,7 +87,6 @@ enum To {
     Native,
     Allow,
     Notify,
-    Refuse,
 }
 
 /// A filter in the making: jumps have names until all is there.
@@ -116,11 +104,6 @@ impl Assembler {
             .push((BPF_JMP | test | BPF_K, operand, then, otherwise));
     }
 
-    fn when_in(&mut self, range: (u32, u32), otherwise: To) {
-        self.when(BPF_JGE, range.0, To::Next, otherwise);
-        self.when(BPF_JGE, range.1 + 1, otherwise, To::Notify);
-    }
-
     /// The finished filter, of which the instruction at `native` is the first for x86-64's own calls.
     fn finish(self, native: usize) -> Vec<sock_filter> {
         let end = self.0.len();
@@ -129,7 +112,6 @@ impl Assembler {
             To::Native => native - at - 1,
             To::Allow => end - at - 1,
             To::Notify => end - at,
-            To::Refuse => end - at + 1,
         };
         let instruction = |(at, step): (usize, &(u32, u32, To, To))| sock_filter {
             code: step.0 as u16,
@@ -146,7 +128,6 @@ impl Assembler {
         let mut all: Vec<_> = self.0.iter().enumerate().map(instruction).collect();
         all.push(answer(SECCOMP_RET_ALLOW));
         all.push(answer(SECCOMP_RET_USER_NOTIF));
-        all.push(answer(SECCOMP_RET_ERRNO | libc::ENOSYS as u32));
         all
     }
 }
@@ -158,33 +139,19 @@ pub fn program() -> Vec<sock_filter> {
     code.when(BPF_JEQ, ARCH_X86_64, To::Native, To::Next);
     code.when(BPF_JEQ, ARCH_I386, To::Next, To::Allow);
     code.load(NUMBER);
-    let ((first, last), (first_of_all, last_of_all)) = (I386_SHM, I386_ALL);
-    code.when(BPF_JEQ, I386_SEMTIMEDOP, To::Refuse, To::Next);
-    code.when(BPF_JGE, last_of_all + 1, To::Allow, To::Next);
-    code.when(BPF_JGE, last + 1, To::Refuse, To::Next);
-    code.when(BPF_JGE, first, To::Notify, To::Next);
-    code.when(BPF_JGE, first_of_all, To::Refuse, To::Next);
-    code.when(BPF_JEQ, I386_IPC, To::Next, To::Allow);
-    code.load(FIRST_ARGUMENT);
-    code.0
-        .push((BPF_ALU | BPF_AND | BPF_K, 0xffff, To::Next, To::Next));
-    code.when_in(I386_IPC_SHM, To::Refuse);
+    let (first, last) = I386_CALLS;
+    code.when(BPF_JEQ, I386_SEMTIMEDOP, To::Notify, To::Next);
+    code.when(BPF_JEQ, I386_IPC, To::Notify, To::Next);
+    code.when(BPF_JGE, first, To::Next, To::Allow);
+    code.when(BPF_JGE, last + 1, To::Allow, To::Notify);
     let native = code.0.len();
     code.load(NUMBER);
     for (number, kind) in CALLS {
-        match kind {
-            Kind::Shm => code.when(BPF_JEQ, number as u32 | X32_BIT, To::Notify, To::Next),
-            Kind::Refused => code.when(BPF_JEQ, number as u32 | X32_BIT, To::Refuse, To::Next),
-            _ => {}
+        if kind == Kind::Served {
+            code.when(BPF_JEQ, number as u32 | X32_BIT, To::Notify, To::Next);
         }
     }
-    for number in REFUSED {
-        code.when(BPF_JEQ, number as u32 | X32_BIT, To::Refuse, To::Next);
-    }
     code.when(BPF_JGE, X32_BIT, To::Allow, To::Next);
-    for number in REFUSED {
-        code.when(BPF_JEQ, number as u32, To::Refuse, To::Next);
-    }
     for (number, _) in CALLS {
         if number != libc::SYS_clone {
             code.when(BPF_JEQ, number as u32, To::Notify, To::Next);
@@ -217,7 +184,6 @@ mod tests {
                         other => panic!("no word at {other}"),
                     }
                 }
-                code if code == BPF_ALU | BPF_AND | BPF_K => word &= step.k,
                 code if code == BPF_JMP | BPF_JEQ | BPF_K => at += jump(word == step.k),
                 code if code == BPF_JMP | BPF_JGE | BPF_K => at += jump(word >= step.k),
                 code if code == BPF_JMP | BPF_JSET | BPF_K => at += jump(word & step.k != 0),
@@ -230,21 +196,16 @@ mod tests {
     #[test]
     fn the_filter_brings_what_is_served_and_lets_all_else_pass() {
         let code = program();
-        let refused = SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
         for number in 0..600u32 {
             let kind = CALLS.iter().find(|call| call.0 == c_long::from(number));
-            let is_refused = REFUSED.contains(&c_long::from(number));
             let expected = match kind {
                 Some(_) => SECCOMP_RET_USER_NOTIF,
-                None if is_refused => refused,
                 None => SECCOMP_RET_ALLOW,
             };
             assert_eq!(verdict(&code, ARCH_X86_64, number, 0), expected, "{number}");
             let x32 = number | X32_BIT;
             let expected = match kind {
-                Some((_, Kind::Shm)) => SECCOMP_RET_USER_NOTIF,
-                Some((_, Kind::Refused)) => refused,
-                None if is_refused => refused,
+                Some((_, Kind::Served)) => SECCOMP_RET_USER_NOTIF,
                 _ => SECCOMP_RET_ALLOW,
             };
             assert_eq!(verdict(&code, ARCH_X86_64, x32, 0), expected, "{number}");
@@ -268,28 +229,21 @@ mod tests {
     }
 
     #[test]
-    fn the_calls_of_32_bit_programs_about_shared_memory_are_brought_as_foreign() {
+    fn the_calls_of_32_bit_programs_are_brought_as_foreign() {
         let code = program();
         let (brought, allowed) = (SECCOMP_RET_USER_NOTIF, SECCOMP_RET_ALLOW);
-        let refused = SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
-        for (number, first, expected) in [
-            (395, 0, brought),
-            (398, 0, brought),
-            (392, 0, allowed),
-            (393, 0, refused),
-            (394, 0, refused),
-            (399, 0, refused),
-            (402, 0, refused),
-            (403, 0, allowed),
-            (420, 0, refused),
-            (I386_IPC, 1, refused),
-            (I386_IPC, 14, refused),
-            (I386_IPC, 21, brought),
-            (I386_IPC, 1 << 16 | 24, brought),
-            (libc::SYS_shmget as u32, 0, allowed),
+        for (number, expected) in [
+            (392, allowed),
+            (393, brought),
+            (395, brought),
+            (402, brought),
+            (403, allowed),
+            (420, brought),
+            (421, allowed),
+            (I386_IPC, brought),
+            (libc::SYS_shmget as u32, allowed),
         ] {
-            let verdict = verdict(&code, ARCH_I386, number, first);
-            assert_eq!(verdict, expected, "{number} {first}");
+            assert_eq!(verdict(&code, ARCH_I386, number, 0), expected, "{number}");
             assert_eq!(kind_of(ARCH_I386, number as i32), Kind::Foreign);
         }
     }

@@ -40,7 +40,7 @@ impl Identity {
             sys::set_effective_capabilities(capabilities)
                 .map_err(|error| may_not("set its capabilities", error))
         };
-        // Whom this process acted for last may not look at one with more rights.
+        // The user that this process acted for last may not look at one with more rights.
         set(ALL)?;
         let now = Known::of(tid).ok_or_else(|| {
             format!("/proc/{tid}/status, which tells the caller's ids, cannot be read")

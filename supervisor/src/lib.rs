@@ -1,5 +1,5 @@
-//! Serves System V shared memory to programs that no library can be preloaded into: statically linked ones, and those that
-//! make system calls by themselves.
+//! Serves System V shared memory, semaphores and message queues to programs that no library can be preloaded into: statically
+//! linked ones, and those that make system calls by themselves.
 //!
 //! A seccomp filter brings their calls to a supervisor. For each process that makes one there is an agent, a process that is
 //! to the registry what a preloaded program is. What it maps is mapped into its client, and so is the page by which others see
@@ -12,7 +12,8 @@
 //! | `supervisor`, `client` | what comes from clients and agents, in the order in which it comes |
 //! | `thread` | system calls in a client's thread |
 //! | `agent`, `border`, `identity` | a call is served |
-//! | `message`, `report`, `proc`, `sys` | what they say to each other, and ask of the kernel |
+//! | `sleeper` | a call sleeps |
+//! | `link`, `message`, `report`, `proc`, `sys` | what they say to each other, and ask of the kernel |
 //!
 //! x86-64 only: elsewhere the command says so.
 #![deny(unsafe_code)]
@@ -31,11 +32,13 @@ pub mod command;
 mod destination;
 mod filter;
 mod identity;
+mod link;
 mod message;
 mod proc;
 mod report;
 #[allow(unsafe_code)]
 mod settings;
+mod sleeper;
 mod supervisor;
 #[allow(unsafe_code)]
 mod sys;

@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum Kind {
-    /// To the agent: serve a call. Number, three arguments, thread id, [`CHECK_LEFT`] and [`READ_IDS`].
+    /// To the agent: serve a call. Number, five arguments, thread id, [`CHECK_LEFT`] and [`READ_IDS`], the notification's id.
     Call,
     /// To the agent: the answer to [`Kind::Run`], [`Kind::Read`] or [`Kind::Write`]: a value, negative for an errno; and
     /// whether no call could be made, because the client cannot be traced.
@@ -23,17 +23,22 @@ pub enum Kind {
     /// To the agent: it has forked, or has failed to (a word).
     Forked,
     /// To a new agent: the process id of the child that it serves, or 0: there is none.
-    Born,
+    Child,
+    /// To the agent: a thread of the client begins to execute another program, which ends all others.
+    Leaving,
     /// To the agent: the client has ended.
     End,
     /// To the supervisor: make a system call in the client. Number and six arguments; with the descriptor for the fifth.
     Run,
-    /// To the supervisor: read so many bytes of the client at an address.
+    /// To the supervisor: read so many bytes of the client at an address, for the call of this notification.
     Read,
     /// To the supervisor: write these bytes there.
     Write,
-    /// To the supervisor: this step is over. The call's answer, and [`COUNTED`], [`ATTACHED`], [`PASS`].
+    /// To the supervisor: this step is over. The call's answer, and [`COUNTED`], [`ATTACHED`], [`PASS`], [`AGAIN`],
+    /// [`ASLEEP`].
     Done,
+    /// To the supervisor: a call that slept is over. Its notification's id and its answer.
+    Awake,
     /// To the supervisor: the client runs another program by now; this agent ends.
     Stale,
 }
@@ -49,24 +54,31 @@ pub const COUNTED: u64 = 1;
 pub const ATTACHED: u64 = 2;
 /// The kernel is to serve the call.
 pub const PASS: u64 = 4;
+/// The client is to make the call again.
+pub const AGAIN: u64 = 8;
+/// The call sleeps.
+pub const ASLEEP: u64 = 16;
 
-const ALL: [Kind; 11] = [
+const ALL: [Kind; 13] = [
     Kind::Call,
     Kind::Result,
     Kind::Fork,
     Kind::Forked,
-    Kind::Born,
+    Kind::Child,
+    Kind::Leaving,
     Kind::End,
     Kind::Run,
     Kind::Read,
     Kind::Write,
     Kind::Done,
+    Kind::Awake,
     Kind::Stale,
 ];
 
-const WORDS: usize = 8;
+const WORDS: usize = 9;
 const HEAD_BYTES: usize = 8 * (WORDS + 1);
-const DATA_BYTES: usize = 256;
+/// The most bytes of a message.
+pub const DATA_BYTES: usize = 4096;
 /// From here on an agent's connection has its number.
 const KEPT: RawFd = 20;
 
@@ -82,6 +94,9 @@ pub struct Message {
     /// Its descriptor.
     pub fd: Option<OwnedFd>,
 }
+
+/// No message has come.
+pub struct NoneNow;
 
 /// One end of the connection.
 pub struct Socket(OwnedFd);
@@ -159,6 +174,15 @@ impl Socket {
 
     /// Waits for a message. `None`: the other end is gone.
     pub fn receive(&self) -> Option<Message> {
+        self.receive_with(MsgFlags::empty()).unwrap_or(None)
+    }
+
+    /// The next message, if there is one. `Err`: there is none now.
+    pub fn try_receive(&self) -> Result<Option<Message>, NoneNow> {
+        self.receive_with(MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn receive_with(&self, flags: MsgFlags) -> Result<Option<Message>, NoneNow> {
         let mut bytes = [0u8; HEAD_BYTES + DATA_BYTES];
         let mut space = cmsg_space!(RawFd);
         let (len, fd) = loop {
@@ -167,10 +191,11 @@ impl Socket {
                 self.0.as_raw_fd(),
                 &mut parts,
                 Some(&mut space),
-                MsgFlags::MSG_CMSG_CLOEXEC,
+                flags | MsgFlags::MSG_CMSG_CLOEXEC,
             ) {
                 Err(Errno::EINTR) => {}
-                Err(_) => return None,
+                Err(Errno::EAGAIN) => return Err(NoneNow),
+                Err(_) => return Ok(None),
                 Ok(message) => {
                     let rights = message.cmsgs().ok().and_then(|mut all| {
                         all.find_map(|one| match one {
@@ -182,7 +207,13 @@ impl Socket {
                 }
             }
         };
-        let (head, data) = bytes.get(..len)?.split_at_checked(HEAD_BYTES)?;
+        Ok(bytes.get(..len).and_then(|bytes| Message::parse(bytes, fd)))
+    }
+}
+
+impl Message {
+    fn parse(bytes: &[u8], fd: Option<OwnedFd>) -> Option<Message> {
+        let (head, data) = bytes.split_at_checked(HEAD_BYTES)?;
         let mut all = head.chunks_exact(8).map(|word| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(word);
@@ -218,10 +249,15 @@ mod tests {
         )
         .unwrap();
         one.send(Kind::Stale, &[]).unwrap();
+        assert!(one.try_receive().is_err());
         let got = other.receive().unwrap();
         assert_eq!(
             (got.kind, got.words, &got.data[..]),
-            (Kind::Write, [7, u64::MAX, 0, 0, 0, 0, 0, 0], &b"bytes"[..])
+            (
+                Kind::Write,
+                [7, u64::MAX, 0, 0, 0, 0, 0, 0, 0],
+                &b"bytes"[..]
+            )
         );
         assert!(got.fd.is_some());
         let got = other.receive().unwrap();

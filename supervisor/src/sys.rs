@@ -9,6 +9,9 @@ use shmshim_core::os::file::Fd;
 use std::ffi::OsStr;
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 pub use libc::{seccomp_notif as Notification, user_regs_struct as Registers};
 
@@ -258,6 +261,95 @@ pub fn give_descriptor(listener: &OwnedFd, id: u64, fd: &OwnedFd) -> nix::Result
         newfd_flags: libc::O_CLOEXEC as u32,
     };
     ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_ADDFD, &mut given)
+}
+
+// ---- words of shared memory
+
+const BELLS: usize = 1024;
+static SHARED_BELLS: OnceLock<&'static [AtomicU32]> = OnceLock::new();
+/// Where there is no memory for others.
+static OWN_BELL: AtomicU32 = AtomicU32::new(0);
+
+/// Sets words aside that this process shares with all that it forks from now on.
+pub fn make_bells() {
+    let (access, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+    );
+    let bytes = BELLS * size_of::<AtomicU32>();
+    // SAFETY: a new mapping, which stays, of zeros.
+    unsafe {
+        let at = libc::mmap(std::ptr::null_mut(), bytes, access, flags, -1, 0);
+        if at != libc::MAP_FAILED {
+            let _ = SHARED_BELLS.set(std::slice::from_raw_parts(at.cast(), BELLS));
+        }
+    }
+}
+
+/// The word that is changed to wake the agent of this process, and perhaps another one.
+pub fn bell(pid: Pid) -> &'static AtomicU32 {
+    let words = SHARED_BELLS.get().copied().unwrap_or(&[]);
+    words
+        .get(pid.as_raw() as usize % BELLS)
+        .unwrap_or(&OWN_BELL)
+}
+
+/// Changes the word and wakes the threads that wait for that.
+pub fn ring(bell: &AtomicU32) {
+    bell.fetch_add(1, Ordering::Release);
+    let (at, all) = (bell.as_ptr(), c_int::MAX);
+    // SAFETY: the word stays mapped.
+    let _ = unsafe { libc::syscall(libc::SYS_futex, at, libc::FUTEX_WAKE, all) };
+}
+
+/// `struct futex_waitv`.
+#[repr(C)]
+struct Waited {
+    value: u64,
+    address: u64,
+    flags: u32,
+    reserved: u32,
+}
+
+/// Waits until one of these words does not hold what it is paired with, this thread is woken, or so much time has passed.
+pub fn wait_for_words(words: &[(&AtomicU32, u32)], most: Duration) {
+    /// Linux 5.16.
+    const SYS_FUTEX_WAITV: c_long = 449;
+    const MOST: usize = 128;
+    const SIZE_U32: u32 = 2;
+    /// Where the kernel has no such call, or forbids it.
+    const NAP: Duration = Duration::from_millis(2);
+    let waited: Vec<Waited> = words
+        .iter()
+        .take(MOST)
+        .map(|(word, seen)| Waited {
+            value: (*seen).into(),
+            address: word.as_ptr() as u64,
+            flags: SIZE_U32,
+            reserved: 0,
+        })
+        .collect();
+    let clock = libc::CLOCK_MONOTONIC;
+    // SAFETY: words, list and time are live for the call.
+    let ended = unsafe {
+        let mut until: libc::timespec = zeroed();
+        libc::clock_gettime(clock, &mut until);
+        let nanos = until.tv_nsec + i64::from(most.subsec_nanos());
+        until.tv_sec += most.as_secs() as i64 + nanos / 1_000_000_000;
+        until.tv_nsec = nanos % 1_000_000_000;
+        let (list, count) = (waited.as_ptr(), waited.len());
+        checked(libc::syscall(
+            SYS_FUTEX_WAITV,
+            list,
+            count,
+            0,
+            &raw const until,
+            clock,
+        ))
+    };
+    if matches!(ended, Err(Errno::ENOSYS | Errno::EPERM)) {
+        std::thread::sleep(most.min(NAP));
+    }
 }
 
 // ---- ptrace

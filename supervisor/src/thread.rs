@@ -136,6 +136,15 @@ impl Thread {
         self.tid
     }
 
+    /// Whether it is in its call, or has been stopped behind it.
+    pub fn is_there(&self, listener: &Listener) -> bool {
+        match self.state {
+            State::Waiting(_) => listener.is_waiting(&self.call),
+            State::Stopped(_) => true,
+            State::Gone => false,
+        }
+    }
+
     /// Makes a system call in it, with a copy of `fd` as its fifth argument. Returns what the call returned. An error says that
     /// the thread cannot be traced, or is gone.
     pub fn run(
@@ -151,7 +160,7 @@ impl Thread {
     }
 
     /// A thread that was killed while it was traced has to be waited for: until then its process can neither end nor execute
-    /// another program, and whoever wants to trace another thread of it waits for that.
+    /// another program, and a tracer that wants to trace another thread of it waits for that.
     fn reap_if_killed<T>(&mut self, answer: &nix::Result<T>) {
         let is_killed = matches!(answer, Err(Errno::ESRCH | Errno::EIO));
         if is_killed && std::mem::replace(&mut self.is_traced, false) {
@@ -370,6 +379,18 @@ impl Thread {
                 self.reap_if_killed(&is_free);
             }
             State::Gone => {}
+        }
+    }
+
+    /// Has it make its call again. The call, if it has not left it yet: then that is to be served.
+    pub fn again(self, listener: &Listener) -> Option<Notification> {
+        match self.state {
+            State::Waiting(_) => Some(self.call),
+            State::Stopped(_) => {
+                self.answer(listener, None);
+                None
+            }
+            State::Gone => None,
         }
     }
 

@@ -43,21 +43,49 @@ static int status_of(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/* Sets and queues there are none of: the kernel's would be others than those of preloaded programs. */
-static void refused(void)
+/* A set that others know by its key. */
+static int known_set(void) { return semget(KEY, 1, IPC_CREAT | 0600); }
+
+static int operate(int change)
 {
-	struct sembuf op = { 0, 1, 0 };
-	struct { long type; char text[1]; } message = { 1, "" };
-	CHECK(semget(KEY, 1, IPC_CREAT | 0600) == -1 && errno == ENOSYS);
-	CHECK(msgget(KEY, IPC_CREAT | 0600) == -1 && errno == ENOSYS);
-	errno = 0;
-	CHECK(semop(0, &op, 1) == -1 && errno == ENOSYS);
-	CHECK(semctl(0, 0, GETVAL) == -1 && errno == ENOSYS);
-	CHECK(msgsnd(0, &message, 1, IPC_NOWAIT) == -1 && errno == ENOSYS);
-	CHECK(msgrcv(0, &message, 1, 0, IPC_NOWAIT) == -1 && errno == ENOSYS);
-	CHECK(msgctl(0, IPC_RMID, NULL) == -1 && errno == ENOSYS);
-	int id = shmget(KEY, SIZE, IPC_CREAT | 0600);
-	CHECK(id >= 0 && shmctl(id, IPC_RMID, NULL) == 0);
+	struct sembuf op = { 0, (short)change, SEM_UNDO };
+	return semop(known_set(), &op, 1);
+}
+
+/* Takes what others wait for, says so, and keeps it until it is killed. */
+static void hold_mutex(void)
+{
+	CHECK(operate(-1) == 0);
+	printf("pid %d\n", getpid());
+	for (;;)
+		pause();
+}
+
+/* Waits for that. */
+static void wait_for_mutex(void)
+{
+	CHECK(operate(-1) == 0);
+	CHECK(semctl(known_set(), 0, GETVAL) == 0 && semctl(known_set(), 0, GETPID) == getpid());
+	CHECK(operate(1) == 0);
+}
+
+/* What one process sees of it: a message of several pieces, and buffers that are not there. */
+static void messages(void)
+{
+	enum { LARGE = 8192 };
+	static struct { long type; char text[LARGE]; } sent = { .type = 7 }, got;
+	int id = msgget(IPC_PRIVATE, 0600);
+	for (int i = 0; i < LARGE; i++)
+		sent.text[i] = (char)(i * 31);
+	CHECK(msgsnd(id, &sent, LARGE, 0) == 0);
+	CHECK(msgrcv(id, &got, LARGE, 0, 0) == LARGE && got.type == 7);
+	CHECK(!memcmp(sent.text, got.text, LARGE));
+	CHECK(msgsnd(id, (void *)8, 1, 0) == -1 && errno == EFAULT);
+	CHECK(msgsnd(id, &sent, LARGE + 1, 0) == -1 && errno == EINVAL);
+	CHECK(msgsnd(id, &sent, 4, 0) == 0);
+	CHECK(msgrcv(id, (void *)8, 4, 0, 0) == -1 && errno == EFAULT);
+	CHECK(msgrcv(id, &got, 4, 0, IPC_NOWAIT) == -1 && errno == ENOMSG);
+	CHECK(msgctl(id, IPC_RMID, NULL) == 0);
 }
 
 static void errors(void)
@@ -322,6 +350,10 @@ static void obey(void)
 			answer = nattch(id);
 		else if (order == 'g')
 			answer = shmget(KEY, 0, 0) == id ? 0 : -1;
+		else if (order == 'w')
+			answer = operate(-1);
+		else if (order == 'v')
+			answer = semctl(known_set(), 0, GETVAL);
 		else if (order == 'r')
 			answer = shmctl(id, IPC_RMID, NULL);
 		else
@@ -378,10 +410,15 @@ int main(int argc, char **argv)
 		executes_from_thread(argv[0], argc > 2 ? argv[2] : NULL);
 	else if (!strcmp(step, "obey"))
 		obey();
-	else if (!strcmp(step, "refused"))
-		refused();
+	else if (!strcmp(step, "messages"))
+		messages();
+	else if (!strcmp(step, "hold-mutex"))
+		hold_mutex();
+	else if (!strcmp(step, "wait-for-mutex"))
+		wait_for_mutex();
 	else if (!strcmp(step, "x32"))
-		CHECK(syscall(0x40000000 | SYS_shmget, KEY, SIZE, IPC_CREAT | 0600) == -1 && errno == ENOSYS);
+		CHECK(syscall(0x40000000 | SYS_semget, KEY, 1, IPC_CREAT | 0600) == -1 && errno == ENOSYS &&
+		      syscall(0x40000000 | SYS_shmget, KEY, SIZE, IPC_CREAT | 0600) == -1 && errno == ENOSYS);
 	else if (!strcmp(step, "nothing"))
 		;
 	else if (!strcmp(step, "hold"))

@@ -19,7 +19,49 @@ func call(number, a, b, c uintptr) uintptr {
 	return answer
 }
 
+// operate is semop with one operation of the set's first semaphore, until no signal of the runtime's interrupts it.
+func operate(set uintptr, change int16) {
+	op := [3]int16{0, change, 010000}
+	for {
+		_, _, errno := syscall.Syscall(syscall.SYS_SEMOP, set, uintptr(unsafe.Pointer(&op)), 1)
+		if errno == 0 {
+			return
+		}
+		if errno != syscall.EINTR {
+			fmt.Println("semop", errno)
+			os.Exit(1)
+		}
+	}
+}
+
+// takeTurns has goroutines sleep for a semaphore, each in a thread of its own, while others make calls.
+func takeTurns() {
+	set := call(syscall.SYS_SEMGET, 0, 1, 0600)
+	var group sync.WaitGroup
+	inside := 0
+	for n := 0; n < 8; n++ {
+		group.Add(1)
+		go func() {
+			for turn := 0; turn < 25; turn++ {
+				operate(set, -1)
+				inside++
+				operate(set, 1)
+			}
+			group.Done()
+		}()
+	}
+	runtime.GC()
+	operate(set, 1)
+	group.Wait()
+	if inside != 200 {
+		fmt.Println("turns:", inside)
+		os.Exit(1)
+	}
+	call(syscall.SYS_SEMCTL, set, 0, 0)
+}
+
 func main() {
+	takeTurns()
 	id := call(syscall.SYS_SHMGET, 0, 4096, 0600)
 	if id < 32768 {
 		fmt.Println("the kernel's id", id)

@@ -11,6 +11,9 @@ use shmshim_core::sysv::msg::{MsgLimits, QueueFacts};
 use shmshim_core::sysv::sem::{SemLimits, SetPerm};
 use shmshim_core::sysv::{IdCursor, IpcPerm, Key, Kind, SLOTS, ShmId};
 
+use crate::error::{self, ABSENT};
+use crate::kernel_objects;
+
 /// Semaphore sets and message queues.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Objects {
@@ -64,6 +67,46 @@ pub struct Queue {
     lrpid: i32,
     /// Type and text of each, the oldest first; the text in hexadecimal.
     messages: Vec<(i64, String)>,
+}
+
+impl Set {
+    fn new(stat: &SetPerm, semaphores: Vec<(u16, i32)>) -> Set {
+        Set {
+            perm: Perm::new(&stat.perm, stat.key),
+            otime: stat.otime,
+            ctime: stat.ctime,
+            semaphores,
+        }
+    }
+}
+
+impl Queue {
+    fn new(stat: &QueueFacts, messages: Vec<(i64, String)>) -> Queue {
+        Queue {
+            perm: Perm::new(&stat.perm, stat.key),
+            stime: stat.stime,
+            rtime: stat.rtime,
+            ctime: stat.ctime,
+            qbytes: stat.qbytes,
+            lspid: stat.lspid,
+            lrpid: stat.lrpid,
+            messages,
+        }
+    }
+}
+
+/// A kernel may have been built without them.
+fn if_any<T>(list: error::Outcome<Vec<T>>) -> error::Outcome<Vec<T>> {
+    Ok(if_there(list)?.unwrap_or_default())
+}
+
+/// What is not there, or not any more, is none.
+fn if_there<T>(read: error::Outcome<T>) -> error::Outcome<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.status == ABSENT => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 impl Perm {
@@ -130,12 +173,7 @@ impl Objects {
         };
         found.each_set(&mut |set| {
             let semaphores = set.semaphores.iter().map(|one| (one.value, one.pid));
-            objects.sets.push(Set {
-                perm: Perm::new(&set.stat.perm, set.stat.key),
-                otime: set.stat.otime,
-                ctime: set.stat.ctime,
-                semaphores: semaphores.collect(),
-            });
+            objects.sets.push(Set::new(&set.stat, semaphores.collect()));
         })?;
         found.each_queue_with_texts(&mut |queue| {
             let mut texts = queue.texts;
@@ -146,18 +184,36 @@ impl Objects {
                 texts = behind;
                 (message.mtype, hexadecimal(text))
             });
-            let stat = &queue.stat;
-            objects.queues.push(Queue {
-                perm: Perm::new(&stat.perm, stat.key),
-                stime: stat.stime,
-                rtime: stat.rtime,
-                ctime: stat.ctime,
-                qbytes: stat.qbytes,
-                lspid: stat.lspid,
-                lrpid: stat.lrpid,
-                messages: messages.collect(),
-            });
+            objects
+                .queues
+                .push(Queue::new(&queue.stat, messages.collect()));
         })?;
+        Ok(objects)
+    }
+
+    /// Those of the kernel: the values of a set are of one moment, and so are the messages of a queue. Ids go on at `cursor`.
+    pub fn of_kernel(cursor: IdCursor) -> error::Outcome<Objects> {
+        let (sem, msg) = kernel_objects::limits();
+        let next = Some(numbers(cursor));
+        let mut objects = Objects {
+            sem: [sem.semmsl, sem.semmns, sem.semopm, sem.semmni],
+            msg: [msg.msgmax, msg.msgmnb, msg.msgmni],
+            next_set: next,
+            next_queue: next,
+            ..Objects::default()
+        };
+        for stat in if_any(kernel_objects::sets())? {
+            if let Some(semaphores) = if_there(kernel_objects::semaphores(&stat))? {
+                objects.sets.push(Set::new(&stat, semaphores));
+            }
+        }
+        for stat in if_any(kernel_objects::queues())? {
+            if let Some((stat, messages)) = if_there(kernel_objects::messages(&stat))? {
+                let texts = messages.iter();
+                let messages = texts.map(|(mtype, text)| (*mtype, hexadecimal(text)));
+                objects.queues.push(Queue::new(&stat, messages.collect()));
+            }
+        }
         Ok(objects)
     }
 

@@ -1,11 +1,11 @@
 //! The timeline for a trace viewer (Perfetto, chrome://tracing), in the Trace Event Format: a bar for each attach of each
-//! process, a slice for each call, a mark for what else happened.
+//! process, a slice for each call, a mark for a call that falls asleep and for what else happened.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Call, Event, Record, What};
+use super::{Call, Event, Record, Sleep, What};
 
 /// A bar that has begun.
 struct Bar {
@@ -31,6 +31,7 @@ pub fn timeline(records: &[Record]) -> Value {
         let at = micros(record.time - first);
         match &record.what {
             What::Call(call) => timeline.call(record, call, at),
+            What::Sleep(sleep) => timeline.sleep(record, sleep, at),
             What::Event(event) => timeline.event(record, event, at),
         }
         timeline.last.insert(record.pid, at);
@@ -61,6 +62,7 @@ impl Timeline {
         put("flags", call.flags.clone().map(Value::from));
         put("shmid", call.shmid.map(Value::from));
         put("addr", call.addr.map(|addr| format!("{addr:#x}").into()));
+        put("slept", call.slept.map(Value::from));
         put("error", call.error.clone().map(Value::from));
         put("reason", call.reason.clone().map(Value::from));
         put("result", Some(call.result.into()));
@@ -84,6 +86,14 @@ impl Timeline {
             }
             _ => {}
         }
+    }
+
+    /// A mark: the slice comes with the call's end, if there is one.
+    fn sleep(&mut self, record: &Record, sleep: &Sleep, at: f64) {
+        self.events.push(json!({
+            "ph": "i", "s": "t", "cat": "sleep", "name": format!("{} sleeps", sleep.call), "ts": at,
+            "pid": record.pid, "tid": record.tid, "args": { "text": sleep.reason },
+        }));
     }
 
     fn event(&mut self, record: &Record, event: &Event, at: f64) {

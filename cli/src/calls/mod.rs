@@ -25,6 +25,8 @@ pub struct Record {
 pub enum What {
     /// A call.
     Call(Call),
+    /// A call has begun to sleep.
+    Sleep(Sleep),
     /// Something else.
     Event(Event),
 }
@@ -36,6 +38,8 @@ pub struct Call {
     pub call: String,
     /// How long it took, in seconds.
     pub duration: f64,
+    /// How long of that it slept, if it did.
+    pub slept: Option<f64>,
     /// What it returned.
     pub result: i64,
     /// The errno's name, if it failed.
@@ -64,6 +68,15 @@ impl Call {
             None => self.call.clone(),
         }
     }
+}
+
+/// A call that has begun to sleep. It is told again, as a call, if it comes back.
+#[derive(Deserialize, Debug, Clone)]
+pub struct Sleep {
+    /// Its name.
+    pub call: String,
+    /// On what it sleeps, and who stands in its way.
+    pub reason: String,
 }
 
 /// Something that is no call.

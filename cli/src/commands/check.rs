@@ -22,12 +22,19 @@ Examples:
 
 Processes that ended and that nobody has reaped yet are no damage: the next program does it. What killed makers have left is
 told as left, is no damage either, and is removed by the next maker or by --repair. A repair takes what a damaged slot says
-from its segment's file: its id, key, size, creator and mode.")]
+from its segment's file: its id, key, size, creator and mode.
+
+Of semaphore sets and message queues a repair makes the directories and the lists of free memory anew from the objects. An object
+of which nothing can be read is removed, and so is a message whose text is gone or another's; of two objects in one place the one
+stays that belongs there, and of two with one key the second loses it. Values and texts that were written over stand nowhere else:
+they are not noticed, and stay. A limit that nobody can have set is again that of a new namespace. Memory that may be in a living
+process's hands comes back with a repair when nobody lives there. A file ipc that was made by another version, or cut below its
+first blocks, goes with --from-files, and all sets and queues with it.")]
 pub struct Args {
     /// Repair what is broken, and remove what killed makers have left
     #[arg(long)]
     repair: bool,
-    /// With --repair: throw the table away and make it anew from the segments' files; owners, times, ids to come and limits are lost
+    /// With --repair: throw the table away and make it anew from the segments' files; owners, times, ids to come and limits are lost, and sets and queues if their file cannot be read
     #[arg(long, requires = "repair")]
     from_files: bool,
     /// Print JSON

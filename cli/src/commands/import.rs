@@ -8,14 +8,19 @@ use std::process::ExitCode;
 use nix::unistd::{getegid, geteuid};
 use serde::Serialize;
 use shmshim_core::registry;
+use shmshim_core::registry::imported;
 use shmshim_core::registry::placed::{self, Placed};
 use shmshim_core::registry::saved::{Saved, Stopped};
 use shmshim_core::sysv::flags::{IPC_CREAT, IPC_EXCL, MODE_BITS};
-use shmshim_core::sysv::{NewPerm, Segment};
+use shmshim_core::sysv::msg::QueueFacts;
+use shmshim_core::sysv::sem::SetPerm;
+use shmshim_core::sysv::{IpcPerm, Key, Kind, NewPerm, Segment};
 
 use crate::client::{Attach, refusal, refusal_of};
-use crate::error::{Error, Outcome, REFUSED};
+use crate::error::{ABSENT, Error, Outcome, REFUSED};
 use crate::kernel;
+use crate::kernel_objects;
+use crate::kinds::{self, Kinds};
 use crate::number;
 use crate::output;
 use crate::place::Place;
@@ -24,17 +29,23 @@ use crate::place::Place;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  shmshim import --all                              every segment of the kernel's that this user may read
+  shmshim import --all                              every segment, semaphore set and message queue of the kernel's
+  shmshim import --all -s -q                        the sets and queues alone
   shmshim import --key 0x162e --key 0x162f
   shmshim import 98305
+  shmshim import -q 3
 
-The kernel's segments stay as they are; end the programs that use them first, for what they write afterwards is not copied.
-Keys, modes, contents and, where its place is free in the namespace, the id of each segment are kept, so that a program goes
-on with its data under the library. Root keeps owners, too; for others what is imported becomes theirs. Pages of zeros take
-no memory. The kernel's semaphore sets and message queues are not imported: their programs make them again.")]
+What is the kernel's stays as it is; end the programs that use it first, for what they do afterwards is not copied. Keys,
+modes, contents and, where its place is free in the namespace, the id of each are kept, so that a program goes on with its
+data under the library. Root keeps owners, too; for others what is imported becomes theirs. Pages of zeros take no memory.
+Of a semaphore set values, process ids and times come; who sleeps in it, and what processes owe it (SEM_UNDO), the kernel tells
+nobody. Messages are copied by MSG_COPY and stay in the kernel's queue: a kernel without CONFIG_CHECKPOINT_RESTORE cannot do
+that, and its queues are refused unless they are empty.")]
 pub struct Args {
     #[command(flatten)]
     what: What,
+    #[command(flatten)]
+    kinds: Kinds,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -43,39 +54,41 @@ pub struct Args {
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = true)]
 struct What {
-    /// Segments of the kernel's by id
+    /// Objects of the kernel's by id: segments without -s and -q
     #[arg(value_name = "ID", conflicts_with = "all")]
     ids: Vec<i32>,
-    /// The kernel's segment with this key (decimal or 0x…)
+    /// The kernel's object with this key (decimal or 0x…)
     #[arg(long, value_parser = number::key, allow_hyphen_values = true, conflicts_with = "all")]
     key: Vec<i32>,
-    /// All segments of the kernel's
+    /// All objects of the kernel's
     #[arg(long)]
     all: bool,
 }
 
 #[derive(Serialize)]
 struct Imported {
+    kind: &'static str,
     /// Its id in the kernel.
     kernel_id: i32,
     /// Its id in the namespace.
     id: i32,
     key: String,
-    size: u64,
+    /// Bytes of a segment, or of all messages of a queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    semaphores: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<usize>,
 }
 
-/// Copy the kernel's segments into a namespace.
+/// Copy the kernel's segments, semaphore sets and message queues into a namespace.
 pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     let mut imported = Vec::new();
     let mut failed = false;
-    for segment in chosen(&args.what)? {
-        match import(&segment) {
-            Ok(id) => imported.push(Imported {
-                kernel_id: segment.id.raw(),
-                id,
-                key: format!("{:#010x}", segment.key.0),
-                size: segment.segsz,
-            }),
+    for one in chosen(&args)? {
+        match one.import() {
+            Ok(one) => imported.push(one),
             Err(error) => {
                 output::complain(&error.sentence);
                 failed = true;
@@ -98,32 +111,125 @@ fn line(one: &Imported) -> String {
     let Imported {
         kernel_id, id, key, ..
     } = one;
-    let size = output::size(one.size);
+    let size = one.size.map_or_else(String::new, output::size);
+    let (what, content) = match (one.semaphores, one.messages) {
+        (Some(semaphores), _) => ("semaphore set", format!("{semaphores} semaphores")),
+        (_, Some(messages)) => ("message queue", format!("{messages} messages, {size}")),
+        _ => ("segment", size),
+    };
     match kernel_id == id {
-        true => format!("imported segment {id}, key {key}, {size}\n"),
+        true => format!("imported {what} {id}, key {key}, {content}\n"),
         false => format!(
-            "imported segment {kernel_id} as {id}, key {key}, {size}: the place of its id was taken\n"
+            "imported {what} {kernel_id} as {id}, key {key}, {content}: the place of its id was taken\n"
         ),
     }
 }
 
-/// The kernel's segments that are meant.
-fn chosen(what: &What) -> Outcome<Vec<Segment>> {
-    let all: Vec<Segment> = kernel::segments()?
-        .into_iter()
-        .map(|listed| listed.stat)
-        .collect();
-    if what.all {
-        // What is marked has no key, and goes with its last attach.
-        return Ok(all.into_iter().filter(|one| !one.is_marked()).collect());
+/// An object of the kernel's.
+#[derive(Clone, Copy)]
+enum One {
+    Segment(Segment),
+    Set(SetPerm),
+    Queue(QueueFacts),
+}
+
+impl One {
+    fn id(&self) -> i32 {
+        match self {
+            One::Segment(segment) => segment.id.raw(),
+            One::Set(set) => set.perm.id.raw(),
+            One::Queue(queue) => queue.perm.id.raw(),
+        }
     }
+
+    fn key(&self) -> Key {
+        match self {
+            One::Segment(segment) => segment.key,
+            One::Set(set) => set.key,
+            One::Queue(queue) => queue.key,
+        }
+    }
+
+    /// Copies it.
+    fn import(&self) -> Outcome<Imported> {
+        let (id, mut size, mut semaphores, mut messages) = (self.id(), None, None, None);
+        let (kind, new) = match self {
+            One::Segment(segment) => {
+                size = Some(segment.segsz);
+                (Kind::Segment, import_segment(segment)?)
+            }
+            One::Set(set) => {
+                let values = kernel_objects::semaphores(set)?;
+                semaphores = Some(values.len());
+                let mut wanted = *set;
+                choose_owners(&mut wanted.perm);
+                (
+                    Kind::Set,
+                    placed(imported::import_set(&wanted, &values), Kind::Set, self)?,
+                )
+            }
+            One::Queue(queue) => {
+                let (mut wanted, copied) = kernel_objects::messages(queue)?;
+                choose_owners(&mut wanted.perm);
+                messages = Some(copied.len());
+                let copied = copied.iter().map(|(mtype, text)| (*mtype, text.as_slice()));
+                let copied: Vec<(i64, &[u8])> = copied.collect();
+                size = Some(copied.iter().map(|(_, text)| text.len() as u64).sum());
+                (
+                    Kind::Queue,
+                    placed(imported::import_queue(&wanted, &copied), Kind::Queue, self)?,
+                )
+            }
+        };
+        Ok(Imported {
+            kind: kinds::name(kind),
+            kernel_id: id,
+            id: new,
+            key: self.key().to_string(),
+            size,
+            semaphores,
+            messages,
+        })
+    }
+}
+
+/// The objects of the kernel's that are meant.
+fn chosen(args: &Args) -> Outcome<Vec<One>> {
+    let what = &args.what;
+    let wanted = match (what.all, args.kinds.is_given()) {
+        (false, false) => vec![Kind::Segment],
+        _ => [Kind::Segment, Kind::Set, Kind::Queue]
+            .into_iter()
+            .filter(|kind| args.kinds.has(*kind))
+            .collect(),
+    };
+    if what.all {
+        let mut all = Vec::new();
+        for kind in wanted {
+            match all_of(kind) {
+                Ok(mut found) => all.append(&mut found),
+                // A kernel may have been built without one of them.
+                Err(error) if error.status == ABSENT && !args.kinds.is_given() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // What is marked has no key, and goes with its last attach.
+        all.retain(|one| !matches!(one, One::Segment(segment) if segment.is_marked()));
+        return Ok(all);
+    }
+    let [kind] = wanted[..] else {
+        return Err(Error::usage(
+            "ids and keys are those of one kind: give one of -m, -s and -q, or --all",
+        ));
+    };
+    let all = all_of(kind)?;
     let by_id = what.ids.iter().map(|id| {
-        let found = all.iter().find(|one| one.id.raw() == *id);
-        found.ok_or_else(|| format!("no segment with id {id}"))
+        let found = all.iter().find(|one| one.id() == *id);
+        found.ok_or_else(|| format!("no {} with id {id}", kind.word()))
     });
     let by_key = what.key.iter().map(|key| {
-        let found = all.iter().find(|one| one.key.0 == *key && *key != 0);
-        found.ok_or_else(|| format!("no segment with key {key:#010x}"))
+        let found = all.iter().find(|one| one.key().0 == *key && *key != 0);
+        found.ok_or_else(|| format!("no {} with key {key:#010x}", kind.word()))
     });
     by_id
         .chain(by_key)
@@ -137,8 +243,47 @@ fn chosen(what: &What) -> Outcome<Vec<Segment>> {
         .collect()
 }
 
+fn all_of(kind: Kind) -> Outcome<Vec<One>> {
+    Ok(match kind {
+        Kind::Segment => {
+            let segments = kernel::segments()?.into_iter();
+            segments.map(|listed| One::Segment(listed.stat)).collect()
+        }
+        Kind::Set => kernel_objects::sets()?.into_iter().map(One::Set).collect(),
+        Kind::Queue => {
+            let queues = kernel_objects::queues()?.into_iter();
+            queues.map(One::Queue).collect()
+        }
+    })
+}
+
+/// A caller that is not root can make nothing for other users.
+fn choose_owners(perm: &mut IpcPerm) {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    if uid != 0 {
+        (perm.uid, perm.cuid, perm.gid, perm.cgid) = (uid, uid, gid, gid);
+    }
+}
+
+/// The id of a set or a queue in the namespace.
+fn placed(made: registry::Outcome<Option<i32>>, kind: Kind, one: &One) -> Outcome<i32> {
+    let (id, key, noun) = (one.id(), one.key(), kind.word());
+    let letter = if kind == Kind::Set { "s" } else { "q" };
+    match made {
+        Ok(Some(id)) => Ok(id),
+        Ok(None) => Err(Error::refused(format!(
+            "the namespace has a {noun} with key {key} already; remove it (shmshim rm -{letter} --key {:#x}) and import {noun} {id} again",
+            key.0
+        ))),
+        Err(failure) => Err(Error::refused(format!(
+            "{noun} {id} cannot be imported: {}",
+            failure.why
+        ))),
+    }
+}
+
 /// Copies one segment, and returns its id in the namespace.
-fn import(segment: &Segment) -> Outcome<i32> {
+fn import_segment(segment: &Segment) -> Outcome<i32> {
     let id = segment.id.raw();
     let bytes = kernel::bytes(segment.id)?;
     let wanted = wanted(segment);
@@ -163,7 +308,7 @@ fn import(segment: &Segment) -> Outcome<i32> {
     }
 }
 
-/// The segment as it is to be in the namespace. Who is not root can make no files for others.
+/// The segment as it is to be in the namespace. A caller that is not root can make no files for other users.
 fn wanted(segment: &Segment) -> Saved {
     let mut stat = *segment;
     // That it is locked is a right which its user has not asked for here.

@@ -106,7 +106,7 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
 
 fn listed(source: &Source, kinds: Kinds) -> Outcome<Listed> {
     let mut listed = Listed::default();
-    // A kernel may have been built without one of them, which is an error to who asks for it alone.
+    // A kernel may have been built without one of them, which is an error where that is asked for alone.
     let lenient = |error: Error| match kinds.is_given() || error.status != ABSENT {
         true => Err(error),
         false => Ok(()),
@@ -231,8 +231,8 @@ fn print_segments(segments: &[Segment]) -> Outcome<()> {
             segment.key.clone(),
             size(segment.size),
             attaches(segment),
-            shown(segment.owner.as_deref(), segment.uid),
-            segment.mode.clone(),
+            shown(segment.rights.owner.as_deref(), segment.rights.uid),
+            segment.rights.mode.clone(),
             time::short(segment.changed),
             time::short(segment.attached),
             segment.flags.join(","),

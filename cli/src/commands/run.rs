@@ -28,7 +28,7 @@ Examples:
   shmshim run --trace=calls.txt -- ./program
   shmshim run --guard --report -- ./program  find what it does wrong with its segments
   shmshim run --fail shmget:ENOSPC:3 -- ./program
-  timeout 60 shmshim run -- ./program        likewise under xargs, nohup, sudo, a shell's job control
+  timeout 60 shmshim run -- ./program        also under xargs, nohup, sudo, a shell's job control
 
 Exit status: that of the program; by a signal if it ended by one; 70 for a leak; 125 if shmshim fails,
 126 if the program cannot be run or not be served, 127 if it is not there.")]

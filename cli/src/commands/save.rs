@@ -33,10 +33,11 @@ Examples:
 Ids, keys, owners, modes, times and limits are those of one moment. The bytes of the segments are read after that, while
 programs may go on writing: end or stop them where that matters. What is still attached and marked to be removed is left
 out. Semaphore sets and message queues are saved with their values and messages, each as it is at one moment; who sleeps in
-them and what processes owe them is not, and those of the kernel are not saved. The file is readable for its owner alone, and
-appears under its name when it is complete; until then it is FILE.part.")]
+them and what processes owe them is not. Of the kernel's own queues messages are copied and stay where they are, which takes a
+kernel with CONFIG_CHECKPOINT_RESTORE. The file is readable for its owner alone, and appears under its name when it is
+complete; until then it is FILE.part.")]
 pub struct Args {
-    /// Save the kernel's own segments that this user may read
+    /// Save the kernel's own segments, semaphore sets and message queues; all must be readable for this user
     #[arg(long)]
     kernel: bool,
     /// Where to, or - for standard output; a file that is there is replaced
@@ -128,14 +129,14 @@ impl Source {
         }
     }
 
-    /// Semaphore sets and message queues. Those of the kernel are not to be read without taking part in them.
+    /// Semaphore sets and message queues.
     fn objects(&self) -> Outcome<Option<Objects>> {
         match self {
             Source::Namespace(inspection) => match inspection.objects()? {
                 Some(found) => Ok(Some(Objects::of(&found)?)),
                 None => Ok(None),
             },
-            Source::Kernel => Ok(None),
+            Source::Kernel => Objects::of_kernel(IdCursor::fresh(now())).map(Some),
         }
     }
 

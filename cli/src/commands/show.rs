@@ -10,9 +10,10 @@ use crate::commands::ls::{attaches, creator};
 use crate::commands::who;
 use crate::error::{Error, Outcome};
 use crate::kinds::OneKind;
-use crate::objects::{self, Message, Queue, Rights, Set};
+use crate::objects::{self, Message, Queue, Set};
 use crate::output::{print, print_json, print_table, set_right, size, table};
 use crate::place::Place;
+use crate::rights::Rights;
 use crate::segment::Which;
 use crate::semaphore::Semaphore;
 use crate::source::{Look, Segment, Source};
@@ -296,26 +297,15 @@ fn lines(segment: &Segment) -> Vec<(&'static str, String)> {
     if let Some(huge) = segment.huge_page_size {
         lines.push(("huge pages", size(huge)));
     }
+    lines.push(("attaches", attaches(segment)));
+    lines.extend(lines_of_rights(&segment.rights));
     lines.extend([
-        ("attaches", attaches(segment)),
-        ("owner", named(segment.uid, &segment.owner)),
-        ("group", named(segment.gid, &segment.group)),
-        ("creator", named(segment.cuid, &segment.creator)),
-        (
-            "mode",
-            format!("{} {}", segment.mode, letters(&segment.mode)),
-        ),
         ("flags", flags),
         ("changed", time::long(segment.changed)),
         ("attached", time::long(segment.attached)),
         ("detached", time::long(segment.detached)),
         ("made by", creator(segment)),
-        (
-            "last used by",
-            segment
-                .last_pid
-                .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-        ),
+        ("last used by", pid(segment.last_pid)),
     ]);
     if let Some(file) = &segment.file {
         lines.push(("file", file.clone()));

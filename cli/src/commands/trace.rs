@@ -17,7 +17,8 @@ use crate::place::Place;
 
 const EXAMPLES: &str = "\
 Each call is printed in strace's form, with its time and duration, and the reason if it failed; what is no call stands
-between dashes: forks and execs with attaches, dead processes that were found, segments that went with them.
+between dashes: forks and execs with attaches, dead processes that were found, segments that went with them. A call that
+falls asleep is printed at once, with `= ?`, on what it sleeps and who stands in its way, and again when it comes back.
 
 Examples:
   shmshim trace -- ./program                       on standard error

@@ -7,9 +7,10 @@ use serde::Serialize;
 use shmshim_core::sysv::Kind;
 
 use crate::error::{Error, Outcome};
-use crate::kinds::OneKind;
+use crate::kinds::{self, OneKind};
 use crate::objects;
 use crate::output::{complain, print_json, print_table_in_colour, set_right, shortened, table};
+use crate::participant::Participant;
 use crate::place::Place;
 use crate::process::Address;
 use crate::segment::AnyOrWhich;
@@ -32,11 +33,12 @@ A process that ended without a detach is shown as dead until the next call of a 
 attaches off; so is one that has ended and owes a semaphore something, until that is paid.
   owes +1 to semaphore 0         its operations with SEM_UNDO: this is added when it ends
   sleeps for 0-1, [1=0]          its operations; the one in brackets cannot go on
+ASLEEP is how long it has slept.
 
 JSON: an array of kind, id, key, pid, uid, user, command, started (seconds since 1970), alive, and of
 segments attaches, read_only, and addresses with start, length, offset, access; null where it is not
-known. Of semaphore sets does: owes with semaphore, adjust, or operates with operations (semaphore,
-change, undo), blocked_at. Of message queues does: receives with type, except, or sends with bytes";
+known. Of semaphore sets asleep_since, and does: owes with semaphore, adjust, or operates with operations (semaphore,
+change, undo), blocked_at. Of message queues asleep_since, and does: receives with type, except, or sends with bytes";
 
 /// What `shmshim who` takes.
 #[derive(clap::Args, Debug)]
@@ -112,65 +114,46 @@ fn show<T: Serialize>(
 
 /// Prints who has to do with sets or queues as a table.
 pub fn print_sleepers(uses: &[objects::Use]) -> Outcome<()> {
-    let mut table = table(&["ID", "KEY", "PID", "USER", "STARTED", "WHAT", "COMMAND"]);
-    set_right(&mut table, &[0, 2]);
-    let mut styles = Vec::new();
-    for one in uses {
-        table.add_row([
-            one.id.to_string(),
-            one.key.clone(),
-            one.pid
-                .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-            one.uid
-                .map_or_else(|| "-".to_owned(), |uid| shown(one.user.as_deref(), uid)),
-            time::short(one.started),
-            one.does.text(),
-            match (&one.command, one.alive) {
-                (_, false) => "(dead)".to_owned(),
-                (Some(command), _) => shortened(command, 60),
-                (None, _) => "-".to_owned(),
-            },
-        ]);
-        styles.push(match one.alive {
-            true => Style::new(),
-            false => Style::new().dimmed(),
-        });
-    }
-    print_table_in_colour(&table, &styles)
+    print_rows(["ASLEEP", "WHAT"], uses, |one| {
+        let asleep = one.asleep_since.map(time::span_since);
+        (&one.who, [or_dash(asleep), one.does.text()])
+    })
 }
 
 /// Prints who has what attached as a table.
 pub fn print(uses: &[Use]) -> Outcome<()> {
+    print_rows(["ATTACHES", "ADDRESSES"], uses, |one| {
+        let addresses: Vec<_> = one.addresses.iter().map(shown_address).collect();
+        let addresses = (!addresses.is_empty()).then(|| addresses.join(", "));
+        (&one.who, [one.attaches.to_string(), or_dash(addresses)])
+    })
+}
+
+/// A row for each use: what all have, and between them these two columns.
+fn print_rows<T>(
+    columns: [&str; 2],
+    uses: &[T],
+    row: impl Fn(&T) -> (&Participant, [String; 2]),
+) -> Outcome<()> {
+    let [first, second] = columns;
     let mut table = table(&[
-        "ID",
-        "KEY",
-        "PID",
-        "USER",
-        "STARTED",
-        "ATTACHES",
-        "ADDRESSES",
-        "COMMAND",
+        "ID", "KEY", "PID", "USER", "STARTED", first, second, "COMMAND",
     ]);
     set_right(&mut table, &[0, 2, 5]);
     let mut styles = Vec::new();
     for one in uses {
-        let addresses: Vec<_> = one.addresses.iter().map(shown_address).collect();
+        let (who, [first, second]) = row(one);
         table.add_row([
-            one.id.to_string(),
-            one.key.clone(),
-            one.pid
-                .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-            one.uid
-                .map_or_else(|| "-".to_owned(), |uid| shown(one.user.as_deref(), uid)),
-            time::short(one.started),
-            one.attaches.to_string(),
-            match addresses.is_empty() {
-                true => "-".to_owned(),
-                false => addresses.join(", "),
-            },
-            command(one),
+            who.id.to_string(),
+            who.key.clone(),
+            or_dash(who.pid.map(|pid| pid.to_string())),
+            or_dash(who.uid.map(|uid| shown(who.user.as_deref(), uid))),
+            time::short(who.started),
+            first,
+            second,
+            command(who),
         ]);
-        styles.push(match one.alive {
+        styles.push(match who.alive {
             true => Style::new(),
             false => Style::new().dimmed(),
         });
@@ -178,12 +161,16 @@ pub fn print(uses: &[Use]) -> Outcome<()> {
     print_table_in_colour(&table, &styles)
 }
 
-fn command(one: &Use) -> String {
-    match (&one.command, one.alive, one.pid) {
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
+fn command(who: &Participant) -> String {
+    match (&who.command, who.alive, who.pid) {
         (_, false, _) => "(dead)".to_owned(),
         (Some(command), ..) => shortened(command, 60),
-        (None, _, None) => "(being forked)".to_owned(),
-        (None, _, Some(_)) => "-".to_owned(),
+        (None, _, None) if who.kind == kinds::name(Kind::Segment) => "(being forked)".to_owned(),
+        (None, ..) => "-".to_owned(),
     }
 }
 

@@ -9,44 +9,12 @@ use shmshim_core::sysv::sem::{Operation, SetPerm};
 use shmshim_core::sysv::{self, IpcPerm, Kind};
 
 use crate::kinds;
+use crate::participant::Participant;
+use crate::rights::Rights;
 use crate::semaphore::Semaphore;
 use crate::users::Names;
 
 pub use read::{queues_of, sets_of};
-
-/// Whose an object is, and who may use it; the names are those of `--json`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Rights {
-    /// Owner, and what it is called.
-    pub uid: u32,
-    /// See `uid`.
-    pub owner: Option<String>,
-    /// Group.
-    pub gid: u32,
-    /// See `gid`.
-    pub group: Option<String>,
-    /// Creator.
-    pub cuid: u32,
-    /// See `cuid`.
-    pub creator: Option<String>,
-    /// Creator's group.
-    pub cgid: u32,
-    /// The permission bits, octal.
-    pub mode: String,
-}
-
-fn rights(perm: &IpcPerm, names: &mut Names) -> Rights {
-    Rights {
-        uid: perm.uid,
-        owner: names.user(perm.uid),
-        gid: perm.gid,
-        group: names.group(perm.gid),
-        cuid: perm.cuid,
-        creator: names.user(perm.cuid),
-        cgid: perm.cgid,
-        mode: format!("{:04o}", perm.mode & 0o777),
-    }
-}
 
 /// A semaphore set.
 #[derive(Debug, Clone, Serialize)]
@@ -138,27 +106,20 @@ pub struct Message {
 /// What one process has to do with a set or a queue.
 #[derive(Debug, Clone, Serialize)]
 pub struct Use {
-    /// What the object is.
-    pub kind: &'static str,
-    /// The object.
-    pub id: i32,
-    /// Its key.
-    pub key: String,
-    /// The process.
-    pub pid: Option<i32>,
-    /// Its effective user, and what that is called.
-    pub uid: Option<u32>,
-    /// See `uid`.
-    pub user: Option<String>,
-    /// Its command line.
-    pub command: Option<String>,
-    /// When it began, in seconds since 1970.
-    pub started: Option<i64>,
-    /// False for a process that has ended, and with which nobody has dealt yet.
-    pub alive: bool,
+    /// Which process, and which object.
+    #[serde(flatten)]
+    pub who: Participant,
+    /// Since when it sleeps, in seconds since 1970, to the tenth; none: it does not.
+    pub asleep_since: Option<f64>,
     /// What it has to do with it.
     #[serde(flatten)]
     pub does: Does,
+}
+
+/// Since when the first of them sleeps, in seconds since 1970.
+pub fn asleep_since(uses: &[Use]) -> Option<f64> {
+    let all = uses.iter().filter_map(|one| one.asleep_since);
+    all.min_by(f64::total_cmp)
 }
 
 /// See [`Use::does`].
@@ -276,7 +237,7 @@ pub fn set(stat: &SetPerm, names: &mut Names) -> Set {
         semaphores: stat.count,
         sleepers: None,
         debtors: None,
-        rights: rights(&stat.perm, names),
+        rights: Rights::of(&stat.perm, names),
         changed: time(stat.ctime),
         operated: time(stat.otime),
         values: Vec::new(),
@@ -296,7 +257,7 @@ pub fn queue(stat: &QueueFacts, names: &mut Names) -> Queue {
         bytes: stat.cbytes,
         capacity: (stat.qbytes != 0).then_some(stat.qbytes),
         sleepers: None,
-        rights: rights(&stat.perm, names),
+        rights: Rights::of(&stat.perm, names),
         changed: time(stat.ctime),
         sent: time(stat.stime),
         received: time(stat.rtime),

@@ -10,7 +10,7 @@ use shmshim_core::sysv::msg::flags as msg_flags;
 use super::{Does, Message, Queue, Set, ShownOperation, Use, pid, queue, set};
 use crate::error::{Error, Outcome};
 use crate::kernel_objects;
-use crate::kinds;
+use crate::participant::Participant;
 use crate::process;
 use crate::segment::Which;
 use crate::semaphore::Semaphore;
@@ -30,6 +30,7 @@ impl Known {
         (kind, id, key): (Kind, i32, &str),
         number: i32,
         presence: Presence,
+        since: Option<u64>,
         does: Does,
     ) -> Use {
         // Behind an exec a sleeper is gone, and what the process owes is not.
@@ -42,17 +43,10 @@ impl Known {
             true => self.processes.entry(number).or_insert_with(look_up).clone(),
             false => None,
         };
-        let uid = facts.as_ref().map(|facts| facts.uid);
+        let object = (kind, id, key.to_owned());
         Use {
-            kind: kinds::name(kind),
-            id,
-            key: key.to_owned(),
-            pid: pid(number),
-            uid,
-            user: uid.and_then(|uid| self.names.user(uid)),
-            started: facts.as_ref().and_then(|facts| facts.started),
-            command: facts.map(|facts| facts.command),
-            alive,
+            who: Participant::new(object, number, facts.as_ref(), alive, &mut self.names),
+            asleep_since: since.map(|tenths| tenths as f64 / 10.0),
             does,
         }
     }
@@ -71,12 +65,12 @@ fn of_set(found: &inspect::Set<'_>, known: &mut Known) -> Set {
             semaphore: debt.number,
             adjust: debt.adjust,
         };
-        let one = known.use_of(object, debt.pid, debt.presence, does);
+        let one = known.use_of(object, debt.pid, debt.presence, None, does);
         shown.uses.push(one);
     }
     shown.uses.sort_by_key(|one| match one.does {
-        Does::Owes { semaphore, .. } => (one.pid, semaphore),
-        _ => (one.pid, 0),
+        Does::Owes { semaphore, .. } => (one.who.pid, semaphore),
+        _ => (one.who.pid, 0),
     });
     for sleeper in found.sleepers {
         let operations = found.operations(sleeper);
@@ -84,7 +78,7 @@ fn of_set(found: &inspect::Set<'_>, known: &mut Known) -> Set {
             operations: operations.iter().map(ShownOperation::from).collect(),
             blocked_at: sleeper.blocked_at,
         };
-        let one = known.use_of(object, sleeper.pid, sleeper.presence, does);
+        let one = known.use_of(object, sleeper.pid, sleeper.presence, sleeper.since, does);
         shown.uses.push(one);
     }
     shown.sleepers = Some(found.sleepers.len());
@@ -130,7 +124,7 @@ fn of_queue(found: &inspect::Queue<'_>, known: &mut Known) -> Queue {
             },
             Wish::Room(bytes) => Does::Sends { bytes },
         };
-        let one = known.use_of(object, sleeper.pid, sleeper.presence, does);
+        let one = known.use_of(object, sleeper.pid, sleeper.presence, sleeper.since, does);
         shown.uses.push(one);
     }
     shown.sleepers = Some(found.sleepers.len());

@@ -66,10 +66,10 @@ impl TypeOptions {
 /// The living processes that use a segment: the one that made it, and those that have it attached.
 pub fn processes(segment: &Segment, users: &[Use]) -> (Option<i32>, Vec<i32>) {
     let is_alive = segment.creator_alive == Some(true);
-    let living = users.iter().filter(|one| one.alive);
+    let living = users.iter().filter(|one| one.who.alive);
     (
         segment.creator_pid.filter(|_| is_alive),
-        living.filter_map(|one| one.pid).collect(),
+        living.filter_map(|one| one.who.pid).collect(),
     )
 }
 

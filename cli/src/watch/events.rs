@@ -84,12 +84,15 @@ impl Seen {
             (segment.id, (called(segment.id, &segment.key), is_marked))
         });
         let uses = uses.iter().map(|one| {
-            let process = match (one.pid, &one.command) {
+            let process = match (one.who.pid, &one.who.command) {
                 (Some(pid), Some(command)) => format!("{pid} {command}"),
                 (Some(pid), None) => pid.to_string(),
                 (None, _) => "a child that is being forked".to_owned(),
             };
-            ((one.id, one.pid), (one.attaches, process, one.alive))
+            (
+                (one.who.id, one.who.pid),
+                (one.attaches, process, one.who.alive),
+            )
         });
         Seen {
             segments: segments.collect(),

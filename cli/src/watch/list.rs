@@ -13,10 +13,13 @@ use super::hex::Hex;
 use super::target::Access;
 use super::{Canvas, Reaction, View};
 use crate::error::Outcome;
-use crate::objects::{Queue, Rights, Set};
+use crate::objects::{Queue, Set, Use, asleep_since};
 use crate::output::size;
+use crate::rights::Rights;
 use crate::segment::Which;
 use crate::source::{NO_NAMESPACE, Segment};
+use crate::time::span_since;
+use crate::users::shown;
 
 /// All segments of a namespace.
 pub struct List {
@@ -116,8 +119,8 @@ impl List {
         ];
         const WIDTHS: [u16; 9] = [10, 10, 8, 4, 9, 9, 9, 4, 9];
         let (look, fade) = (canvas.look, canvas.fade as f64);
-        let shown = (self.top..).zip(self.segments.iter().skip(self.top).take(self.height));
-        let rows = shown.map(|(index, segment)| {
+        let visible = (self.top..).zip(self.segments.iter().skip(self.top).take(self.height));
+        let rows = visible.map(|(index, segment)| {
             let watched = self.watched.get(&segment.id);
             let lit = |changed: Option<Option<u64>>| match changed.flatten() {
                 Some(changed) => look.changed((self.refreshes - changed) as f64 / fade),
@@ -125,15 +128,13 @@ impl List {
             };
             let attaches = lit(watched.map(|watched| watched.attaches.1));
             let resident = lit(watched.map(|watched| watched.resident.1));
-            let owner = segment
-                .owner
-                .clone()
-                .unwrap_or_else(|| segment.uid.to_string());
+            let rights = &segment.rights;
+            let owner = shown(rights.owner.as_deref(), rights.uid);
             let row = Row::new([
                 Cell::from(segment.id.to_string()),
                 Cell::from(segment.key.clone()),
                 Cell::from(owner),
-                Cell::from(segment.mode.clone()),
+                Cell::from(rights.mode.clone()),
                 Cell::from(format!("{:>9}", size(segment.size))),
                 Cell::from(format!("{:>9}", size(segment.resident))).style(resident),
                 Cell::from(format!(
@@ -171,14 +172,18 @@ impl List {
             let more = if set.semaphores > 8 { " …" } else { "" };
             let what = match values.is_empty() {
                 true => format!("{} semaphores", set.semaphores),
-                false => format!("set: {}{more}{}", values.join(" "), asleep(set.sleepers)),
+                false => format!(
+                    "set: {}{more}{}",
+                    values.join(" "),
+                    asleep(set.sleepers, &set.uses)
+                ),
             };
             row(set.id, &set.key, &set.rights, what)
         });
         let queues = self.queues.iter().map(|queue| {
             let (messages, bytes) = (queue.messages, queue.bytes);
             let plural = if messages == 1 { "" } else { "s" };
-            let asleep = asleep(queue.sleepers);
+            let asleep = asleep(queue.sleepers, &queue.uses);
             let what = format!("queue: {messages} message{plural}, {}{asleep}", size(bytes));
             row(queue.id, &queue.key, &queue.rights, what)
         });
@@ -228,20 +233,23 @@ impl List {
 }
 
 fn row(id: i32, key: &str, rights: &Rights, what: String) -> Row<'static> {
-    let owner = rights.owner.clone();
     Row::new([
         id.to_string(),
         key.to_owned(),
-        owner.unwrap_or_else(|| rights.uid.to_string()),
+        shown(rights.owner.as_deref(), rights.uid),
         rights.mode.clone(),
         what,
     ])
 }
 
-fn asleep(sleepers: Option<usize>) -> String {
-    match sleepers {
-        None | Some(0) => String::new(),
-        Some(sleepers) => format!(", {sleepers} asleep"),
+fn asleep(sleepers: Option<usize>, uses: &[Use]) -> String {
+    match (sleepers, asleep_since(uses)) {
+        (None | Some(0), _) => String::new(),
+        (Some(sleepers), None) => format!(", {sleepers} asleep"),
+        (Some(1), Some(first)) => format!(", 1 asleep for {}", span_since(first)),
+        (Some(sleepers), Some(first)) => {
+            format!(", {sleepers} asleep, the longest for {}", span_since(first))
+        }
     }
 }
 

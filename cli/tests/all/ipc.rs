@@ -1,7 +1,6 @@
 //! What the command knows of semaphore sets and message queues.
 
 use std::fs;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -23,19 +22,19 @@ fn ipc(here: &Namespace, operations: &[&str]) -> Command {
 }
 
 /// Runs it to its end; it must succeed. The lines that it printed.
-fn run(here: &Namespace, operations: &[&str]) -> Vec<String> {
+pub fn run(here: &Namespace, operations: &[&str]) -> Vec<String> {
     let output = ipc(here, operations).output().unwrap();
     assert!(output.status.success(), "ipc {operations:?}: {output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
-fn hold(here: &Namespace, operations: &[&str]) -> Holder {
+pub fn hold(here: &Namespace, operations: &[&str]) -> Holder {
     Holder::new(ipc(here, operations))
 }
 
 /// The command's output with this status.
-fn said(here: &Namespace, arguments: &[&str], status: i32) -> (String, String) {
+pub fn said(here: &Namespace, arguments: &[&str], status: i32) -> (String, String) {
     let Output {
         status: ended,
         stdout,
@@ -65,6 +64,11 @@ fn until(here: &Namespace, arguments: &[&str], is_so: impl Fn(&Value) -> bool) -
         assert!(begun.elapsed() < Duration::from_secs(60), "{shown}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn seconds_now() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_secs_f64()
 }
 
 #[test]
@@ -146,6 +150,7 @@ fn looking_makes_nothing() {
 #[test]
 fn who_sleeps_and_who_owes_is_told() {
     let here = Namespace::new();
+    let begun = seconds_now() - 0.2;
     let mut holder = hold(
         &here,
         &[
@@ -180,6 +185,13 @@ fn who_sleeps_and_who_owes_is_told() {
     assert!(text.contains("owes +2 to semaphore 0"), "{text}");
     assert!(text.contains("owes -4 to semaphore 1"), "{text}");
     assert!(text.contains("sleeps for 0-9"), "{text}");
+    let since = uses[2]["asleep_since"].as_f64().unwrap();
+    assert!(begun <= since && since <= seconds_now(), "{since}");
+    assert!(uses[0]["asleep_since"].is_null());
+    let sleeper = text.lines().find(|line| line.contains("sleeps")).unwrap();
+    assert!(sleeper.contains(" s  sleeps for 0-9"), "{text}");
+    let (text, _) = said(&here, &["watch", "--once"], 0);
+    assert!(text.contains("set: 1 4, 1 asleep for "), "{text}");
     // Killed, it still owes what it owed until the next call about the set; looking pays nothing.
     holder.kill();
     let uses = until(&here, &["who", "-s"], |uses| {
@@ -244,6 +256,8 @@ fn a_queue_is_shown_with_its_messages_and_sleepers() {
         "{text}"
     );
     assert_eq!(here.json(&["who", "-q"]), shown["users"]);
+    let since = shown["users"][0]["asleep_since"].as_f64().unwrap();
+    assert!((0.0..60.0).contains(&(seconds_now() - since)), "{since}");
 }
 
 #[test]
@@ -381,70 +395,6 @@ fn a_private_run_reports_what_was_left() {
     assert_eq!(report["queues"][0]["bytes"], 3);
     let (status, _) = private(&["--limit", "semmni=0"], &leaky);
     assert_eq!(status, Some(9));
-}
-
-/// The invariants that are broken, by name.
-fn broken(here: &Namespace) -> Vec<String> {
-    let (text, _) = said(here, &["check", "--json"], 1);
-    let report: Value = serde_json::from_str(&text).unwrap();
-    let lines = report["invariants"].as_array().unwrap();
-    let broken = lines.iter().filter(|line| line["state"] == "broken");
-    broken
-        .map(|line| line["name"].as_str().unwrap().to_owned())
-        .collect()
-}
-
-#[test]
-fn a_damaged_file_is_found() {
-    let here = Namespace::new();
-    run(&here, &["set", "0x2", "3", "600", "op", "0", "1"]);
-    run(&here, &["set", "0x3", "3", "600", "op", "0", "1"]);
-    run(&here, &["queue", "0x2", "600", "send", "1", "abc"]);
-    let (text, _) = said(&here, &["check"], 0);
-    assert!(text.contains("ok      objects"), "{text}");
-    let path = here.runtime().join("ipc");
-    let whole = fs::read(&path).unwrap();
-    let damage = |offset: u64, bytes: &[u8]| {
-        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-        file.write_all_at(bytes, offset).unwrap();
-        let found = broken(&here);
-        file.write_all_at(&whole, 0).unwrap();
-        said(&here, &["check"], 0);
-        found
-    };
-    // The roots of the sets, of which there are two somewhere.
-    let roots = 64 * 1024;
-    let word = |at: usize| u64::from_le_bytes(whole[at..at + 8].try_into().unwrap());
-    let used: Vec<usize> = (0..32768)
-        .map(|slot| roots + slot * 8)
-        .filter(|at| word(*at) as u32 != 0)
-        .collect();
-    let [one, other] = used[..] else {
-        panic!("{used:?}");
-    };
-    // Both lead to one block.
-    assert_eq!(damage(one as u64, &word(other).to_le_bytes()), ["objects"]);
-    // It leads to nothing.
-    assert_eq!(damage(one as u64, &[0xff; 8]), ["objects"]);
-    // A free block that is in use: the head of a stack leads to a root's block.
-    let class_of = |root: u64| {
-        let arena =
-            (whole.len() as u64).min(roots as u64 + 2 * 32768 * 8 + 16384 * 128 + 16384 * 32);
-        whole[(arena + (root & 0xffff_ffff) * 64 + 8) as usize]
-    };
-    let head = 128 + u64::from(class_of(word(one))) * 8;
-    assert_eq!(damage(head, &word(one).to_le_bytes()[..4]), ["objects"]);
-    // The directory's root.
-    assert!(!damage(320, &[0xff; 8]).is_empty());
-    // The version, and the length.
-    assert_eq!(damage(8, &[0xff]), ["ipc"]);
-    fs::OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_len(1 << 20)
-        .unwrap();
-    assert_eq!(broken(&here), ["ipc"]);
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod doctor;
 mod dump;
 mod import;
 mod ipc;
+mod ipc_repair;
 mod kernel;
 mod limits;
 mod log;

@@ -1,11 +1,12 @@
 //! `shmshim run` on a terminal: a shell's job control, driven through a pseudo-terminal.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 
 use crate::common::{Namespace, client};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
@@ -66,34 +67,44 @@ impl Shell {
 
     /// Reads until the text is shown, and returns what stands before it.
     fn await_text(&mut self, text: &str) -> String {
-        let mut buffer = [0; 4096];
         loop {
             if let Some(at) = self.shown.find(text) {
                 let before = self.shown[..at].to_owned();
                 self.shown.drain(..at + text.len());
                 return before;
             }
-            let len = self.terminal.read(&mut buffer).unwrap();
-            assert!(len > 0, "the shell ended; it showed {}", self.shown);
-            self.shown
-                .push_str(&String::from_utf8_lossy(&buffer[..len]));
+            assert!(
+                self.read_within(PollTimeout::NONE),
+                "the shell ended; it showed {}",
+                self.shown
+            );
         }
+    }
+
+    /// Reads what is shown next, if something is. `false`: nothing is within so long, or ever will be.
+    fn read_within(&mut self, limit: PollTimeout) -> bool {
+        let mut buffer = [0; 4096];
+        let mut asked = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN)];
+        // A debugger or a sandbox that stops the test for a moment interrupts either call, without any handler.
+        match poll(&mut asked, limit) {
+            Err(Errno::EINTR) => return true,
+            count if count.unwrap() == 0 => return false,
+            _ => {}
+        }
+        let len = match (&self.terminal).read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return true,
+            read => read.unwrap(),
+        };
+        self.shown
+            .push_str(&String::from_utf8_lossy(&buffer[..len]));
+        len > 0
     }
 
     /// Types `^Z` until the program is stopped: what comes while the shell and the program go on is lost.
     fn stop(&mut self) {
         while !self.shown.contains("Stopped") {
             self.send("\x1a");
-            let mut asked = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN)];
-            while poll(&mut asked, PollTimeout::from(1000u16)).unwrap() > 0 {
-                let mut buffer = [0; 4096];
-                let len = (&self.terminal).read(&mut buffer).unwrap();
-                let text = String::from_utf8_lossy(&buffer[..len]);
-                self.shown.push_str(&text);
-                if self.shown.contains("Stopped") {
-                    break;
-                }
-            }
+            while self.read_within(PollTimeout::from(1000u16)) && !self.shown.contains("Stopped") {}
         }
         self.await_text("Stopped");
         self.await_text("prompt> ");

@@ -1,6 +1,6 @@
 //! `shmshim trace`.
 
-use crate::common::{Namespace, client_path};
+use crate::common::{Namespace, client_path, compile};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -140,6 +140,50 @@ fn draws_attaches_and_calls() {
         assert!(event["pid"].is_i64() && event["name"].is_string());
         assert!(event["ph"] == "M" || event["ts"].as_f64().unwrap() >= 0.0);
     }
+}
+
+#[test]
+fn a_call_that_sleeps_is_told_at_once_and_drawn() {
+    let here = Namespace::new();
+    let program = compile("ipc.c", "ipc", &[]);
+    let file = here.base().join("timeline.json");
+    let (path, program) = (file.to_str().unwrap(), program.to_str().unwrap());
+    let operations = ["set", "0x162e", "1", "600", "op", "0", "-1"];
+    let options = ["trace", "--summary", "--chrome", path, "--", program];
+    let traced = here
+        .shmshim_std(options.iter().chain(&operations))
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Until it sleeps.
+    loop {
+        let output = here.shmshim_std(["ls", "-s", "--json"]).output().unwrap();
+        let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        if listed[0]["sleepers"] == 1 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    here.out(["set", "-s", "0x162e", "--value", "0=1"], 0);
+    let output = traced.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // It is one call.
+    let table = String::from_utf8(output.stderr).unwrap();
+    let row = table.lines().find(|line| line.ends_with(" semop")).unwrap();
+    assert_eq!(row.split_whitespace().nth(3), Some("1"), "{table}");
+    let timeline: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let events = timeline["traceEvents"].as_array().unwrap();
+    let mark = events.iter().find(|event| event["name"] == "semop sleeps");
+    let mark = mark.expect("a mark for the sleep");
+    let why = mark["args"]["text"].as_str().unwrap();
+    let expected = " is 0 and 1 is to be taken; nobody has changed it yet";
+    assert!(why.ends_with(expected), "{why}");
+    let call = events
+        .iter()
+        .find(|event| event["name"] == "semop")
+        .unwrap();
+    assert!(call["args"]["slept"].as_f64().unwrap() > 0.0, "{call}");
+    assert!(call["ts"].as_f64() <= mark["ts"].as_f64(), "{call} {mark}");
 }
 
 #[test]

@@ -33,6 +33,8 @@ impl Terminal {
             }
             Ok(output) => {
                 assert!(output.status.success(), "{output:?}");
+                // What is typed ahead of the prompt would be answered on the prompt's line.
+                terminal.wait_for("a prompt", |screen| screen.trim_end().ends_with(['#', '$']));
                 terminal.enter("echo a shell");
                 terminal.wait_line("a shell");
                 Some(terminal)

@@ -11,10 +11,13 @@
 //   fork-op NUMBER CHANGE    semop in a child, which is not waited for
 //   fork-receive TYPE        msgrcv in a child
 //   remove-set, remove-queue the last ones
+//   no-copy PROGRAM ...      executes a program to which the kernel answers msgrcv with ENOSYS, as one without MSG_COPY
 //   hold                     prints "ready" and waits for the end of standard input
 //
 // A call that fails is reported on standard error, and ends the program with status 9.
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +25,9 @@
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/prctl.h>
+#include <stddef.h>
 #include <sys/sem.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int set = -1, queue = -1;
@@ -95,6 +100,22 @@ static int is_child(void)
 	}
 }
 
+static void execute_without_msgrcv(char **words)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_msgrcv, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof filter / sizeof *filter, filter };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		failed("prctl");
+	execvp(words[0], words);
+	failed("execvp");
+}
+
 int main(int argc, char **argv)
 {
 	char **next = argv + 1;
@@ -159,6 +180,8 @@ int main(int argc, char **argv)
 		} else if (!strcmp(word, "remove-queue")) {
 			if (msgctl(queue, IPC_RMID, NULL))
 				failed("msgctl");
+		} else if (!strcmp(word, "no-copy")) {
+			execute_without_msgrcv(next);
 		} else if (!strcmp(word, "hold")) {
 			puts("ready");
 			fflush(stdout);

@@ -12,16 +12,17 @@ pub use sem::semtimedop64;
 pub use sem::{TimeForm, semctl, semget, semop, semtimedop, semtimedop_by_number};
 pub use shm::{shmat, shmctl, shmdt, shmget};
 
+use core::cell::Cell;
 use core::fmt;
 
 use libc::c_int;
-use shmshim_core::os::errno;
 use shmshim_core::os::usermem::{self, Frame};
-use shmshim_core::registry::Outcome;
+use shmshim_core::os::{errno, own_stack, process};
+use shmshim_core::registry::{Blocked, Listener, Outcome};
 use shmshim_core::sysv::Ruling;
 
 use crate::abi::Plain;
-use crate::trace::{self, Answer, Call, Told};
+use crate::trace::{self, Answer, Call, Told, Took};
 use crate::{events, fail, guard, panic_guard, procfs, report, settings};
 
 /// glibc's shmctl, semctl and msgctl on i386 take this bit in the command and drop it.
@@ -41,6 +42,8 @@ struct Asked {
     frame: Frame,
     /// When it began, if the trace tells.
     begun: u64,
+    /// When it began to sleep, if it does and the trace is on.
+    asleep: Cell<u64>,
     /// The caller's `errno`, which stays as it was on success.
     errno_before: c_int,
     /// Whether a trace, a report or the like is asked for.
@@ -54,9 +57,22 @@ impl Asked {
     fn refuse(&self, errno: c_int, why: &dyn fmt::Display) -> c_int {
         if trace::is_on() {
             let answer = Answer::Refused { errno, why };
-            trace::line(&self.call, &self.told, &answer, self.begun);
+            trace::line(&self.call, &self.told, &answer, self.took());
         }
         errno
+    }
+
+    fn took(&self) -> Took {
+        Took::since(self.begun, self.asleep.get())
+    }
+
+    /// What the core tells of a call that begins to sleep: a line of the trace, the first time.
+    fn falls_asleep(&self, why: &Blocked) {
+        if self.asleep.get() == 0 {
+            self.asleep.set(process::fine_nanos());
+            // Deep in the call, on a stack that may be small.
+            own_stack::call(|| trace::asleep(&self.call, &self.told, why));
+        }
     }
 
     /// The core's answer, and what `tell` makes of it for the caller. In a frame of its own for each call: an answer holds a
@@ -68,15 +84,35 @@ impl Asked {
         tell: impl FnOnce(&mut Asked, &T) -> Result<u64, c_int>,
     ) -> Result<u64, c_int> {
         match core() {
-            Ok(value) => {
-                let value = tell(self, &value)?;
-                if trace::is_on() {
-                    let answer = Answer::Value(value);
-                    trace::line(&self.call, &self.told, &answer, self.begun);
-                }
-                Ok(value)
+            Ok(value) => tell(self, &value).inspect(|&value| self.has_value(value)),
+            Err(error) => Err(self.refuse(error.errno, &error.why)),
+        }
+    }
+
+    /// The same of a call that may sleep, whose success means 0.
+    #[inline(never)]
+    fn answer_of_sleeper(
+        &self,
+        core: impl FnOnce(Listener<'_>) -> Outcome<()>,
+    ) -> Result<u64, c_int> {
+        let listener = |why: &Blocked| self.falls_asleep(why);
+        match core(if trace::is_on() {
+            Some(&listener)
+        } else {
+            None
+        }) {
+            Ok(()) => {
+                self.has_value(0);
+                Ok(0)
             }
             Err(error) => Err(self.refuse(error.errno, &error.why)),
+        }
+    }
+
+    fn has_value(&self, value: u64) {
+        if trace::is_on() {
+            let answer = Answer::Value(value);
+            trace::line(&self.call, &self.told, &answer, self.took());
         }
     }
 
@@ -152,6 +188,7 @@ impl Asked {
             told: Told::Nothing,
             frame,
             begun: 0,
+            asleep: Cell::new(0),
             errno_before,
             is_watched: settings::is_on(),
             makes: false,

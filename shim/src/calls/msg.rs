@@ -10,9 +10,9 @@ use core::mem::MaybeUninit;
 
 use libc::{c_int, key_t, size_t, ssize_t};
 use shmshim_core::os::usermem::{self, Frame};
-use shmshim_core::registry::Outcome;
 use shmshim_core::registry::leave_sleeps;
 use shmshim_core::registry::msg::{self as registry, Receiving, Sending, Sleep, Step, Woken};
+use shmshim_core::registry::{Blocked, Listener, Outcome};
 use shmshim_core::sysv::msg::{self, MsgCommand};
 
 use super::{Asked, IPC_64, is_plain, serve};
@@ -142,18 +142,28 @@ fn by(was_signal: bool) -> Woken {
 #[inline(always)]
 fn go_on<T, D>(
     way: &mut OnItsWay<T>,
-    step: impl FnOnce(&mut T) -> Outcome<Step<D>>,
+    step: impl FnOnce(&mut T, Listener<'_>) -> Outcome<Step<D>>,
     tell: impl FnOnce(&mut Asked, &D) -> Result<u64, c_int>,
 ) -> isize {
     let OnItsWay { asked, call, sleep } = way;
     *sleep = None;
-    let made = asked.run(libc::ENOMEM, |asked| match step(call) {
-        Ok(Step::Sleep(until)) => {
-            *sleep = Some(until);
-            Ok(0)
+    let made = asked.run(libc::ENOMEM, |asked| {
+        let listener = |why: &Blocked| asked.falls_asleep(why);
+        match step(
+            call,
+            if trace::is_on() {
+                Some(&listener)
+            } else {
+                None
+            },
+        ) {
+            Ok(Step::Sleep(until)) => {
+                *sleep = Some(until);
+                Ok(0)
+            }
+            Ok(Step::Done(done)) => asked.answer(|| Ok(done), tell),
+            Err(error) => Err(asked.refuse(error.errno, &error.why)),
         }
-        Ok(Step::Done(done)) => asked.answer(|| Ok(done), tell),
-        Err(error) => Err(asked.refuse(error.errno, &error.why)),
     });
     match (made, sleep.is_some()) {
         (Ok(_), true) => ASLEEP,
@@ -196,7 +206,11 @@ extern "C" fn begin_to_send(
 
 #[inline(never)]
 extern "C" fn go_on_sending(way: &mut OnItsWay<Sending>, was_signal: bool) -> isize {
-    go_on(way, |sending| sending.step(by(was_signal)), |_, ()| Ok(0))
+    go_on(
+        way,
+        |sending, asleep| sending.step(by(was_signal), asleep),
+        |_, ()| Ok(0),
+    )
 }
 
 #[inline(never)]
@@ -237,7 +251,7 @@ extern "C" fn go_on_receiving(way: &mut OnItsWay<Receiving>, was_signal: bool) -
     };
     go_on(
         way,
-        |receiving| receiving.step(by(was_signal)),
+        |receiving, asleep| receiving.step(by(was_signal), asleep),
         |asked, received| {
             let mtype = received.mtype as c_long;
             asked.give_bytes(message, &mtype.to_ne_bytes())?;

@@ -41,7 +41,7 @@ extern "C" fn semget_in_full(key: key_t, count: c_int, flags: c_int) -> c_int {
 
 /// semop(2). One operation that can be answered at once is: nothing there can panic or change `errno`.
 #[inline(never)]
-pub extern "C" fn semop(semid: c_int, sops: *mut libc::sembuf, nsops: size_t) -> c_int {
+pub extern "C" fn semop(semid: c_int, sops: *mut Operation, nsops: size_t) -> c_int {
     leave_sleeps();
     let local = 0;
     let frame = Frame::of(&local);
@@ -80,7 +80,7 @@ extern "C" fn few_at_once(semid: c_int, sops: u64, count: u32, frame: Frame) -> 
         *to = operation(bytes.try_into().unwrap_or_default());
     }
     let asked = operations.get(..count as usize);
-    asked.is_some_and(|operations| registry::semops_at_once(semid, operations))
+    asked.and_then(|operations| registry::semop_at_once(semid, operations)) == Some(Ok(()))
 }
 
 /// What [`one_at_once`] answers when it has done nothing. No call does.
@@ -93,7 +93,7 @@ extern "C" fn one_at_once(semid: c_int, sops: u64, frame: Frame) -> c_int {
     if !usermem::copy_in_near(frame, sops, &mut copied) {
         return NOT_AT_ONCE;
     }
-    match registry::semop_at_once(semid, operation(copied)) {
+    match registry::semop_at_once(semid, &[operation(copied)]) {
         Some(Ok(())) => 0,
         Some(Err(error)) => {
             errno::set(error);
@@ -130,7 +130,7 @@ pub enum TimeForm {
 #[inline(never)]
 pub extern "C" fn semtimedop(
     semid: c_int,
-    sops: *mut libc::sembuf,
+    sops: *mut Operation,
     nsops: size_t,
     timeout: *const libc::timespec,
 ) -> c_int {
@@ -142,7 +142,7 @@ pub extern "C" fn semtimedop(
 #[inline(never)]
 pub extern "C" fn semtimedop64(
     semid: c_int,
-    sops: *mut libc::sembuf,
+    sops: *mut Operation,
     nsops: size_t,
     timeout: *const core::ffi::c_void,
 ) -> c_int {
@@ -153,7 +153,7 @@ pub extern "C" fn semtimedop64(
 #[inline(never)]
 pub extern "C" fn semtimedop_by_number(
     semid: c_int,
-    sops: *mut libc::sembuf,
+    sops: *mut Operation,
     nsops: size_t,
     timeout: u64,
     form: TimeForm,
@@ -280,7 +280,7 @@ fn with_operations(
         Some((secs, nanos)) => Some(asked.ruling(sem::check_limit(secs, nanos))?),
         None => None,
     };
-    asked.zero(|| registry::semop(semid, operations, limit))
+    asked.answer_of_sleeper(|asleep| registry::semop(semid, operations, limit, asleep))
 }
 
 #[cold]
@@ -332,7 +332,7 @@ extern "C" fn semctl_in_full(semid: c_int, number: c_int, cmd: c_int, arg: usize
 fn has_argument(cmd: c_int) -> bool {
     !matches!(
         cmd,
-        libc::IPC_RMID | flags::GETPID | flags::GETVAL | flags::GETNCNT | flags::GETZCNT
+        flags::IPC_RMID | flags::GETPID | flags::GETVAL | flags::GETNCNT | flags::GETZCNT
     )
 }
 

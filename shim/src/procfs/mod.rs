@@ -1,8 +1,9 @@
 //! The files in `/proc` that show System V IPC, as the namespace's own.
 //!
 //! `/proc/sysvipc/{shm,sem,msg}` list its segments, sets and queues;
-//! `/proc/sys/kernel/{shmmax,shmall,shmmni,shm_rmid_forced,sem,msgmax,msgmnb,msgmni}` show its limits and change them. A program that opens one of them gets a memory file with the text of this moment in place of the
-//! kernel's file, with the access rights that the kernel's file has.
+//! `/proc/sys/kernel/{shmmax,shmall,shmmni,shm_rmid_forced,sem,msgmax,msgmnb,msgmni}` show its limits and change
+//! them. A program that opens one of them gets a memory file with the text of this moment in place of the kernel's file, with the
+//! access rights that the kernel's file has.
 //!
 //! The real function is always called first, and only then the path is looked at: by then the kernel has read it,
 //! so that it can be read here too. Opening the kernel's files has no effect on them.

@@ -34,7 +34,7 @@ struct Opened {
     page: usize,
     /// Device and inode of its file.
     identity: (u64, u64),
-    /// Who opened it. A child inherits the mapping, but not the task.
+    /// The process that opened it. A child inherits the mapping, but not the task.
     pid: i32,
     /// What it held when it was last looked at.
     seen: Text,

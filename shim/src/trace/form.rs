@@ -5,11 +5,11 @@ use core::fmt;
 
 use shmshim_core::os::OsError;
 use shmshim_core::sysv::flags::{
-    IPC_CREAT, IPC_EXCL, IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, SHM_EXEC, SHM_HUGE_MASK,
-    SHM_HUGE_SHIFT, SHM_HUGETLB, SHM_INFO, SHM_LOCK, SHM_NORESERVE, SHM_RDONLY, SHM_REMAP, SHM_RND,
-    SHM_STAT, SHM_STAT_ANY, SHM_UNLOCK,
+    IPC_CREAT, IPC_EXCL, IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, SHM_EXEC,
+    SHM_HUGE_MASK, SHM_HUGE_SHIFT, SHM_HUGETLB, SHM_INFO, SHM_LOCK, SHM_NORESERVE, SHM_RDONLY,
+    SHM_REMAP, SHM_RND, SHM_STAT, SHM_STAT_ANY, SHM_UNLOCK,
 };
-use shmshim_core::sysv::{Limits, NewPerm, Segment};
+use shmshim_core::sysv::{IpcPerm, Key, Limits, NewPerm, Segment};
 
 use super::line::Line;
 use super::{Answer, Call, Told};
@@ -17,15 +17,31 @@ use super::{Answer, Call, Told};
 mod msg;
 mod sem;
 
-/// The line of a call: what was asked, what was told, what was answered.
-pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>) {
+/// The line of a call: what was asked, what was told, what was answered, and how long it slept.
+pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>, slept: u64) {
     question(line, call, told);
     match (answer, call) {
         (Answer::Value(addr @ 1..), Call::Shmat { .. }) => line.put(format_args!(") = {addr:#x}")),
         (Answer::Value(value), _) => line.put(format_args!(") = {value}")),
         (Answer::Refused { errno, why }, _) => {
-            line.put(format_args!(") = -1 {} ({why})", Errno(*errno)));
+            line.put(format_args!(") = -1 {} ({why}", Errno(*errno)));
         }
+    }
+    match (answer, slept) {
+        (Answer::Value(_), 0) => {}
+        (Answer::Value(_), _) => line.put(format_args!(" (slept {})", Slept(slept))),
+        (Answer::Refused { .. }, 0) => line.put(format_args!(")")),
+        (Answer::Refused { .. }, _) => line.put(format_args!("; slept {})", Slept(slept))),
+    }
+}
+
+/// How long a call slept, from nanoseconds.
+struct Slept(u64);
+
+impl fmt::Display for Slept {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0 / 1_000_000;
+        write!(out, "{}.{:03} s", millis / 1000, millis % 1000)
     }
 }
 
@@ -154,7 +170,7 @@ pub fn plain_get_flags(line: &mut Line, flags: i32) {
         let names = [
             (IPC_CREAT, "IPC_CREAT"),
             (IPC_EXCL, "IPC_EXCL"),
-            (libc::IPC_NOWAIT, "IPC_NOWAIT"),
+            (IPC_NOWAIT, "IPC_NOWAIT"),
         ];
         named_bits(line, rest, &names, "");
         line.put(format_args!("|"));
@@ -252,12 +268,10 @@ pub fn command(line: &mut Line, cmd: i32) {
 fn buffer(line: &mut Line, addr: u64, told: &Told) {
     match told {
         Told::Segment(segment) => stat(line, segment),
-        Told::NewPerm(NewPerm { uid, gid, mode }) => line.put(format_args!(
-            "{{shm_perm={{uid={}, gid={}, mode={}}}}}",
-            User(*uid),
-            User(*gid),
-            Mode(*mode)
-        )),
+        Told::NewPerm(new) => {
+            new_perm(line, "shm", new);
+            line.put(format_args!("}}"));
+        }
         Told::Limits(Limits {
             shmmax,
             shmall,
@@ -275,17 +289,9 @@ fn buffer(line: &mut Line, addr: u64, told: &Told) {
 }
 
 fn stat(line: &mut Line, segment: &Segment) {
+    perm(line, "shm", &segment.perm(), segment.key);
     line.put(format_args!(
-        "{{shm_perm={{uid={}, gid={}, mode={}, key={}, cuid={}, cgid={}}}, ",
-        User(segment.uid),
-        User(segment.gid),
-        Mode(segment.mode),
-        segment.key.0 as u32,
-        User(segment.cuid),
-        User(segment.cgid)
-    ));
-    line.put(format_args!(
-        "shm_segsz={}, shm_cpid={}, shm_lpid={}, shm_nattch={}, shm_atime={}, shm_dtime={}, shm_ctime={}}}",
+        ", shm_segsz={}, shm_cpid={}, shm_lpid={}, shm_nattch={}, shm_atime={}, shm_dtime={}, shm_ctime={}}}",
         segment.segsz,
         segment.cpid,
         segment.lpid,
@@ -293,6 +299,29 @@ fn stat(line: &mut Line, segment: &Segment) {
         segment.atime,
         segment.dtime,
         segment.ctime
+    ));
+}
+
+/// The beginning of a structure of IPC_STAT: the part that all three have.
+fn perm(line: &mut Line, of: &str, perm: &IpcPerm, key: Key) {
+    line.put(format_args!(
+        "{{{of}_perm={{uid={}, gid={}, mode={}, key={}, cuid={}, cgid={}}}",
+        User(perm.uid),
+        User(perm.gid),
+        Mode(perm.mode),
+        key.0 as u32,
+        User(perm.cuid),
+        User(perm.cgid)
+    ));
+}
+
+/// The beginning of a structure of IPC_SET: what all three set.
+fn new_perm(line: &mut Line, of: &str, new: &NewPerm) {
+    line.put(format_args!(
+        "{{{of}_perm={{uid={}, gid={}, mode={}}}",
+        User(new.uid),
+        User(new.gid),
+        Mode(new.mode)
     ));
 }
 

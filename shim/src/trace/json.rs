@@ -1,5 +1,7 @@
 //! A line of the trace as an object. What can be long stands last, and is cut off so that the object is still one.
 
+use core::fmt;
+
 use super::form::{self, Word};
 use super::format;
 use super::line::Line;
@@ -18,8 +20,8 @@ fn begin(line: &mut Line, kind: &str, stamp: &Stamp) {
 /// Nanoseconds as seconds with six decimals.
 pub struct Seconds(pub u64);
 
-impl core::fmt::Display for Seconds {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for Seconds {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.0 / 1000;
         write!(out, "{}.{:06}", micros / 1_000_000, micros % 1_000_000)
     }
@@ -33,12 +35,50 @@ fn text(line: &mut Line, name: &str, put: impl FnOnce(&mut Line)) {
 }
 
 /// The object of a call.
-pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>, stamp: &Stamp) {
+pub fn call(
+    line: &mut Line,
+    call: &Call,
+    told: &Told,
+    answer: &Answer<'_>,
+    stamp: &Stamp,
+    slept: u64,
+) {
     begin(line, "call", stamp);
     line.put(format_args!(
         ",\"duration\":{}",
         Seconds(stamp.duration_nanos)
     ));
+    if slept != 0 {
+        line.put(format_args!(",\"slept\":{}", Seconds(slept)));
+    }
+    question(line, call, told);
+    match answer {
+        Answer::Value(value) => line.put(format_args!(",\"result\":{value}}}")),
+        Answer::Refused { errno, why } => {
+            line.put(format_args!(
+                ",\"result\":-1,\"error\":\"{}\"",
+                Word::Errno(*errno)
+            ));
+            reason(line, *why);
+        }
+    }
+}
+
+/// The object of a call that has begun to sleep: it has no result, and why it sleeps is its reason.
+pub fn asleep(line: &mut Line, call: &Call, told: &Told, why: &dyn fmt::Display, stamp: &Stamp) {
+    begin(line, "sleep", stamp);
+    question(line, call, told);
+    reason(line, why);
+}
+
+/// The last member, and the end of the object.
+fn reason(line: &mut Line, why: &dyn fmt::Display) {
+    text(line, "reason", |line| line.put(format_args!("{why}")));
+    line.put(format_args!("}}"));
+}
+
+/// The call's name, and what it was asked.
+fn question(line: &mut Line, call: &Call, told: &Told) {
     line.put(format_args!(",\"call\":\"{}\"", call.name()));
     match *call {
         Call::Shmget { key, size, shmflg } => {
@@ -59,17 +99,6 @@ pub fn call(line: &mut Line, call: &Call, told: &Told, answer: &Answer<'_>, stam
             text(line, "cmd", |line| form::command(line, cmd));
         }
         _ => object_call(line, call, told),
-    }
-    match answer {
-        Answer::Value(value) => line.put(format_args!(",\"result\":{value}}}")),
-        Answer::Refused { errno, why } => {
-            line.put(format_args!(
-                ",\"result\":-1,\"error\":\"{}\",\"reason\":\"",
-                Word::Errno(*errno)
-            ));
-            line.quote(|line| line.put(format_args!("{why}")));
-            line.put(format_args!("\"}}"));
-        }
     }
 }
 

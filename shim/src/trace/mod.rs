@@ -160,6 +160,26 @@ pub enum Answer<'a> {
     },
 }
 
+/// When a call began, and how long it slept, in nanoseconds: 0 where it did not, or nobody wants to know.
+#[derive(Clone, Copy)]
+pub struct Took {
+    /// When it began.
+    pub begun: u64,
+    /// How long it slept.
+    pub slept: u64,
+}
+
+impl Took {
+    /// Of a call that ends now, and fell asleep at `asleep`; 0: it did not.
+    pub fn since(begun: u64, asleep: u64) -> Took {
+        let slept = match asleep {
+            0 => 0,
+            since => process::fine_nanos().saturating_sub(since).max(1),
+        };
+        Took { begun, slept }
+    }
+}
+
 /// Where the lines go.
 #[unsafe(link_section = ".data.shmshim_trace")]
 pub static DESTINATION: Destination = Destination::new();
@@ -187,7 +207,7 @@ pub unsafe fn read() {
     }
 }
 
-/// When something happened, and to whom.
+/// When something happened, and to which process.
 pub struct Stamp {
     at_nanos: u64,
     duration_nanos: u64,
@@ -226,23 +246,39 @@ pub fn begin() -> u64 {
     }
 }
 
-/// Writes the line of one call, which began at `begun`.
+/// Writes the line of one call.
 #[cold]
 #[inline(never)]
-pub fn line(call: &Call, told: &Told, answer: &Answer<'_>, begun: u64) {
-    let stamp = Stamp::now(begun);
+pub fn line(call: &Call, told: &Told, answer: &Answer<'_>, took: Took) {
+    let stamp = Stamp::now(took.begun);
     let mut line = Line::new();
     // Of the moment at which the call began, as in strace.
     let at_nanos = stamp.at_nanos.saturating_sub(stamp.duration_nanos);
     let stamp = Stamp { at_nanos, ..stamp };
     if format::has(format::JSON) {
-        json::call(&mut line, call, told, answer, &stamp);
+        json::call(&mut line, call, told, answer, &stamp, took.slept);
     } else {
         json::prefix(&mut line, DESTINATION.is_file(), &stamp);
-        form::call(&mut line, call, told, answer);
+        form::call(&mut line, call, told, answer, took.slept);
         if format::has(format::DURATION) {
             line.put(format_args!(" <{}>", json::Seconds(stamp.duration_nanos)));
         }
+    }
+    DESTINATION.write(&mut line, "trace");
+}
+
+/// Writes the line of a call that has begun to sleep, and may never come back.
+#[cold]
+#[inline(never)]
+pub fn asleep(call: &Call, told: &Told, why: &dyn fmt::Display) {
+    let stamp = Stamp::now(0);
+    let mut line = Line::new();
+    if format::has(format::JSON) {
+        json::asleep(&mut line, call, told, why, &stamp);
+    } else {
+        json::prefix(&mut line, DESTINATION.is_file(), &stamp);
+        form::question(&mut line, call, told);
+        line.put(format_args!(") = ? (sleeps: {why})"));
     }
     DESTINATION.write(&mut line, "trace");
 }

@@ -3,46 +3,16 @@
 //! msgsnd and msgrcv are cancellation points: they sleep in a frame of the caller's, which needs no cleanup. So they go by
 //! steps: [`Sending`](super::Sending), [`Receiving`](super::Receiving).
 
-use super::{Found, NO_ROOM};
-use crate::os::atomic::{AtomicU32, Ordering};
+use super::{Claim, Found, NO_ROOM};
+use crate::os::atomic::Ordering;
 use crate::os::process;
 use crate::os::signal_mask::{self, Blocked, Mask};
 use crate::registry::error::{Error, Outcome};
 use crate::registry::objects::{Objects, thread};
-use crate::registry::sleep::LONGEST;
+use crate::registry::sleep::{LONGEST, Sleep};
 use crate::storage::ipc::{ObjectKind, Root};
 use crate::sysv::msg::{self, QueueState, ReceiverAnswer, SenderAnswer};
 use crate::sysv::{self, Kind, ShmId, refusal};
-
-/// How far a call has come.
-pub enum Step<T> {
-    /// It is over.
-    Done(T),
-    /// The caller is to sleep, and then to make the next step.
-    Sleep(Sleep),
-}
-
-/// A sleep on a word of shared memory.
-#[derive(Clone, Copy)]
-pub struct Sleep {
-    /// The word.
-    pub word: &'static AtomicU32,
-    /// As long as it holds this.
-    pub seen: u32,
-    /// At most so many nanoseconds.
-    pub nanos: u64,
-    /// The thread's mask in the sleep; outside of it all signals are blocked until the call is over.
-    pub mask: Mask,
-}
-
-/// Why a sleep was over; the first step comes with `Other`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Woken {
-    /// A handler has run.
-    BySignal,
-    /// For any other reason.
-    Other,
-}
 
 /// What became of a sleeper at a queue.
 pub(super) enum Slept {
@@ -52,8 +22,8 @@ pub(super) enum Slept {
     Left,
     /// The queue was removed.
     Removed,
-    /// It was told something, and is out of the queue now.
-    Receiver(ReceiverAnswer),
+    /// It was told something, and is out of the queue now, with the text that it was handed.
+    Receiver(ReceiverAnswer, Claim),
     /// The same of a sender.
     Sender,
 }
@@ -170,7 +140,7 @@ impl Objects {
             let slept = match (receiver, sender) {
                 (Some(at), _) => match queue.receiver(at).answer {
                     ReceiverAnswer::Waits => Slept::Waits,
-                    answer => Slept::Receiver(answer),
+                    answer => Slept::Receiver(answer, None),
                 },
                 (_, Some(at)) => match queue.sender(at).answer {
                     SenderAnswer::Waits => Slept::Waits,
@@ -188,14 +158,14 @@ impl Objects {
             }
             let goes = match slept {
                 Slept::Waits => leaves,
-                Slept::Receiver(_) | Slept::Sender => takes,
+                Slept::Receiver(..) | Slept::Sender => takes,
                 _ => false,
             };
             if !goes {
                 return slept;
             }
             let text = match slept {
-                Slept::Receiver(ReceiverAnswer::Got(message)) => message.text,
+                Slept::Receiver(ReceiverAnswer::Got(message), _) => message.text,
                 _ => 0,
             };
             let claim = self.claim(&found, text);
@@ -210,8 +180,11 @@ impl Objects {
             match changed {
                 Ok(false) => {}
                 Ok(true) => {
-                    self.claim_again(claim);
-                    return slept;
+                    let claim = self.take_claimed(claim);
+                    return match slept {
+                        Slept::Receiver(answer, _) => Slept::Receiver(answer, claim),
+                        slept => slept,
+                    };
                 }
                 // No room for a copy without it. Its message would be given back twice: by its receiver, and by the process that finds
                 // that the sleep is over.
@@ -228,9 +201,8 @@ impl Objects {
     /// Takes a sleeper out of its queue; `answered`: also one that has an answer.
     pub(in crate::registry) fn leave_queue(&self, id: i32, place: u32, answered: bool) {
         if let Some(root) = self.file.root(ObjectKind::Queue, id as u32 % sysv::SLOTS) {
-            let slept = self.look_at(root, id, place, true, answered);
-            if let (Slept::Receiver(ReceiverAnswer::Got(message)), true) = (slept, answered) {
-                self.give_text(message.text);
+            if let Slept::Receiver(_, claim) = self.look_at(root, id, place, true, answered) {
+                self.give_claimed(claim);
             }
         }
     }

@@ -2,6 +2,7 @@
 //! published.
 
 mod call;
+mod mend;
 mod msgctl;
 mod msgget;
 mod msgrcv;
@@ -10,14 +11,14 @@ mod msgsnd;
 use super::error::{Error, Outcome};
 use super::objects::{Objects, objects};
 use super::rules;
-use super::sleep::Answered;
+use super::sleep::{Answered, newly_answered};
 use crate::storage::ipc::{
     Block, Holding, MoreQueueRoom, ObjectKind, Presence, QueueBlock, Root, Seen,
 };
 use crate::sysv::msg::{self, MsgLimits, QueueState, ReceiverAnswer, SenderAnswer};
 use crate::sysv::{self, Kind, ShmId};
 
-pub use call::{Sleep, Step, Woken};
+pub use super::sleep::{Sleep, Step, Woken};
 pub use msgctl::{MsgUsage, msg_list, msg_remove, msg_set, msg_stat, msg_usage, set_msg_limits};
 pub use msgget::{msgget, msgget_at_once};
 pub use msgrcv::{Received, Receiving};
@@ -38,7 +39,7 @@ impl Found {
     }
 }
 
-/// A text, and what was said of it while it was in the queue.
+/// A text, and what is said of it since the caller has claimed it.
 type Claim = Option<(Block, Holding)>;
 
 const NO_ROOM: MoreQueueRoom = MoreQueueRoom {
@@ -64,9 +65,20 @@ impl Objects {
         }
     }
 
-    /// The queue with this identifier, when those who have died are out of it.
+    /// The queue with this identifier, when the dead are out of it.
     #[inline]
     fn queue(&self, id: ShmId) -> Outcome<Found> {
+        loop {
+            let found = self.queue_with_the_dead(id)?;
+            if !self.reap_in_queue(&found)? {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The queue with this identifier.
+    #[inline]
+    fn queue_with_the_dead(&self, id: ShmId) -> Outcome<Found> {
         let root = self.root_of(ObjectKind::Queue, id)?;
         let unknown = || Error::from(sysv::unknown_id(Kind::Queue, id));
         loop {
@@ -75,12 +87,7 @@ impl Objects {
             if !found.is_still() {
                 continue;
             }
-            if !fits {
-                return Err(unknown());
-            }
-            if !self.bury_receivers(&found)? {
-                return Ok(found);
-            }
+            return if fits { Ok(found) } else { Err(unknown()) };
         }
     }
 
@@ -100,25 +107,25 @@ impl Objects {
 
     /// Takes the sleepers of dead processes out of a queue. Whether there was anything to do.
     #[inline]
-    fn bury_receivers(&self, found: &Found) -> Outcome<bool> {
+    fn reap_in_queue(&self, found: &Found) -> Outcome<bool> {
         let queue = &found.queue;
         if queue.receivers() == 0 && queue.senders() == 0 {
             return Ok(false);
         }
-        self.bury_sleepers(found)
+        self.reap_sleepers_in_queue(found)
     }
 
     /// The same for one that was removed. Whether anything was done.
-    pub(in crate::registry) fn bury_in_removed_queue(&self, root: Root) -> bool {
+    pub(in crate::registry) fn reap_in_removed_queue(&self, root: Root) -> bool {
         let found = self
             .queue_behind(root)
             .filter(|found| found.queue.is_removed());
-        found.is_some_and(|found| matches!(self.bury_receivers(&found), Ok(true)))
+        found.is_some_and(|found| matches!(self.reap_in_queue(&found), Ok(true)))
     }
 
     #[cold]
     #[inline(never)]
-    fn bury_sleepers(&self, found: &Found) -> Outcome<bool> {
+    fn reap_sleepers_in_queue(&self, found: &Found) -> Outcome<bool> {
         let queue = &found.queue;
         let me = self.owner_if_entered();
         let receivers = (0..queue.receivers()).map(|index| queue.receiver(index).owner);
@@ -134,19 +141,11 @@ impl Objects {
         let Some(mut copy) = self.copy_of(found, NO_ROOM)? else {
             return Ok(true);
         };
-        msg::drop_sleepers(&mut copy, owner, |message| {
-            self.claim(found, message.text);
-        });
-        self.publish_queue_then(found, copy, true, |old| {
-            for index in 0..old.receivers() {
-                let receiver = old.receiver(index);
-                if let (true, ReceiverAnswer::Got(message)) =
-                    (receiver.owner == owner, receiver.answer)
-                {
-                    self.give_text(message.text);
-                }
-            }
-        });
+        let lost = msg::drop_sleepers(&mut copy, owner).map_or(0, |message| message.text);
+        let claim = self.claim(found, lost);
+        if self.publish_queue(found, copy) {
+            self.give_claimed(claim);
+        }
         Ok(true)
     }
 
@@ -173,8 +172,7 @@ impl Objects {
             }
         })?;
         if is_done {
-            self.claim_again(claim);
-            self.give_text(lost);
+            self.give_claimed(claim);
         }
         Ok(true)
     }
@@ -186,33 +184,31 @@ impl Objects {
         if !found.is_still() {
             return None;
         }
-        self.claim_again(Some(claim));
-        Some(claim)
+        let (text, holding) = claim;
+        Some((text, self.file.claim(text, holding, self.holder())))
     }
 
-    /// It has: others may have claimed it meanwhile.
+    /// It has: others may have claimed it meanwhile, or come to it, and have lost.
     #[inline]
-    fn claim_again(&self, claim: Claim) {
+    fn take_claimed(&self, claim: Claim) -> Claim {
+        let (text, holding) = claim?;
+        let taken = self.file.take_claimed(text, holding, self.holder())?;
+        Some((text, taken))
+    }
+
+    /// Gives back a text that the caller's exchange has taken out of the queue, but in a child that a handler has forked since:
+    /// the text is its parent's. Others may claim it still, and have lost.
+    fn give_claimed(&self, claim: Claim) {
         if let Some((text, holding)) = claim {
-            self.file.claim(text, holding, self.holder());
+            if holding.owner() == self.holder_if_entered() {
+                self.file.give_replaced(text, holding);
+            }
         }
     }
 
     /// Makes a copy the queue, if it is still what was copied; then the sleepers that were answered are woken.
     #[inline]
     fn publish_queue(&self, found: &Found, copy: QueueBlock) -> bool {
-        self.publish_queue_then(found, copy, false, |_| {})
-    }
-
-    /// [`Objects::publish_queue`], and if it `reads_old`, `behind` looks at what was the queue before.
-    #[inline]
-    fn publish_queue_then(
-        &self,
-        found: &Found,
-        copy: QueueBlock,
-        reads_old: bool,
-        behind: impl Fn(&QueueBlock),
-    ) -> bool {
         let has_sleepers = copy.receivers() != 0 || copy.senders() != 0;
         let unit = if copy.is_removed() && !has_sleepers {
             0
@@ -228,21 +224,28 @@ impl Objects {
         } else {
             (Answered::none(), Answered::none())
         };
-        let mut holding = self.file.holding(found.queue.block());
-        if reads_old && found.is_still() {
-            let block = found.queue.block();
-            holding = self.file.claim(block, holding, self.holder());
-        }
+        let block = found.queue.block();
+        let holding = if has_sleepers {
+            self.claim_old(found.root, found.seen, block)
+        } else {
+            self.file.holding(block)
+        };
         if !self.holds(copy.block()) || !found.root.change(found.seen, unit) {
             self.give_unpublished(copy.block());
             return false;
         }
+        let taken = if has_sleepers {
+            self.file.take_claimed(block, holding, self.holder())
+        } else {
+            Some(holding)
+        };
         // Crash here, before or in this: a sleeper looks again by itself after a while.
-        let old = &found.queue;
-        receivers.each(|index| self.file.wake(old.receiver(index).place));
-        senders.each(|index| self.file.wake(old.sender(index).place));
-        behind(old);
-        self.file.give_replaced(old.block(), holding);
+        if let Some(holding) = taken {
+            let old = &found.queue;
+            receivers.each(|index| self.file.wake(old.receiver(index).place));
+            senders.each(|index| self.file.wake(old.sender(index).place));
+            self.file.give_replaced(block, holding);
+        }
         if unit == 0 {
             self.give_unpublished(copy.block());
         }
@@ -275,46 +278,28 @@ impl Objects {
     }
 }
 
-/// Which of the receivers have an answer in a copy and had none before.
 #[cold]
 #[inline(never)]
 fn answered_receivers(old: &QueueBlock, copy: &QueueBlock) -> Answered {
-    let answers = || {
-        (0..copy.receivers())
-            .map(|index| copy.receiver(index))
-            .filter(|receiver| receiver.answer != ReceiverAnswer::Waits)
-    };
-    let mut answered = Answered::none();
-    for index in 0..old.receivers() {
-        let before = old.receiver(index);
-        if before.answer == ReceiverAnswer::Waits
-            && answers().any(|receiver| receiver.place == before.place)
-        {
-            answered.add(index);
+    fn at(queue: &QueueBlock) -> impl Fn(u32) -> (u32, bool) {
+        |index| {
+            let receiver = queue.receiver(index);
+            (receiver.place, receiver.answer != ReceiverAnswer::Waits)
         }
     }
-    answered
+    newly_answered((old.receivers(), at(old)), (copy.receivers(), at(copy)))
 }
 
-/// The same of senders.
 #[cold]
 #[inline(never)]
 fn told_senders(old: &QueueBlock, copy: &QueueBlock) -> Answered {
-    let answers = || {
-        (0..copy.senders())
-            .map(|index| copy.sender(index))
-            .filter(|sender| sender.answer != SenderAnswer::Waits)
-    };
-    let mut answered = Answered::none();
-    for index in 0..old.senders() {
-        let before = old.sender(index);
-        if before.answer == SenderAnswer::Waits
-            && answers().any(|sender| sender.place == before.place)
-        {
-            answered.add(index);
+    fn at(queue: &QueueBlock) -> impl Fn(u32) -> (u32, bool) {
+        |index| {
+            let sender = queue.sender(index);
+            (sender.place, sender.answer != SenderAnswer::Waits)
         }
     }
-    answered
+    newly_answered((old.senders(), at(old)), (copy.senders(), at(copy)))
 }
 
 fn limits_of(objects: &Objects) -> MsgLimits {

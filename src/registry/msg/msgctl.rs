@@ -1,6 +1,7 @@
 //! msgctl.
 
-use super::{NO_ROOM, limits_of, msg_limits};
+use super::{Found, NO_ROOM, limits_of, msg_limits};
+use crate::os::pages::PageVec;
 use crate::registry::credentials::Thread;
 use crate::registry::error::{Error, Outcome};
 use crate::registry::objects::{Objects, now, objects};
@@ -10,7 +11,7 @@ use crate::sysv::msg::{
     self, MsgCommand, MsgLimits, NewQueue, QueueFacts, QueueState, Receiver, ReceiverAnswer,
     Sender, SenderAnswer,
 };
-use crate::sysv::{Errno, Ruling, ShmId};
+use crate::sysv::{Errno, ShmId};
 
 /// What all queues use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,14 +52,9 @@ pub fn msg_stat(id: i32, command: MsgCommand) -> Outcome<QueueFacts> {
     }
 }
 
-/// Changes a queue by msgctl: `check` looks at what is known of it, `rule` changes it. What was there before.
-fn control(
-    id: i32,
-    check: impl Fn(&QueueFacts) -> Ruling<()>,
-    removes: bool,
-    rule: impl Fn(&mut QueueBlock),
-    behind: impl Fn(&Objects, &QueueBlock),
-) -> Outcome<()> {
+/// IPC_SET.
+pub fn msg_set(id: i32, new: NewQueue) -> Outcome<()> {
+    let limits = msg_limits()?;
     let objects = objects()?;
     let id = ShmId::from_raw(id)?;
     loop {
@@ -67,72 +63,81 @@ fn control(
         if !found.is_still() {
             continue;
         }
-        check(&facts)?;
-        let Some(mut copy) = objects.copy_of(&found, NO_ROOM)? else {
-            continue;
-        };
-        if removes {
-            for index in 0..copy.messages() {
-                objects.claim(&found, copy.message(index).text);
-            }
-        }
-        rule(&mut copy);
-        if objects.publish_queue_then(&found, copy, true, |old| behind(objects, old)) {
+        let new = msg::may_set_queue(&facts, &new, &limits, &Thread)?;
+        if objects.change_queue(&found, NO_ROOM, |copy| msg::set_queue(copy, new, now()))? {
             return Ok(());
         }
     }
 }
 
-/// IPC_SET.
-pub fn msg_set(id: i32, new: NewQueue) -> Outcome<()> {
-    let limits = msg_limits()?;
-    let checked = |queue: &QueueFacts| msg::may_set_queue(queue, &new, &limits, &Thread);
-    control(
-        id,
-        |queue| checked(queue).map(drop),
-        false,
-        |copy| {
-            // As checked.
-            if let Ok(new) = checked(&copy.facts()) {
-                msg::set_queue(copy, new, now());
-            }
-        },
-        |_, _| {},
-    )
+/// IPC_RMID. Takes no room where nobody sleeps: what is full must be possible to empty.
+pub fn msg_remove(id: i32) -> Outcome<()> {
+    let objects = objects()?;
+    let id = ShmId::from_raw(id)?;
+    loop {
+        let found = objects.queue_with_the_dead(id)?;
+        let facts = found.queue.facts();
+        if !found.is_still() {
+            continue;
+        }
+        msg::may_remove_queue(&facts, &Thread)?;
+        let is_reaped = matches!(objects.reap_in_queue(&found), Ok(true));
+        if !is_reaped && objects.end_queue(&found)? {
+            break;
+        }
+    }
+    // Crash here, or for want of room: the next process that meets it in the directory takes it out.
+    let _ = objects.forget(ObjectKind::Queue, id.raw());
+    Ok(())
 }
 
-/// IPC_RMID.
-pub fn msg_remove(id: i32) -> Outcome<()> {
-    control(
-        id,
-        |queue| msg::may_remove_queue(queue, &Thread),
-        true,
-        |copy| {
-            for index in 0..copy.receivers() {
-                let receiver = copy.receiver(index);
-                if matches!(
-                    receiver.answer,
-                    ReceiverAnswer::Waits | ReceiverAnswer::Again
-                ) {
-                    let answer = ReceiverAnswer::Failed(Errno::Eidrm);
-                    copy.set_receiver(index, Receiver { answer, ..receiver });
-                }
+impl Objects {
+    /// Ends a queue, or has its sleepers do it, which are told. `false`: it has changed.
+    fn end_queue(&self, found: &Found) -> Outcome<bool> {
+        let queue = &found.queue;
+        let mut claims = PageVec::new();
+        for index in 0..queue.messages() {
+            // A text that could not be noted names its sender still: the sweep finds it when that has ended.
+            if claims.reserve(1).is_ok() {
+                let claim = self.claim(found, queue.message(index).text);
+                claims.insert(claims.len(), claim);
             }
-            for index in 0..copy.senders() {
-                let sender = copy.sender(index);
-                let answer = SenderAnswer::Again;
-                copy.set_sender(index, Sender { answer, ..sender });
+        }
+        let is_done = if queue.receivers() != 0 || queue.senders() != 0 {
+            self.change_queue(found, NO_ROOM, mark_removed)?
+        } else {
+            let holding = self.file.holding(queue.block());
+            let is_done = found.root.change(found.seen, 0);
+            if is_done {
+                self.file.give_replaced(queue.block(), holding);
             }
-            copy.set_removed();
-        },
-        |objects, old| {
-            for index in 0..old.messages() {
-                objects.give_text(old.message(index).text);
-            }
-        },
-    )?;
-    // Crash here: the next process that meets it in the directory takes it out.
-    objects()?.forget(ObjectKind::Queue, id)
+            is_done
+        };
+        if is_done {
+            claims.iter().for_each(|&claim| self.give_claimed(claim));
+        }
+        Ok(is_done)
+    }
+}
+
+/// Removes a queue whose sleepers are to be told.
+fn mark_removed(copy: &mut QueueBlock) {
+    for index in 0..copy.receivers() {
+        let receiver = copy.receiver(index);
+        if matches!(
+            receiver.answer,
+            ReceiverAnswer::Waits | ReceiverAnswer::Again
+        ) {
+            let answer = ReceiverAnswer::Failed(Errno::Eidrm);
+            copy.set_receiver(index, Receiver { answer, ..receiver });
+        }
+    }
+    for index in 0..copy.senders() {
+        let sender = copy.sender(index);
+        let answer = SenderAnswer::Again;
+        copy.set_sender(index, Sender { answer, ..sender });
+    }
+    copy.set_removed();
 }
 
 /// IPC_INFO, MSG_INFO.
@@ -160,7 +165,7 @@ pub fn msg_list(each: &mut dyn FnMut(&QueueFacts)) -> Outcome<()> {
         // One that was removed meanwhile is left out.
         while let Ok(found) = ShmId::from_raw(id)
             .map_err(Error::from)
-            .and_then(|id| objects.queue(id))
+            .and_then(|id| objects.queue_with_the_dead(id))
         {
             let facts = found.queue.facts();
             if found.is_still() {

@@ -1,12 +1,14 @@
 //! msgrcv.
 
-use super::call::{Call, Sleep, Slept, Step, Woken, interrupted, waits_not};
+use super::call::{Call, Slept, interrupted, waits_not};
 use super::msgsnd::unreadable;
-use super::{Found, NO_ROOM, limits_of};
+use super::{Claim, Found, NO_ROOM, limits_of};
 use crate::os::{process, usermem};
+use crate::registry::blocked::{Blocked, Listener};
 use crate::registry::credentials::Thread;
 use crate::registry::error::Outcome;
 use crate::registry::objects::{now, objects};
+use crate::registry::sleep::{Sleep, Step, Woken};
 use crate::storage::ipc::MoreQueueRoom;
 use crate::sysv::msg::{self, Message, QueueState, Receiver, ReceiverAnswer};
 use crate::sysv::{Errno, Refusal, refusal};
@@ -50,16 +52,16 @@ impl Receiving {
         })
     }
 
-    /// Tries.
-    pub fn step(&mut self, woken: Woken) -> Outcome<Step<Received>> {
-        let stepped = self.try_step(woken);
+    /// Tries. `asleep` is told when the call begins to sleep.
+    pub fn step(&mut self, woken: Woken, asleep: Listener<'_>) -> Outcome<Step<Received>> {
+        let stepped = self.try_step(woken, asleep);
         if !matches!(stepped, Ok(Step::Sleep(_))) {
             self.call.end();
         }
         stepped
     }
 
-    fn try_step(&mut self, woken: Woken) -> Outcome<Step<Received>> {
+    fn try_step(&mut self, woken: Woken, asleep: Listener<'_>) -> Outcome<Step<Received>> {
         let objects = self.call.objects;
         let seen = self.call.seen();
         if self.call.has_place {
@@ -84,14 +86,14 @@ impl Receiving {
             }
             let is_there = msg::find(&found.queue, self.mtype, flags).is_some();
             if !is_there && waits_not(flags) {
-                let refused = msg::nothing(&facts, self.mtype, flags);
+                let refused = self.nothing(&found);
                 if found.is_still() {
                     return Err(refused.into());
                 }
                 continue;
             }
             if !is_there {
-                if let Some(sleep) = self.lie_down(&found)? {
+                if let Some(sleep) = self.lie_down(&found, asleep)? {
                     return Ok(Step::Sleep(sleep));
                 }
                 continue;
@@ -110,9 +112,9 @@ impl Receiving {
                 Ok(Some(received)) => {
                     let claim = objects.claim(&found, received.message.text);
                     if objects.publish_queue(&found, copy) {
-                        objects.claim_again(claim);
+                        let claim = objects.take_claimed(claim);
                         return self
-                            .give(received.message, received.len.into())
+                            .give(received.message, received.len.into(), claim)
                             .map(Step::Done);
                     }
                 }
@@ -128,25 +130,35 @@ impl Receiving {
     /// What the caller, asleep at the queue, was told. `None`: to look again.
     fn heard(&self, woken: Woken, seen: u32) -> Outcome<Option<Step<Received>>> {
         match self.call.look(woken == Woken::BySignal) {
-            Slept::Receiver(ReceiverAnswer::Got(message)) => {
+            Slept::Receiver(ReceiverAnswer::Got(message), claim) => {
                 let len = u64::from(message.len).min(self.room);
-                self.give(message, len)
+                self.give(message, len, claim)
                     .map(|received| Some(Step::Done(received)))
             }
-            Slept::Receiver(ReceiverAnswer::Failed(Errno::E2big)) => {
+            Slept::Receiver(ReceiverAnswer::Failed(Errno::E2big), _) => {
                 Err(msg::too_long_meanwhile(self.call.id, self.room).into())
             }
-            Slept::Receiver(ReceiverAnswer::Failed(_)) | Slept::Removed => Err(self.call.removed()),
+            Slept::Receiver(ReceiverAnswer::Failed(_), _) | Slept::Removed => {
+                Err(self.call.removed())
+            }
             Slept::Left => Err(interrupted()),
             _ if woken == Woken::BySignal => Err(interrupted()),
             Slept::Waits => self.call.sleep(seen).map(|sleep| Some(Step::Sleep(sleep))),
-            Slept::Receiver(_) | Slept::Sender => Ok(None),
+            Slept::Receiver(..) | Slept::Sender => Ok(None),
         }
     }
 
+    /// Why there is nothing to receive.
+    fn nothing(&self, found: &Found) -> Blocked {
+        let refused = msg::nothing(&found.queue.facts(), self.mtype, self.call.flags);
+        Blocked::at_queue(refused, &found.queue, true)
+    }
+
     /// Puts the caller among the receivers.
-    fn lie_down(&mut self, found: &Found) -> Outcome<Option<Sleep>> {
+    fn lie_down(&mut self, found: &Found, asleep: Listener<'_>) -> Outcome<Option<Sleep>> {
         let objects = self.call.objects;
+        // Of the queue as it was found: so it still is, if the caller lies in it afterwards.
+        let why = asleep.map(|asleep| (asleep, self.nothing(found)));
         let place = self.call.lie_down()?;
         let seen = self.call.seen();
         let receiver = Receiver {
@@ -163,19 +175,25 @@ impl Receiving {
             ..NO_ROOM
         };
         if objects.change_queue(found, more, |copy| copy.push_receiver(receiver))? {
+            if let Some((asleep, why)) = why {
+                asleep(&why);
+            }
             return self.call.sleep(seen).map(Some);
         }
         Ok(None)
     }
 
     /// Copies the text of a message that is the caller's now.
-    fn give(&self, message: Message, len: u64) -> Outcome<Received> {
+    fn give(&self, message: Message, len: u64, claim: Claim) -> Outcome<Received> {
         let file = &self.call.objects.file;
+        if message.len != 0 && claim.is_none() {
+            return Err(file.is_damaged("the text of a message is gone").into());
+        }
         let given = message.len == 0
             || file.text(&message).is_some_and(|block| {
                 usermem::copy_out_shared(self.text, block.content(), len as usize)
             });
-        self.call.objects.give_text(message.text);
+        self.call.objects.give_claimed(claim);
         if !given {
             return Err(unwritable().into());
         }

@@ -1,11 +1,13 @@
 //! msgsnd.
 
-use super::call::{Call, Slept, Step, Woken, interrupted, waits_not};
-use super::{NO_ROOM, limits_of};
+use super::call::{Call, Slept, interrupted, waits_not};
+use super::{Found, NO_ROOM, limits_of};
 use crate::os::usermem;
+use crate::registry::blocked::{Blocked, Listener};
 use crate::registry::credentials::Thread;
 use crate::registry::error::Outcome;
 use crate::registry::objects::{now, objects};
+use crate::registry::sleep::{Sleep, Step, Woken};
 use crate::storage::ipc::MoreQueueRoom;
 use crate::sysv::msg::{self, Message, QueueState, Sender, SenderAnswer, Sent};
 use crate::sysv::{Refusal, refusal};
@@ -41,9 +43,9 @@ impl Sending {
         })
     }
 
-    /// Tries.
-    pub fn step(&mut self, woken: Woken) -> Outcome<Step<()>> {
-        let stepped = self.try_step(woken);
+    /// Tries. `asleep` is told when the call begins to sleep.
+    pub fn step(&mut self, woken: Woken, asleep: Listener<'_>) -> Outcome<Step<()>> {
+        let stepped = self.try_step(woken, asleep);
         match stepped {
             Ok(Step::Sleep(_)) => {}
             Ok(Step::Done(())) => self.call.end(),
@@ -55,7 +57,7 @@ impl Sending {
         stepped
     }
 
-    fn try_step(&mut self, woken: Woken) -> Outcome<Step<()>> {
+    fn try_step(&mut self, woken: Woken, asleep: Listener<'_>) -> Outcome<Step<()>> {
         let objects = self.call.objects;
         let seen = self.call.seen();
         if self.call.has_place {
@@ -64,7 +66,7 @@ impl Sending {
                 _ if woken == Woken::BySignal => return Err(interrupted()),
                 Slept::Waits => return self.call.sleep(seen).map(Step::Sleep),
                 Slept::Left => return Err(interrupted()),
-                Slept::Sender | Slept::Receiver(_) => {}
+                Slept::Sender | Slept::Receiver(..) => {}
             }
         }
         loop {
@@ -77,25 +79,15 @@ impl Sending {
             allowed?;
             let fits = msg::fits(&facts, self.message.len);
             if !fits && waits_not(self.call.flags) {
-                return Err(msg::full(&facts, self.message.len).into());
+                let refused = self.full(&found);
+                if found.is_still() {
+                    return Err(refused.into());
+                }
+                continue;
             }
             if !fits {
-                let place = self.call.lie_down()?;
-                objects.file.note_text(place, self.message.text);
-                let seen = self.call.seen();
-                let sender = Sender {
-                    owner: objects.owner()?,
-                    place,
-                    len: self.message.len,
-                    text: self.message.text,
-                    answer: SenderAnswer::Waits,
-                };
-                let more = MoreQueueRoom {
-                    senders: 1,
-                    ..NO_ROOM
-                };
-                if objects.change_queue(&found, more, |copy| copy.push_sender(sender))? {
-                    return self.call.sleep(seen).map(Step::Sleep);
+                if let Some(sleep) = self.lie_down(&found, asleep)? {
+                    return Ok(Step::Sleep(sleep));
                 }
                 continue;
             }
@@ -117,6 +109,42 @@ impl Sending {
                 return Ok(Step::Done(()));
             }
         }
+    }
+}
+
+impl Sending {
+    /// Why there is no room.
+    fn full(&self, found: &Found) -> Blocked {
+        let refused = msg::full(&found.queue.facts(), self.message.len);
+        Blocked::at_queue(refused, &found.queue, false)
+    }
+
+    /// Puts the caller among the senders.
+    fn lie_down(&mut self, found: &Found, asleep: Listener<'_>) -> Outcome<Option<Sleep>> {
+        let objects = self.call.objects;
+        // As a receiver's.
+        let why = asleep.map(|asleep| (asleep, self.full(found)));
+        let place = self.call.lie_down()?;
+        objects.file.note_text(place, self.message.text);
+        let seen = self.call.seen();
+        let sender = Sender {
+            owner: objects.owner()?,
+            place,
+            len: self.message.len,
+            text: self.message.text,
+            answer: SenderAnswer::Waits,
+        };
+        let more = MoreQueueRoom {
+            senders: 1,
+            ..NO_ROOM
+        };
+        if !objects.change_queue(found, more, |copy| copy.push_sender(sender))? {
+            return Ok(None);
+        }
+        if let Some((asleep, why)) = why {
+            asleep(&why);
+        }
+        self.call.sleep(seen).map(Some)
     }
 }
 

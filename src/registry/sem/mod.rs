@@ -1,6 +1,8 @@
 //! semget, semop and semctl, and what they share: a set is found, without the dead in it, copied, and the changed copy published.
 
 mod at_once;
+mod by_steps;
+mod kept;
 mod semctl;
 mod semget;
 mod semop;
@@ -9,12 +11,13 @@ mod sleep;
 use super::error::{Error, Outcome};
 use super::objects::{Objects, now, objects};
 use super::rules::{self, perm_of};
-use super::sleep::Answered;
+use super::sleep::{Answered, newly_answered};
 use crate::storage::ipc::{MoreRoom, ObjectKind, Presence, Root, Seen, SetBlock};
 use crate::sysv::sem::{self, Answer, SemLimits, SetPerm, SetState};
 use crate::sysv::{self, Kind, ShmId};
 
-pub use at_once::{sem_value_at_once, semget_at_once, semop_at_once, semops_at_once};
+pub use at_once::{sem_value_at_once, semget_at_once, semop_at_once};
+pub use by_steps::Operating;
 pub use semctl::{
     SemUsage, sem_ask, sem_count_to_set, sem_list, sem_remove, sem_set, sem_set_value,
     sem_set_values, sem_stat, sem_usage, sem_values, set_sem_limits,
@@ -77,11 +80,11 @@ impl Objects {
         }
     }
 
-    /// The same, when those who have died are out of it. `all`: also those of whom only the stamp of their end is missing.
+    /// The same, when the dead are out of it. `all`: also those of which only the stamp of the end is missing.
     fn set_of_the_living(&self, id: ShmId, all: bool) -> Outcome<Found> {
         loop {
             let found = self.set(id)?;
-            if !self.bury(&found, all)? {
+            if !self.reap_in_set(&found, all)? {
                 return Ok(found);
             }
         }
@@ -98,7 +101,7 @@ impl Objects {
             if is_still && is_removed {
                 return Err(unused());
             }
-            if is_still && !self.bury(&found, true)? {
+            if is_still && !self.reap_in_set(&found, true)? {
                 return Ok(found);
             }
         }
@@ -106,7 +109,7 @@ impl Objects {
 
     /// Carries out what dead processes owe the set, and takes their sleepers out. Whether there was anything to do.
     #[inline]
-    fn bury(&self, found: &Found, all: bool) -> Outcome<bool> {
+    fn reap_in_set(&self, found: &Found, all: bool) -> Outcome<bool> {
         let set = &found.set;
         if set.undos() == 0 && set.sleepers() == 0 {
             return Ok(false);
@@ -120,7 +123,7 @@ impl Objects {
                 return Ok(true);
             }
         }
-        if set.sleepers() != 0 && self.bury_sleepers_of(found)? {
+        if set.sleepers() != 0 && self.reap_sleepers_in_set(found)? {
             return Ok(true);
         }
         Ok(!found.is_still())
@@ -129,7 +132,7 @@ impl Objects {
     /// Takes a sleeper out that is not there any more. Whether there was one.
     #[cold]
     #[inline(never)]
-    fn bury_sleepers_of(&self, found: &Found) -> Outcome<bool> {
+    fn reap_sleepers_in_set(&self, found: &Found) -> Outcome<bool> {
         let me = self.owner_if_entered();
         for index in 0..found.set.sleepers() {
             let sleeper = found.set.sleeper(index);
@@ -149,9 +152,9 @@ impl Objects {
     }
 
     /// The same for one that was removed. Whether anything was done.
-    pub(in crate::registry) fn bury_in_removed_set(&self, root: Root) -> bool {
+    pub(in crate::registry) fn reap_in_removed_set(&self, root: Root) -> bool {
         let found = self.set_behind(root).filter(|found| found.set.is_removed());
-        found.is_some_and(|found| matches!(self.bury(&found, false), Ok(true)))
+        found.is_some_and(|found| matches!(self.reap_in_set(&found, false), Ok(true)))
     }
 
     #[cold]
@@ -183,18 +186,23 @@ impl Objects {
         if copy.sleepers() != 0 || copy.is_removed() {
             return self.publish_to_sleepers(found, copy);
         }
-        self.exchange(found, &copy)
-    }
-
-    /// The same where nobody sleeps.
-    #[inline(always)]
-    fn exchange(&self, found: &Found, copy: &SetBlock) -> bool {
         let holding = self.file.holding(found.set.block());
         let is_done = self.holds(copy.block()) && found.root.change(found.seen, copy.block().unit);
         if is_done {
             self.file.give_replaced(found.set.block(), holding);
         } else {
             self.give_unpublished(copy.block());
+        }
+        is_done
+    }
+
+    /// Ends a set that nobody sleeps in, if it is still what was found.
+    fn end_set(&self, found: &Found) -> bool {
+        let old = found.set.block();
+        let holding = self.file.holding(old);
+        let is_done = found.root.change(found.seen, 0);
+        if is_done {
+            self.file.give_replaced(old, holding);
         }
         is_done
     }
@@ -206,14 +214,28 @@ impl Objects {
         let unit = if is_over { 0 } else { copy.block().unit };
         // As soon as it is published, the copy is everybody's.
         let answered = answered(&found.set, &copy);
-        let holding = self.file.holding(found.set.block());
+        let old = found.set.block();
+        // A block without sleepers is not read behind the exchange, and its taker may keep it (`kept.rs`).
+        let is_read = found.set.sleepers() != 0;
+        let holding = if is_read {
+            self.claim_old(found.root, found.seen, old)
+        } else {
+            self.file.holding(old)
+        };
         if !self.holds(copy.block()) || !found.root.change(found.seen, unit) {
             self.give_unpublished(copy.block());
             return false;
         }
+        let taken = if is_read {
+            self.file.take_claimed(old, holding, self.holder())
+        } else {
+            Some(holding)
+        };
         // Crash here, before or in this: a sleeper looks again by itself after a while.
-        answered.each(|index| self.file.wake(found.set.sleeper(index).place));
-        self.file.give_replaced(found.set.block(), holding);
+        if let Some(holding) = taken {
+            answered.each(|index| self.file.wake(found.set.sleeper(index).place));
+            self.file.give_replaced(old, holding);
+        }
         if is_over {
             self.give_unpublished(copy.block());
         }
@@ -251,27 +273,18 @@ impl Objects {
     }
 }
 
-/// Which of the sleepers have an answer in a copy and had none before.
 fn answered(old: &SetBlock, copy: &SetBlock) -> Answered {
-    let is_answered = |place: u32| {
-        let sleepers = (0..copy.sleepers()).map(|index| copy.sleeper(index));
-        let mut others = sleepers.filter(|sleeper| sleeper.place == place);
-        others.any(|sleeper| sleeper.answer != Answer::Waits)
-    };
-    let mut answered = Answered::none();
-    if (0..copy.sleepers()).any(|index| copy.sleeper(index).answer != Answer::Waits) {
-        for index in 0..old.sleepers() {
-            let before = old.sleeper(index);
-            if before.answer == Answer::Waits && is_answered(before.place) {
-                answered.add(index);
-            }
+    fn at(set: &SetBlock) -> impl Fn(u32) -> (u32, bool) {
+        |index| {
+            let sleeper = set.sleeper(index);
+            (sleeper.place, sleeper.answer != Answer::Waits)
         }
     }
-    answered
+    newly_answered((old.sleepers(), at(old)), (copy.sleepers(), at(copy)))
 }
 
-/// Whether the caller is about to owe the set something for the first time, and there are many who did before: some have ended
-/// since, who owe nothing any more, and would be copied along for ever.
+/// Whether the caller is about to owe the set something for the first time, and many processes did before: some have ended
+/// since, which owe nothing any more, and would be copied along for ever.
 #[inline]
 fn is_crowded(set: &SetBlock, owner: u32) -> bool {
     const CROWD: u32 = 16;

@@ -88,24 +88,43 @@ pub fn sem_set(id: i32, new: NewPerm) -> Outcome<()> {
     .map(drop)
 }
 
-/// IPC_RMID.
+/// IPC_RMID. Takes no room where nobody sleeps: what is full must be possible to empty.
 pub fn sem_remove(id: i32) -> Outcome<()> {
-    control(
-        id,
-        |set| sem::may_remove_set(set, &Thread),
-        |copy| {
-            for index in 0..copy.sleepers() {
-                let sleeper = copy.sleeper(index);
-                if sleeper.answer == Answer::Waits {
-                    let answer = Answer::Failed(Errno::Eidrm);
-                    copy.set_sleeper(index, Sleeper { answer, ..sleeper });
-                }
-            }
-            copy.set_removed();
-        },
-    )?;
-    // Crash here: the next process that meets it in the directory takes it out.
-    objects()?.forget(ObjectKind::Set, id)
+    let objects = objects()?;
+    let id = ShmId::from_raw(id)?;
+    loop {
+        let found = objects.set(id)?;
+        let facts = found.facts();
+        if !found.is_still() {
+            continue;
+        }
+        sem::may_remove_set(&facts, &Thread)?;
+        let is_done = if found.set.sleepers() == 0 {
+            objects.end_set(&found)
+        } else if matches!(objects.reap_in_set(&found, false), Ok(true)) {
+            false
+        } else {
+            objects.change_set(&found, MoreRoom::default(), mark_removed)?
+        };
+        if is_done {
+            break;
+        }
+    }
+    // Crash here, or for want of room: the next process that meets it in the directory takes it out.
+    let _ = objects.forget(ObjectKind::Set, id.raw());
+    Ok(())
+}
+
+/// Removes a set whose sleepers are to be told.
+fn mark_removed(copy: &mut SetBlock) {
+    for index in 0..copy.sleepers() {
+        let sleeper = copy.sleeper(index);
+        if sleeper.answer == Answer::Waits {
+            let answer = Answer::Failed(Errno::Eidrm);
+            copy.set_sleeper(index, Sleeper { answer, ..sleeper });
+        }
+    }
+    copy.set_removed();
 }
 
 /// GETVAL, GETPID, GETNCNT, GETZCNT.
@@ -222,8 +241,11 @@ pub fn sem_list(each: &mut dyn FnMut(&SetPerm)) -> Outcome<()> {
 
 fn sem_stat_for_all(id: i32) -> Outcome<SetPerm> {
     let objects = objects()?;
+    let id = ShmId::from_raw(id)?;
     loop {
-        let found = objects.set_of_the_living(ShmId::from_raw(id)?, true)?;
+        // For want of room the dead stay in it.
+        let found = objects.set_of_the_living(id, true);
+        let found = found.or_else(|_| objects.set(id))?;
         let facts = found.facts();
         if found.is_still() {
             return Ok(facts);

@@ -3,7 +3,7 @@
 use super::limits_of;
 use crate::registry::credentials::Thread;
 use crate::registry::error::Outcome;
-use crate::registry::objects::{self, now, objects};
+use crate::registry::objects::{self, Wanted, now, objects};
 use crate::storage::ipc::{ObjectKind, Root, Seen};
 use crate::sysv::sem;
 use crate::sysv::{Key, ShmId};
@@ -37,12 +37,11 @@ pub fn semget(key: i32, count: i32, flags: i32) -> Outcome<i32> {
             .new_set(words, key, count as u32, now(), owner)?;
         Ok(set.block())
     };
-    objects.get(
-        ObjectKind::Set,
+    let wanted = Wanted {
+        kind: ObjectKind::Set,
         key,
-        count as u32,
-        &mut found,
-        &mut missing,
-        &mut build,
-    )
+        size: count as u32,
+        id: None,
+    };
+    objects.get(wanted, &mut found, &mut missing, &mut build)
 }

@@ -1,6 +1,7 @@
 //! semop, as far as it does not sleep.
 
 use super::{Found, UNDO, is_crowded};
+use crate::registry::blocked::{Blocked, Listener};
 use crate::registry::credentials::Thread;
 use crate::registry::error::Outcome;
 use crate::registry::objects::{Objects, now, objects};
@@ -14,8 +15,28 @@ pub(super) enum Tried<T> {
     Again,
 }
 
-/// semop(2), semtimedop(2): operations that were counted and read; `limit`: nanoseconds to sleep at most.
-pub fn semop(id: i32, operations: &[Operation], limit: Option<u64>) -> Outcome<()> {
+/// semop(2), semtimedop(2): operations that were counted and read; `limit`: nanoseconds to sleep at most. `asleep` is told when the
+/// call begins to sleep.
+pub fn semop(
+    id: i32,
+    operations: &[Operation],
+    limit: Option<u64>,
+    asleep: Listener<'_>,
+) -> Outcome<()> {
+    operate(id, operations, asleep, (), |call, found, at| {
+        call.sleep(found, at, limit)
+    })
+}
+
+/// `done` if the operations could be carried out; else what `sleep` makes of the set and the operation to sleep for.
+#[inline(always)]
+pub(super) fn operate<T>(
+    id: i32,
+    operations: &[Operation],
+    asleep: Listener<'_>,
+    done: T,
+    sleep: impl FnOnce(&SemCall<'_>, Found, u16) -> Outcome<T>,
+) -> Outcome<T> {
     let id = ShmId::from_raw(id)?;
     let objects = objects()?;
     let owes = operations
@@ -34,6 +55,7 @@ pub fn semop(id: i32, operations: &[Operation], limit: Option<u64>) -> Outcome<(
             owner,
             pid: objects.pid(),
         },
+        asleep,
     };
     loop {
         let found = objects.set(id)?;
@@ -43,13 +65,13 @@ pub fn semop(id: i32, operations: &[Operation], limit: Option<u64>) -> Outcome<(
             }
             continue;
         }
-        if objects.bury(&found, owes && is_crowded(&found.set, owner))? {
+        if objects.reap_in_set(&found, owes && is_crowded(&found.set, owner))? {
             continue;
         }
         match call.attempt(&found)? {
             Tried::Again => {}
-            Tried::Answer(None) => return Ok(()),
-            Tried::Answer(Some(at)) => return call.sleep(found, at, limit),
+            Tried::Answer(None) => return Ok(done),
+            Tried::Answer(Some(at)) => return sleep(&call, found, at),
         }
     }
 }
@@ -60,6 +82,7 @@ pub(super) struct SemCall<'a> {
     pub(super) id: ShmId,
     pub(super) operations: &'a [Operation],
     pub(super) by: Process,
+    pub(super) asleep: Listener<'a>,
 }
 
 impl SemCall<'_> {
@@ -116,11 +139,19 @@ impl SemCall<'_> {
         if !no_wait {
             return Ok(Tried::Answer(Some(at)));
         }
-        let refused = sem::would_block(&found.set, self.operations, at);
+        let refused = self.would_block(found, at, None);
         if found.is_still() {
             Err(refused.into())
         } else {
             Ok(Tried::Again)
         }
+    }
+
+    /// Why the operations cannot go on at `at`. `place`: the caller's own, if it sleeps there.
+    pub(super) fn would_block(&self, found: &Found, at: u16, place: Option<u32>) -> Blocked {
+        let operation = self.operations.get(usize::from(at)).copied();
+        let refused = sem::would_block(&found.set, self.id.raw(), self.operations, at);
+        let operation = operation.unwrap_or_default();
+        Blocked::at_semaphore(refused, &found.facts(), &found.set, operation, place)
     }
 }

@@ -1,10 +1,11 @@
 //! semop, asleep: until another process has carried its operations out.
 
-use super::Found;
 use super::semop::{SemCall, Tried};
+use super::{Found, UNDO};
 use crate::os::atomic::Ordering;
 use crate::os::exposed_sleep::Exposure;
 use crate::os::process;
+use crate::registry::blocked::Blocked;
 use crate::registry::error::{Error, Outcome};
 use crate::registry::objects::{Objects, thread};
 use crate::registry::sleep::Watch;
@@ -52,11 +53,16 @@ impl SemCall<'_> {
 
     /// Puts the caller among the sleepers, unless the operations can go on after all. Whether it sleeps.
     #[inline(never)]
-    fn lie_down_or_go_on(&self, found: &mut Found, mut at: u16, place: u32) -> Outcome<bool> {
-        while !self.lie_down(found, at, place)? {
+    pub(super) fn lie_down_or_go_on(
+        &self,
+        found: &mut Found,
+        mut at: u16,
+        place: u32,
+    ) -> Outcome<bool> {
+        while !self.lie_down_aloud(found, at, place)? {
             // The set has changed meanwhile: perhaps the operations can go on.
             *found = self.objects.set(self.id).map_err(|_| self.removed())?;
-            if self.objects.bury(found, false)? {
+            if self.objects.reap_in_set(found, false)? {
                 continue;
             }
             match self.attempt(found)? {
@@ -66,6 +72,33 @@ impl SemCall<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// [`SemCall::lie_down`], and tells it if somebody wants to know.
+    #[inline]
+    fn lie_down_aloud(&self, found: &Found, at: u16, place: u32) -> Outcome<bool> {
+        match self.asleep {
+            Some(asleep) => self.lie_down_and_tell(found, at, place, asleep),
+            None => self.lie_down(found, at, place),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lie_down_and_tell(
+        &self,
+        found: &Found,
+        at: u16,
+        place: u32,
+        asleep: &dyn Fn(&Blocked),
+    ) -> Outcome<bool> {
+        // Of the set as it was found: so it still is, if the caller lies in it afterwards.
+        let why = self.would_block(found, at, None);
+        let lies = self.lie_down(found, at, place)?;
+        if lies {
+            asleep(&why);
+        }
+        Ok(lies)
     }
 
     /// Puts the caller among the sleepers. `false`: the set has changed.
@@ -120,12 +153,15 @@ impl SemCall<'_> {
                 return self.get_up(root, place).unwrap_or(Err(self.left(root)));
             }
             // For want of room the dead stay until there is some.
-            if matches!(objects.bury(&found, false), Ok(true)) {
+            if matches!(objects.reap_in_set(&found, false), Ok(true)) {
                 continue;
             }
             let left = until.map(|until| until.saturating_sub(process::fine_nanos()));
             if left == Some(0) {
-                let refused = sem::would_block(&found.set, self.operations, sleeper.blocked_at);
+                let refused = self.would_block(&found, sleeper.blocked_at, Some(place));
+                if !found.is_still() {
+                    continue;
+                }
                 return self.get_up(root, place).unwrap_or(Err(refused.into()));
             }
             watch.holders(
@@ -139,11 +175,10 @@ impl SemCall<'_> {
     }
 
     /// The set, with the caller's place among its sleepers.
-    fn found_sleeping(&self, root: Root, place: u32) -> Option<(Found, u32)> {
+    pub(super) fn found_sleeping(&self, root: Root, place: u32) -> Option<(Found, u32)> {
         loop {
             let found = self.objects.set_behind(root)?;
-            let index =
-                (0..found.set.sleepers()).find(|&index| found.set.sleeper(index).place == place);
+            let index = found.set.sleeper_at(place);
             let fits = found.set.id() == self.id.raw();
             if found.is_still() {
                 return index.filter(|_| fits).map(|index| (found, index));
@@ -152,7 +187,7 @@ impl SemCall<'_> {
     }
 
     /// Takes the caller out of the sleepers. Its answer, if it has one.
-    fn get_up(&self, root: Root, place: u32) -> Option<Outcome<()>> {
+    pub(super) fn get_up(&self, root: Root, place: u32) -> Option<Outcome<()>> {
         match self.objects.take_out(root, self.id.raw(), place, true) {
             None => Some(Err(self.left(root))),
             Some(Answer::Waits) => None,
@@ -163,7 +198,7 @@ impl SemCall<'_> {
     }
 
     /// Why the caller is no longer among the sleepers.
-    fn left(&self, root: Root) -> Error {
+    pub(super) fn left(&self, root: Root) -> Error {
         while let Some(found) = self.objects.set_behind(root) {
             let is_there = found.set.id() == self.id.raw() && !found.set.is_removed();
             if found.is_still() {
@@ -181,7 +216,7 @@ impl SemCall<'_> {
         sysv::removed_meanwhile(Kind::Set, self.id).into()
     }
 
-    fn interrupted(&self) -> Error {
+    pub(super) fn interrupted(&self) -> Error {
         // "While blocked in this system call, the thread caught a signal" - man semop(2)
         refusal!(
             Eintr,
@@ -200,14 +235,22 @@ fn failed(errno: Errno) -> Error {
     }
 }
 
-/// The processes whose end would change the set's values: those that owe it something, and those that sleep before the caller,
-/// for they may come to.
+/// The processes whose end would change the set's values: those that owe it something, and those that sleep with SEM_UNDO, for
+/// they may come to. An answered sleeper owes it by now, or never will.
 fn holders(set: &SetBlock, me: u32) -> impl Iterator<Item = u32> + '_ {
     let owing = (0..set.undos())
         .map(|index| set.undo(index))
         .filter(|undo| undo.adjust != 0)
         .map(|undo| undo.owner);
-    let sleeping = (0..set.sleepers()).map(|index| set.sleeper(index).owner);
+    let sleeping = (0..set.sleepers())
+        .map(|index| (index, set.sleeper(index)))
+        .filter(|(index, sleeper)| {
+            let mut operations =
+                (0..sleeper.operations.into()).map(|nth| set.operation(*index, nth));
+            sleeper.answer == Answer::Waits
+                && operations.any(|operation| operation.flags & UNDO != 0)
+        })
+        .map(|(_, sleeper)| sleeper.owner);
     owing.chain(sleeping).filter(move |&owner| owner != me)
 }
 
@@ -217,7 +260,7 @@ impl Objects {
         loop {
             let found = self.set_behind(root)?;
             let set = &found.set;
-            let index = (0..set.sleepers()).find(|&index| set.sleeper(index).place == place);
+            let index = set.sleeper_at(place);
             let (fits, answer) = (set.id() == id, index.map(|index| set.sleeper(index).answer));
             if !found.is_still() {
                 continue;

@@ -4,20 +4,21 @@
 //! A block begins with a word of its own (a tag, and the process that took it) and a word with its size and, while it is free,
 //! the next free one. Free blocks of a size are a stack whose head has a tag, so that an exchange notices if the same block
 //! comes back to its place. A process that is killed between two exchanges loses the block that it had in its hands, and
-//! nothing else; a sweep finds it (`sweep.rs`). So what anybody else may take for lost is given back by an exchange of its word.
+//! nothing else; a sweep finds it (`sweep.rs`), but for one that does not name it yet or any more: killed right behind an
+//! exchange. So what anybody else may take for lost is given back by an exchange of its word.
 
 use super::file::IpcFile;
 use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, Header, SLAB, SLAB_PART, UNIT};
+use crate::os::atomic::{Ordering, fence};
 use crate::os::map::Span;
 use crate::os::own_stack;
 use crate::storage::error::{StorageError, Stored};
 use core::mem::offset_of;
-use core::sync::atomic::{Ordering, fence};
 
 /// Words at the beginning of a block that are not its content's.
 pub(super) const HEAD_WORDS: usize = 2;
 
-/// A block, of which somebody else may be in possession by now: what is read from it counts only if the root that led to it has
+/// A block, which another process may have taken by now: what is read from it counts only if the root that led to it has
 /// not changed meanwhile.
 #[derive(Clone, Copy)]
 pub struct Block {
@@ -28,6 +29,18 @@ pub struct Block {
 }
 
 impl Block {
+    /// The size of a block whose content has room for `words` words, as below.
+    #[inline(always)]
+    pub fn class_for(words: usize) -> u32 {
+        class_of((words + HEAD_WORDS) * 8)
+    }
+
+    /// Whether both have the same size.
+    #[inline(always)]
+    pub fn is_as_long_as(&self, other: Block) -> bool {
+        self.words.len_bytes() == other.words.len_bytes()
+    }
+
     /// Its size, as 64 times two to the power of this.
     pub(super) fn class(&self) -> u32 {
         self.words.word64(1).load(Ordering::Relaxed) as u32 & 0xff
@@ -69,11 +82,11 @@ impl Block {
 }
 
 /// What a block's own word says at a moment.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Holding(pub(super) u64);
 
 impl Holding {
-    /// The cell of who has taken the block; 0: nobody, or one without a cell.
+    /// The cell of the process that has taken the block; 0: none, or one without a cell.
     pub fn owner(self) -> u32 {
         self.0 as u32
     }
@@ -90,41 +103,37 @@ impl IpcFile<'_> {
     /// The block with this number, if there can be one.
     #[inline(always)]
     pub(super) fn block(&self, unit: u32) -> Option<Block> {
-        let offset = u64::from(unit) * u64::from(UNIT);
-        // What is in front of the first slab is no block, and need not be there.
-        if unit < SLAB / UNIT || !self.has(offset + u64::from(UNIT)) {
+        // What is in front of the first slab is no block.
+        if unit < SLAB / UNIT {
             return None;
         }
-        let (number, at) = (offset / u64::from(EXTENT), offset % u64::from(EXTENT));
-        let words = self
-            .extent(number as u32)?
-            .part(at as usize, EXTENT as usize);
-        let class = words.word64(1).load(Ordering::Relaxed) as u32 & 0xff;
-        let len = (UNIT as usize)
-            .checked_shl(class)
-            .filter(|_| class < CLASSES)?;
+        let (extent, at) = self.place(unit)?;
+        let class = extent.word64(at / 8 + 1).load(Ordering::Relaxed) as u8;
+        if u32::from(class) >= CLASSES {
+            return None;
+        }
         // A power of two.
-        if at as usize & (len - 1) != 0 || !self.has(offset + len as u64) {
-            return None;
-        }
-        Some(Block {
-            unit,
-            words: words.part(0, len),
-        })
+        let len = (UNIT as usize) << class;
+        let words = extent.part(at, len);
+        // Looked at once for the first words, which every block has.
+        let is_block = at & (len - 1) == 0 && words.len_bytes() >= UNIT as usize;
+        is_block.then_some(Block { unit, words })
+    }
+
+    /// The extent that a block lies in, and where in it.
+    #[inline(always)]
+    fn place(&self, unit: u32) -> Option<(Span<'static>, usize)> {
+        const UNITS: u32 = EXTENT / UNIT;
+        let extent = self.extent(unit / UNITS)?;
+        Some((extent, (unit % UNITS * UNIT) as usize))
     }
 
     /// The same of a block whose size is known.
+    #[inline(always)]
     pub(super) fn block_of_class(&self, unit: u32, class: u32) -> Option<Block> {
-        let offset = u64::from(unit) * u64::from(UNIT);
-        let len = u64::from(UNIT) << class.min(CLASSES - 1);
-        let (number, at) = (offset / u64::from(EXTENT), offset % u64::from(EXTENT));
-        if !self.has(offset + len) {
-            return None;
-        }
-        Some(Block {
-            unit,
-            words: self.extent(number as u32)?.part(at as usize, len as usize),
-        })
+        let (extent, at) = self.place(unit)?;
+        let words = extent.part(at, (UNIT as usize) << class.min(CLASSES - 1));
+        Some(Block { unit, words })
     }
 
     pub(super) fn arena_end(&self) -> u64 {
@@ -135,9 +144,8 @@ impl IpcFile<'_> {
     /// Takes a block whose content has room for `words` words; `owner`: the cell of the process in whose hands it is, 0 if it
     /// has none.
     #[inline]
-    pub(super) fn take(&self, words: usize, owner: u32) -> Stored<Block> {
-        let bytes = (words + HEAD_WORDS) * 8;
-        let class = class_of(bytes);
+    pub fn take(&self, words: usize, owner: u32) -> Stored<Block> {
+        let class = Block::class_for(words);
         if class >= CLASSES {
             return Err(StorageError::TableFull {
                 what: "bytes of one set, queue or message",
@@ -180,17 +188,31 @@ impl IpcFile<'_> {
     }
 
     fn find_more(&self, class: u32, owner: u32) -> Stored<Block> {
-        if self.is_sweep_due() && self.sweep() {
-            if let Some(block) = self.pop(class, owner) {
-                return Ok(block);
+        let end = self.arena_end();
+        let mut slabs = 1;
+        if self.has_much_to_sweep() {
+            slabs = self.sweep_and_want(class);
+            // Where others have cut some meanwhile, these do for a while.
+            if slabs == 0 || self.arena_end() != end {
+                if let Some(block) = self.pop(class, owner) {
+                    return Ok(block);
+                }
             }
         }
-        self.cut(class, owner).or_else(|error| {
+        let cut = self.cut(class, owner).or_else(|error| {
             self.sweep();
             (class..CLASSES)
                 .find_map(|class| self.pop(class, owner))
                 .ok_or(error)
-        })
+        })?;
+        for _ in 1..slabs {
+            match self.cut(class, owner) {
+                Ok(block) => self.give(block),
+                // There is less room than would be good.
+                Err(_) => break,
+            }
+        }
+        Ok(cut)
     }
 
     fn possess(&self, block: Block, class: u32, owner: u32) {
@@ -200,7 +222,7 @@ impl IpcFile<'_> {
             .word64(0)
             .store(next(tag, owner), Ordering::Relaxed);
         block.words.word64(1).store(class.into(), Ordering::Relaxed);
-        // Pairs with: the fence in `Root::is_still`. Who reads what is written from here on sees that the root that led here
+        // Pairs with: the fence in `Root::is_still`. A reader of what is written from here on sees that the root that led here
         // has changed.
         fence(Ordering::Release);
     }
@@ -225,7 +247,14 @@ impl IpcFile<'_> {
             .load(Ordering::Acquire)
     }
 
-    /// Who holds a block, and how often it was taken.
+    /// Gives up the stack of free blocks of a size, if its head is still `head`.
+    pub(super) fn give_up_free(&self, class: u32, head: u64) -> bool {
+        self.header64(offset_of!(Header, free) + class as usize * 8)
+            .compare_exchange(head, next(head, 0), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// The holder of a block, and how often it was taken.
     #[inline(always)]
     pub fn holding(&self, block: Block) -> Holding {
         Holding(block.words.word64(0).load(Ordering::Acquire))
@@ -248,20 +277,72 @@ impl IpcFile<'_> {
         Holding(claimed)
     }
 
-    /// Gives a block back that a root has led to until now, unless it was taken for one that a dead process has left. `holding`:
-    /// what was said of it while a root led to it.
+    /// The same behind that exchange, and nobody can claim the block from here on. `None`: it was given back, as one that a dead
+    /// process has left.
+    pub fn take_claimed(&self, block: Block, holding: Holding, owner: u32) -> Option<Holding> {
+        let word = block.words.word64(0);
+        let taken = next(holding.0, owner);
+        let mut seen = holding.0;
+        while let Err(other) =
+            word.compare_exchange(seen, taken, Ordering::AcqRel, Ordering::Relaxed)
+        {
+            if (other ^ holding.0) & !LOW != 0 {
+                return None;
+            }
+            seen = other;
+        }
+        Some(Holding(taken))
+    }
+
+    /// Gives a block back that a root has led to until the caller's exchange, unless it was taken for one that a dead process has
+    /// left. `holding`: what was said of it while a root led to it; others may have claimed it since, and lost.
     #[inline]
     pub fn give_replaced(&self, block: Block, holding: Holding) -> bool {
-        let free = next(holding.0, 0);
-        let is_given = block
-            .words
-            .word64(0)
-            .compare_exchange(holding.0, free, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok();
-        if is_given {
-            self.push(block, block, block.class());
+        let mut seen = holding;
+        while let Err(other) = self.give_held(block, seen) {
+            if (other.0 ^ holding.0) & !LOW != 0 {
+                return false;
+            }
+            seen = other;
         }
-        is_given
+        true
+    }
+
+    /// Gives a block back if `holding` is what is said of it; else what is.
+    #[inline(always)]
+    pub(super) fn give_held(&self, block: Block, holding: Holding) -> Result<(), Holding> {
+        let word = block.words.word64(0);
+        let free = next(holding.0, 0);
+        word.compare_exchange(holding.0, free, Ordering::AcqRel, Ordering::Relaxed)
+            .map_err(Holding)?;
+        self.push(block, block, block.class());
+        Ok(())
+    }
+
+    /// A set's block that a root has led to until now comes into the hands of `owner`, unless it was taken for one that a dead
+    /// process has left. `holding`: what was said of it while a root led to it. Nobody else changes what is said of one that
+    /// `owner` has taken: not that of a set.
+    #[inline(always)]
+    pub fn keep_replaced(&self, block: Block, holding: Holding, owner: u32) -> bool {
+        let kept = next(holding.0, owner);
+        holding.owner() == owner
+            || block
+                .words
+                .word64(0)
+                .compare_exchange(holding.0, kept, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// A block that was kept, to be written to again; `None`: it is not in the hands of `owner`.
+    #[inline(always)]
+    pub fn kept_block(&self, unit: u32, class: u32, owner: u32) -> Option<Block> {
+        if unit == 0 {
+            return None;
+        }
+        let block = self.block_of_class(unit, class)?;
+        // Pairs with: the fence in `Root::is_still`, as in `possess`.
+        fence(Ordering::Release);
+        (self.holding(block).owner() == owner).then_some(block)
     }
 
     /// Gives a block back that the caller has taken, and that no root has ever led to.
@@ -291,7 +372,7 @@ impl IpcFile<'_> {
         }
     }
 
-    // Not in the frame of who calls it: a path takes room.
+    // Not in the caller's frame: a path takes room.
     #[cold]
     #[inline(never)]
     fn cannot_map(&self) -> StorageError {
@@ -368,22 +449,4 @@ fn class_of(bytes: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_powers_of_two() {
-        for (bytes, class) in [
-            (1, 0),
-            (64, 0),
-            (65, 1),
-            (128, 1),
-            (129, 2),
-            (256, 2),
-            (4 << 20, 16),
-            ((4 << 20) + 1, 17),
-        ] {
-            assert_eq!(class_of(bytes), class, "{bytes}");
-        }
-    }
-}
+mod tests;

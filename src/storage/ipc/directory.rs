@@ -28,6 +28,22 @@ pub struct Entry {
     pub tag: u32,
 }
 
+impl Entry {
+    fn words(&self) -> [u64; ENTRY] {
+        [
+            u64::from(self.id as u32) | u64::from(self.key as u32) << 32,
+            u64::from(self.size) | u64::from(self.first) << 32,
+            self.tag.into(),
+        ]
+    }
+}
+
+fn write_head(block: &Block, (next, last, seq): CursorWords, count: u32, total: u64) {
+    block.put(0, u64::from(next) | u64::from(last as u32) << 32);
+    block.put(1, u64::from(seq) | u64::from(count) << 32);
+    block.put(2, total);
+}
+
 /// The cursor of identifiers: next, last, seq.
 pub type CursorWords = (u32, i32, u32);
 
@@ -48,6 +64,26 @@ impl Directory {
     #[inline(always)]
     pub fn is_still(&self) -> bool {
         self.root.is_still(self.seen)
+    }
+
+    /// Whether it was never made.
+    pub(super) fn is_none(&self) -> bool {
+        self.seen.unit() == 0
+    }
+
+    /// The block that says it, if there is one.
+    pub(super) fn block(&self) -> Option<Block> {
+        self.block
+    }
+
+    /// Whether it has these entries, and says their sum; where an object was moved to, it does not say.
+    pub(super) fn is_right(&self, entries: &[Entry]) -> bool {
+        let total = entries.iter().map(|entry| entry.size).sum::<u32>();
+        self.count() as usize == entries.len()
+            && self.total() == total
+            && (0..)
+                .zip(entries)
+                .all(|(at, entry)| self.entry(at) == *entry)
     }
 
     /// How many objects there are.
@@ -110,6 +146,12 @@ impl Directory {
         Err(low)
     }
 
+    /// The first entry with this index of objects or a higher one.
+    pub fn first_from(&self, slot: u32) -> Option<Entry> {
+        let (Ok(at) | Err(at)) = self.position(slot);
+        (at < self.count()).then(|| self.entry(at))
+    }
+
     /// The entry with this index of objects.
     pub fn find_slot(&self, slot: u32) -> Option<Entry> {
         self.position(slot).ok().map(|at| self.entry(at))
@@ -129,7 +171,7 @@ impl IpcFile<'_> {
         }
     }
 
-    /// Enters an object. `Ok(false)`: somebody else has changed the directory; to be tried again from the beginning.
+    /// Enters an object. `Ok(false)`: another process has changed the directory; to be tried again from the beginning.
     pub fn enter(
         &self,
         directory: &Directory,
@@ -172,10 +214,7 @@ impl IpcFile<'_> {
             before.saturating_sub(1)
         };
         let block = self.take(HEAD + after as usize * ENTRY, owner)?;
-        let (next, last, seq) = cursor;
-        block.put(0, u64::from(next) | u64::from(last as u32) << 32);
-        block.put(1, u64::from(seq) | u64::from(after) << 32);
-        block.put(2, total.into());
+        write_head(&block, cursor, after, total.into());
         let mut to = HEAD;
         let mut put = |words: [u64; ENTRY]| {
             for word in words {
@@ -186,11 +225,7 @@ impl IpcFile<'_> {
         for index in 0..=before {
             if index == at {
                 if let Some(entry) = new {
-                    put([
-                        u64::from(entry.id as u32) | u64::from(entry.key as u32) << 32,
-                        u64::from(entry.size) | u64::from(entry.first) << 32,
-                        entry.tag.into(),
-                    ]);
+                    put(entry.words());
                 } else {
                     continue;
                 }
@@ -209,6 +244,29 @@ impl IpcFile<'_> {
         }
         self.give(block);
         Ok(false)
+    }
+
+    /// Publishes a directory with these entries in the place of one that is damaged, whose block may be another's. As above.
+    pub(super) fn replace_directory(
+        &self,
+        old: &Directory,
+        entries: &[Entry],
+        cursor: CursorWords,
+        owner: u32,
+    ) -> Stored<bool> {
+        let block = self.take(HEAD + entries.len() * ENTRY, owner)?;
+        let total = entries.iter().map(|entry| u64::from(entry.size)).sum();
+        write_head(&block, cursor, entries.len() as u32, total);
+        for (at, entry) in (HEAD..).step_by(ENTRY).zip(entries) {
+            for (word, at) in entry.words().into_iter().zip(at..) {
+                block.put(at, word);
+            }
+        }
+        let is_done = old.is_still() && old.root.change(old.seen, block.unit);
+        if !is_done {
+            self.give(block);
+        }
+        Ok(is_done)
     }
 
     /// Finishes what a killed maker or remover has left of an entry: sets the object's root, or takes the entry out of the
@@ -232,26 +290,12 @@ impl IpcFile<'_> {
         if !directory.is_still() {
             return Ok(None);
         }
-        if seen.unit() != 0 && self.id_at(kind, root, seen) == Some(entry.id) {
+        if seen.unit() != 0 && self.id_at(root, seen) == Some(entry.id) {
             return Ok(Some(root));
         }
         // Removed.
         self.leave(directory, entry.id, owner)?;
         Ok(None)
-    }
-
-    /// The identifier of the object that a root leads to, unless it was removed.
-    pub fn id_at(&self, kind: Kind, root: Root, seen: Seen) -> Option<i32> {
-        let block = self.block_of(seen)?;
-        let id = match kind {
-            Kind::Set => super::set::id_of(&block),
-            Kind::Queue => super::queue::id_of(&block),
-        };
-        if root.is_still(seen) {
-            id
-        } else {
-            self.id_at(kind, root, root.seen())
-        }
     }
 
     /// That the file says what cannot be.
@@ -263,3 +307,6 @@ impl IpcFile<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

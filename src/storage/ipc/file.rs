@@ -1,6 +1,7 @@
 //! The file `ipc`: made, opened, mapped piece by piece, enlarged.
 
 use super::layout::{self, ARENA, EXTENT, EXTENTS, Header, Part};
+use crate::os::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::os::file::{self, Fd};
 use crate::os::map::{LazyPiece, SharedPiece, Span};
 use crate::os::path::Path;
@@ -10,7 +11,7 @@ use crate::storage::process::Processes;
 use crate::storage::runtime_dir::Scope;
 use crate::storage::sentence;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::AtomicBool;
 
 pub(in crate::storage) const NAME: &[u8] = b"ipc";
 
@@ -31,8 +32,6 @@ pub struct IpcFile<'p> {
     fixed: Span<'static>,
     /// Where each extent of the arena is mapped, or 0.
     extents: [LazyPiece<{ EXTENT as usize }>; EXTENTS as usize],
-    /// Bytes of the arena that the file was seen to have.
-    len: AtomicU64,
     processes: &'p Processes,
     /// Whether it may be changed, or is only looked at.
     writable: bool,
@@ -69,7 +68,6 @@ impl<'p> IpcFile<'p> {
                     return Ok(IpcFile {
                         fixed,
                         extents: [const { LazyPiece::empty() }; EXTENTS as usize],
-                        len: AtomicU64::new(0),
                         processes,
                         writable: true,
                         identity: status.identity(),
@@ -109,7 +107,6 @@ impl<'p> IpcFile<'p> {
         let file = IpcFile {
             fixed: map_fixed(&path, &fd, false)?,
             extents: [const { LazyPiece::empty() }; EXTENTS as usize],
-            len: AtomicU64::new(0),
             processes,
             writable: false,
             identity: status.identity(),
@@ -118,7 +115,7 @@ impl<'p> IpcFile<'p> {
         };
         // Of what is behind its end nothing can be read. In front of the first slab there are no blocks.
         let end = file.arena_end();
-        if end > layout::SLAB.into() && u64::from(ARENA) + end > status.len_bytes {
+        if end > layout::SLAB.into() && end > status.len_bytes.saturating_sub(ARENA.into()) {
             file.unmap();
             return Err(StorageError::Damaged {
                 path,
@@ -202,32 +199,31 @@ impl<'p> IpcFile<'p> {
         Ok(())
     }
 
-    /// Whether the file has so many bytes of the arena: what is behind its end must not be touched.
-    #[inline(always)]
-    pub(super) fn has(&self, end: u64) -> bool {
-        end <= self.len.load(Ordering::Relaxed) || self.has_now(end)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn has_now(&self, end: u64) -> bool {
+    /// How many bytes of the arena the file has now.
+    pub(super) fn arena_len(&self) -> Stored<u64> {
         let path = self.processes.directory().inside(NAME);
         let mut len = 0;
-        let looked = self.with_file("look at", &path, |fd| {
+        self.with_file("look at", &path, |fd| {
             len = file::status(fd)?.len_bytes;
             Ok(())
-        });
-        let len = len.saturating_sub(ARENA.into());
-        looked.is_ok() && self.len.fetch_max(len, Ordering::Relaxed).max(len) >= end
+        })?;
+        Ok(len.saturating_sub(ARENA.into()))
     }
 
-    /// Backs bytes of the file with memory, so that writing them cannot fail.
+    /// Backs bytes of the file with memory, so that writing them cannot fail. Before any of an extent is used, the file has all of
+    /// it: what is behind its end must not be touched.
     #[cold]
     #[inline(never)]
     pub(super) fn back(&self, offset: u64, len_bytes: u64) -> Stored<()> {
         let path = self.processes.directory().inside(NAME);
+        let end = end_of_extent(offset + len_bytes);
         let backed = self.with_file("enlarge", &path, |fd| {
-            file::allocate_behind(fd, offset, 0, len_bytes)
+            file::allocate_behind(fd, offset, 0, len_bytes)?;
+            if file::status(fd)?.len_bytes < end {
+                // By its last byte: another process may be enlarging it at this moment, too.
+                file::allocate_behind(fd, end - 1, 0, 1)?;
+            }
+            Ok(())
         });
         match backed {
             // A program that has become another user (a server's workers) cannot open the file any more, and has it mapped.
@@ -252,7 +248,7 @@ impl<'p> IpcFile<'p> {
         mapped.len_bytes() == len_bytes && mapped.populate().is_ok()
     }
 
-    /// The extent with this number, mapped.
+    /// The extent with this number, mapped; `None`: the file does not have all of it.
     #[inline(always)]
     pub(super) fn extent(&self, number: u32) -> Option<Span<'static>> {
         match self.extents.get(number as usize)?.get() {
@@ -268,6 +264,9 @@ impl<'p> IpcFile<'p> {
         let offset = u64::from(ARENA) + u64::from(number) * u64::from(EXTENT);
         let mut mapped = None;
         self.with_file("map", &path, |fd| {
+            if file::status(fd)?.len_bytes < offset + u64::from(EXTENT) {
+                return Err(OsError(libc::ENXIO));
+            }
             mapped = Some(SharedPiece::new(
                 fd,
                 offset,
@@ -308,10 +307,14 @@ impl<'p> IpcFile<'p> {
     /// semmsl, semmns, semopm, semmni.
     #[inline]
     pub fn sem_limits(&self) -> [u32; 4] {
-        [0, 4, 8, 12].map(|at| {
-            self.header32(offset_of!(Header, sem_limits) + at)
-                .load(Ordering::Relaxed)
-        })
+        [0, 1, 2, 3].map(|which| self.sem_limit(which))
+    }
+
+    /// One of them, by its place there.
+    #[inline(always)]
+    pub fn sem_limit(&self, which: usize) -> u32 {
+        self.header32(offset_of!(Header, sem_limits) + which * 4)
+            .load(Ordering::Relaxed)
     }
 
     /// Sets them.
@@ -338,6 +341,12 @@ impl<'p> IpcFile<'p> {
                 .store(limit, Ordering::Relaxed);
         }
     }
+}
+
+/// Where the extent ends whose last byte may be the one in front of `end`; the first one's end, if that is in front of it.
+fn end_of_extent(end: u64) -> u64 {
+    let arena = end.saturating_sub(ARENA.into()).max(1);
+    u64::from(ARENA) + arena.next_multiple_of(EXTENT.into())
 }
 
 /// Maps what is not the arena of an open file that was checked.

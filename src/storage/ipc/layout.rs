@@ -13,12 +13,13 @@
 //! Fixed-width integers only, the same for programs of 32 and 64 bits. The file is sparse; what is behind a `*_ready` mark, or
 //! was never handed out as a block, is not touched.
 
+use crate::os::atomic::real_or_model;
 use core::mem::offset_of;
 
 /// Identifies the file as ours.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SHMSIPC\n");
 /// The version of this layout. Change anything here or in the blocks' files, and it changes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Objects of a kind that can exist at once.
 pub const OBJECTS: u32 = 32768;
@@ -36,7 +37,7 @@ pub const UNIT: u32 = 64;
 /// Sizes of blocks: `UNIT << class`.
 pub const CLASSES: u32 = 17;
 /// Small blocks are cut from pieces of this many bytes; the first piece is none, so that 0 is no block.
-pub const SLAB: u32 = 16 * 1024;
+pub const SLAB: u32 = real_or_model(16 * 1024, 512);
 /// The arena is mapped in pieces of this size, and no block lies in two.
 pub const EXTENT: u32 = UNIT << (CLASSES - 1);
 /// Pieces that there can be.
@@ -73,8 +74,7 @@ pub struct Header {
     pub msg_limits: [u32; 3],
     /// Where a search for a free place begins; a hint.
     pub place_hand: u32,
-    /// Slabs of the arena before it is looked for blocks that the dead have left; a hint.
-    pub sweep_at: u32,
+    _pad4: u32,
 }
 
 /// Parts that grow.
@@ -102,7 +102,7 @@ pub const SET_ROOTS: Part = Part {
     number: 0,
     area: PARTS_AREA,
     entry_bytes: 8,
-    at_first: 512,
+    at_first: real_or_model(512, 2),
     most: OBJECTS,
 };
 /// Roots of the queues.
@@ -110,7 +110,7 @@ pub const QUEUE_ROOTS: Part = Part {
     number: 1,
     area: SET_ROOTS.area + OBJECTS * 8,
     entry_bytes: 8,
-    at_first: 512,
+    at_first: real_or_model(512, 2),
     most: OBJECTS,
 };
 /// Owners.
@@ -118,7 +118,7 @@ pub const OWNER_PART: Part = Part {
     number: 2,
     area: QUEUE_ROOTS.area + OBJECTS * 8,
     entry_bytes: OWNER_BYTES,
-    at_first: 32,
+    at_first: real_or_model(32, 3),
     most: OWNERS,
 };
 /// Places.
@@ -126,7 +126,7 @@ pub const PLACE_PART: Part = Part {
     number: 3,
     area: OWNER_PART.area + OWNERS * OWNER_BYTES,
     entry_bytes: PLACE_BYTES,
-    at_first: 128,
+    at_first: real_or_model(128, 3),
     most: PLACES,
 };
 /// Slabs.

@@ -1,14 +1,18 @@
 //! Semaphore sets and message queues: the file `ipc`, in which each of them is one block that is never changed.
 //!
 //! A call makes a copy of the block, lets the rules change the copy, and exchanges the object's root word for one that names the
-//! copy ([`root`]). Whoever loses that race begins again. So there is no lock, nothing is half done when a process is killed,
-//! and a handler may call at any time. Who is asleep in an object stands in its block, too.
+//! copy ([`root`]). The loser of a race begins again. So there is no lock, nothing is half done when a process is killed,
+//! and a handler may call at any time. The sleepers of an object stand in its block, too.
 
 mod arena;
 mod audit;
 mod directory;
 mod file;
-pub(in crate::storage) mod layout;
+#[cfg(test)]
+mod for_tests;
+mod head;
+pub mod layout;
+mod mend;
 mod owner;
 mod place;
 mod placed;
@@ -23,9 +27,10 @@ pub use arena::{Block, Holding};
 pub use directory::{CursorWords, Directory, Entry};
 pub use file::{FirstLimits, IpcFile, Undisturbed};
 pub(in crate::storage) use file::{NAME, write as write_file};
+pub use head::Words;
 pub use owner::Presence;
 pub use place::Sleeping;
 pub use queue::{MoreQueueRoom, QueueBlock};
 pub use root::{Kind as ObjectKind, Root, Seen};
-pub use set::{MoreRoom, SetBlock, Words};
+pub use set::{MoreRoom, SetBlock};
 pub use view::IpcView;

@@ -1,21 +1,25 @@
 //! Processes that sleep in queues or owe something: an entry for each, and the question whether it is gone.
 //!
 //! An entry names the process's cell, whose lock goes with the address space, and carries a mark: a robust mutex of libc's that
-//! one of its threads holds for as long as it lives. The kernel writes into its word when that thread ends, so a clean mark says
-//! without a system call that the process is there. A marked one may be there still; then its cell's lock decides, and behind
-//! an exec, which ends the address space and not the process, its start time.
+//! one of its threads holds for as long as it lives. The kernel writes into its word when that thread ends, and wakes who waits
+//! for it. It walks along 2048 robust mutexes of a thread at most, the newest first, and to the first that it cannot read: so a clean
+//! mark says that the process is there if the thread still has such a list. Otherwise its cell's lock decides, and behind an exec, which
+//! ends the address space and not the process, its start time.
+//!
+//! Of a process that is served from another one the mark is the other's: it ends a little later, or sooner. So it wakes the
+//! sleepers that wait for that, and says nothing more.
 //!
 //! In system scope there are no marks: libc's list would lead through memory that other users write.
 
 use super::file::IpcFile;
 use super::layout::{OWNER_PART, OWNERS};
+use crate::os::atomic::{AtomicU32, Ordering, fence};
 use crate::os::map::Span;
-use crate::os::{process, robust};
+use crate::os::{process, robust, served};
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::runtime_dir::Scope;
 use crate::storage::table::Identity;
 use crate::storage::table::layout::CellState;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Words of an entry.
 mod word {
@@ -30,6 +34,8 @@ mod word {
     pub const STARTED: usize = 2;
     /// The index of the mark's word, 0 for none.
     pub const MARK: usize = 6;
+    /// 1 if the mark is held by another process, which serves this one.
+    pub const SERVED: usize = 7;
     /// Where the mark lies, in bytes.
     pub const MARK_AT: usize = 64;
 }
@@ -81,6 +87,9 @@ impl IpcFile<'_> {
     #[cold]
     #[inline(never)]
     pub fn take_owner(&self, cell: Identity, pid: i32) -> Stored<u32> {
+        // Before an entry is taken: one whose process is killed before it has filled it in is lost.
+        let started = self.undisturbed(|| process::started(pid).map_or(0, |process| process.at));
+        let started = started.unwrap_or(0);
         for index in 0..OWNERS {
             self.ensure(&OWNER_PART, index)?;
             let Some(words) = self.entry(&OWNER_PART, index) else {
@@ -101,13 +110,12 @@ impl IpcFile<'_> {
             {
                 continue;
             }
+            // Pairs with: the fence in `presence`.
+            fence(Ordering::Release);
             words
                 .word32(word::CELL)
                 .store(cell.packed(), Ordering::Relaxed);
             words.word32(word::PID).store(pid as u32, Ordering::Relaxed);
-            let started =
-                self.undisturbed(|| process::started(pid).map_or(0, |process| process.at));
-            let started = started.unwrap_or(0);
             words
                 .word64(word::STARTED)
                 .store(started, Ordering::Relaxed);
@@ -136,6 +144,10 @@ impl IpcFile<'_> {
 
     fn mark_alone(&self, words: Span<'static>) {
         if self.processes().directory().scope() == Scope::User {
+            let is_served = u32::from(served::client().is_some());
+            words
+                .word32(word::SERVED)
+                .store(is_served, Ordering::Relaxed);
             if let Some(at) = robust::hold(words.part(word::MARK_AT, robust::BYTES)) {
                 let index = word::MARK_AT / 4 + at;
                 words
@@ -172,11 +184,15 @@ impl IpcFile<'_> {
         (!robust::is_set(seen)).then_some((mark, seen))
     }
 
-    /// Whether the mark says for certain that the process is there.
+    /// Whether the mark says that the process is there, and the kernel does of the thread that holds it.
     #[inline(always)]
     fn is_marked_alive(&self, words: Span<'static>) -> bool {
-        self.mark_word(words)
-            .is_some_and(|mark| robust::is_held(mark.load(Ordering::Acquire)))
+        let is_held = |mark: &AtomicU32| {
+            let mark = mark.load(Ordering::Acquire);
+            robust::is_held(mark) && robust::holder_has_list(mark)
+        };
+        words.word32(word::SERVED).load(Ordering::Relaxed) == 0
+            && self.mark_word(words).is_some_and(is_held)
     }
 
     /// Whether a process is there.
@@ -186,15 +202,24 @@ impl IpcFile<'_> {
             return Presence::Gone;
         };
         let generation = Identity::from_packed(owner).generation();
-        if words.word32(word::CLAIM).load(Ordering::Acquire) != generation << 1 | 1 {
+        let is_its = |order| words.word32(word::CLAIM).load(order) == generation << 1 | 1;
+        if !is_its(Ordering::Acquire) {
             return Presence::Gone;
         }
-        if words.word32(word::FILLED).load(Ordering::Acquire) != generation
-            || self.is_marked_alive(words)
-        {
-            return Presence::There;
+        let is_there = words.word32(word::FILLED).load(Ordering::Acquire) != generation
+            || self.is_marked_alive(words);
+        let presence = if is_there {
+            Presence::There
+        } else {
+            self.presence_by_lock(words)
+        };
+        // Pairs with: the fence in `take_owner`. What was read may be of another, who has taken the entry of a dead process.
+        fence(Ordering::Acquire);
+        if is_its(Ordering::Relaxed) {
+            presence
+        } else {
+            Presence::Gone
         }
-        self.presence_by_lock(words)
     }
 
     #[cold]

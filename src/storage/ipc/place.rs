@@ -4,11 +4,11 @@ use super::file::IpcFile;
 use super::layout::{Header, PLACE_PART, PLACES};
 use super::owner::Presence;
 use super::root::Kind;
-use crate::os::futex;
+use crate::os::atomic::{AtomicU32, Ordering};
 use crate::os::map::Span;
+use crate::os::{futex, process};
 use crate::storage::error::{StorageError, Stored};
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 mod word {
     /// The owner, 0 while it is free.
@@ -17,14 +17,37 @@ mod word {
     pub const SERIAL: usize = 1;
     /// What is slept on.
     pub const FUTEX: usize = 2;
-    /// Kind of the object + 1.
-    pub const KIND: usize = 3;
+    /// Kind of the object, and since when: [`since_word`](super::since_word).
+    pub const SINCE: usize = 3;
     /// Its identifier.
     pub const ID: usize = 4;
     /// The text that the thread is to send.
     pub const TEXT: usize = 5;
     /// Of 64 bits: the thread.
     pub const THREAD: usize = 3;
+}
+
+/// The tenths of a second since 1970, without their highest bits, and in the lowest bit the kind: there is one word for both.
+fn since_word(kind: Kind, tenths: u64) -> u32 {
+    (tenths as u32) << 1 | u32::from(kind == Kind::Queue)
+}
+
+fn kind_in(word: u32) -> Kind {
+    match word & 1 {
+        0 => Kind::Set,
+        _ => Kind::Queue,
+    }
+}
+
+/// How many tenths of a second before `now` a word was written: six years at most. Where the clock was set back, none.
+fn tenths_ago(word: u32, now: u64) -> u32 {
+    const BITS: u32 = 31;
+    let ago = (now as u32).wrapping_sub(word >> 1) << 1 >> 1;
+    if ago >> (BITS - 1) == 0 { ago } else { 0 }
+}
+
+fn tenths_now() -> u64 {
+    process::now_coarse_nanos() / 100_000_000
 }
 
 const INDEX_BITS: u32 = 14;
@@ -93,8 +116,8 @@ impl IpcFile<'_> {
             .fetch_add(1, Ordering::Relaxed)
             .wrapping_add(1);
         words
-            .word32(word::KIND)
-            .store(1 + u32::from(kind == Kind::Queue), Ordering::Relaxed);
+            .word32(word::SINCE)
+            .store(since_word(kind, tenths_now()), Ordering::Relaxed);
         words.word32(word::ID).store(id as u32, Ordering::Relaxed);
         words.word64(word::THREAD).store(thread, Ordering::Relaxed);
         Some(index | serial << INDEX_BITS)
@@ -135,6 +158,14 @@ impl IpcFile<'_> {
         })
     }
 
+    /// Since when a thread sleeps at a place, in tenths of a second since 1970. `None`: its sleep is over.
+    pub fn asleep_since(&self, place: u32) -> Option<u64> {
+        let word = self.place_words(place)?.word32(word::SINCE);
+        let now = tenths_now();
+        let ago = tenths_ago(word.load(Ordering::Relaxed), now);
+        self.is_taken(place).then(|| now.saturating_sub(ago.into()))
+    }
+
     /// Notes the text that a sleeping sender has in its hands; 0: none.
     pub fn note_text(&self, place: u32, text: u32) {
         if let Some(words) = self.place_words(place) {
@@ -147,7 +178,7 @@ impl IpcFile<'_> {
         Some(self.place_words(place)?.word32(word::FUTEX))
     }
 
-    /// Wakes who sleeps at a place.
+    /// Wakes the sleeper at a place.
     pub fn wake(&self, place: u32) {
         if let Some(futex) = self.futex_of(place) {
             futex.fetch_add(1, Ordering::Release);
@@ -163,10 +194,7 @@ impl IpcFile<'_> {
             };
             let is_mine = words.word32(word::HOLDER).load(Ordering::Acquire) == owner
                 && words.word64(word::THREAD).load(Ordering::Relaxed) == thread;
-            let kind = match words.word32(word::KIND).load(Ordering::Relaxed) {
-                1 => Kind::Set,
-                _ => Kind::Queue,
-            };
+            let kind = kind_in(words.word32(word::SINCE).load(Ordering::Relaxed));
             if is_mine {
                 let serial = words.word32(word::SERIAL).load(Ordering::Relaxed);
                 each(Sleeping {
@@ -177,5 +205,30 @@ impl IpcFile<'_> {
                 });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_has_kind_and_time() {
+        let now = 17_959_328_005;
+        for kind in [Kind::Set, Kind::Queue] {
+            let word = since_word(kind, now);
+            assert_eq!(kind_in(word), kind);
+            assert_eq!(tenths_ago(word, now), 0);
+            assert_eq!(tenths_ago(word, now + 32), 32);
+            // The clock was set back.
+            assert_eq!(tenths_ago(word, now - 1), 0);
+        }
+    }
+
+    #[test]
+    fn a_sleep_over_the_end_of_the_bits_has_its_length() {
+        let before = (1 << 31) * 9 - 5;
+        let word = since_word(Kind::Set, before);
+        assert_eq!(tenths_ago(word, before + 12), 12);
     }
 }

@@ -3,11 +3,11 @@
 use super::arena::Block;
 use super::directory::{CursorWords, Entry};
 use super::file::IpcFile;
+use super::head::Words;
 use super::queue::{MoreQueueRoom, QueueBlock};
 use super::root::Kind;
-use super::set::Words;
 use crate::storage::error::Stored;
-use crate::sysv::msg::{Message, QueueState};
+use crate::sysv::msg::Message;
 
 impl IpcFile<'_> {
     /// Enters an object of which `block` is the block. `Ok(false)`: another one has its identifier's index, or its key.
@@ -53,23 +53,24 @@ impl IpcFile<'_> {
         key: i32,
         qbytes: u32,
         messages: u32,
+        owner: u32,
     ) -> Stored<QueueBlock> {
-        let small = self.new_queue(words, key, qbytes, 0, 0)?;
+        let small = self.new_queue(words, key, qbytes, 0, owner)?;
         let more = MoreQueueRoom {
             messages,
             ..MoreQueueRoom::default()
         };
-        let queue = self.copy_queue(&small, more, 0);
+        let queue = self.copy_queue(&small, more, owner);
         self.give_unpublished(small.block());
         queue
     }
 
-    /// Adds a message to a queue that is not yet published.
-    pub fn fill_in(&self, queue: &mut QueueBlock, mtype: i64, text: &[u8]) -> Stored<()> {
+    /// A message with this text, in no queue yet.
+    pub fn new_message(&self, mtype: i64, text: &[u8], owner: u32) -> Stored<Message> {
         let len = text.len() as u32;
         let mut unit = 0;
         if len != 0 {
-            let block = self.new_text(len, 0)?;
+            let block = self.new_text(len, owner)?;
             for (at, bytes) in text.chunks(8).enumerate() {
                 let mut word = [0; 8];
                 for (to, from) in word.iter_mut().zip(bytes) {
@@ -79,12 +80,11 @@ impl IpcFile<'_> {
             }
             unit = block.unit;
         }
-        queue.push_message(Message {
+        Ok(Message {
             mtype,
             len,
             text: unit,
-        });
-        Ok(())
+        })
     }
 
     /// Calls `each` with every byte of a message's text. `false`: it has none that could be.

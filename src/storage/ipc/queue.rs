@@ -12,8 +12,9 @@
 
 use super::arena::{Block, Holding};
 use super::file::IpcFile;
+use super::head::{self, Words};
 use super::root::Seen;
-use super::set::{Words, errno_of};
+use super::set::errno_of;
 use super::words::{high, low, pair};
 use crate::storage::error::Stored;
 use crate::sysv::msg::{
@@ -25,16 +26,11 @@ const HEAD: usize = 12;
 const MESSAGE: usize = 2;
 const RECEIVER: usize = 7;
 const SENDER: usize = 3;
-const REMOVED: u32 = 1 << 31;
 
 const WAITS: u32 = 0;
 const GOT: u32 = 1;
 const AGAIN: u32 = 2;
 const FAILED: u32 = 3;
-
-pub(super) fn id_of(block: &Block) -> Option<i32> {
-    (low(block.get(3)) & REMOVED == 0).then_some(low(block.get(0)) as i32)
-}
 
 /// A queue's block: one that was published, to be read; or a copy, to be changed.
 #[derive(Clone, Copy)]
@@ -84,19 +80,18 @@ impl QueueBlock {
     /// Its identifier.
     #[inline(always)]
     pub fn id(&self) -> i32 {
-        low(self.block.get(0)) as i32
+        head::id(&self.block)
     }
 
     /// Whether the queue was removed.
     #[inline(always)]
     pub fn is_removed(&self) -> bool {
-        low(self.block.get(3)) & REMOVED != 0
+        head::is_removed(&self.block)
     }
 
     /// Says so, and forgets its messages.
     pub fn set_removed(&mut self) {
-        let word = self.block.get(3);
-        self.block.put(3, word | u64::from(REMOVED));
+        head::set_removed(&self.block);
         self.block.put(7, 0);
         self.block.put(9, pair(0, high(self.block.get(9))));
     }
@@ -123,6 +118,29 @@ impl QueueBlock {
                 each(message.text);
             }
         }
+    }
+
+    fn bytes(&self) -> u64 {
+        let messages = (0..self.messages()).map(|at| self.message(at));
+        messages.map(|message| u64::from(message.len)).sum()
+    }
+
+    /// Whether it says how many bytes its messages have.
+    pub fn has_right_sum(&self) -> bool {
+        self.block.get(7) == self.bytes()
+    }
+
+    /// Says so: of a copy that was not published.
+    pub fn count_bytes(&mut self) {
+        self.block.put(7, self.bytes());
+    }
+
+    /// The first of its messages that has no text.
+    pub fn without_text(&self, file: &IpcFile<'_>) -> Option<u32> {
+        (0..self.messages()).find(|&at| {
+            let message = self.message(at);
+            message.len != 0 && file.text(&message).is_none()
+        })
     }
 
     fn write_message(&self, at: usize, message: Message) {
@@ -177,17 +195,16 @@ impl QueueBlock {
 impl QueueState for QueueBlock {
     #[inline]
     fn facts(&self) -> QueueFacts {
-        let (owner, creator, pids) = (self.block.get(1), self.block.get(2), self.block.get(8));
-        let id = self.id();
+        let (words, pids) = (Words::of(&self.block), self.block.get(8));
         QueueFacts {
             perm: IpcPerm {
                 kind: Kind::Queue,
-                id: ShmId::new(id as u32, id as u32 / super::layout::OBJECTS),
-                uid: low(owner),
-                gid: high(owner),
-                cuid: low(creator),
-                cgid: high(creator),
-                mode: low(self.block.get(3)) & !REMOVED,
+                id: ShmId::new(words.id as u32, words.id as u32 / super::layout::OBJECTS),
+                uid: words.uid,
+                gid: words.gid,
+                cuid: words.cuid,
+                cgid: words.cgid,
+                mode: words.mode,
             },
             key: Key(high(self.block.get(0)) as i32),
             stime: self.block.get(4) as i64,
@@ -368,10 +385,7 @@ impl IpcFile<'_> {
         for at in 0..HEAD {
             block.put(at, 0);
         }
-        block.put(0, pair(words.id as u32, key as u32));
-        block.put(1, pair(words.uid, words.gid));
-        block.put(2, pair(words.cuid, words.cgid));
-        block.put(3, pair(words.mode, qbytes));
+        words.write(&block, key, qbytes);
         block.put(6, now as u64);
         Ok(QueueBlock::of(block))
     }
@@ -435,3 +449,6 @@ impl IpcFile<'_> {
         Some((block, self.holding(block)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,14 @@
 //! What names an object: one word per index, with the block that is the object now, and a tag that grows with each change.
 //!
-//! A change is one exchange of this word. Who reads the block looks at the word again afterwards: if it is the same, what was
+//! A change is one exchange of this word. A reader of the block looks at the word again afterwards: if it is the same, what was
 //! read was the object at one moment.
 
 use super::arena::Block;
 use super::file::IpcFile;
 use super::layout::{Header, Part, QUEUE_ROOTS, SET_ROOTS};
+use crate::os::atomic::{AtomicU64, Ordering, fence};
 use crate::storage::error::Stored;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Kinds of objects that live in this file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +49,11 @@ impl Seen {
     #[inline(always)]
     pub fn tag(self) -> u32 {
         (self.0 >> 32) as u32
+    }
+
+    /// That of this block, with this tag.
+    pub fn of(unit: u32, tag: u32) -> Seen {
+        Seen(u64::from(tag) << 32 | u64::from(unit))
     }
 
     /// That of no block, with this tag.

@@ -10,8 +10,9 @@
 //!      one an operation
 //! ```
 
-use super::arena::Block;
+use super::arena::{Block, HEAD_WORDS};
 use super::file::IpcFile;
+use super::head::{self, Words};
 use super::root::Seen;
 use super::words::{high, low, pair};
 use crate::storage::error::Stored;
@@ -21,13 +22,8 @@ use crate::sysv::{Errno, IpcPerm, Key};
 const HEAD: usize = 9;
 const UNDO: usize = 2;
 const SLEEPER: usize = 3;
-/// In the mode's word: the set was removed, and only its sleepers' answers are there still.
-const REMOVED: u32 = 1 << 31;
-
-pub(super) fn id_of(block: &Block) -> Option<i32> {
-    (low(block.get(3)) & REMOVED == 0).then_some(low(block.get(0)) as i32)
-}
-
+/// Of a block that can be a set's.
+const LEAST_BYTES: usize = (HEAD_WORDS + HEAD) * 8;
 /// A set's block: one that was published, to be read; or a copy, to be changed.
 #[derive(Clone, Copy)]
 pub struct SetBlock {
@@ -88,34 +84,43 @@ impl SetBlock {
     /// Whether the set was removed.
     #[inline(always)]
     pub fn is_removed(&self) -> bool {
-        low(self.block.get(3)) & REMOVED != 0
+        head::is_removed(&self.block)
     }
 
     /// Says so.
     pub fn set_removed(&mut self) {
-        let word = self.block.get(3);
-        self.block.put(3, word | u64::from(REMOVED));
+        head::set_removed(&self.block);
+    }
+
+    /// How many semaphores it has.
+    pub(super) fn len(&self) -> u32 {
+        self.count
+    }
+
+    /// Takes the identifier out of a set that the caller's exchange has replaced: its block is not taken for the first one of a set
+    /// whose root was lost.
+    #[inline(always)]
+    pub fn forget_id(&self) {
+        head::forget_id(&self.block);
     }
 
     /// Its identifier.
     #[inline(always)]
     pub fn id(&self) -> i32 {
-        low(self.block.get(0)) as i32
+        head::id(&self.block)
+    }
+
+    /// Owner, creator and mode.
+    #[inline(always)]
+    pub fn words(&self) -> Words {
+        Words::of(&self.block)
     }
 
     /// What is known of the set.
     #[inline(always)]
     pub fn facts(&self, perm: impl FnOnce(Words) -> IpcPerm) -> SetPerm {
-        let (owner, creator) = (self.block.get(1), self.block.get(2));
         SetPerm {
-            perm: perm(Words {
-                id: self.id(),
-                uid: low(owner),
-                gid: high(owner),
-                cuid: low(creator),
-                cgid: high(creator),
-                mode: low(self.block.get(3)) & !REMOVED,
-            }),
+            perm: perm(self.words()),
             key: Key(high(self.block.get(0)) as i32),
             otime: self.block.get(4) as i64,
             ctime: self.block.get(5) as i64,
@@ -127,6 +132,42 @@ impl SetBlock {
     pub fn set_perm(&mut self, uid: u32, gid: u32, mode: u32) {
         self.block.put(1, pair(uid, gid));
         self.block.put(3, pair(mode, self.count));
+    }
+
+    /// The index of the sleeper with this place.
+    pub fn sleeper_at(&self, place: u32) -> Option<u32> {
+        let at = |index: u32| self.sleepers_at + index as usize * SLEEPER + 1;
+        (0..self.sleepers()).find(|&index| low(self.block.get(at(index))) == place)
+    }
+
+    /// Words that a copy takes that has no sleepers, and room for so many undos.
+    #[inline(always)]
+    pub fn words_of_quiet_copy(&self, undos: u32) -> usize {
+        self.undos_at + undos as usize * UNDO
+    }
+
+    /// Such a copy, in a block with so many words.
+    #[inline(always)]
+    pub fn copy_quiet(&self, block: Block, undos: u32) -> Option<SetBlock> {
+        let (used, end) = (self.undos(), self.words_of_quiet_copy(undos));
+        // Looked at once, as in `set_of`.
+        if block.words.len_bytes() < LEAST_BYTES {
+            return None;
+        }
+        block.copy_from(0, &self.block, 0, HEAD);
+        let behind = self.words_of_quiet_copy(used) - HEAD;
+        block.copy_from(HEAD, &self.block, HEAD, behind);
+        block.put(3, pair(low(self.block.get(3)), self.count));
+        block.put(6, pair(used, undos));
+        block.put(7, 0);
+        block.put(8, 0);
+        Some(SetBlock {
+            block,
+            count: self.count,
+            undos_at: self.undos_at,
+            sleepers_at: end,
+            operations_at: end,
+        })
     }
 
     fn write_sleeper(&self, index: u32, sleeper: &Sleeper, first: u32) {
@@ -174,18 +215,6 @@ impl SetBlock {
             .block
             .get(self.sleepers_at + index as usize * SLEEPER + 2))
     }
-}
-
-/// An object's owner, creator and mode, as the block has them.
-#[derive(Clone, Copy)]
-#[allow(missing_docs, reason = "the fields are those of ipc_perm")]
-pub struct Words {
-    pub id: i32,
-    pub uid: u32,
-    pub gid: u32,
-    pub cuid: u32,
-    pub cgid: u32,
-    pub mode: u32,
 }
 
 /// The errno of a sleeper's answer.
@@ -300,6 +329,7 @@ impl SetState for SetBlock {
         low(self.block.get(7)).min(room as u32)
     }
 
+    #[inline]
     fn sleeper(&self, index: u32) -> Sleeper {
         let at = self.sleepers_at + index as usize * SLEEPER;
         let (who, where_, how) = (
@@ -386,6 +416,10 @@ impl IpcFile<'_> {
     /// A block as a set; `None`: it is none.
     #[inline(always)]
     pub(super) fn set_of(&self, block: Block) -> Option<SetBlock> {
+        // Looked at once for all words of the head, which no set's block is too small for.
+        if block.words.len_bytes() < LEAST_BYTES {
+            return None;
+        }
         let set = SetBlock::of(block);
         set.is_sound().then_some(set)
     }
@@ -400,36 +434,13 @@ impl IpcFile<'_> {
         owner: u32,
     ) -> Stored<SetBlock> {
         let block = self.take(HEAD + count as usize, owner)?;
-        block.put(0, pair(words.id as u32, key as u32));
-        block.put(1, pair(words.uid, words.gid));
-        block.put(2, pair(words.cuid, words.cgid));
-        block.put(3, pair(words.mode, count));
+        words.write(&block, key, count);
         block.put(4, 0);
         block.put(5, now as u64);
         for at in 6..HEAD + count as usize {
             block.put(at, 0);
         }
         Ok(SetBlock::of(block))
-    }
-
-    /// A copy of a set without sleepers, with room for so many undos more. As below.
-    #[inline(always)]
-    pub fn copy_quiet_set(&self, old: &SetBlock, undos: u32, owner: u32) -> Stored<SetBlock> {
-        let (used, room) = (old.undos(), old.undos().saturating_add(undos));
-        let end = old.undos_at + room as usize * UNDO;
-        let block = self.take(end, owner)?;
-        block.copy_from(0, &old.block, 0, old.undos_at + used as usize * UNDO);
-        block.put(3, pair(low(old.block.get(3)), old.count));
-        block.put(6, pair(used, room));
-        block.put(7, 0);
-        block.put(8, 0);
-        Ok(SetBlock {
-            block,
-            count: old.count,
-            undos_at: old.undos_at,
-            sleepers_at: end,
-            operations_at: end,
-        })
     }
 
     /// A copy of a set with more room in it. What was copied was the set if its root is still what it was.
@@ -464,3 +475,6 @@ impl IpcFile<'_> {
         Ok(copy)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,29 @@
 //! Blocks that dead processes had in their hands: found and given back, before new ones are cut.
 //!
 //! A block says which process took it. One whose taker has died is either what some root leads to, directly or by the text of a
-//! message, or lost: nobody can publish it any more. It is given back by an exchange of its own word, and so does everybody who
-//! lets go of a block that others have published ([`IpcFile::give_replaced`]); a process that takes a message out of a queue claims its
-//! text before, and once more behind it, because others may have claimed it meanwhile and lost ([`IpcFile::claim`]). So nothing is given back twice, and nothing that a living process reads.
+//! message, or lost: nobody can publish it any more. It is given back by an exchange of its own word, as is a replaced
+//! block that others have published ([`IpcFile::give_replaced`]); a process that takes a message out of a queue claims its
+//! text before ([`IpcFile::claim`]), and takes it behind that, because others may have claimed it meanwhile and lost
+//! ([`IpcFile::take_claimed`]). So nothing is given back twice, and nothing that a living process reads.
 
 use super::arena::{Block, Holding};
+use super::directory::Entry;
 use super::file::IpcFile;
-use super::layout::{Header, OBJECTS, SLAB, SLAB_PART, UNIT};
+use super::layout::{CLASSES, OBJECTS, SLAB, SLAB_PART, UNIT};
 use super::owner::Presence;
-use super::root::{Kind, Root};
+use super::root::{Kind, Root, Seen};
+use crate::os::atomic::Ordering;
 use crate::os::pages::PageVec;
 use crate::storage::table::Identity;
 use crate::storage::table::layout::{CELLS, CellState};
 use crate::sysv::msg::{QueueState, ReceiverAnswer};
 use crate::sysv::sem::SetState;
-use core::mem::offset_of;
-use core::sync::atomic::Ordering;
+use core::ops::Range;
 
-/// Slabs before the first sweep, and the least that may be cut between two that have found little.
+/// Slabs of the arena before the first sweep.
 const SOME: u32 = 32;
+/// One in so many blocks of a size is to be free behind a sweep, else there are to be as many more.
+const ONE_IN: u32 = 4;
 /// Changes of an object that a sweep waits out.
 const PATIENCE: u32 = 10_000;
 
@@ -32,55 +36,76 @@ struct Suspect {
     is_reached: bool,
 }
 
+/// The blocks that a sweep has looked at.
+#[derive(Clone, Copy, Default)]
+struct Swept {
+    all: u32,
+    /// Of these nobody had when the sweep was at them, or one who has died. It counts what there is to take, and not what this
+    /// sweep has given back: where blocks run out, many look for them at once.
+    free: u32,
+}
+
 impl IpcFile<'_> {
-    /// Whether so much was cut since the last sweep that the next one is worth its time.
-    pub(super) fn is_sweep_due(&self) -> bool {
-        let due = self.header32(offset_of!(Header, sweep_at));
-        self.slabs() >= due.load(Ordering::Relaxed).max(SOME)
+    /// Whether there is so much that a sweep is worth its time.
+    pub(super) fn has_much_to_sweep(&self) -> bool {
+        self.slabs() >= SOME
     }
 
     fn slabs(&self) -> u32 {
         (self.arena_end() / u64::from(SLAB)) as u32
     }
 
-    /// Gives back what dead processes have left. Whether there was anything.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn sweep(&self) -> bool {
-        let mut suspects = PageVec::new();
-        let freed = match self.suspect(&mut suspects) {
-            Some(()) if !suspects.is_empty() && self.reach_all(&mut suspects) => {
-                self.give_lost(&suspects)
-            }
-            _ => 0,
-        };
-        // Where much is lost, what was found does for a while, and then there is as much to be found again.
-        let slabs = self.slabs();
-        let enough = freed >= u64::from(slabs) * u64::from(SLAB) / 4;
-        let more = if enough { 0 } else { (slabs / 4).max(SOME) };
-        self.header32(offset_of!(Header, sweep_at))
-            .store(slabs.saturating_add(more), Ordering::Relaxed);
-        freed != 0
+    /// Gives back what dead processes have left.
+    pub fn sweep(&self) {
+        self.sweep_sizes(0..CLASSES);
     }
 
-    /// Calls `each` with every block there is.
-    fn each_block(&self, each: &mut dyn FnMut(Block, u32) -> Option<()>) -> Option<()> {
+    /// Gives back what dead processes have left of a size, and says how many slabs of it are to be cut now. 0: so many blocks are
+    /// free that a sweep is worth its time again when these have been used up. So there come to be more where the living have most
+    /// of them, however many processes die.
+    pub fn sweep_and_want(&self, class: u32) -> u32 {
+        let Swept { all, free } = self.sweep_sizes(class..class + 1);
+        let more = all / ONE_IN;
+        if free >= more {
+            return 0;
+        }
+        // Of the large ones each is as many slabs.
+        let in_a_slab = (SLAB / UNIT) >> class.min(CLASSES);
+        (more / in_a_slab.max(1)).max(1)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn sweep_sizes(&self, sizes: Range<u32>) -> Swept {
+        let mut swept = Swept::default();
+        let mut suspects = PageVec::new();
+        let noted = self.suspect(sizes, &mut suspects, &mut swept);
+        if noted.is_some() && !suspects.is_empty() && self.reach_all(&mut suspects) {
+            swept.free += self.give_lost(&suspects);
+        }
+        swept
+    }
+
+    /// Calls `each` with every block there is of some sizes.
+    pub(super) fn each_block(
+        &self,
+        sizes: Range<u32>,
+        each: &mut dyn FnMut(Block, u32) -> Option<()>,
+    ) -> Option<()> {
         let (mut slab, end) = (1, self.slabs());
         while slab < end {
             let Some(cut) = self.entry(&SLAB_PART, slab) else {
                 break;
             };
             let class = (cut.word64(0).load(Ordering::Acquire) as u32).wrapping_sub(1);
-            let Some(size) = UNIT
-                .checked_shl(class)
-                .filter(|_| class < super::layout::CLASSES)
-            else {
+            let Some(size) = UNIT.checked_shl(class).filter(|_| class < CLASSES) else {
                 slab += 1;
                 continue;
             };
             let first = slab * (SLAB / UNIT);
             let step = size / UNIT;
-            for at in (0..size.max(SLAB) / UNIT).step_by(step as usize) {
+            let units = size.max(SLAB) / UNIT * u32::from(sizes.contains(&class));
+            for at in (0..units).step_by(step as usize) {
                 if let Some(block) = self.block_of_class(first + at, class) {
                     each(block, class)?;
                 }
@@ -90,13 +115,20 @@ impl IpcFile<'_> {
         Some(())
     }
 
-    /// Those that somebody who has died has taken, in their order. `None`: there is no memory to note them.
-    fn suspect(&self, suspects: &mut PageVec<Suspect>) -> Option<()> {
+    /// The blocks that dead processes have taken, in their order. `None`: there is no memory to note them.
+    fn suspect(
+        &self,
+        sizes: Range<u32>,
+        suspects: &mut PageVec<Suspect>,
+        swept: &mut Swept,
+    ) -> Option<()> {
         let mut known = PageVec::new();
         known.resize(CELLS as usize, 0).ok()?;
-        self.each_block(&mut |block, class| {
+        self.each_block(sizes, &mut |block, class| {
             let holding = self.holding(block);
             let owner = holding.owner();
+            swept.all += 1;
+            swept.free += u32::from(owner == 0);
             if owner == 0 || !self.is_gone(owner, &mut known) {
                 return Some(());
             }
@@ -144,7 +176,10 @@ impl IpcFile<'_> {
                 let root = self.directory_root(kind);
                 reach(root.seen().unit());
                 let directory = self.directory(kind);
-                (0..directory.count()).for_each(|at| reach(directory.entry(at).first));
+                (0..directory.count())
+                    .map(|at| directory.entry(at))
+                    .filter(|entry| self.is_unset(kind, entry))
+                    .for_each(|entry| reach(entry.first));
                 directory.is_still()
             });
             if !reached {
@@ -156,6 +191,12 @@ impl IpcFile<'_> {
                 .map_while(|index| self.root(kind, index))
                 .all(|root| (0..PATIENCE).any(|_| self.reach_from(kind, root, &mut reach)))
         })
+    }
+
+    /// Whether the root of an object that was entered is not yet set: behind that its first block is a block as others.
+    fn is_unset(&self, kind: Kind, entry: &Entry) -> bool {
+        self.root(kind, entry.id as u32 % OBJECTS)
+            .is_some_and(|root| root.seen() == Seen::empty(entry.tag))
     }
 
     /// Marks what an object leads to. An object that was removed, and whose sleepers have all ended, ends. `false`: it has
@@ -198,16 +239,18 @@ impl IpcFile<'_> {
         true
     }
 
-    /// Gives back those that nothing leads to; how many bytes.
-    fn give_lost(&self, suspects: &PageVec<Suspect>) -> u64 {
-        let mut freed = 0;
+    /// Gives back those that nothing leads to; how many, and others have given back meanwhile.
+    fn give_lost(&self, suspects: &PageVec<Suspect>) -> u32 {
+        let mut given = 0;
         for suspect in suspects.iter().filter(|suspect| !suspect.is_reached) {
             if let Some(block) = self.block_of_class(suspect.unit, suspect.class) {
-                if self.give_replaced(block, suspect.holding) {
-                    freed += u64::from(UNIT) << suspect.class;
-                }
+                let _ = self.give_held(block, suspect.holding);
+                given += 1;
             }
         }
-        freed
+        given
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,7 +182,12 @@ impl<'p> IpcView<'p> {
         self.file.presence(owner)
     }
 
-    /// Its process id; 0: it is gone, and somebody else has its entry.
+    /// Since when a thread sleeps at a place, in tenths of a second since 1970. `None`: its sleep is over.
+    pub fn asleep_since(&self, place: u32) -> Option<u64> {
+        self.file.asleep_since(place)
+    }
+
+    /// Its process id; 0: it is gone, and another process has its entry.
     pub fn pid(&self, owner: u32) -> i32 {
         self.file.pid_of_owner(owner)
     }

@@ -1,4 +1,4 @@
-//! Opening a namespace; making its table, and making it again where somebody has removed it.
+//! Opening a namespace; making its table, and making it again where it was removed.
 
 use super::recover;
 use super::{Namespace, Rules};
@@ -34,9 +34,12 @@ impl Namespace {
         }
     }
 
-    #[inline(never)]
     fn open_here(rules: &Rules) -> Stored<Namespace> {
-        let mut place = Place::choose()?;
+        Namespace::open_in(Place::choose()?, rules)
+    }
+
+    #[inline(never)]
+    pub(in crate::storage) fn open_in(mut place: Place, rules: &Rules) -> Stored<Namespace> {
         let magic = place.check_base()?;
         let rounds_files = rounds_files(magic);
         for _ in 0..10 {
@@ -72,7 +75,7 @@ pub(super) fn rounds_files(magic: u64) -> bool {
     magic != TMPFS && magic != RAMFS
 }
 
-/// A link, a directory, somebody's fifo, a mode: that says more than how the opening failed.
+/// A link, a directory, another user's fifo, a mode: that says more than how the opening failed.
 #[cold]
 #[inline(never)]
 pub(super) fn why_not_opened(
@@ -230,7 +233,7 @@ pub(super) fn note_made(table: &Table, what: What, segments: u32) {
     events::put(table, 0, &about, &events::Process::own());
 }
 
-/// The directory is there and its table is not: somebody removed it. Its owner makes a new one from the segments' files.
+/// The directory is there and its table is not: it was removed. Its owner makes a new one from the segments' files.
 #[inline(never)]
 fn restore_table(place: &Place, rules: &Rules, checked: &Status, rounds_files: bool) -> Stored<()> {
     place.restore(TABLE, checked, |directory, hidden| {

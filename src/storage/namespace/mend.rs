@@ -1,4 +1,4 @@
-//! Primary data that somebody has damaged is made again as far as the segments' files tell it: a slot that cannot be is given
+//! Primary data that was damaged is made again as far as the segments' files tell it: a slot that cannot be is given
 //! what its file says of it, or is free if it has none; a file without a slot gets one; a cell that cannot be is given up.
 //! What is derived is rebuilt behind it.
 

@@ -1,4 +1,4 @@
-//! A runtime directory has segment files and no table, because somebody removed the table: a slot is made for each file
+//! A runtime directory has segment files and no table, because that was removed: a slot is made for each file
 //! whose name, owner and mode can be those of a segment.
 
 use crate::os::file::{self, Fd};

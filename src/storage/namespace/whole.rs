@@ -117,6 +117,15 @@ impl Whole {
         }
     }
 
+    /// Removes the file of semaphore sets and message queues: the next program that uses one makes another.
+    pub fn remove_objects(&self) -> Stored<()> {
+        let path = self.place.inside(ipc::NAME);
+        match dir::unlink_in(None, &path) {
+            Ok(()) | Err(OsError(libc::ENOENT)) => Ok(()),
+            Err(error) => Err(StorageError::system("unlink", &path, error)),
+        }
+    }
+
     /// Calls `each` with what killed makers and removers have left.
     pub fn for_each_leftover(&self, each: &mut dyn FnMut(&Path)) -> Stored<()> {
         self.place.for_each_leftover(&self.status, each)

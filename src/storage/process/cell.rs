@@ -18,7 +18,7 @@ use crate::storage::table::{Identity, Journal};
 /// So many liveness files may be none of ours before a process gives up.
 const MOST_UNUSABLE: u32 = 256;
 
-/// Who is to have the mapping that holds a cell's lock.
+/// Which process is to have the mapping that holds a cell's lock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Keep {
     /// This process alone.
@@ -123,7 +123,7 @@ impl Processes {
         }))
     }
 
-    /// Locks the liveness file of `cell`, making it if need be. `None`: somebody has it.
+    /// Locks the liveness file of `cell`, making it if need be. `None`: another process has it locked.
     fn try_take(&self, cell: u32, keep: Keep, only_free: bool) -> Stored<Option<Taken>> {
         self.directory().check_in_place()?;
         let path = live_path(self.directory(), cell);

@@ -159,7 +159,7 @@ impl Processes {
 
     /// In the child: what the parent prepared becomes its own. The mapping is still one that children inherit: saying
     /// otherwise takes longer than all else here, and most children have none. If it is another cell that is returned, the
-    /// mapping is gone. `None`: somebody has undone it. Inlined, for a child pays for each part of the
+    /// mapping is gone. `None`: another process has undone it. Inlined, for a child pays for each part of the
     /// library that it runs through.
     #[inline(always)]
     pub fn child_adopts(&self, prepared: &Prepared, pid: i32) -> Option<Identity> {
@@ -184,8 +184,8 @@ impl Processes {
         self.table().set32(cell!(child.cell(), state), state);
     }
 
-    /// Takes a cell and a lock of the child's own and moves there. Without a cell or a descriptor to be had, or when somebody
-    /// keeps the table's lock, it stays in the prepared one.
+    /// Takes a cell and a lock of the child's own and moves there. Without a cell or a descriptor to be had, or when another
+    /// process keeps the table's lock, it stays in the prepared one.
     #[cold]
     #[inline(never)]
     fn move_out(&self, prepared: &Prepared, pid: i32) -> Identity {

@@ -1,4 +1,4 @@
-//! Processes: who is in the namespace, how that is seen, what becomes of the dead, and how a child comes in.
+//! Processes: which are in the namespace, how that is seen, what becomes of the dead, and how a child comes in.
 
 mod cell;
 mod fork_cell;

@@ -41,7 +41,7 @@ pub(super) fn probe(directory: &RuntimeDir, cell: u32) -> Option<bool> {
 }
 
 /// Whether no process can be that of `cell`: it has no liveness file, and no process has its pid. A table that was
-/// damaged may call it somebody's, and a wait for that process would never end; but a file can be removed, too, while
+/// damaged may say that a process has it, and a wait for that process would never end; but a file can be removed, too, while
 /// its process runs.
 pub(super) fn is_nobody(directory: &RuntimeDir, table: &Table, cell: u32) -> bool {
     file::status_of(&live_path(directory, cell)) == Err(OsError(libc::ENOENT))

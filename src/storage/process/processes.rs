@@ -56,7 +56,7 @@ impl Processes {
         probe::probe(&self.directory, cell)
     }
 
-    /// Blocks all signals before the table is used, and sees that it is all there. A table that somebody has cut would raise
+    /// Blocks all signals before the table is used, and sees that it is all there. A table that was cut would raise
     /// SIGBUS in the host; this way it is a refusal. Calls that make no system call do not find out.
     pub fn block(&self) -> Stored<Blocked> {
         let every = self.table.word64(layout::LAST_PAGE);

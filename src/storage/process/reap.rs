@@ -9,8 +9,8 @@ use crate::storage::table::slot_life::{self, Last};
 use crate::storage::table::{Held, Journal, SlotImage};
 
 /// Drops all that the dead process of `cell` had: its attaches, its unfinished work, the cell itself. Segments
-/// that are gone thereby go on the list of dying ones; [`Namespace::sweep`](crate::storage::Namespace::sweep) unlinks their files once the lock is
-/// released. The caller has probed that the process is dead.
+/// that are gone thereby go on the list of dying ones; [`Namespace::sweep`](crate::storage::Namespace::sweep) unlinks their
+/// files once the lock is released. The caller has probed that the process is dead.
 pub fn reap(held: &Held<'_>, cell: u32) {
     let table = held.table();
     let state = table.get32(cell!(cell, state));

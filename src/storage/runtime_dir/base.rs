@@ -30,14 +30,14 @@ const LINKS: u32 = 40;
 /// The base that the administrator makes, and those that are there anyway.
 const DEFAULTS: [&[u8]; 3] = [b"/run/shmshim", b"/dev/shm", b"/tmp"];
 
-/// Who has chosen a base.
+/// By what a base was chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Choice {
-    /// Nobody: it is one of the three.
+    /// By the library: it is one of the three.
     Default,
-    /// `SHMSHIM_DIR`.
+    /// By `SHMSHIM_DIR`.
     Setting,
-    /// The one who has mounted a hugetlbfs there.
+    /// By a hugetlbfs that is mounted there.
     Mount,
 }
 

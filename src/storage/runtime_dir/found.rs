@@ -1,4 +1,4 @@
-//! A namespace's place by its directory, which somebody has found: to look at it, as its owner would.
+//! A namespace's place by its directory, which was found by a search: to look at it, as its owner would.
 
 use super::base::Choice;
 use super::place::{Place, Scope};
@@ -33,7 +33,7 @@ impl Place {
     }
 }
 
-/// For whom the namespace is whose runtime directory has this name. `None`: it is not the name of one.
+/// Whose namespace has a runtime directory of this name. `None`: it is not the name of one.
 pub fn scope_of_name(name: &[u8]) -> Option<Scope> {
     let rest = name.strip_prefix(b".shmshim")?;
     let (scope, rest) = match rest.strip_prefix(b"-uid") {

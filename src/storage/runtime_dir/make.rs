@@ -20,8 +20,8 @@ const NAP_NANOS: u32 = 10_000_000;
 const HIDDEN: &[u8] = b".new";
 
 impl Place {
-    /// Makes the runtime directory: `fill` puts the table into it, whose descriptor it is given. Somebody else may be
-    /// faster; then theirs counts and ours goes.
+    /// Makes the runtime directory: `fill` puts the table into it, whose descriptor it is given. Another maker may be
+    /// faster; then its directory counts and ours goes.
     pub fn make(&self, fill: impl FnOnce(&Place, &Fd) -> Stored<()>) -> Stored<()> {
         match self.try_make(fill) {
             // A faster maker may have taken our unfinished one for abandoned; what counts is that there is one.
@@ -30,7 +30,7 @@ impl Place {
         }
     }
 
-    /// The same for one that nobody else could have made. `Ok(false)`: somebody was faster, and ours is gone.
+    /// The same for one that nobody else could have made. `Ok(false)`: another maker was faster, and ours is gone.
     #[inline(never)]
     pub(in crate::storage) fn try_make<E: From<StorageError>>(
         &self,
@@ -135,7 +135,7 @@ impl Place {
         Ok(())
     }
 
-    /// Checks the directories in the runtime directory; its owner makes again what somebody has removed. Returns whether
+    /// Checks the directories in the runtime directory; its owner makes again what was removed. Returns whether
     /// anything was.
     #[inline(never)]
     pub(in crate::storage) fn check_parts(&self, checked: &Status) -> Stored<bool> {

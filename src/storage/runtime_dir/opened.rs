@@ -84,7 +84,7 @@ impl RuntimeDir {
         &self.segments
     }
 
-    /// For whom it is.
+    /// Whose namespace it is.
     #[inline]
     pub fn scope(&self) -> Scope {
         self.place.scope
@@ -168,7 +168,7 @@ impl RuntimeDir {
         }
     }
 
-    /// Whether the paths still lead here: not after a chroot, nor when somebody has removed the directory.
+    /// Whether the paths still lead here: not after a chroot, nor when the directory was removed.
     pub fn is_reachable(&self) -> bool {
         self.reaches().unwrap_or(false)
     }
@@ -179,7 +179,7 @@ impl RuntimeDir {
     }
 
     /// Before a file of the namespace is used by its name: whether the directory is still the one that was opened. Where
-    /// somebody has removed it and others have made it anew, or has exchanged it for another, the names lead to others'
+    /// it was removed and made anew, or exchanged for another, the names lead to others'
     /// segments; and what cannot be checked is not in its place. It costs a system call, so once in a while must do.
     pub fn check_in_place(&self) -> Stored<()> {
         const FRESH_NANOS: u64 = 20_000_000;
@@ -238,7 +238,7 @@ impl RuntimeDir {
         StorageError::at(away, directory)
     }
 
-    /// A system call that failed on a path in the namespace: with the reason, where this program is not any more who it was.
+    /// A system call that failed on a path in the namespace: with the reason, where this program has become another user.
     #[cold]
     pub fn error(&self, doing: &'static str, path: &Path, error: OsError) -> StorageError {
         let euid = credentials::euid();
@@ -272,7 +272,7 @@ impl RuntimeDir {
         parent.pop();
         let mut directory = parent;
         directory.pop();
-        // A directory on a hugetlbfs can be exchanged by its owner, who came first, for another of theirs.
+        // A directory on a hugetlbfs can be exchanged for another by its owner, the user that came first.
         let is_ours = directory.as_bytes() == self.place.directory.as_bytes();
         let seen = is_ours.then_some(self.directory_file);
         let (directory, owner) = open_seen(&directory, file::open_dir, seen)?;

@@ -27,7 +27,7 @@ use crate::os::{OsError, OsResult, env, process};
 use crate::storage::error::{StorageError, Stored};
 use crate::storage::sentence;
 
-/// For whom a namespace is.
+/// Which user's a namespace is, or all users'.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
     /// One effective uid.
@@ -63,11 +63,11 @@ pub struct Place {
     pub base: Path,
     /// The runtime directory in it.
     pub directory: Path,
-    /// For whom.
+    /// Whose namespace it is.
     pub scope: Scope,
     /// The effective uid of the process that chose it.
     pub euid: u32,
-    /// Who has chosen the base.
+    /// By what the base was chosen.
     pub choice: Choice,
 }
 
@@ -276,7 +276,7 @@ fn directory_name(name: &mut Path, scope: Scope, session: bool, euid: u32) -> St
 fn push_uid(name: &mut Path, euid: u32, uid: Uid) -> Option<()> {
     match uid {
         Uid::Outer(0) if !userns::shows_root() => {
-            // A root that is not the machine's: what it is called outside says nothing of who it is.
+            // A root that is not the machine's: what it is called outside says nothing of which user it is.
             name.push_decimal(euid)?;
             name.push(b"-userns")?;
             name.push_decimal(userns::number().unwrap_or(0) as u32)

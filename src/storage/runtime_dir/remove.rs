@@ -46,7 +46,7 @@ impl Place {
         }
         let base = self.open_base()?;
         self.check_content(&self.open_checked(checked)?)?;
-        // Another descriptor, for that one has been read to its end.
+        // Another descriptor, for the first has been read to its end.
         let directory = self.open_checked(checked)?;
         self.lock_directory(&directory)?;
         for attempt in 0..100 {

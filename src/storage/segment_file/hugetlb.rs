@@ -293,7 +293,7 @@ impl<'n> HugeFiles<'n> {
         let failed = |error| StorageError::system("stat", directory, error);
         let status = file::status_of(directory).map_err(failed)?;
         if !self.directory.reaches().map_err(failed)? {
-            // Somebody else's namespace may lie there now.
+            // Another namespace may lie there now.
             return Err(failed(OsError(libc::ENOENT)));
         }
         let (major, minor) = device_numbers(status.device);

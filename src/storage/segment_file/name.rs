@@ -4,7 +4,7 @@ use crate::os::path::Path;
 use crate::storage::table::SlotImage;
 
 /// Puts `/SYSVkkkkkkkk.<id>` behind `path`.
-#[inline]
+#[inline(never)]
 pub(super) fn push_file_name(path: &mut Path, image: &SlotImage) -> Option<()> {
     path.push(b"/SYSV")?;
     path.push_hex8(image.name_key as u32)?;

@@ -12,7 +12,7 @@ use super::parts::RECORD_PART;
 use super::rebuild;
 use super::seqlock::SeqLock;
 use super::slot::SlotImage;
-use super::slot_life::{Last, end, step};
+use super::slot_life::{Last, end, touch};
 use crate::os::OsResult;
 use crate::os::pages::PageVec;
 use crate::storage::error::{StorageError, Stored};
@@ -43,12 +43,10 @@ pub fn attach(
         Some(record) => record,
         None => take_record(held)?,
     };
-    let stamp = |image: &mut SlotImage| {
-        if let Some((pid, now_secs)) = stamp {
-            (image.lpid, image.atime) = (pid, now_secs);
-        }
-    };
     let put = |journal: &mut Journal<'_>| {
+        if let Some((pid, now_secs)) = stamp {
+            put_stamp(journal, index, slot!(index, atime), pid, now_secs);
+        }
         if known.is_some() {
             let counted = table.get32(record!(record, count));
             journal.put32(record!(record, count), counted + count);
@@ -62,13 +60,20 @@ pub fn attach(
             journal.put32(record!(record, cell), owner.cell() + 1);
         }
     };
-    step(held, index, stamp, put, || {
+    touch(held, index, put, || {
         derived::count(held, slot!(index, nattch), count as i32);
         if known.is_none() {
             derived::link_record(held, record, index, owner.cell());
         }
     });
     Ok(record)
+}
+
+/// Stamps segment `index` with who did something to it, and at `time` with when, where it is not stamped so already.
+#[inline(always)]
+fn put_stamp(journal: &mut Journal<'_>, index: u32, time: u32, lpid: i32, now_secs: i64) {
+    journal.put32_if_new(slot!(index, lpid), lpid as u32);
+    journal.put64_if_new(time, now_secs as u64);
 }
 
 /// Whether `record` is the one that counts the attaches of segment `id` by `owner`.
@@ -96,14 +101,14 @@ pub fn detach(
     }
     let counted = table.get32(record!(record, count));
     let count = count.min(counted);
-    let stamp = |image: &mut SlotImage| {
+    let put = |journal: &mut Journal<'_>| {
         if let Some((pid, now_secs)) = stamp {
-            (image.lpid, image.dtime) = (pid, now_secs);
+            put_stamp(journal, index, slot!(index, dtime), pid, now_secs);
         }
-    };
-    let put = |journal: &mut Journal<'_>| match counted - count {
-        0 => journal.put32(record!(record, cell), 0),
-        left => journal.put32(record!(record, count), left),
+        match counted - count {
+            0 => journal.put32(record!(record, cell), 0),
+            left => journal.put32(record!(record, count), left),
+        }
     };
     let then = || {
         derived::count(held, slot!(index, nattch), -(count as i32));
@@ -112,13 +117,13 @@ pub fn detach(
         }
     };
     // Decided and done in one step: a segment must not outlive the death of the process that takes the last attach off.
-    let image = table.image(index);
-    if image.is_live() && is_destroyed(held, image.mode, image.nattch.saturating_sub(count)) {
-        let ended = end(held, index, last, stamp, put, then);
+    let nattch = table.get32(slot!(index, nattch)).saturating_sub(count);
+    if is_destroyed(held, table.get32(slot!(index, mode)), nattch) && table.image(index).is_live() {
+        let ended = end(held, index, last, put, then);
         note_end(held, owner, &ended);
         return Some(ended);
     }
-    step(held, index, stamp, put, then);
+    touch(held, index, put, then);
     None
 }
 
@@ -149,9 +154,11 @@ pub fn counted_by(held: &Held<'_>, record: u32, owner: Identity, id: i32) -> u32
 /// The process that `record` belongs to is about to exit: stamps the segment with it now, and not when the process is
 /// reaped, which may be after others have used the segment.
 pub fn announce_end(held: &Held<'_>, index: u32, record: u32, lpid: i32, now_secs: i64) {
-    let stamp = |image: &mut SlotImage| (image.lpid, image.dtime) = (lpid, now_secs);
-    let put = |journal: &mut Journal<'_>| journal.put32(record!(record, ended), 1);
-    step(held, index, stamp, put, || ());
+    let put = |journal: &mut Journal<'_>| {
+        put_stamp(journal, index, slot!(index, dtime), lpid, now_secs);
+        journal.put32(record!(record, ended), 1);
+    };
+    touch(held, index, put, || ());
 }
 
 fn is_destroyed(held: &Held<'_>, mode: u32, nattch: u32) -> bool {
@@ -167,7 +174,7 @@ pub fn move_all(held: &Held<'_>, from: u32, to: u32) {
         let index = table.get32(record!(record, id)) % SLOTS;
         let put = |journal: &mut Journal<'_>| journal.put32(record!(record, cell), to + 1);
         let then = || derived::move_record(held, record, index, from, to);
-        step(held, index, |_| (), put, then);
+        touch(held, index, put, then);
     }
 }
 

@@ -115,46 +115,52 @@ pub fn highest_live_slot(table: &Table) -> Option<u32> {
 struct List {
     /// Where the first record + 1 stands.
     head: u32,
-    /// Where a record has the link to the next one of the list.
-    next: fn(u32) -> u32,
+    /// Where record 0 has the link to the next one of the list.
+    next: u32,
     /// Where it has the link to the one before.
-    prev: fn(u32) -> u32,
+    prev: u32,
+}
+
+/// Where record `index` has what stands at `first` in record 0.
+#[inline(always)]
+fn link_of(index: u32, first: u32) -> u32 {
+    first + (record!(index, id) - record!(0, id))
 }
 
 impl List {
     fn of_segment(slot: u32) -> List {
         List {
             head: slot!(slot, first_record),
-            next: |index| record!(index, next_of_segment),
-            prev: |index| record!(index, prev_of_segment),
+            next: record!(0, next_of_segment),
+            prev: record!(0, prev_of_segment),
         }
     }
 
     fn of_cell(cell: u32) -> List {
         List {
             head: cell!(cell, first_record),
-            next: |index| record!(index, next_of_cell),
-            prev: |index| record!(index, prev_of_cell),
+            next: record!(0, next_of_cell),
+            prev: record!(0, prev_of_cell),
         }
     }
 
     fn push(&self, table: &Table, index: u32) {
         let first = table.get32(self.head);
-        table.set32((self.next)(index), first);
-        table.set32((self.prev)(index), 0);
+        table.set32(link_of(index, self.next), first);
+        table.set32(link_of(index, self.prev), 0);
         if let Some(first) = in_range(first, table) {
-            table.set32((self.prev)(first), index + 1);
+            table.set32(link_of(first, self.prev), index + 1);
         }
         table.set32(self.head, index + 1);
     }
 
     fn remove(&self, table: &Table, index: u32) {
-        let next = table.get32((self.next)(index));
-        let prev = table.get32((self.prev)(index));
-        let before = in_range(prev, table).map_or(self.head, self.next);
+        let next = table.get32(link_of(index, self.next));
+        let prev = table.get32(link_of(index, self.prev));
+        let before = in_range(prev, table).map_or(self.head, |prev| link_of(prev, self.next));
         table.set32(before, next);
         if let Some(next) = in_range(next, table) {
-            table.set32((self.prev)(next), prev);
+            table.set32(link_of(next, self.prev), prev);
         }
     }
 
@@ -231,7 +237,7 @@ pub(crate) fn in_range(link: u32, table: &Table) -> Option<u32> {
 pub struct Records<'t> {
     table: &'t Table,
     link: u32,
-    next: fn(u32) -> u32,
+    next: u32,
     left: u32,
 }
 
@@ -241,7 +247,7 @@ impl Iterator for Records<'_> {
     fn next(&mut self) -> Option<u32> {
         let index = in_range(self.link, self.table)?;
         self.left = self.left.checked_sub(1)?;
-        self.link = self.table.get32((self.next)(index));
+        self.link = self.table.get32(link_of(index, self.next));
         Some(index)
     }
 }

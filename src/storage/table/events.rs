@@ -121,11 +121,11 @@ pub struct Noted {
     pub value: u64,
     /// See [`What`].
     pub other: u32,
-    /// Who did it, or whom it befell.
+    /// The process that did it, or to which it happened.
     pub by: Process,
 }
 
-/// What is to be noted of whom.
+/// What is to be noted, and of which process.
 #[derive(Clone, Copy)]
 pub struct About {
     /// What happened.
@@ -220,7 +220,7 @@ fn name(table: &Table, at: u32) -> [u32; NAME_WORDS] {
     name
 }
 
-/// Writes down who takes `cell`: for events alone, so that the dead have names, too. The lock is held, and the cell free.
+/// Writes down which process takes `cell`: for events alone, so that the dead have names, too. The lock is held, and the cell free.
 pub(in crate::storage) fn introduce(held: &Held<'_>, cell: u32) {
     if EVENTS != 0 {
         let table = held.table();

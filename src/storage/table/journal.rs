@@ -52,6 +52,22 @@ impl<'h> Journal<'h> {
         self.put(offset, 8, value);
     }
 
+    /// Adds a 32-bit store, unless that is there already.
+    #[inline]
+    pub fn put32_if_new(&mut self, offset: u32, value: u32) {
+        if self.table.get32(offset) != value {
+            self.put32(offset, value);
+        }
+    }
+
+    /// Adds a 64-bit store, unless that is there already.
+    #[inline]
+    pub fn put64_if_new(&mut self, offset: u32, value: u64) {
+        if self.table.get64(offset) != value {
+            self.put64(offset, value);
+        }
+    }
+
     /// Carries the stores out, all or none.
     #[inline]
     pub fn commit(self) {

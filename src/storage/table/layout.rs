@@ -13,7 +13,7 @@
 //!   1.3 MiB  slots: one per segment                              primary
 //!   5.3 MiB  records: one per (process, segment) attached        primary
 //!   21.3 MiB events: a ring of what happened last                nothing depends on it
-//!   21.5 MiB the last page: missing when somebody has cut the file
+//!   21.5 MiB the last page: missing when the file was cut
 //! ```
 //!
 //! The file is sparse. A part is written only after `fallocate` has made sure of its pages and the header's
@@ -310,7 +310,7 @@ pub const MODE_MARKED: u32 = 0o1000;
 
 /// SHM_NORESERVE: no memory was promised.
 pub const FLAG_NORESERVE: u32 = 1;
-/// The file cannot be unlinked by the one who tried; its owner must.
+/// The file could not be unlinked by the process that tried; its owner must.
 pub const FLAG_STUCK: u32 = 2;
 /// The file is page-rounded, because the file system drops what stands behind a file's end.
 pub const FLAG_ROUNDED: u32 = 4;

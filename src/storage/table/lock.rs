@@ -8,7 +8,7 @@
 //! recovered before anything else happens. The generation keeps a stale probe from hitting the cell's next owner.
 //!
 //! A living holder is waited for, but not for ever: it may be stopped, or keep the lock on purpose. A call first asks
-//! whether somebody keeps it ([`keeper`]), while it has nothing in its hands and its signals can be let through; in its
+//! whether a process keeps it ([`keeper`]), while it has nothing in its hands and its signals can be let through; in its
 //! midst it waits for as long as [`Deadline`] says.
 
 use super::identity::Identity;

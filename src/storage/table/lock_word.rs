@@ -1,7 +1,7 @@
 //! The in-table lock, held: one word that names its owner.
 //!
 //! ```text
-//!   bit 31     somebody sleeps on the word
+//!   bit 31     a process sleeps on the word
 //!   bit 30     held
 //!   bits 14..  generation of the owner's cell, 16 bits
 //!   bits 0..   the owner's cell
@@ -14,7 +14,7 @@ use crate::os::atomic::Ordering;
 use crate::os::futex;
 use crate::storage::error::Stored;
 
-/// The bit that says that somebody sleeps on the word.
+/// The bit that says that a process sleeps on the word.
 pub(super) const WAITERS: u32 = 1 << 31;
 
 /// What a change of the table asks of what lies around it: it knows neither directories nor processes nor rules.
@@ -40,7 +40,7 @@ pub struct Held<'n> {
 }
 
 impl<'n> Held<'n> {
-    /// For the one who has put its identity into the word.
+    /// For the process that has put its identity into the word.
     pub(super) fn new(table: &'n Table, around: &'n dyn Surroundings, me: Identity) -> Held<'n> {
         Held { table, me, around }
     }
@@ -50,7 +50,7 @@ impl<'n> Held<'n> {
         self.table
     }
 
-    /// Who holds it.
+    /// The process that holds it.
     pub fn me(&self) -> Identity {
         self.me
     }

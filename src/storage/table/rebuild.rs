@@ -85,7 +85,7 @@ fn rebuild_slot(held: &Held<'_>, index: u32) {
     };
     derived::count_change(held, &free, &image);
     if image.state == SlotState::Dying as u32 {
-        // Somebody may be at work on it: then its cell names it, and it is not for others to sweep.
+        // A process may be at work on it: then its cell names it, and it is not for others to unlink.
         let claimed = (0..table.cells_ready()).any(|at| {
             table.get32(cell!(at, work)) == index + 1
                 && table.get32(cell!(at, state)) != CellState::Free as u32

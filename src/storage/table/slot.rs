@@ -60,7 +60,7 @@ slot_image! {
 
 impl SlotImage {
     /// Whether it is a segment. A slot that bears another's id, or another key than its file is named after, was
-    /// damaged, and could lead to somebody else's data.
+    /// damaged, and could lead to another segment's data.
     #[inline]
     pub fn is_live(&self) -> bool {
         self.state == SlotState::Live as u32

@@ -44,7 +44,23 @@ fn put_cursor(journal: &mut Journal<'_>, cursor: Cursor) {
     journal.put32(header!(cursor_seq), cursor.seq);
 }
 
-/// Every change of a slot that is not free, in one step: `change` changes its image, `put` adds what else changes with it, and `then` enters
+/// A change in one step of which neither the key index nor the totals know: of a segment's stamps, and of who has it attached. `put`
+/// says what changes, `then` enters what is derived from it.
+pub(super) fn touch(
+    held: &Held<'_>,
+    index: u32,
+    put: impl FnOnce(&mut Journal<'_>),
+    then: impl FnOnce(),
+) {
+    change_slot(held, index, || {
+        let mut journal = Journal::begin(held);
+        put(&mut journal);
+        journal.commit();
+        then();
+    });
+}
+
+/// Every other change of a slot that is not free, in one step: `change` changes its image, `put` adds what else changes with it, and `then` enters
 /// what is derived from that; what is derived from the slot itself follows here. Returns what the slot held before.
 #[inline(never)] // What it needs of the stack is free again when a file is made or unlinked.
 pub(in crate::storage) fn step(
@@ -167,7 +183,7 @@ pub fn mark(held: &Held<'_>, index: u32, why: What) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Last {
     /// The caller unlinks it and [frees](free) the slot: its cell's `work` names the slot already, and no other process finds it,
-    /// who might not be allowed to unlink.
+    /// which might not be allowed to unlink.
     Claim,
     /// It awaits unlinking by the next process that may.
     List,
@@ -175,7 +191,7 @@ pub enum Last {
 
 /// Ends a live segment that no process has attached. `why` is what is noted.
 pub fn destroy(held: &Held<'_>, index: u32, last: Last, why: What) {
-    let ended = end(held, index, last, |_| (), |_| (), || ());
+    let ended = end(held, index, last, |_| (), || ());
     events::note(held, &About::segment(why, &ended, 0));
 }
 
@@ -184,14 +200,10 @@ pub(super) fn end(
     held: &Held<'_>,
     index: u32,
     last: Last,
-    change: impl FnOnce(&mut SlotImage),
     put: impl FnOnce(&mut Journal<'_>),
     then: impl FnOnce(),
 ) -> SlotImage {
-    let end = |image: &mut SlotImage| {
-        change(image);
-        (image.state, image.key) = (SlotState::Dying as u32, 0);
-    };
+    let end = |image: &mut SlotImage| (image.state, image.key) = (SlotState::Dying as u32, 0);
     let put = |journal: &mut Journal<'_>| {
         put(journal);
         if last == Last::Claim {
@@ -207,7 +219,7 @@ pub(super) fn end(
 }
 
 /// Takes one dying segment to unlink its file: one of a creator whose files this process `may_unlink`. The others stay for
-/// who may. `None`: there is none.
+/// a process that may. `None`: there is none.
 pub fn claim_dying(held: &Held<'_>, may_unlink: impl Fn(u32) -> bool) -> Option<SlotImage> {
     let table = held.table();
     let index = derived::take_dying(held, |index| may_unlink(table.get32(slot!(index, cuid))))?;

@@ -62,7 +62,7 @@ pub type Ruling<T> = Result<T, Refusal>;
 
 /// Why a call was refused. Displays as one sentence without its final dot.
 ///
-/// It is put together only when somebody reads it: until then it is what writes it, and the numbers that it names.
+/// It is put together only when it is read: until then it is what writes it, and the numbers that it names.
 #[derive(Clone, Copy)]
 pub struct Reason {
     write: Sentence,

@@ -100,12 +100,27 @@ impl MsgLimits {
                 ));
             }
         };
-        match name {
-            MsgLimitName::Msgmax => self.msgmax = value,
-            MsgLimitName::Msgmnb => self.msgmnb = value,
-            MsgLimitName::Msgmni => self.msgmni = value,
-        }
+        *self.value_mut(name) = value;
         Ok(())
+    }
+
+    fn value_mut(&mut self, name: MsgLimitName) -> &mut u32 {
+        match name {
+            MsgLimitName::Msgmax => &mut self.msgmax,
+            MsgLimitName::Msgmnb => &mut self.msgmnb,
+            MsgLimitName::Msgmni => &mut self.msgmni,
+        }
+    }
+
+    /// What no write can have left so is as in a new namespace.
+    pub fn mended(mut self) -> MsgLimits {
+        for name in MsgLimitName::ALL {
+            let value = self.value_mut(name);
+            if *value > name.highest() {
+                *value = *{ MsgLimits::KERNEL_DEFAULTS }.value_mut(name);
+            }
+        }
+        self
     }
 
     /// Writes what reading the limit's file shows: the number and a newline.
@@ -157,6 +172,21 @@ mod tests {
             let refused = expected.is_none().then_some(Errno::Einval);
             assert_eq!(errno(ruling), refused, "{name:?} \"{text}\"");
         }
+    }
+
+    #[test]
+    fn only_what_no_write_can_have_left_so_is_mended() {
+        let of = |msgmax, msgmnb, msgmni| MsgLimits {
+            msgmax,
+            msgmnb,
+            msgmni,
+        };
+        let highest = of(i32::MAX as u32, i32::MAX as u32, SLOTS);
+        for possible in [of(0, 0, 0), highest, MsgLimits::KERNEL_DEFAULTS] {
+            assert_eq!(possible.mended(), possible);
+        }
+        assert_eq!(of(1 << 31, 7, u32::MAX).mended(), of(8192, 7, 32000));
+        assert_eq!(of(9, u32::MAX, SLOTS + 1).mended(), of(9, 16384, 32000));
     }
 
     #[test]

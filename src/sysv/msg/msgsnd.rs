@@ -99,11 +99,16 @@ pub fn send(queue: &mut impl QueueState, message: Message, pid: i32, now: i64) -
     }
 }
 
-/// Answers the sleeping receivers that want the message, up to the first that takes it, which is returned.
+/// Answers the sleeping receivers that want the message, up to the first that takes it, which is returned. One that was told to look
+/// again, and has not run since, sleeps still.
 fn hand_over(queue: &mut impl QueueState, message: Message) -> Option<Receiver> {
     for index in 0..queue.receivers() {
         let mut receiver = queue.receiver(index);
-        if receiver.answer != ReceiverAnswer::Waits || !matches(&receiver, &message) {
+        let sleeps = matches!(
+            receiver.answer,
+            ReceiverAnswer::Waits | ReceiverAnswer::Again
+        );
+        if !sleeps || !matches(&receiver, &message) {
             continue;
         }
         let taken = takes(&receiver, &message);
@@ -316,6 +321,26 @@ mod tests {
         queue.push_receiver(receiver(1, 0, 2, MSG_NOERROR));
         assert_eq!(send(&mut queue, message(1, 5), 42, 1000), Sent::HandedOver);
         assert_eq!(queue.answers(), [ReceiverAnswer::Got(message(1, 5))]);
+    }
+
+    #[test]
+    fn a_receiver_that_is_to_look_again_sleeps_still() {
+        let mut queue = Queue::new(facts(0o600));
+        for room in [2, 100, 100] {
+            queue.push_receiver(Receiver {
+                answer: ReceiverAnswer::Again,
+                ..receiver(1, 0, room, 0)
+            });
+        }
+        assert_eq!(send(&mut queue, message(1, 5), 42, 1000), Sent::HandedOver);
+        assert_eq!(
+            queue.answers(),
+            [
+                ReceiverAnswer::Failed(Errno::E2big),
+                ReceiverAnswer::Got(message(1, 5)),
+                ReceiverAnswer::Again
+            ]
+        );
     }
 
     #[test]

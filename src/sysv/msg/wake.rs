@@ -29,14 +29,13 @@ pub fn wake_receivers(queue: &mut impl QueueState) {
     }
 }
 
-/// Takes away the sleepers of a process that is dead, and tells whether there were any. A message that one of them was
-/// handed and had not taken yet, or was to send, is lost with it, and given to `lost`. That is the end of this call, so that
-/// the caller has one text to remember; it calls again until there is nobody left.
+/// Takes away the sleepers of a process that is dead. A message that one of them was handed and had not taken yet is lost with
+/// it, and returned. That is the end of this call, so that the caller has one text to remember; it calls again until there is
+/// none. What a sender had in its hands never was in the queue.
 ///
 /// Nobody has to be woken for them: a message that one of them was told about was handed to it alone, and room that one
 /// of them was told about was told to every other that fits.
-pub fn drop_sleepers(queue: &mut impl QueueState, owner: u32, lost: impl FnOnce(Message)) -> bool {
-    let before = queue.receivers().saturating_add(queue.senders());
+pub fn drop_sleepers(queue: &mut impl QueueState, owner: u32) -> Option<Message> {
     let mut index = 0;
     while index < queue.receivers() {
         let receiver = queue.receiver(index);
@@ -46,26 +45,18 @@ pub fn drop_sleepers(queue: &mut impl QueueState, owner: u32, lost: impl FnOnce(
         }
         queue.remove_receiver(index);
         if let ReceiverAnswer::Got(message) = receiver.answer {
-            lost(message);
-            return true;
+            return Some(message);
         }
     }
     let mut index = 0;
     while index < queue.senders() {
-        let sender = queue.sender(index);
-        if sender.owner != owner {
+        if queue.sender(index).owner == owner {
+            queue.remove_sender(index);
+        } else {
             index += 1;
-            continue;
-        }
-        queue.remove_sender(index);
-        if sender.text != 0 {
-            // Of its type nobody wants to know any more.
-            let (mtype, len, text) = (0, sender.len, sender.text);
-            lost(Message { mtype, len, text });
-            return true;
         }
     }
-    queue.receivers().saturating_add(queue.senders()) != before
+    None
 }
 
 #[cfg(test)]
@@ -92,20 +83,17 @@ mod tests {
             queue.push_sender(sender(owner, 5));
         }
         queue.push_message(message(9, 1));
-        let mut lost = Vec::new();
-        assert!(drop_sleepers(&mut queue, 1, |message| lost.push(message)));
-        assert_eq!(lost, [message(8, 4)]);
-        while drop_sleepers(&mut queue, 1, |message| lost.push(message)) {}
-        assert_eq!(lost, [message(8, 4), message(6, 5)]);
+        assert_eq!(drop_sleepers(&mut queue, 1), Some(message(8, 4)));
+        assert_eq!(drop_sleepers(&mut queue, 1), Some(message(6, 5)));
+        assert_eq!(drop_sleepers(&mut queue, 1), None);
         let owners: Vec<_> = queue.receivers.iter().map(|it| it.owner).collect();
         assert_eq!(owners, [2, 3]);
         let owners: Vec<_> = queue.senders.iter().map(|it| it.owner).collect();
         assert_eq!(owners, [2]);
         assert_eq!(queue.messages, [message(9, 1)]);
         let before = queue.clone();
-        assert!(!drop_sleepers(&mut queue, 1, |message| lost.push(message)));
+        assert_eq!(drop_sleepers(&mut queue, 1), None);
         assert_eq!(queue, before);
-        assert_eq!(lost.len(), 2);
     }
 
     #[test]

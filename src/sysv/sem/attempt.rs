@@ -36,6 +36,12 @@ pub(super) fn find_undo(set: &impl SetState, owner: u32, number: u16) -> Option<
     })
 }
 
+/// Whether the set has an undo of a process for a semaphore.
+#[inline(always)]
+pub fn has_undo_of(set: &impl SetState, owner: u32, number: u16) -> bool {
+    find_undo(set, owner, number).is_some()
+}
+
 /// Whether an operation asks for SEM_UNDO.
 #[inline(always)]
 pub(super) fn has_undo(op: Operation) -> bool {

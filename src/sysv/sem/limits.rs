@@ -77,7 +77,7 @@ impl SemLimits {
             rest = behind;
         }
         let semmni = self.semmni;
-        if !(0..=SLOTS as i32).contains(&semmni) {
+        if !self.are_possible() {
             self.semmni = semmni_before;
             // The manual is silent: semmni alone has a range of its own, and an errno.
             return Err(refusal!(
@@ -88,6 +88,22 @@ impl SemLimits {
             ));
         }
         Ok(())
+    }
+
+    /// Whether a write can have left them so: semmni alone has a range of its own.
+    pub fn are_possible(&self) -> bool {
+        (0..=SLOTS as i32).contains(&self.semmni)
+    }
+
+    /// What no write can have left so is as in a new namespace.
+    pub fn mended(self) -> SemLimits {
+        match self.are_possible() {
+            true => self,
+            false => SemLimits {
+                semmni: SemLimits::KERNEL_DEFAULTS.semmni,
+                ..self
+            },
+        }
     }
 
     /// Writes what reading the file shows: the four numbers in one line.
@@ -185,6 +201,23 @@ mod tests {
             (written, shown.as_str()),
             (Ok(()), "32000\t1024000000\t500\t32000\n")
         );
+    }
+
+    #[test]
+    fn only_what_no_write_can_have_left_so_is_mended() {
+        let defaults = SemLimits::KERNEL_DEFAULTS;
+        let with = |semmni| SemLimits {
+            semmsl: i32::MIN,
+            semopm: -1,
+            semmni,
+            ..defaults
+        };
+        for semmni in [0, SLOTS as i32] {
+            assert_eq!(with(semmni).mended(), with(semmni));
+        }
+        for semmni in [-1, SLOTS as i32 + 1, i32::MAX] {
+            assert_eq!(with(semmni).mended(), with(defaults.semmni));
+        }
     }
 
     #[test]

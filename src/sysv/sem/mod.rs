@@ -14,7 +14,7 @@ mod wake;
 #[cfg(test)]
 mod wake_tests;
 
-pub use attempt::{Attempt, Process, blocks, outlook};
+pub use attempt::{Attempt, Process, blocks, has_undo_of, outlook};
 pub use limits::{SEM_LIMITS_FILE, SemLimits};
 pub use procfs::{SEM_HEADER, write_sem_line};
 pub use semctl::{

@@ -47,9 +47,9 @@ pub enum Question {
     Value,
     /// GETPID.
     Pid,
-    /// GETNCNT: who sleeps until it grows.
+    /// GETNCNT: how many sleep until it grows.
     Growth,
-    /// GETZCNT: who sleeps until it is 0.
+    /// GETZCNT: how many sleep until it is 0.
     Zero,
 }
 

@@ -77,7 +77,7 @@ pub fn check_operations(set: &SetPerm, ops: &[Operation], caller: &impl Caller) 
             "there is no semaphore {number}, semaphore set {id} has {has}"
         ));
     }
-    // Who may write need not be able to read, though other operations of the call wait for zero.
+    // A caller that may write need not be able to read, though other operations of the call wait for zero.
     may_access(&set.perm, if alters(ops) { WRITE } else { READ }, caller)
 }
 
@@ -142,8 +142,8 @@ pub fn sleep(set: &mut impl SetState, ops: &[Operation], at: u16, sleeper: Sleep
     set.push_sleeper(sleeper, ops);
 }
 
-/// Why the operations cannot go on at `at`.
-pub fn would_block(set: &impl SetState, ops: &[Operation], at: u16) -> Refusal {
+/// Why the operations cannot go on at `at`, of the set with the identifier `id`.
+pub fn would_block(set: &impl SetState, id: i32, ops: &[Operation], at: u16) -> Refusal {
     let op = ops.get(usize::from(at)).copied().unwrap_or_default();
     // As the operations before it would leave it.
     let before = ops.iter().take(usize::from(at));
@@ -152,29 +152,25 @@ pub fn would_block(set: &impl SetState, ops: &[Operation], at: u16) -> Refusal {
         .map(|earlier| i64::from(earlier.change))
         .sum::<i64>();
     let value = i64::from(set.value(u32::from(op.number))) + left;
-    let pid = set.pid(u32::from(op.number));
     // "An operation could not proceed immediately and either IPC_NOWAIT was specified in sem_flg or the time limit specified
     // in timeout expired." - man semop(2)
     refusal!(
         Eagain,
-        [number = op.number, value, change = op.change, pid],
-        "semaphore {number} is {value} and {}",
-        Wish(change as i16, pid as i32)
+        [number = op.number, id, value, change = op.change],
+        "semaphore {number} of set {} is {value} and {}",
+        id as i32,
+        Wish(change as i16)
     )
 }
 
-/// What an operation waits for, and who stands in its way.
-struct Wish(i16, i32);
+/// What an operation waits for.
+struct Wish(i16);
 
 impl core::fmt::Display for Wish {
     fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self.0 {
-            0 => out.write_str("0 is waited for")?,
-            change => write!(out, "{} is to be taken", -i32::from(change))?,
-        }
-        match self.1 {
-            0 => out.write_str(", nobody has changed it yet"),
-            pid => write!(out, ", pid {pid} changed it last"),
+            0 => out.write_str("0 is waited for"),
+            change => write!(out, "{} is to be taken", -i32::from(change)),
         }
     }
 }
@@ -447,15 +443,15 @@ mod tests {
             (
                 &[op(0, -1), op(0, -5)][..],
                 1,
-                "semaphore 0 is 3 and 5 is to be taken, nobody has changed it yet",
+                "semaphore 0 of set 32769 is 3 and 5 is to be taken",
             ),
             (
                 &[op(1, 0)],
                 0,
-                "semaphore 1 is 32767 and 0 is waited for, pid 4711 changed it last",
+                "semaphore 1 of set 32769 is 32767 and 0 is waited for",
             ),
         ] {
-            let refusal = Err::<(), _>(would_block(&set, ops, at));
+            let refusal = Err::<(), _>(would_block(&set, 32769, ops, at));
             assert_eq!(refused(refusal), Some((Eagain, sentence.into())));
         }
     }

@@ -7,7 +7,7 @@ use super::wake::serve_all;
 
 /// Notes that a process has asked for SEM_UNDO: an undo of 0 for each semaphore that it has none for.
 ///
-/// The process's end stamps the set for it even where the operations fail or are never carried out. Who fails at once may
+/// The process's end stamps the set for it even where the operations fail or are never carried out. A call that fails at once may
 /// leave it out; a sleeper needs it, because there is to be room for what it owes when another process serves it.
 pub fn note_undo(set: &mut impl SetState, ops: &[Operation], by: Process) {
     for op in ops.iter().filter(|op| has_undo(**op)) {
@@ -40,7 +40,7 @@ pub fn end_process(set: &mut impl SetState, owner: u32, now: i64) -> bool {
             // "if this operation would try to decrease a semaphore's value to less than zero, ... Linux ... decreases
             // the semaphore value as far as possible (i.e., to zero)" - man semop(2)
             //
-            // The largest value bounds it likewise.
+            // The largest value bounds it, too.
             let number = u32::from(undo.number);
             let value = i32::from(set.value(number)) + i32::from(undo.adjust);
             let value = value.clamp(0, i32::from(SEMVMX)) as u16;

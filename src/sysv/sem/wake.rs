@@ -1,6 +1,6 @@
 //! Who is served after a change, and in which order: the kernel's.
 //!
-//! Whoever changes a set carries out the operations of the sleepers that can go on then, in its own call, so that what it has
+//! A process that changes a set carries out the operations of the sleepers that can go on then, in its own call, so that what it has
 //! freed is theirs before it can take it again. There are two kinds of sleepers: *zero-waiters*, whose operations change
 //! nothing, and *alterers*. A sleeper is *simple* with one operation and *complex* with more.
 //!

@@ -2,7 +2,8 @@
 //! [`crate::sysv::ipc::flags`]. Spelt out here because libc lacks several (`SHM_STAT`, `SHM_INFO`, `SHM_DEST`, `SHM_LOCKED`).
 
 pub use crate::sysv::ipc::flags::{
-    EXEC, IPC_CREAT, IPC_EXCL, IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, MODE_BITS, READ, WRITE,
+    EXEC, IPC_CREAT, IPC_EXCL, IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, MODE_BITS, READ,
+    WRITE,
 };
 
 /// shmget: use huge pages.

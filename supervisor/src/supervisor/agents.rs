@@ -2,14 +2,12 @@
 
 use super::Supervisor;
 use crate::client::{Client, Fork, Work};
-use crate::message::{ATTACHED, COUNTED, Kind, Message, PASS};
+use crate::message::{AGAIN, ASLEEP, ATTACHED, COUNTED, DATA_BYTES, Kind, Message, PASS};
+use crate::sys;
 use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
 use std::io::{IoSlice, IoSliceMut};
-
-/// The most that an agent reads of a client at once.
-const MOST_BYTES: u64 = 256;
 
 impl Supervisor {
     /// Hears what a client's agent has to say.
@@ -27,6 +25,7 @@ impl Supervisor {
             Kind::Write => self.write_client(key, &message),
             Kind::Forked => self.fork_client(key),
             Kind::Done => self.end_work(key, &message),
+            Kind::Awake => self.end_sleep(key, &message),
             Kind::Stale => self.exchange_agent(key),
             _ => {}
         }
@@ -74,13 +73,13 @@ impl Supervisor {
     }
 
     fn read_client(&mut self, key: u64, message: &Message) {
-        let [addr, len, ..] = message.words;
-        let mut bytes = vec![0; len.min(MOST_BYTES) as usize];
+        let [addr, len, id, ..] = message.words;
+        let mut bytes = vec![0; (len as usize).min(DATA_BYTES)];
         let place = [RemoteIoVec {
             base: addr as usize,
             len: bytes.len(),
         }];
-        let read = match self.thread_of(key) {
+        let read = match self.thread_in(key, id) {
             Some(tid) => {
                 process_vm_readv(tid, &mut [IoSliceMut::new(&mut bytes)], &place).unwrap_or(0)
             }
@@ -90,12 +89,12 @@ impl Supervisor {
     }
 
     fn write_client(&mut self, key: u64, message: &Message) {
-        let [addr, ..] = message.words;
+        let [addr, id, ..] = message.words;
         let place = [RemoteIoVec {
             base: addr as usize,
             len: message.data.len(),
         }];
-        let written = match self.thread_of(key) {
+        let written = match self.thread_in(key, id) {
             Some(tid) => {
                 process_vm_writev(tid, &[IoSlice::new(&message.data)], &place).unwrap_or(0)
             }
@@ -104,9 +103,10 @@ impl Supervisor {
         self.reply(key, &[written as u64], &[]);
     }
 
-    fn thread_of(&mut self, key: u64) -> Option<Pid> {
-        let work = self.clients.get_mut(&key)?.work.as_mut()?;
-        Some(work.thread().tid())
+    /// The thread that is in the call of this notification. One that has been killed there may have another's id by now.
+    fn thread_in(&mut self, key: u64, id: u64) -> Option<Pid> {
+        let thread = self.clients.get_mut(&key)?.thread_in(id)?;
+        thread.is_there(&self.listener).then_some(thread.tid())
     }
 
     /// The agent has forked: now its client does.
@@ -124,7 +124,7 @@ impl Supervisor {
         }
         let has_child = fork.child.is_some();
         if !has_child {
-            let _ = fork.link.send(Kind::Born, &[0]);
+            let _ = fork.link.send(Kind::Child, &[0]);
         }
         if let Some(agent) = &client.agent {
             let _ = agent.send(Kind::Forked, &[u64::from(!has_child)]);
@@ -146,11 +146,13 @@ impl Supervisor {
         client.counted = flags & COUNTED != 0;
         client.attached = flags & ATTACHED != 0;
         match client.work.take() {
+            Some(Work::Call(thread)) if flags & ASLEEP != 0 => client.asleep.push(thread),
+            Some(Work::Call(thread)) if flags & AGAIN != 0 => client.again(thread, &self.listener),
             Some(Work::Call(thread)) => {
                 let answer = (flags & PASS == 0).then_some(value as i64);
                 thread.answer(&self.listener, answer);
             }
-            Some(Work::Birth(thread)) => thread.answer(&self.listener, Some(0)),
+            Some(Work::Begin(thread)) => thread.answer(&self.listener, Some(0)),
             Some(Work::Fork(fork)) => {
                 let changes_ids = client.changes_ids;
                 self.end_fork(fork, changes_ids, value as i64);
@@ -158,6 +160,18 @@ impl Supervisor {
             None => {}
         }
         self.go_on(key);
+    }
+
+    /// A call that slept is over.
+    fn end_sleep(&mut self, key: u64, message: &Message) {
+        let [id, value, ..] = message.words;
+        let Some(client) = self.clients.get_mut(&key) else {
+            return;
+        };
+        if let Some(at) = client.asleep.iter().position(|thread| thread.call.id == id) {
+            let thread = client.asleep.swap_remove(at);
+            thread.answer(&self.listener, Some(value as i64));
+        }
     }
 
     /// The parent's side of a fork is over: it goes on, and the child's agent begins.
@@ -173,11 +187,11 @@ impl Supervisor {
         thread.answer(&self.listener, answer.or((value < 0).then_some(value)));
         let Some(child) = child else { return };
         let pid = child.tid();
-        let _ = link.send(Kind::Born, &[pid.as_raw() as u64]);
+        let _ = link.send(Kind::Child, &[pid.as_raw() as u64]);
         match Client::new(pid, link) {
             Ok(client) => {
                 self.add(Client {
-                    work: Some(Work::Birth(child)),
+                    work: Some(Work::Begin(child)),
                     changes_ids,
                     page,
                     ..client
@@ -195,39 +209,45 @@ impl Supervisor {
         let old = client.agent.take();
         self.ending.extend(old);
         client.forget();
+        client.asleep.clear();
         client.page = None;
         match client.work.take() {
             Some(Work::Call(thread)) => client.waiting.push_front(thread.call),
             Some(Work::Fork(fork)) => fork.thread.answer(&self.listener, None),
-            Some(Work::Birth(thread)) => thread.answer(&self.listener, Some(0)),
+            Some(Work::Begin(thread)) => thread.answer(&self.listener, Some(0)),
             None => {}
         }
         self.go_on(key);
     }
 
     /// An agent was killed. Its client's cell goes with it where a call was under way, for the agent may have held the table's
-    /// lock in the cell's name.
+    /// lock in the cell's name, or slept, for it would sleep for ever. What it owes stands until it ends.
     fn note_lost_agent(&mut self, key: u64) {
         let Some(client) = self.clients.get_mut(&key) else {
             return;
         };
         client.agent = None;
         client.forget();
-        let (pid, page) = (client.pid, client.page);
-        match client.work.take() {
-            Some(Work::Call(mut thread)) => {
-                if let Some(page) = page {
-                    let _ = thread.run(
-                        &mut self.listener,
-                        libc::SYS_munmap as u64,
-                        [page, 1, 0, 0, 0, 0],
-                        None,
-                    );
-                    client.page = None;
-                }
+        let pid = client.pid;
+        let mut work = client.work.take();
+        let mut asleep = std::mem::take(&mut client.asleep);
+        let caller = match &mut work {
+            Some(Work::Call(thread)) => Some(thread),
+            _ => asleep.first_mut(),
+        };
+        if let (Some(page), Some(thread)) = (client.page, caller) {
+            let page = [page, 1, 0, 0, 0, 0];
+            let _ = thread.run(&mut self.listener, libc::SYS_munmap as u64, page, None);
+            client.page = None;
+        }
+        for thread in asleep {
+            client.again(thread, &self.listener);
+        }
+        match work {
+            Some(Work::Call(thread)) => {
                 thread.answer(&self.listener, Some(-i64::from(libc::ENOMEM)));
             }
-            Some(Work::Birth(thread)) => thread.answer(&self.listener, Some(0)),
+            Some(Work::Begin(thread)) => thread.answer(&self.listener, Some(0)),
             Some(Work::Fork(fork)) => {
                 fork.thread.answer(&self.listener, fork.answer);
                 if let Some(child) = fork.child {
@@ -244,10 +264,13 @@ impl Supervisor {
 
     /// Has the agent of a dead client drop what it had.
     pub(super) fn finish(&mut self, client: Client) {
+        // It may wait for the end of a sleep; so it does when its connection is closed.
+        let bell = sys::bell(client.pid);
         if let Some(agent) = client.agent.filter(|_| client.counted) {
             if agent.send(Kind::End, &[]).is_ok() {
                 self.ending.push(agent);
             }
         }
+        sys::ring(bell);
     }
 }

@@ -26,7 +26,7 @@ impl Supervisor {
                 .listener
                 .answer(call.id, Some(-i64::from(libc::ENOSYS)));
         }
-        let is_for_client = matches!(kind, CallKind::Shm | CallKind::Refused);
+        let is_for_client = kind == CallKind::Served;
         if self.clients.is_empty() && !is_for_client {
             return self.listener.answer(call.id, None);
         }
@@ -52,6 +52,9 @@ impl Supervisor {
             CallKind::Exec if !sys::is_thread_of(client.pid, tid) => false,
             CallKind::Exec if client.counted => {
                 client.leaving.push(tid);
+                if !client.asleep.is_empty() {
+                    client.tell(Kind::Leaving, &[], None);
+                }
                 false
             }
             // Another program may have another environment; nothing is lost with this agent.
@@ -182,15 +185,13 @@ impl Supervisor {
             return;
         };
         let data = &thread.call.data;
-        let [first, second, third, ..] = data.args;
+        let [first, second, third, fourth, fifth, _] = data.args;
         let check = u64::from(client.may_have_left(thread.tid())) * CHECK_LEFT;
         let ids = if client.changes_ids { READ_IDS } else { 0 };
-        let tid = thread.tid().as_raw() as u64;
-        let words = [data.nr as u64, first, second, third, tid, check | ids];
-        if let Some(agent) = &client.agent {
-            // Refused, it is gone, which is noticed when it is heard.
-            let _ = agent.send(Kind::Call, &words);
-        }
+        let (number, tid) = (data.nr as u64, thread.tid().as_raw() as u64);
+        let (flags, id) = (check | ids, thread.call.id);
+        let words = [number, first, second, third, fourth, fifth, tid, flags, id];
+        client.tell(Kind::Call, &words, None);
         client.work = Some(Work::Call(thread));
     }
 
@@ -199,11 +200,11 @@ impl Supervisor {
             return;
         };
         let check = u64::from(client.may_have_left(thread.tid())) * CHECK_LEFT;
-        let (Some(agent), Ok((link, theirs))) = (&client.agent, Socket::pair()) else {
+        let Ok((link, theirs)) = Socket::pair() else {
             thread.answer(&self.listener, None);
             return self.go_on(key);
         };
-        let _ = agent.send_all(Kind::Fork, &[check], &[], Some(theirs.fd().as_fd()));
+        client.tell(Kind::Fork, &[check], Some(theirs.fd().as_fd()));
         client.work = Some(Work::Fork(Fork {
             thread,
             link,

@@ -44,7 +44,7 @@ pub struct Supervisor {
     ending: Vec<Socket>,
 }
 
-/// Who had something to say.
+/// Where a message came from.
 #[derive(Clone, Copy)]
 enum Source {
     Agent(u64),
@@ -116,7 +116,7 @@ impl Supervisor {
             PollFd::new(self.listener.fd().as_fd(), PollFlags::POLLIN),
             PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
         ];
-        // Who kills the command means the program.
+        // A signal that kills the command is meant for the program.
         let is_watched = !self.is_over && !self.is_alone;
         if is_watched {
             polled.push(PollFd::new(self.report.fd().as_fd(), PollFlags::empty()));
@@ -217,6 +217,7 @@ impl Supervisor {
         };
         client.is_dead = true;
         client.waiting.clear();
+        client.asleep.clear();
         let pid = client.pid;
         if self.by_pid.get(&pid) == Some(&key) {
             self.by_pid.remove(&pid);

@@ -1,12 +1,12 @@
 //! What msgsnd, msgrcv and msgctl have beside their numbers.
 
-use shmshim_core::sysv::flags::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT};
+use shmshim_core::sysv::flags::{IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT};
 use shmshim_core::sysv::msg::flags::{
     MSG_COPY, MSG_EXCEPT, MSG_INFO, MSG_NOERROR, MSG_STAT, MSG_STAT_ANY,
 };
 use shmshim_core::sysv::msg::{MsgLimits, QueueFacts};
 
-use super::{Address, Mode, User, named_bits, named_command};
+use super::{Address, named_bits, named_command, new_perm, perm};
 use crate::trace::Told;
 use crate::trace::line::Line;
 
@@ -32,7 +32,7 @@ pub fn flags(line: &mut Line, flags: i32) {
         (MSG_NOERROR, "MSG_NOERROR"),
         (MSG_EXCEPT, "MSG_EXCEPT"),
         (MSG_COPY, "MSG_COPY"),
-        (libc::IPC_NOWAIT, "IPC_NOWAIT"),
+        (IPC_NOWAIT, "IPC_NOWAIT"),
     ];
     named_bits(line, flags, &names, " /* MSG_??? */");
 }
@@ -76,13 +76,10 @@ fn letter(line: &mut Line, byte: u8, digit_follows: bool) {
 pub fn buffer(line: &mut Line, addr: u64, told: &Told) {
     match told {
         Told::Queue(queue) => stat(line, queue),
-        Told::NewQueue(new) => line.put(format_args!(
-            "{{msg_perm={{uid={}, gid={}, mode={}}}, msg_qbytes={}}}",
-            User(new.perm.uid),
-            User(new.perm.gid),
-            Mode(new.perm.mode),
-            new.qbytes
-        )),
+        Told::NewQueue(new) => {
+            new_perm(line, "msg", &new.perm);
+            line.put(format_args!(", msg_qbytes={}}}", new.qbytes));
+        }
         Told::MsgLimits(limits) => info(line, limits, 512_000, 16384, 16384),
         Told::MsgUsage(usage) => info(
             line,
@@ -96,17 +93,9 @@ pub fn buffer(line: &mut Line, addr: u64, told: &Told) {
 }
 
 fn stat(line: &mut Line, queue: &QueueFacts) {
+    perm(line, "msg", &queue.perm, queue.key);
     line.put(format_args!(
-        "{{msg_perm={{uid={}, gid={}, mode={}, key={}, cuid={}, cgid={}}}, ",
-        User(queue.perm.uid),
-        User(queue.perm.gid),
-        Mode(queue.perm.mode),
-        queue.key.0 as u32,
-        User(queue.perm.cuid),
-        User(queue.perm.cgid)
-    ));
-    line.put(format_args!(
-        "msg_stime={}, msg_rtime={}, msg_ctime={}, msg_qnum={}, msg_qbytes={}, msg_lspid={}, msg_lrpid={}}}",
+        ", msg_stime={}, msg_rtime={}, msg_ctime={}, msg_qnum={}, msg_qbytes={}, msg_lspid={}, msg_lrpid={}}}",
         queue.stime,
         queue.rtime,
         queue.ctime,

@@ -1,14 +1,13 @@
 //! What semop and semctl have beside their numbers.
 
-use shmshim_core::sysv::NewPerm;
-use shmshim_core::sysv::flags::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT};
+use shmshim_core::sysv::flags::{IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT};
 use shmshim_core::sysv::sem::flags::{
     GETALL, GETNCNT, GETPID, GETVAL, GETZCNT, SEM_INFO, SEM_STAT, SEM_STAT_ANY, SEM_UNDO, SETALL,
     SETVAL,
 };
 use shmshim_core::sysv::sem::{Operation, SemLimits, SetPerm};
 
-use super::{Address, Mode, User, named_bits, named_command};
+use super::{Address, named_bits, named_command, new_perm, perm};
 use crate::trace::Told;
 use crate::trace::line::Line;
 
@@ -61,7 +60,7 @@ fn one(line: &mut Line, operation: &Operation) {
         "{{sem_num={}, sem_op={}, sem_flg=",
         operation.number, operation.change
     ));
-    let names = [(SEM_UNDO, "SEM_UNDO"), (libc::IPC_NOWAIT, "IPC_NOWAIT")];
+    let names = [(SEM_UNDO, "SEM_UNDO"), (IPC_NOWAIT, "IPC_NOWAIT")];
     let bits = i32::from(operation.flags as u16);
     named_bits(line, bits, &names, " /* SEM_??? */");
     line.put(format_args!("}}"));
@@ -87,12 +86,10 @@ pub fn limit(line: &mut Line, addr: u64, told: &Told) {
 pub fn buffer(line: &mut Line, arg: u64, told: &Told) {
     match told {
         Told::Set(set) => stat(line, set),
-        Told::NewPerm(NewPerm { uid, gid, mode }) => line.put(format_args!(
-            "{{sem_perm={{uid={}, gid={}, mode={}}}}}",
-            User(*uid),
-            User(*gid),
-            Mode(*mode)
-        )),
+        Told::NewPerm(new) => {
+            new_perm(line, "sem", new);
+            line.put(format_args!("}}"));
+        }
         Told::SemLimits(limits) => info(line, limits, 20, 32767),
         Told::SemUsage(usage) => info(line, &usage.limits, usage.sets, usage.semaphores),
         _ => line.put(format_args!("{}", Address(arg))),
@@ -100,17 +97,10 @@ pub fn buffer(line: &mut Line, arg: u64, told: &Told) {
 }
 
 fn stat(line: &mut Line, set: &SetPerm) {
+    perm(line, "sem", &set.perm, set.key);
     line.put(format_args!(
-        "{{sem_perm={{uid={}, gid={}, mode={}, key={}, cuid={}, cgid={}}}, sem_otime={}, sem_ctime={}, sem_nsems={}}}",
-        User(set.perm.uid),
-        User(set.perm.gid),
-        Mode(set.perm.mode),
-        set.key.0 as u32,
-        User(set.perm.cuid),
-        User(set.perm.cgid),
-        set.otime,
-        set.ctime,
-        set.count
+        ", sem_otime={}, sem_ctime={}, sem_nsems={}}}",
+        set.otime, set.ctime, set.count
     ));
 }
 

@@ -10,8 +10,12 @@ use crate::trace::{SHOWN_BYTES, SHOWN_OPERATIONS};
 use super::*;
 
 fn shown(asked: Call, told: Told, answer: Answer<'_>) -> String {
+    shown_of_sleeper(asked, told, answer, 0)
+}
+
+fn shown_of_sleeper(asked: Call, told: Told, answer: Answer<'_>, slept: u64) -> String {
     let mut line = Line::new();
-    call(&mut line, &asked, &told, &answer);
+    call(&mut line, &asked, &told, &answer, slept);
     String::from_utf8(line.text().to_vec()).unwrap()
 }
 
@@ -32,6 +36,29 @@ fn segment() -> Segment {
         lpid: 13501,
         nattch: 2,
     }
+}
+
+#[test]
+fn how_long_a_call_slept_stands_behind_its_answer() {
+    let call = Call::Msgsnd {
+        msqid: 3,
+        message: 0,
+        size: 0,
+        flags: 0,
+    };
+    let refused = Answer::Refused {
+        errno: libc::EINTR,
+        why: &"a reason",
+    };
+    let sleep = 3_204_999_999;
+    assert_eq!(
+        shown_of_sleeper(call, Told::Nothing, refused, sleep),
+        "msgsnd(3, NULL, 0, 0) = -1 EINTR (a reason; slept 3.204 s)"
+    );
+    assert_eq!(
+        shown_of_sleeper(call, Told::Nothing, Answer::Value(0), sleep),
+        "msgsnd(3, NULL, 0, 0) = 0 (slept 3.204 s)"
+    );
 }
 
 #[test]
