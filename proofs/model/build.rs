@@ -1,4 +1,4 @@
-//! Says where the sources of `src/storage` are: where they stand, or, with `SHMSHIM_BREAK=NAME`, in a copy that is broken
+//! Says where the sources of `src/storage` and `src/registry` are: where they stand, or, with `SHMSHIM_BREAK=NAME`, in a copy that is broken
 //! as `breaks.txt` says.
 
 use std::path::{Path, PathBuf};
@@ -23,11 +23,14 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=breaks.txt");
     let out = PathBuf::from(env::var("OUT_DIR").unwrap());
-    let sources = Path::new("../../src/storage").canonicalize().unwrap();
-    println!("cargo::rerun-if-changed={}", sources.display());
+    let sources = Path::new("../../src").canonicalize().unwrap();
 
     let mut files = Vec::new();
-    read_all(&sources, &mut files);
+    for room in ROOMS {
+        let room = sources.join(room);
+        println!("cargo::rerun-if-changed={}", room.display());
+        read_all(&room, &mut files);
+    }
     let breaks = breaks(&fs::read_to_string("breaks.txt").unwrap());
     // All of them, whichever is asked for: one that the source has moved away from is found at once.
     for one in &breaks {
@@ -37,13 +40,13 @@ fn main() {
     }
 
     let wanted = env::var("SHMSHIM_BREAK").unwrap_or_default();
-    let storage = if wanted.is_empty() {
+    let rooms = if wanted.is_empty() {
         sources
     } else {
         let Some(one) = breaks.iter().find(|one| one.name == wanted) else {
             panic!("breaks.txt has no {wanted}");
         };
-        let copy = out.join("storage");
+        let copy = out.join("src");
         // What an earlier build has left there may be called otherwise by now.
         let _ = fs::remove_dir_all(&copy);
         for edit in &one.edits {
@@ -57,12 +60,31 @@ fn main() {
         }
         copy
     };
-    let top = format!(
-        "#[allow(dead_code)]\n#[path = {:?}]\npub mod storage;\n",
-        storage.join("mod.rs")
-    );
-    fs::write(out.join("storage.rs"), top).unwrap();
+    let module = |name: &str, path: &str| {
+        let path = rooms.join(path);
+        format!("#[allow(dead_code, unused_imports)]\n#[path = {path:?}]\npub mod {name};\n")
+    };
+    fs::write(out.join("storage.rs"), module("storage", "storage/mod.rs")).unwrap();
+    let calls = [
+        ("blocked", "registry/blocked.rs"),
+        ("error", "registry/error.rs"),
+        ("holder", "registry/holder.rs"),
+        ("msg", "registry/msg/mod.rs"),
+        ("objects", "registry/objects.rs"),
+        ("owner", "registry/owner.rs"),
+        ("rules", "registry/rules.rs"),
+        ("sem", "registry/sem/mod.rs"),
+        ("sleep", "registry/sleep.rs"),
+    ];
+    let calls: String = calls
+        .into_iter()
+        .map(|(name, path)| module(name, path))
+        .collect();
+    fs::write(out.join("calls.rs"), calls).unwrap();
 }
+
+/// Where what is compiled lies in `src`.
+const ROOMS: [&str; 2] = ["storage", "registry"];
 
 fn read_all(folder: &Path, files: &mut Vec<(PathBuf, String)>) {
     let mut paths: Vec<_> = fs::read_dir(folder)

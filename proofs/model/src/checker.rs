@@ -3,12 +3,12 @@
 #[cfg(all(feature = "loom", not(feature = "shuttle")))]
 pub use loom::{
     hint::spin_loop,
-    sync::{Arc, atomic},
+    sync::{self, Arc, atomic},
     thread,
 };
 #[cfg(feature = "shuttle")]
 pub use shuttle::{
     hint::spin_loop,
-    sync::{Arc, atomic},
+    sync::{self, Arc, atomic},
     thread,
 };

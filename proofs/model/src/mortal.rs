@@ -6,8 +6,11 @@
 
 use crate::checker::atomic::{AtomicU32, Ordering};
 use crate::checker::thread;
+use crate::os::futex::Sleepers;
 use crate::storage::table::layout;
+use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
@@ -31,6 +34,17 @@ thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
     /// The threads of the story, in the order in which they were first met.
     static MET: RefCell<Vec<thread::ThreadId>> = const { RefCell::new(Vec::new()) };
+    /// Which process each thread is.
+    static PROCESSES: RefCell<Vec<(thread::ThreadId, u32)>> = const { RefCell::new(Vec::new()) };
+    /// What was made for the story, and is dropped when the next one begins.
+    static KEPT: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
+    /// What processes have set once, by its place and the process.
+    static THINGS: RefCell<HashMap<(usize, u32), usize>> = RefCell::default();
+    /// What the kernel does when processes end.
+    static AT_END: RefCell<Vec<(u32, Box<dyn Fn()>)>> = const { RefCell::new(Vec::new()) };
+    /// How long sleeps have taken that were over by themselves.
+    static SLEPT: Cell<u64> = const { Cell::new(0) };
+    static SLEEPERS: RefCell<Option<Rc<Sleepers>>> = const { RefCell::new(None) };
     /// How many mappings hold the lock of `live/N`, in one process or two.
     static HOLDS: RefCell<Rc<Vec<AtomicU32>>> = RefCell::default();
 }
@@ -40,6 +54,12 @@ pub fn begin() {
     MORTALS.with_borrow_mut(Vec::clear);
     COUNT.set(0);
     MET.with_borrow_mut(Vec::clear);
+    PROCESSES.with_borrow_mut(Vec::clear);
+    THINGS.with_borrow_mut(HashMap::clear);
+    AT_END.with_borrow_mut(Vec::clear);
+    KEPT.take();
+    SLEPT.set(0);
+    SLEEPERS.set(Some(Rc::new(Sleepers::nobody())));
     let holds = (0..layout::CELLS).map(|_| AtomicU32::new(1)).collect();
     HOLDS.set(Rc::new(holds));
 }
@@ -76,8 +96,78 @@ pub fn holds_its_lock(cell: u32) -> bool {
     holders(cell) != 0
 }
 
+/// The process id of the process of cell 0.
+pub const FIRST_PID: u32 = 100;
+
+/// From here on the calling thread is the process of `cell`.
+pub fn be(cell: u32) {
+    let me = thread::current().id();
+    PROCESSES.with_borrow_mut(|all| {
+        all.retain(|(thread, _)| *thread != me);
+        all.push((me, cell));
+    });
+}
+
+/// The cell of the calling thread's process.
+pub fn me() -> u32 {
+    let me = thread::current().id();
+    let found = PROCESSES.with_borrow(|all| all.iter().find(|(thread, _)| *thread == me).copied());
+    found.expect("a thread that is no process").1
+}
+
+/// Keeps a thing until the next story begins.
+pub fn keep<T: 'static>(value: T) -> &'static T {
+    let kept = Box::new(value);
+    // SAFETY: the box stays where it is for as long as any thread of the story runs.
+    let reference = unsafe { &*core::ptr::from_ref(kept.as_ref()) };
+    KEPT.with_borrow_mut(|all| all.push(kept));
+    reference
+}
+
+/// What was put there by this process.
+pub fn thing_of(key: (usize, u32)) -> Option<usize> {
+    THINGS.with_borrow(|all| all.get(&key).copied())
+}
+
+/// Puts it there.
+pub fn put_thing(key: (usize, u32), thing: usize) {
+    THINGS.with_borrow_mut(|all| all.insert(key, thing));
+}
+
+/// What happens when the calling thread's process ends.
+pub fn on_end(work: impl Fn() + 'static) {
+    AT_END.with_borrow_mut(|all| all.push((me(), Box::new(work))));
+}
+
+/// Nanoseconds since the story began.
+pub fn slept() -> u64 {
+    SLEPT.get()
+}
+
+/// A sleep of so many is over.
+pub fn sleep_for(nanos: u64) {
+    SLEPT.set(SLEPT.get() + nanos);
+}
+
+/// Who sleeps.
+pub fn sleepers() -> Rc<Sleepers> {
+    SLEEPERS.with_borrow(|sleepers| sleepers.clone().expect("no story has begun"))
+}
+
 /// The process of `cell` is gone.
 pub fn end(cell: u32) {
+    let mine = AT_END.with_borrow_mut(|all| {
+        let (mine, others) = std::mem::take(all)
+            .into_iter()
+            .partition(|(one, _)| *one == cell);
+        *all = others;
+        let mine: Vec<(u32, Box<dyn Fn()>)> = mine;
+        mine
+    });
+    for (_, work) in mine {
+        work();
+    }
+    crate::os::wipe_on_fork::end(cell);
     holds()[cell as usize].swap(0, Ordering::AcqRel);
 }
 

@@ -4,9 +4,9 @@ use crate::mortal;
 use crate::storage::Namespace;
 use crate::storage::table::Held;
 use crate::storage::table::Identity;
+use crate::storage::table::SlotImage;
 use crate::storage::table::TableMap;
 use crate::storage::table::layout::{self, CellState, cell, header, record};
-use crate::storage::table::SlotImage;
 use crate::storage::table::slot_life::{self, Cursor};
 use std::sync::Arc;
 

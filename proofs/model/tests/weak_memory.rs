@@ -2,35 +2,21 @@
 #![cfg(all(feature = "loom", not(feature = "shuttle")))]
 
 use loom::cell::UnsafeCell;
-use loom::model::Builder;
 use loom::thread;
 use shmshim_model::audit::audit;
+use shmshim_model::explore::{explore, preemptions};
 use shmshim_model::mortal;
 use shmshim_model::os::map::leave_plain;
 use shmshim_model::scene::{self, SLOTS, create, process};
+use shmshim_model::seen::{Look, Seen, check_reaped};
 use shmshim_model::storage::Namespace;
 use shmshim_model::storage::process::reap;
 use shmshim_model::storage::table::events::What;
 use shmshim_model::storage::table::layout::CellState;
 use shmshim_model::storage::table::{attach_record, derived, key_index, slot_life};
-use shmshim_model::stories::{Look, STORIES, Seen, Story, check_reaped};
+use shmshim_model::stories::{STORIES, Story};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-
-/// Runs `run` in every way that there is with at most `preemptions` of a thread in favour of another. Returns how
-/// many those were.
-fn explore(preemptions: usize, run: impl Fn() + Send + Sync + 'static) -> usize {
-    let ways = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&ways);
-    let mut builder = Builder::new();
-    builder.max_branches = 1_000_000;
-    builder.preemption_bound = Some(preemptions);
-    builder.check(move || {
-        counted.fetch_add(1, Ordering::Relaxed);
-        run();
-    });
-    ways.load(Ordering::Relaxed)
-}
 
 fn seen_of(story: &'static Story) -> Seen {
     let seen = Arc::new(Mutex::new(Seen::default()));
@@ -38,14 +24,6 @@ fn seen_of(story: &'static Story) -> Seen {
     explore(0, move || *out.lock().unwrap() = Seen::of(story));
     let seen = seen.lock().unwrap().clone();
     seen
-}
-
-/// How thorough: `SHMSHIM_PREEMPTIONS`, or what is said here.
-fn preemptions(or: usize) -> usize {
-    match std::env::var("SHMSHIM_PREEMPTIONS") {
-        Ok(text) => text.parse().unwrap(),
-        Err(_) => or,
-    }
 }
 
 #[test]
@@ -320,7 +298,10 @@ fn fork_beside_a_looker(parent_returns_first: bool) {
     create(&namespace.lock(process(0)).unwrap(), 0, 5);
     scene::free_cell(&namespace, 2);
     scene::free_cell(&namespace, 3);
-    let (prepared, _) = namespace.processes().prepare_child(process(0), None, true).unwrap();
+    let (prepared, _) = namespace
+        .processes()
+        .prepare_child(process(0), None, true)
+        .unwrap();
     let cell = prepared.child().cell();
     attach_record::attach(
         &namespace.lock(process(0)).unwrap(),

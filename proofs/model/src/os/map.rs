@@ -1,6 +1,7 @@
 //! Shared memory of the model checker's words, made when they are first looked at.
 
-pub use super::real::map::{Place, map_segment, unmap_segment};
+pub use super::real::map::{Place, is_occupied, map_segment, unmap_segment, user_space_end};
+pub use super::span::{LazyPiece, SharedPiece, Span};
 
 use super::atomic::{AtomicU32, AtomicU64};
 use super::file::{self, Fd};

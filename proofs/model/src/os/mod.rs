@@ -7,8 +7,16 @@ mod real;
 pub use real::*;
 
 pub mod atomic;
+pub mod exposed_sleep;
 pub mod file;
 pub mod futex;
 pub mod map;
+pub mod own_stack;
+pub mod pages;
 pub mod process;
+pub mod robust;
 pub mod signal_mask;
+pub mod span;
+pub mod threads;
+pub mod usermem;
+pub mod wipe_on_fork;

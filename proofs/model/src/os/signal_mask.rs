@@ -13,8 +13,16 @@ impl Blocked {
         Blocked(())
     }
 
-    /// Likewise. The set in the table's last page is always there.
+    /// Nothing was.
+    pub fn into_mask(self) -> Mask {
+        0
+    }
+
+    /// As above. The set in the table's last page is always there.
     pub fn all_if_there(_: &AtomicU64) -> Option<Blocked> {
         Some(Blocked(()))
     }
 }
+
+/// Nothing is put back.
+pub fn restore(_: Mask) {}
