@@ -3,6 +3,8 @@
 //! Each target takes bytes and panics when something is wrong that is more than a refusal. They are shared by
 //! cargo-fuzz (`fuzz_targets/`) and by `replay.rs`, which needs a stable compiler and nothing else.
 
+mod base;
+mod ipc;
 mod parsers;
 mod table;
 
@@ -13,6 +15,7 @@ mod limits;
 #[path = "../../../shim/src/procfs/name.rs"]
 mod name;
 
+pub use ipc::ipc;
 pub use parsers::{directories, environment, filters, limit_texts, mounts, names, proc_paths};
 pub use table::table;
 
@@ -20,8 +23,9 @@ pub use table::table;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("table", table),
+    ("ipc", ipc),
     ("names", names),
     ("environment", environment),
     ("limits", limit_texts),

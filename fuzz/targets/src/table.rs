@@ -4,6 +4,7 @@
 //! segments, are as they were at first. A refusal is a good answer; so is a wrong one. What is looked for is a crash,
 //! a panic, a word outside of the table (`os/map.rs` asserts in this build), and a call that does not come back.
 
+use crate::base;
 use shmshim_core::registry;
 use shmshim_core::storage::Namespace;
 use shmshim_core::storage::table::layout::{self, Cell, Header, Record, Slot};
@@ -11,8 +12,8 @@ use shmshim_core::sysv::{Command, LimitName, NewPerm};
 use std::cell::OnceCell;
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
 
 struct World {
     table: File,
@@ -21,45 +22,14 @@ struct World {
     pages: Vec<(u64, Vec<u8>)>,
     /// The segments' files, and their lengths.
     files: Vec<(PathBuf, u64)>,
-    /// Removed at the end.
-    base: PathBuf,
-    mine: libc::pid_t,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        // SAFETY: asks for a number.
-        if unsafe { libc::getpid() } == self.mine {
-            let _ = fs::remove_dir_all(&self.base);
-        }
-    }
 }
 
 thread_local! {
     static WORLD: OnceCell<World> = const { OnceCell::new() };
 }
 
-extern "C" fn remove_base() {
-    if let Ok(base) = std::env::var("SHMSHIM_DIR") {
-        if base.contains("shmshim-fuzz-") {
-            let _ = fs::remove_dir_all(base);
-        }
-    }
-}
-
 fn new_world() -> World {
-    let parent = if Path::new("/dev/shm").is_dir() {
-        "/dev/shm"
-    } else {
-        "/tmp"
-    };
-    let base = PathBuf::from(format!("{parent}/shmshim-fuzz-{}", std::process::id()));
-    fs::DirBuilder::new().mode(0o700).create(&base).unwrap();
-    // SAFETY: targets run on one thread; libFuzzer ends by exit, which drops nothing.
-    unsafe {
-        std::env::set_var("SHMSHIM_DIR", &base);
-        libc::atexit(remove_base);
-    }
+    let directory = base::runtime_directory();
     let first = registry::shmget(1, 4096, 0o1600).unwrap();
     registry::shmget(2, 100, 0o1640).unwrap();
     let removed = registry::shmget(0, 10_000, 0o600).unwrap();
@@ -67,9 +37,6 @@ fn new_world() -> World {
     registry::shmat(removed, 0, 0).unwrap();
     registry::remove(removed).unwrap();
 
-    // SAFETY: asks for a number.
-    let (euid, mine) = unsafe { (libc::geteuid(), libc::getpid()) };
-    let directory = base.join(format!(".shmshim-uid{euid}"));
     let table = OpenOptions::new()
         .read(true)
         .write(true)
@@ -94,8 +61,6 @@ fn new_world() -> World {
         segments,
         pages,
         files,
-        base,
-        mine,
     }
 }
 
@@ -143,16 +108,16 @@ impl World {
 }
 
 /// The input, byte by byte.
-struct Input<'a>(&'a [u8]);
+pub struct Input<'a>(pub &'a [u8]);
 
 impl Input<'_> {
-    fn byte(&mut self) -> Option<u8> {
+    pub fn byte(&mut self) -> Option<u8> {
         let (&first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(first)
     }
 
-    fn word(&mut self) -> Option<u32> {
+    pub fn word(&mut self) -> Option<u32> {
         let (first, rest) = self.0.split_first_chunk::<4>()?;
         self.0 = rest;
         Some(u32::from_le_bytes(*first))
@@ -174,7 +139,7 @@ impl Input<'_> {
         })
     }
 
-    fn text(&mut self) -> &[u8] {
+    pub fn text(&mut self) -> &[u8] {
         let len = self
             .0
             .first()
@@ -288,6 +253,11 @@ fn call(which: u8, input: &mut Input<'_>, attached: &mut Vec<u64>) -> Option<()>
         }
     }
     Some(())
+}
+
+/// The table is as it was at first, for other targets of the same program.
+pub fn reset() {
+    WORLD.with(|world| world.get_or_init(new_world).reset());
 }
 
 /// Writes to the table and calls, in turns.
