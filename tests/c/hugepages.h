@@ -31,6 +31,20 @@ static inline unsigned long number_in(const char *path)
 	return (unsigned long)n;
 }
 
+/* For what SHM_HUGETLB alone asks for. */
+static inline void need_2_mib_by_default(void)
+{
+	char line[128];
+	unsigned long kib = 0;
+	FILE *f = fopen("/proc/meminfo", "re");
+	while (f && fgets(line, sizeof line, f))
+		sscanf(line, "Hugepagesize: %lu kB", &kib);
+	if (f)
+		fclose(f);
+	if (kib != HUGE >> 10)
+		SKIP("this machine's huge pages have %lu KiB by default, not 2 MiB", kib);
+}
+
 /* Pages that are neither in use nor reserved; those that are reserved. */
 static inline long free_pages(void) { return number_at(HUGE_POOL "free_hugepages") - number_at(HUGE_POOL "resv_hugepages"); }
 static inline long reserved_pages(void) { return number_at(HUGE_POOL "resv_hugepages"); }

@@ -1,5 +1,5 @@
 /*
- * msgtest.h - what the tests about message queues share, on top of proctest.h: calls in short, and processes that sleep in
+ * msgtest.h - what the tests about message queues share, on top of sleepers.h: calls in short, and processes that sleep in
  * msgsnd or msgrcv.
  *
  * What a receive gives is told as text: "3 hello" for a message of type 3, or the name of an errno; so one CHECK_STR says
@@ -9,7 +9,7 @@
 #ifndef MSGTEST_H
 #define MSGTEST_H
 
-#include "proctest.h"
+#include "sleepers.h"
 #include <sys/msg.h>
 
 #ifndef MSG_STAT_ANY
@@ -39,11 +39,6 @@ static inline bool queue_exists(int id)
 	return msgctl(id, IPC_STAT, &d) == 0;
 }
 /* The whole id of the queue that has this index. */
-static inline int queue_at(int index)
-{
-	struct msqid_ds d;
-	return MUST(msgctl(index, MSG_STAT_ANY, &d));
-}
 static inline int set_mode(int id, int mode)
 {
 	struct msqid_ds d = queue_stat(id);
@@ -143,13 +138,6 @@ static inline void need_msg_copy(int id)
 		SKIP("the kernel has no MSG_COPY");
 }
 
-/* On a machine whose word has 32 bits glibc copies some structures itself. */
-static inline void need_errno_for_bad_structures(void)
-{
-	if (!bad_buffers_get_an_errno())
-		NOT_ON_THIS_SIDE("glibc dies of a bad buffer");
-}
-
 /* ----------------------------------------------------- tables of errnos */
 
 struct msgget_case { const char *what; key_t key; int flags, err; };
@@ -179,30 +167,30 @@ struct msgctl_case { const char *what; int id, cmd; void *buf; int err; };
 
 /* ------------------------------------------------------------ sleepers */
 
-static inline void short_pause(void) { nanosleep(&(struct timespec){ 0, 300000 }, NULL); }
-
-/* Waits for a state that must come, however long the machine takes; the watchdog of the test ends what never comes. */
-#define UNTIL(cond)                                                                                \
-	do {                                                                                       \
-		while (!(cond))                                                                    \
-			short_pause();                                                             \
-		COUNT_CHECK();                                                                     \
-	} while (0)
-
-/* The third field of /proc/PID/stat, of a process or a thread. */
-static inline char state_of(pid_t pid)
+/* A static program's thread is asleep as soon as it has called. Once it is in the queue, its agent watches its state in a file
+ * that it has open. */
+static inline bool is_watched(pid_t tid)
 {
-	char path[64], text[512] = "", *end;
-	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	int fd = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	ssize_t n = read(fd, text, sizeof text - 1);
-	close(fd);
-	if (n <= 0 || !(end = strrchr(text, ')')))
-		return 0;
-	return end[2];
+	char path[64], end[64], link[128];
+	bool found = false;
+	DIR *all = opendir("/proc"), *open;
+	snprintf(end, sizeof end, "/task/%d/stat", tid);
+	for (struct dirent *process; all && !found && (process = readdir(all));) {
+		snprintf(path, sizeof path, "/proc/%.20s/fd", process->d_name);
+		if (!shmtest_all_digits(process->d_name) || !(open = opendir(path)))
+			continue;
+		for (struct dirent *fd; !found && (fd = readdir(open));) {
+			ssize_t n = readlinkat(dirfd(open), fd->d_name, link, sizeof link - 1);
+			link[n > 0 ? n : 0] = 0;
+			found = n > (ssize_t)strlen(end) && !strcmp(link + n - strlen(end), end);
+		}
+		closedir(open);
+	}
+	if (all)
+		closedir(all);
+	return found;
 }
+
 /* Three times, as under the shim a thread may doze on its way. */
 static inline bool is_asleep(pid_t pid)
 {
@@ -211,13 +199,11 @@ static inline bool is_asleep(pid_t pid)
 			return false;
 		short_pause();
 	}
-	return true;
+	return !is_supervised() || is_watched(pid);
 }
 
-enum { SLEEPERS = 32 };
 struct outcome { atomic_int calling, done; char text[100]; };
 static struct outcome *outcome;
-static pid_t sleeper_pid[SLEEPERS];
 /* Run by a sleeper before its call: becomes another user, installs a handler. */
 static void (*sleeper_prepares)(void);
 
@@ -286,11 +272,6 @@ static inline const char *result_of(int n)
 }
 #define CHECK_RESULT(n, expected) CHECK_STR(result_of(n), expected)
 
-static inline void kill_sleeper(int n)
-{
-	MUST(kill(sleeper_pid[n], SIGKILL));
-	wait_for(sleeper_pid[n]);
-}
 static inline void stop_sleeper(int n)
 {
 	MUST(kill(sleeper_pid[n], SIGSTOP));
@@ -300,32 +281,6 @@ static inline void continue_sleeper(int n)
 {
 	MUST(kill(sleeper_pid[n], SIGCONT));
 	UNTIL(is_asleep(sleeper_pid[n]) || outcome[n].done);
-}
-
-/* ------------------------------------------------------- bad pointers */
-
-/* Every kind of pointer that `tail` bytes cannot be copied through. */
-struct bad_pointer { const char *what; void *p; bool readable; };
-enum { BAD_POINTERS = 6 };
-static struct bad_pointer bad[BAD_POINTERS];
-
-/* The end of a page behind which nothing may be read or written. */
-static inline char *page_end(void)
-{
-	char *two = MUST(mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	MUST(mprotect(two + PAGE, PAGE, PROT_NONE));
-	return two + PAGE;
-}
-static inline void *page_with(int prot) { return MUST(mmap(NULL, PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)); }
-
-static inline void make_bad_pointers(size_t tail)
-{
-	bad[0] = (struct bad_pointer){ "NULL", NULL, false };
-	bad[1] = (struct bad_pointer){ "unmapped", UNMAPPED, false };
-	bad[2] = (struct bad_pointer){ "in the kernel", KERNEL_ADDRESS, false };
-	bad[3] = (struct bad_pointer){ "without access", page_with(PROT_NONE), false };
-	bad[4] = (struct bad_pointer){ "with its last byte out of reach", page_end() - tail + 1, false };
-	bad[5] = (struct bad_pointer){ "read only", page_with(PROT_READ), true };
 }
 
 #endif

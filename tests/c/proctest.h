@@ -207,6 +207,17 @@ static inline void run_program(struct run *r, char *const argv[])
 #define STEPS(r, ...) run_program(r, STEPS_ARGV(__VA_ARGS__))
 #define TALK_STEPS(...) talk_to(STEPS_ARGV(__VA_ARGS__))
 
+/* A program of the test's own, to be given another owner or mode. */
+static inline void copy_file(const char *from, const char *to)
+{
+	char block[64 * 1024];
+	int in = MUST(open(from, O_RDONLY)), out = MUST(open(to, O_CREAT | O_EXCL | O_WRONLY, 0755));
+	for (ssize_t n; (n = read(in, block, sizeof block)) > 0;)
+		REQUIRE(write(out, block, (size_t)n) == n);
+	close(in);
+	close(out);
+}
+
 /* For tests in which another user starts programs: one can clone into a directory that others may not enter. */
 static inline void need_programs_for(uid_t uid)
 {

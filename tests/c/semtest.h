@@ -1,5 +1,5 @@
 /*
- * semtest.h - what the tests about semaphores share, on top of proctest.h: calls in short, tables of errnos, and
+ * semtest.h - what the tests about semaphores share, on top of sleepers.h: calls in short, tables of errnos, and
  * processes that sleep in semop.
  *
  * A sleeper is a process with a number. SLEEPER(n, set, OP(0, -1, 0), ...) returns when it is in the queue of the set: the
@@ -9,7 +9,7 @@
 #ifndef SEMTEST_H
 #define SEMTEST_H
 
-#include "proctest.h"
+#include "sleepers.h"
 #include <sys/sem.h>
 
 #ifndef SEM_STAT_ANY
@@ -101,13 +101,6 @@ static inline void check_same_set(const char *file, int line, const struct semid
 }
 #define CHECK_SAME_SET(was, is) check_same_set(__FILE__, __LINE__, &(was), &(is))
 
-/* On a machine whose word has 32 bits glibc copies some structures itself. */
-static inline void need_errno_for_bad_structures(void)
-{
-	if (!bad_buffers_get_an_errno())
-		NOT_ON_THIS_SIDE("glibc dies of a bad buffer");
-}
-
 /* ----------------------------------------------------- tables of errnos */
 
 struct semget_case { const char *what; key_t key; int nsems, flags, err; };
@@ -135,29 +128,6 @@ struct semctl_case { const char *what; int id, num, cmd; union semun arg; int er
 
 /* ------------------------------------------------------------ sleepers */
 
-/* Waits for a state that must come, however long the machine takes; the watchdog of the test ends what never comes. */
-#define UNTIL(cond)                                                                                \
-	do {                                                                                       \
-		while (!(cond))                                                                    \
-			nanosleep(&(struct timespec){ 0, 300000 }, NULL);                          \
-		COUNT_CHECK();                                                                     \
-	} while (0)
-
-/* The third field of /proc/PID/stat. */
-static inline char state_of(pid_t pid)
-{
-	char path[64], text[512] = "", *end;
-	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	int fd = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	ssize_t n = read(fd, text, sizeof text - 1);
-	close(fd);
-	if (n <= 0 || !(end = strrchr(text, ')')))
-		return 0;
-	return end[2];
-}
-
 /* How many sleep in a set: each counts for the one semaphore that it waits for. */
 static inline int asleep_in(int id)
 {
@@ -167,12 +137,11 @@ static inline int asleep_in(int id)
 	return all;
 }
 
-enum { SLEEPERS = 32, SERVED = -1, NOT_YET = 0 };
+enum { SERVED = -1, NOT_YET = 0 };
 
 /* What the sleepers of a test have got: SERVED, or an errno. */
 struct outcome { atomic_int result[SLEEPERS]; };
 static struct outcome *outcome;
-static pid_t sleeper_pid[SLEEPERS];
 
 static inline int semop_until(int id, struct sembuf *ops, size_t n, const struct timespec *limit)
 {
@@ -199,7 +168,7 @@ static inline void start_sleeper(int n, int id, struct sembuf *ops, size_t count
 		if (outcome->result[n] != NOT_YET)
 			FATAL("%d does not sleep: %s", n, outcome->result[n] == SERVED ? "served" : errno_name(outcome->result[n]));
 		else
-			nanosleep(&(struct timespec){ 0, 300000 }, NULL);
+			short_pause();
 }
 #define SLEEPER_WITH(n, id, limit, stays, ...)                                                     \
 	({                                                                                         \
@@ -213,7 +182,7 @@ static inline void start_sleeper(int n, int id, struct sembuf *ops, size_t count
 static inline int result_of(int n)
 {
 	while (outcome->result[n] == NOT_YET)
-		nanosleep(&(struct timespec){ 0, 300000 }, NULL);
+		short_pause();
 	return outcome->result[n];
 }
 static inline bool sleeps(int n) { return outcome->result[n] == NOT_YET; }
@@ -229,14 +198,6 @@ static inline void check_result(const char *file, int line, int n, int expected)
 /* Sleeper n has returned (or is about to), with this. */
 #define CHECK_SERVED(n) check_result(__FILE__, __LINE__, n, SERVED)
 #define CHECK_ENDED(n, err) check_result(__FILE__, __LINE__, n, err)
-/* After all that should have returned: this many are left in the queue. */
-#define CHECK_ASLEEP(id, n) CHECK_EQ(asleep_in(id), n)
-
-static inline void kill_sleeper(int n)
-{
-	MUST(kill(sleeper_pid[n], SIGKILL));
-	wait_for(sleeper_pid[n]);
-}
 
 /* Ends a child that waits in pause(). */
 static inline void kill_and_reap(pid_t pid)
@@ -265,26 +226,5 @@ static inline pid_t holder_begin(struct gate *done)
 		close(done_.fd[0]), close(done_.fd[1]);                                            \
 		pid_;                                                                              \
 	})
-
-/* ------------------------------------------------------- bad pointers */
-
-/* Every kind of pointer that a structure cannot be copied through. */
-struct bad_pointer { const char *what; char *p; bool readable; };
-enum { BAD_POINTERS = 6 };
-static struct bad_pointer bad[BAD_POINTERS];
-
-static inline void make_bad_pointers(size_t tail)
-{
-	char *read_only = MUST(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	char *none = MUST(mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	char *two = MUST(mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	MUST(mprotect(two + PAGE, PAGE, PROT_NONE));
-	bad[0] = (struct bad_pointer){ "NULL", NULL, false };
-	bad[1] = (struct bad_pointer){ "unmapped", UNMAPPED, false };
-	bad[2] = (struct bad_pointer){ "in the kernel", KERNEL_ADDRESS, false };
-	bad[3] = (struct bad_pointer){ "without access", none, false };
-	bad[4] = (struct bad_pointer){ "with its last byte out of reach", two + PAGE - tail + 1, false };
-	bad[5] = (struct bad_pointer){ "read only", read_only, true };
-}
 
 #endif

@@ -11,6 +11,8 @@
 static inline int try_limit(const char *name, const char *value)
 {
 	char path[128];
+	if (is_supervised())
+		NOT_ON_THIS_SIDE("the files under /proc are the kernel's");
 	snprintf(path, sizeof path, "/proc/sys/kernel/%s", name);
 	int err = 0, fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)

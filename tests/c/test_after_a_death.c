@@ -1,4 +1,4 @@
-/* Whoever is the first to ask after a death, and whatever he asks, is told the truth. */
+/* The first to ask after a death is told the truth, whatever the question. */
 #include "proctest.h"
 
 /*

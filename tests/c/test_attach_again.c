@@ -180,7 +180,7 @@ TEST(a_program_that_dies_of_moving_memory_does_not)
 TEST(a_table_that_was_cut_meanwhile_is_noticed)
 {
 	SHIM_ONLY();
-	static const long lengths[] = { 0, 1, 4096, -4096, -1 }; /* or so much less */
+	const long lengths[] = { 0, 1, PAGE, -PAGE, -1 }; /* or so much less */
 	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
 		char *base = own_base();
 		IN_CHILD {

@@ -71,7 +71,7 @@ TEST_SEVERAL_UIDS(a_process_that_changed_its_user_still_counts_until_it_dies)
 	CHECK(!exists(id));
 }
 
-TEST_SEVERAL_UIDS(the_last_detach_destroys_whoever_the_process_has_become)
+TEST_SEVERAL_UIDS(the_last_detach_destroys_for_a_process_that_changed_its_user)
 {
 	int id = new_segment(PAGE);
 	IN_CHILD

@@ -188,16 +188,6 @@ TEST(a_base_on_a_file_system_whose_locks_others_do_not_see_is_refused)
 
 /* ------------------------------------------------------------- AT_SECURE */
 
-static void copy_file(const char *from, const char *to)
-{
-	char block[64 * 1024];
-	int in = MUST(open(from, O_RDONLY)), out = MUST(open(to, O_CREAT | O_EXCL | O_WRONLY, 0755));
-	for (ssize_t n; (n = read(in, block, sizeof block)) > 0;)
-		REQUIRE(write(out, block, (size_t)n) == n);
-	close(in);
-	close(out);
-}
-
 TEST(a_set_uid_program_is_not_led_by_its_callers_environment)
 {
 	ASKS_THE_KERNEL();

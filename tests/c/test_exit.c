@@ -79,6 +79,21 @@ TEST(the_attaches_of_a_dead_process_are_gone_after_waitpid)
 	}
 }
 
+/* A child that has the segment attached, and dies when the gate is opened. */
+static pid_t attached_until(struct gate *go, const struct death *d, int id)
+{
+	struct gate up = gate_make();
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		attach(id);
+		gate_open(&up);
+		gate_wait(go);
+		d->die();
+	}
+	gate_wait(&up);
+	return pid;
+}
+
 TEST(dtime_is_not_before_the_death_and_the_dead_one_is_lpid)
 {
 	EACH_DEATH(d) {
@@ -86,15 +101,8 @@ TEST(dtime_is_not_before_the_death_and_the_dead_one_is_lpid)
 			continue; /* a second each */
 		int id = new_segment(PAGE);
 		char *p = attach(id);
-		struct gate go = gate_make(), up = gate_make();
-		pid_t pid = MUST(fork());
-		if (pid == 0) {
-			attach(id);
-			gate_open(&up);
-			gate_wait(&go);
-			d->die();
-		}
-		gate_wait(&up);
+		struct gate go = gate_make();
+		pid_t pid = attached_until(&go, d, id);
 		struct shmid_ds was = stat_of(id);
 		DEATH_EQ(d, was.shm_nattch, 3);
 		time_t from = next_second();
@@ -114,15 +122,8 @@ TEST(a_removed_segment_dies_with_the_last_process_that_has_it)
 {
 	EACH_DEATH(d) {
 		int id = MUST(shmget(0x71, PAGE, IPC_CREAT | 0600));
-		struct gate go = gate_make(), up = gate_make();
-		pid_t pid = MUST(fork());
-		if (pid == 0) {
-			attach(id);
-			gate_open(&up);
-			gate_wait(&go);
-			d->die();
-		}
-		gate_wait(&up);
+		struct gate go = gate_make();
+		pid_t pid = attached_until(&go, d, id);
 		MUST(shmctl(id, IPC_RMID, NULL));
 		DEATH_EQ(d, nattch_of(id), 1);
 		gate_open(&go);

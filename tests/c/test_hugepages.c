@@ -8,8 +8,7 @@ static void need_a_machine_without_huge_pages(void)
 {
 	if (number_in("/proc/sys/vm/nr_hugepages") || number_in("/proc/sys/vm/nr_overcommit_hugepages"))
 		SKIP("this machine has huge pages");
-	if (access("/sys/kernel/mm/hugepages/hugepages-2048kB", F_OK) < 0)
-		SKIP("huge pages of this machine are not of 2 MiB");
+	need_2_mib_by_default();
 }
 
 /* No capability, and not in the group that vm.hugetlb_shm_group names (root's, by default). */

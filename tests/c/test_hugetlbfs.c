@@ -56,7 +56,7 @@ TEST(the_size_is_the_one_asked_for_and_counts_in_ordinary_pages)
 	CHECK_EQ(d.shm_perm.mode, 0640);
 	CHECK_EQ(d.shm_nattch, 0);
 	CHECK_EQ(d.shm_cpid, getpid());
-	CHECK_EQ(usage().shm_tot, 513);
+	CHECK_EQ(usage().shm_tot, HUGE / PAGE + 1);
 	CHECK_EQ(usage().shm_rss, 0);
 	TEST_RES(shmget(0x41, (2ul << 20) + 100, 0), _ret == id);
 	TEST_ERRNO(shmget(0x41, (2ul << 20) + 101, 0), EINVAL);
@@ -68,19 +68,21 @@ TEST(the_size_is_the_one_asked_for_and_counts_in_ordinary_pages)
 	 * resident, and that it is whole huge pages, is true of both.
 	 */
 	CHECK(READABLE(attach(id)));
-	CHECK(usage().shm_rss >= 512);
-	CHECK_EQ(usage().shm_rss % 512, 0);
+	CHECK(usage().shm_rss >= HUGE / PAGE);
+	CHECK_EQ(usage().shm_rss % (HUGE / PAGE), 0);
 	NEW(1);
-	CHECK_EQ(usage().shm_tot, 514);
+	CHECK_EQ(usage().shm_tot, HUGE / PAGE + 2);
 	CHECK_EQ(usage().used_ids, 2);
 }
 
 TEST(limits_count_what_was_asked_for_not_huge_pages)
 {
 	need_pages();
-	set_limit("shmall", "513");
+	char one_more[32];
+	snprintf(one_more, sizeof one_more, "%lu", HUGE / PAGE + 1);
+	set_limit("shmall", one_more);
 	int id = NEW(HUGE);
-	CHECK_EQ(usage().shm_tot, 512);
+	CHECK_EQ(usage().shm_tot, HUGE / PAGE);
 	int small = NEW(100);
 	TEST_ERRNO(GET(IPC_PRIVATE, 1, 0600), ENOSPC);
 	TEST_SUCC(shmctl(small, IPC_RMID, NULL));
@@ -131,6 +133,7 @@ TEST(what_is_reserved_can_be_touched_when_nothing_is_free)
 
 TEST(the_number_of_segments_is_looked_at_behind_the_pages)
 {
+	need_2_mib_by_default();
 	need_pages();
 	need_a_fixed_pool();
 	size_t all = (size_t)free_pages() * HUGE;

@@ -239,7 +239,7 @@ static void die_at(long nr, int arg, unsigned long value)
 #endif
 }
 
-TEST(whoever_is_killed_in_the_middle_leaves_no_pages_behind)
+TEST(a_process_that_is_killed_in_the_middle_leaves_no_pages_behind)
 {
 	static const struct { const char *what; long nr; int arg; unsigned long value; } t[] = {
 		{ "the file is there", SYS_ftruncate, 1, 2 * HUGE },

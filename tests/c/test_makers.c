@@ -81,7 +81,7 @@ static void get_the_key(int maker)
 
 TEST(the_last_segment_that_shmmni_allows_is_there_for_all_who_ask_for_its_key)
 {
-	/* Whoever is late waits a second for the maker, which is short where a call takes milliseconds and all make some. */
+	/* A late one waits a second for the maker, which is short where a call takes milliseconds and all make some. */
 	int makers = getenv("SHMTEST_SLOW") ? 4 : MAKERS;
 	set_limit("shmmni", "1");
 	for (int round = 0; round < 3 * ROUNDS; round++) {

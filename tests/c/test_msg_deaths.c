@@ -2,6 +2,8 @@
  * Processes that are killed while they sleep in msgsnd or msgrcv, or between calls.
  */
 #include "msgtest.h"
+#include <linux/futex.h>
+#include <sys/sem.h>
 
 TEST(a_killed_receiver_gets_nothing_and_the_next_one_does)
 {
@@ -42,6 +44,27 @@ TEST(a_killed_receiver_that_is_a_zombie_gets_nothing)
 	CHECK_HELD(id, "1/1");
 	CHECK_STR(got(id, 0, 0), "1 x");
 	wait_for(sleeper_pid[1]);
+}
+
+/* The kernel does not reach what libc has in the list of robust mutexes. */
+TEST(a_killed_receiver_with_a_list_of_its_own_gets_nothing)
+{
+	int id = new_queue(), set = MUST(semget(IPC_PRIVATE, 1, 0600));
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		struct robust_list_head own = { .list = { &own.list } };
+		MUST(semop(set, &(struct sembuf){ 0, 1, SEM_UNDO }, 1));
+		MUST(syscall(SYS_set_robust_list, &own, sizeof own));
+		MUST(msgrcv(id, &(struct message){ 0 }, MSGMAX, 0, 0));
+		_exit(1);
+	}
+	UNTIL(MUST(semctl(set, 0, GETVAL)) == 1 && state_of(pid) == 'S');
+	MUST(kill(pid, SIGKILL));
+	wait_for(pid);
+	MUST(send_text(id, 1, "x"));
+	CHECK_HELD(id, "1/1");
+	CHECK_EQ(MUST(semctl(set, 0, GETVAL)), 0);
+	MUST(semctl(set, 0, IPC_RMID));
 }
 
 TEST(a_stopped_receiver_that_is_killed_gets_nothing)
@@ -139,7 +162,8 @@ static long long memory_of_objects(void)
 	return st.st_blocks * 512ll;
 }
 
-TEST(the_text_of_a_killed_sender_is_memory_again)
+/* `takes_out`: this process takes each one out of the queue, and lives on. */
+static void kill_senders(bool takes_out)
 {
 	SHIM_ONLY();
 	int id = new_queue_of(1);
@@ -151,9 +175,21 @@ TEST(the_text_of_a_killed_sender_is_memory_again)
 			sleeper_end(1);
 		}
 		kill_sleeper(1);
+		if (takes_out)
+			CHECK_HELD(id, "1/1");
 	}
 	CHECK_HELD(id, "1/1");
 	CHECK(memory_of_objects() - before < ROUNDS * LARGE / 2);
+}
+
+TEST(the_text_of_a_killed_sender_is_memory_again)
+{
+	kill_senders(false);
+}
+
+TEST(the_text_of_a_killed_sender_is_memory_again_while_its_finder_lives)
+{
+	kill_senders(true);
 }
 
 static int queue;
@@ -199,6 +235,8 @@ static void kill_with_messages(int id)
 TEST(the_messages_of_a_killed_process_are_memory_again)
 {
 	SHIM_ONLY();
+	if (is_supervised())
+		NOT_ON_THIS_SIDE("a static program leaves the queue when it is stopped, as on the kernel");
 	int id = new_queue();
 	kill_with_messages(id);
 	long long before = memory_of_objects();
@@ -206,6 +244,27 @@ TEST(the_messages_of_a_killed_process_are_memory_again)
 		kill_with_messages(id);
 	CHECK_HELD(id, "0/0");
 	CHECK(memory_of_objects() - before < ROUNDS * LARGE / 2);
+}
+
+TEST(what_was_handed_to_a_killed_process_is_given_back_once)
+{
+	enum { TEXTS = 6 };
+	int id = new_queue();
+	kill_with_messages(id);
+	/* Where it counts as asleep while it is stopped, the first call takes it out; else its messages are in the queue. */
+	while (msgrcv(id, &large, MSGMAX, 0, IPC_NOWAIT) >= 0)
+		;
+	int more[TEXTS];
+	for (int i = 0; i < TEXTS; i++) {
+		more[i] = new_queue();
+		memset(large.mtext, 'a' + i, LARGE);
+		MUST(msgsnd(more[i], &large, LARGE, 0));
+	}
+	for (int i = 0; i < TEXTS; i++) {
+		MUST(msgrcv(more[i], &large, MSGMAX, 0, IPC_NOWAIT));
+		CHECK_EQ(large.mtext[0], 'a' + i);
+		CHECK_EQ(large.mtext[LARGE - 1], 'a' + i);
+	}
 }
 
 enum { KILLS = 60 };

@@ -113,6 +113,17 @@ TEST(an_index_is_used_again_with_another_sequence_number)
 	CHECK(queue_exists(b));
 }
 
+TEST(the_next_id_can_be_chosen_once)
+{
+	if (under_shim())
+		NOT_ON_THIS_SIDE("Divergence: msg_next_id is not offered");
+	if (try_limit("msg_next_id", "100000"))
+		SKIP("/proc/sys/kernel/msg_next_id cannot be written here");
+	CHECK_EQ(new_queue(), 100000);
+	CHECK_EQ((int)limit("msg_next_id"), -1);
+	CHECK(new_queue() != 100000);
+}
+
 TEST(a_removed_queue_is_unknown_to_every_call)
 {
 	int id = MUST(msgget(KEY, IPC_CREAT | 0600));

@@ -208,7 +208,7 @@ TEST(what_comes_while_a_receiver_is_stopped_is_not_lost)
 
 TEST(what_comes_while_a_receiver_is_stopped_goes_to_others)
 {
-	if (under_shim())
+	if (under_library())
 		NOT_ON_THIS_SIDE("a stopped receiver keeps its place in the queue");
 	int id = new_queue();
 	RECEIVER(1, id, 0);
@@ -239,9 +239,9 @@ TEST(a_stopped_process_does_not_learn_of_the_end_of_the_queue_before_it_runs)
 	CHECK(sleeps(1) && sleeps(2));
 	MUST(kill(sleeper_pid[1], SIGCONT));
 	MUST(kill(sleeper_pid[2], SIGCONT));
-	/* On the kernel they look the queue up again, and there is none. Under the shim they still sleep at it. */
+	/* On the kernel they look the queue up again, and there is none. With the library they still sleep at it. */
 	for (int n = 1; n <= 2; n++)
-		CHECK_RESULT(n, under_shim() ? "EIDRM" : "EINVAL");
+		CHECK_RESULT(n, under_library() ? "EIDRM" : "EINVAL");
 }
 
 /* ---------------------------------------------------------- cancellation */

@@ -2,25 +2,12 @@
  * /proc/sysvipc/shm: the kernel's format to the byte, every segment, for everyone.
  */
 #include "shmtest.h"
+#include "slurp.h"
 
 #define LIST "/proc/sysvipc/shm"
 #define HEADER                                                                                     \
 	"       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  " \
 	"cgid      atime      dtime      ctime                   rss                  swap\n"
-
-static char text[1 << 20];
-
-static char *slurp(const char *path)
-{
-	int fd = MUST(open(path, O_RDONLY | O_CLOEXEC));
-	size_t len = 0;
-	ssize_t n;
-	while ((n = MUST(read(fd, text + len, sizeof text - 1 - len))) > 0)
-		len += (size_t)n;
-	close(fd);
-	text[len] = 0;
-	return text;
-}
 
 /* The line of a segment, by what shmctl says about it. */
 static char *line_of(char *out, int id, unsigned long rss_pages)

@@ -7,16 +7,6 @@
 
 enum { SOMEBODY = 54001 };
 
-static void copy_file(const char *from, const char *to)
-{
-	char block[64 * 1024];
-	int in = MUST(open(from, O_RDONLY)), out = MUST(open(to, O_CREAT | O_EXCL | O_WRONLY, 0755));
-	for (ssize_t n; (n = read(in, block, sizeof block)) > 0;)
-		REQUIRE(write(out, block, (size_t)n) == n);
-	close(in);
-	close(out);
-}
-
 TEST(what_a_set_uid_program_starts_as_root_is_not_led_by_its_callers_environment)
 {
 	SHIM_ONLY();

@@ -222,6 +222,20 @@ TEST(a_chain_of_sleepers_is_served_by_one_call)
 		CHECK_SERVED(i);
 }
 
+/* Beside an array the sleepers of later semaphores stand first, each semaphore's in their order: what waits for zeroes sees
+ * semaphore 1 come to 0 before semaphore 0. */
+TEST(beside_an_array_who_waits_at_a_later_semaphore_goes_first)
+{
+	fresh(1, 0, 0);
+	SLEEPER(1, id, OP(0, -2, 0));
+	SLEEPER(2, id, OP(1, -1, 0));
+	SLEEPER(3, id, OP(0, 0, 0), OP(1, 0, IPC_NOWAIT));
+	MUST(SET_ALL(id, 2, 1, 0));
+	CHECK_LEFT("0 0 0", "0/0 0/0 0/0");
+	for (int i = 1; i <= 3; i++)
+		CHECK_SERVED(i);
+}
+
 TEST(setval_serves_as_many_as_the_value_allows)
 {
 	fresh(0, 0, 0);

@@ -2,25 +2,12 @@
  * /proc/sysvipc/sem: the kernel's format to the byte, every set, for everyone. /proc/sys/kernel/sem: four limits in a line.
  */
 #include "semtest.h"
+#include "slurp.h"
 
 #define LIST "/proc/sysvipc/sem"
 #define LIMITS "/proc/sys/kernel/sem"
 #define HEADER "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n"
 #define AT_FIRST "32000\t1024000000\t500\t32000\n"
-
-static char text[1 << 20];
-
-static char *slurp(const char *path)
-{
-	int fd = MUST(open(path, O_RDONLY | O_CLOEXEC));
-	size_t len = 0;
-	ssize_t n;
-	while ((n = MUST(read(fd, text + len, sizeof text - 1 - len))) > 0)
-		len += (size_t)n;
-	close(fd);
-	text[len] = 0;
-	return text;
-}
 
 /* The line of a set, by what semctl says about it. */
 static char *line_of(char *out, int id)

@@ -191,7 +191,7 @@ static void waits_in_handler(int sig)
 
 TEST(while_the_handler_runs_others_see_nobody_asleep)
 {
-	if (under_shim())
+	if (under_library())
 		NOT_ON_THIS_SIDE("Divergence: a sleeper of another process whose handler runs stays in the queue");
 	id = new_set(1);
 	in_handler = gate_make();
@@ -351,7 +351,7 @@ TEST(jumps_out_of_calls_at_any_moment_lose_no_token)
 
 TEST(a_debugger_that_interrupts_ends_the_sleep_with_eintr)
 {
-	if (under_shim())
+	if (under_library())
 		NOT_ON_THIS_SIDE("Divergence: a stop by a debugger does not end a sleep");
 	id = new_set(1);
 	SLEEPER(1, id, OP(0, -1, 0));

@@ -80,7 +80,7 @@ TEST(a_death_beside_a_grant_takes_no_more_than_its_own)
 
 TEST(a_stopped_sleeper_is_out_of_the_queue_and_gets_eintr_when_it_goes_on)
 {
-	if (under_shim())
+	if (under_library())
 		NOT_ON_THIS_SIDE("Divergence: a sleeper of another process that is stopped stays in the queue");
 	int id = new_set(1);
 	SLEEPER(1, id, OP(0, -1, 0));
@@ -106,8 +106,8 @@ TEST(stop_and_continue_end_a_sleep_with_eintr)
 		MUST(kill(sleeper_pid[i], SIGSTOP));
 		UNTIL(state_of(sleeper_pid[i]) == 'T');
 		MUST(kill(sleeper_pid[i], SIGCONT));
-		UNTIL(!sleeps(i) || (under_shim() && state_of(sleeper_pid[i]) == 'S'));
-		if (under_shim() && sleeps(i)) {
+		UNTIL(!sleeps(i) || (under_library() && state_of(sleeper_pid[i]) == 'S'));
+		if (under_library() && sleeps(i)) {
 			MUST(DO_OPS(id, OP(0, 1, 0)));
 			CHECK_SERVED(i);
 		} else {

@@ -73,6 +73,43 @@ TEST(removal_ends_the_sleep_of_every_thread)
 		CHECK_EQ(ended(&c[i]), EIDRM);
 }
 
+/* The number of the system call that a thread of this process sleeps in; -1: none. */
+static long call_of(pid_t tid)
+{
+	char path[64], text[64] = "";
+	snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
+	int fd = MUST(open(path, O_RDONLY | O_CLOEXEC));
+	ssize_t n = read(fd, text, sizeof text - 1);
+	close(fd);
+	return n > 0 && text[0] >= '0' && text[0] <= '9' ? strtol(text, NULL, 10) : -1;
+}
+
+static atomic_int sleeping_thread;
+static void *tells_who_it_is(void *arg)
+{
+	sleeping_thread = (int)syscall(SYS_gettid);
+	return calls(arg);
+}
+
+/* With the first thread glibc installs a handler with SA_RESTART, for a signal that is none of the program's. */
+TEST(a_thread_sleeps_until_the_end_of_a_process_and_does_not_look_for_it)
+{
+	enum { FUTEX_WAITV = 449 };
+	struct caller c = { .op = OP(0, -1, 0), .result = NOT_YET };
+	if (!under_library() || getenv("SHMTEST_CONFINED"))
+		NOT_ON_THIS_SIDE("a matter of the shim alone");
+	syscall(FUTEX_WAITV, NULL, 0, 0, NULL, 0);
+	if (errno == ENOSYS)
+		SKIP("the kernel has no futex_waitv");
+	id = new_set(1);
+	MUST(set_value(id, 0, 1));
+	pid_t pid = HOLDER(MUST(DO_OPS(id, OP(0, -1, SEM_UNDO))));
+	thread_start(&c.thread, tells_who_it_is, &c);
+	UNTIL(sleeping_thread && call_of(sleeping_thread) == FUTEX_WAITV);
+	kill_and_reap(pid);
+	CHECK_EQ(ended(&c), SERVED);
+}
+
 static void nothing(int sig) { (void)sig; }
 
 TEST(a_signal_to_one_thread_interrupts_that_one)

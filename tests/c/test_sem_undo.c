@@ -1,30 +1,11 @@
 /*
  * SEM_UNDO: what a process did with it is undone when the process ends, in whatever way, and only then.
  */
-#include "semtest.h"
+#include "undotest.h"
+#include <linux/futex.h>
 
-static int id;
-
-static void fresh(unsigned short a, unsigned short b)
-{
-	id = new_set(2);
-	MUST(SET_ALL(id, a, b));
-}
-/* One operation that is to be undone. */
-static void undoably(int num, int op) { MUST(DO_OPS(id, OP((unsigned short)num, (short)op, SEM_UNDO))); }
+/* One operation that is not. */
 static void plainly(int num, int op) { MUST(DO_OPS(id, OP((unsigned short)num, (short)op, 0))); }
-#define CHECK_VALUES(values) CHECK_STR(values_of(id, 2), values)
-
-/* A child that runs this and ends by itself. */
-#define CHILD(...)                                                                                 \
-	do {                                                                                       \
-		pid_t pid_ = MUST(fork());                                                         \
-		if (pid_ == 0) {                                                                   \
-			__VA_ARGS__;                                                               \
-			_exit(0);                                                                  \
-		}                                                                                  \
-		REAP(pid_);                                                                        \
-	} while (0)
 
 /* --------------------------------------------------------- the ways to end */
 
@@ -282,6 +263,33 @@ TEST(removal_drops_the_records_and_a_set_in_the_same_place_is_not_touched)
 	MUST(SET_ALL(id, 3, 3));
 	kill_and_reap(pid);
 	CHECK_VALUES("3 3");
+}
+
+/* The kernel does not reach what libc has in the list of robust mutexes. */
+static void with_a_list_of_its_own(void)
+{
+	static struct robust_list_head own = { .list = { &own.list } };
+	undoably(0, -1);
+	MUST(syscall(SYS_set_robust_list, &own, sizeof own));
+}
+
+TEST(it_is_done_for_a_process_with_a_list_of_robust_mutexes_of_its_own)
+{
+	siginfo_t info;
+	fresh(1, 0);
+	pid_t pid = HOLDER(with_a_list_of_its_own());
+	SLEEPER(1, id, OP(0, -1, 0));
+	MUST(kill(pid, SIGKILL));
+	/* Nobody has waited for it yet. */
+	CHECK_SERVED(1);
+	CHECK_VALUES("0 0");
+	wait_for(pid);
+	fresh(1, 0);
+	pid = HOLDER(with_a_list_of_its_own());
+	MUST(kill(pid, SIGKILL));
+	MUST(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT));
+	CHECK_VALUES("1 0");
+	wait_for(pid);
 }
 
 /* ---------------------------------------------------------------- sleepers */

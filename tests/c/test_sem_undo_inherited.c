@@ -1,29 +1,7 @@
 /*
  * SEM_UNDO over fork, exec and threads; whose list is whose, whatever the processes have become.
  */
-#include "semtest.h"
-
-static int id;
-
-static void fresh(unsigned short a, unsigned short b)
-{
-	id = new_set(2);
-	MUST(SET_ALL(id, a, b));
-}
-/* One operation that is to be undone. */
-static void undoably(int num, int op) { MUST(DO_OPS(id, OP((unsigned short)num, (short)op, SEM_UNDO))); }
-#define CHECK_VALUES(values) CHECK_STR(values_of(id, 2), values)
-
-/* A child that runs this and ends by itself. */
-#define CHILD(...)                                                                                 \
-	do {                                                                                       \
-		pid_t pid_ = MUST(fork());                                                         \
-		if (pid_ == 0) {                                                                   \
-			__VA_ARGS__;                                                               \
-			_exit(0);                                                                  \
-		}                                                                                  \
-		REAP(pid_);                                                                        \
-	} while (0)
+#include "undotest.h"
 
 /* ------------------------------------------------------------ who inherits */
 
@@ -205,7 +183,7 @@ TEST(leaving_the_namespace_applies_it_at_once)
 
 /* ------------------------------------------------------------------ rights */
 
-TEST_SEVERAL_UIDS(it_is_done_whoever_the_process_has_become_and_whatever_the_rights_are)
+TEST_SEVERAL_UIDS(it_is_done_for_a_process_that_changed_its_user_whatever_the_rights_are)
 {
 	fresh(1, 0);
 	pid_t pid = HOLDER(undoably(0, -1); drop_to(54001, 54001));

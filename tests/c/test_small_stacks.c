@@ -5,15 +5,10 @@
  * Each call runs on a stack that was painted, and how far the paint is gone is what it needs.
  */
 #include "proctest.h"
+#include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/auxv.h>
-#include <ucontext.h>
-
-/* On AArch64, where a stack for signals has 16 KiB, functions keep more registers. */
-#ifdef __aarch64__
-enum { STACK = 64 * 1024, MOST = 7168 };
-#else
-enum { STACK = 64 * 1024, MOST = 6144 };
-#endif
+#include "painted_stack.h"
 
 /* By their addresses: what the loader needs to find a function at its first call is not the library's. */
 static int (*volatile get)(key_t, size_t, int) = shmget;
@@ -23,35 +18,6 @@ static int (*volatile ctl)(int, int, struct shmid_ds *) = shmctl;
 static int (*volatile unmap)(void *, size_t) = munmap;
 static int (*volatile opens)(const char *, int, ...) = open;
 static ssize_t (*volatile writes)(int, const void *, size_t) = write;
-
-static unsigned char *stack;
-static ucontext_t here, there;
-
-static size_t used(void)
-{
-	size_t i = 0;
-	while (i < STACK && stack[i] == 0xa5)
-		i++;
-	return STACK - i;
-}
-
-static void on_painted_stack(const char *what, void (*fn)(void))
-{
-	if (!stack)
-		stack = MUST(mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	memset(stack, 0xa5, STACK);
-	MUST(getcontext(&there));
-	there.uc_stack.ss_sp = stack;
-	there.uc_stack.ss_size = STACK;
-	there.uc_link = &here;
-	makecontext(&there, fn, 0);
-	MUST(swapcontext(&here, &there));
-	COUNT_CHECK();
-	if (getenv("SHMTEST_TELL"))
-		fprintf(stderr, "%6zu %s\n", used(), what);
-	if (under_shim() && used() > MOST)
-		FAIL("%s takes %zu bytes of stack, %d are to do", what, used(), MOST);
-}
 
 static int id = -1, list = -1;
 static char *addr;
@@ -78,6 +44,25 @@ static void do_limit(void)
 	int fd = opens("/proc/sys/kernel/shmmni", O_WRONLY);
 	result = writes(fd, "100", 3);
 }
+
+/* Calls on a set and a queue that cannot go on: who stands in their way is told, where it is traced. */
+static int (*volatile operate)(int, struct sembuf *, size_t) = semop;
+static int (*volatile operate_until)(int, struct sembuf *, size_t, const struct timespec *) = semtimedop;
+static ssize_t (*volatile receive)(int, void *, size_t, long, int) = msgrcv;
+static int set = -1, queue = -1;
+static struct { long type; char text[8]; } message;
+static long blocked(long answer, int with) { return answer == -1 && errno == with ? 0 : -1; }
+static void do_fail_at_a_semaphore(void)
+{
+	struct sembuf op = { 0, -1, SEM_UNDO | IPC_NOWAIT };
+	result = blocked(operate(set, &op, 1), EAGAIN);
+}
+static void do_sleep_at_a_semaphore(void)
+{
+	struct sembuf op = { 0, -1, SEM_UNDO };
+	result = blocked(operate_until(set, &op, 1, &(struct timespec){ 0, 3000000 }), EAGAIN);
+}
+static void do_find_no_message(void) { result = blocked(receive(queue, &message, 8, 3, IPC_NOWAIT), ENOMSG); }
 
 #define DO(what) (on_painted_stack(#what, do_##what), MUST(result))
 
@@ -124,6 +109,53 @@ TEST(each_call_does_with_a_small_stack_the_first_of_all_included)
 	IN_CHILD DO(remove);
 	IN_CHILD DO(detach);
 	MUST(shmdt(addr));
+}
+
+/* What another process holds. */
+static void a_blocked_life(void)
+{
+	DO(fail_at_a_semaphore);
+	DO(sleep_at_a_semaphore);
+	DO(find_no_message);
+}
+
+static void each_blocked(void)
+{
+	struct gate taken = gate_make();
+	set = MUST(semget(IPC_PRIVATE, 1, 0600));
+	queue = MUST(msgget(IPC_PRIVATE, 0600));
+	message.type = 4;
+	MUST(msgsnd(queue, &message, 8, 0));
+	MUST(semctl(set, 0, SETVAL, 1));
+	pid_t holder = MUST(fork());
+	if (holder == 0) {
+		MUST(semop(set, &(struct sembuf){ 0, -1, SEM_UNDO }, 1));
+		gate_open(&taken);
+		pause();
+	}
+	gate_wait(&taken);
+	IN_CHILD a_blocked_life();
+	MUST(kill(holder, SIGKILL));
+	wait_for(holder);
+	MUST(semctl(set, 0, IPC_RMID));
+	MUST(msgctl(queue, IPC_RMID, NULL));
+}
+
+TEST(so_does_a_call_that_cannot_go_on)
+{
+	each_blocked();
+}
+
+TEST(so_does_one_that_is_traced)
+{
+	SHIM_ONLY();
+	if (is_supervised())
+		NOT_ON_THIS_SIDE("the trace of a static program is that of the environment it was started with");
+	char path[PATH_MAX];
+	snprintf(path, sizeof path, "%s/ns.trace", getenv("SHMSHIM_DIR"));
+	setenv("SHMSHIM_TRACE", path, 1);
+	each_blocked();
+	CHECK(access(path, F_OK) == 0);
 }
 
 TEST(so_does_each_call_that_is_traced)

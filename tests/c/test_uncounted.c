@@ -25,7 +25,9 @@ static void check_counts(int count, int expected)
 
 TEST(a_child_for_whose_attaches_there_is_no_room_takes_nothing_off_its_parents)
 {
-	small_tmpfs("size=4m,mode=0700");
+	char options[64];
+	snprintf(options, sizeof options, "size=%ld,mode=0700", 1024l * PAGE);
+	small_tmpfs(options);
 	attach_many(0, 10);
 	/* What a child was counted in before must not be taken for a later one's. */
 	IN_CHILD MUST(shmdt(at[0]));
