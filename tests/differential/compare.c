@@ -199,6 +199,8 @@ static void print_difference(FILE *out, const char *const names[2], const char *
 	}
 }
 
+enum { AFTER = 4 };
+
 void report(FILE *out, const struct pair *pair, const struct comparison *c, int before)
 {
 	if (c->verdict == SKIPPED) {
@@ -214,6 +216,15 @@ void report(FILE *out, const struct pair *pair, const struct comparison *c, int 
 	}
 	fprintf(out, "  the first difference (%s):\n", c->signature);
 	print_difference(out, pair->names, text_at(&c->traces[0], c->first), text_at(&c->traces[1], c->first));
+	if (!before)
+		return;
+	/* Whether something came late, or not at all. */
+	for (int side = 0; side < 2; side++)
+		for (int k = c->first + 1; k < c->traces[side].count && k <= c->first + AFTER; k++) {
+			const char *text = c->traces[side].texts[k];
+
+			fprintf(out, "    then, %s: %.*s\n", pair->names[side], (int)strcspn(text, "\n"), text);
+		}
 }
 
 void print_traces(FILE *out, const struct pair *pair, const struct comparison *c, bool all)

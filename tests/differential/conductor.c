@@ -383,12 +383,46 @@ void take_answer(const struct step *step, const struct reply *answer)
 	}
 }
 
+/* Tells the step, and does what no process is asked for. Whether that was all. */
+bool begin_step(const struct step *step)
+{
+	struct step told = *step;
+
+	told.id.value = told_id(&run.names, kind_of(step), step->id.value);
+	describe(run.text, sizeof run.text, &told);
+	if (step->op == OP_TICK)
+		begin_epoch(&run.names);
+	else if (step->op == OP_NEW)
+		start_worker(step->name, step->worker, step->n[1]);
+	else if (!run.workers[step->worker].live)
+		strcat(run.text, " skipped: no such process");
+	else
+		return false;
+	return true;
+}
+
+static void perform(const struct step *step)
+{
+	int w = step->worker;
+
+	if (set_by_mere_owner(step)) {
+		strcat(run.text, " skipped: by an owner who is not the creator");
+	} else if (step->op == OP_KILL) {
+		kill(run.workers[w].pid, SIGKILL);
+		wait_for_death(w);
+	} else if (step->op == OP_EXIT) {
+		send(run.workers[w].channel, step, sizeof *step, MSG_NOSIGNAL);
+		wait_for_death(w);
+	} else {
+		struct reply reply = ask(step);
+		take_answer(step, &reply);
+	}
+}
+
 static void do_step(const struct step *planned)
 {
-	struct step step = *planned, told;
+	struct step step = *planned;
 	bool unseen_attach;
-	int w = step.worker;
-	struct reply reply;
 
 	resolve_id(&step);
 	/*
@@ -398,29 +432,10 @@ static void do_step(const struct step *planned)
 	if (run.unseen_death && (run.side->reap_at_once || step.op == OP_CHURN || order_of_deaths_matters(&step)))
 		look(step.name, "before");
 	unseen_attach = run.unseen_death && step.op == OP_AT;
-	told = step;
-	told.id.value = told_id(&run.names, kind_of(&step), step.id.value);
-	describe(run.text, sizeof run.text, &told);
-	if (step.op == OP_TICK) {
-		begin_epoch(&run.names);
-	} else if (step.op == OP_NEW) {
-		start_worker(step.name, w, step.n[1]);
-	} else if (!run.workers[w].live) {
-		strcat(run.text, " skipped: no such process");
-	} else if (set_by_mere_owner(&step)) {
-		strcat(run.text, " skipped: by an owner who is not the creator");
-	} else if (step.op == OP_KILL) {
-		kill(run.workers[w].pid, SIGKILL);
-		wait_for_death(w);
-	} else if (step.op == OP_EXIT) {
-		send(run.workers[w].channel, &step, sizeof step, MSG_NOSIGNAL);
-		wait_for_death(w);
-	} else {
-		reply = ask(&step);
-		take_answer(&step, &reply);
-	}
+	if (!begin_step(&step))
+		perform(&step);
 	note_owner(&step, run.text);
-	if (unseen_attach && run.workers[w].live)
+	if (unseen_attach && run.workers[step.worker].live)
 		touch_after_attach(&step);
 	if (leaves_attaches_behind(&step))
 		run.unseen_death = true;

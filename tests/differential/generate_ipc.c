@@ -78,6 +78,22 @@ static struct packed_op gen_one(struct generator *g, int nsems)
 	return op;
 }
 
+/*
+ * The end of a process of which an operation with SEM_UNDO has failed makes the kernel alone look again at arrays that only wait
+ * for zeros (docs/differences.md), which is seen if one of several has IPC_NOWAIT. Such an array has it throughout or not at all.
+ */
+static void make_alike(struct packed_op *ops, int count)
+{
+	int zeros = 0, no_waits = 0;
+
+	for (int k = 0; k < count; k++) {
+		zeros += ops[k].op == 0;
+		no_waits += !!(ops[k].flags & PACKED_NOWAIT);
+	}
+	for (int k = 0; k < count && zeros == count && no_waits != count; k++)
+		ops[k].flags &= ~PACKED_NOWAIT;
+}
+
 static bool gen_semop(struct generator *g, struct step *step)
 {
 	const struct believed_set *set;
@@ -87,8 +103,12 @@ static bool gen_semop(struct generator *g, struct step *step)
 		return false;
 	step->op = OP_SEMOP;
 	step->n[0] = count;
+	struct packed_op ops[PACKED_OPS];
 	for (int k = 0; k < count; k++)
-		step->n[1] |= pack_op(gen_one(g, set->nsems), k);
+		ops[k] = gen_one(g, set->nsems);
+	make_alike(ops, count);
+	for (int k = 0; k < count; k++)
+		step->n[1] |= pack_op(ops[k], k);
 	if (percent(&g->rng, 1))
 		step->n[0] = percent(&g->rng, 50) ? 0 : 501;
 	if (percent(&g->rng, 25))

@@ -58,9 +58,15 @@ void send_step(const struct step *step);
 void take_answer(const struct step *step, const struct reply *answer);
 void look(int name, const char *when);
 void resolve_id(struct step *step);
+bool begin_step(const struct step *step);
 
 /* sleepers.c */
+bool has_answered(int w);
 void do_step_that_may_sleep(const struct step *planned);
 void after_a_death(int name, int w);
+
+/* asleep.c */
+enum stage { RUNS, HAS_ANSWERED, SLEEPS, MISSES_A_WAKE_UP };
+enum stage stage_of(int w);
 
 #endif

@@ -1,10 +1,8 @@
 /*
  * Programs of semaphores and queues: a worker may fall asleep in its step, and a later step of another wakes it.
  *
- * After each step every worker is asleep in its call or has answered, before the next step begins: that makes the order of
- * all events that of the steps, and the wake-up of a sleeper an event of the trace. The kernel tells who is asleep
- * (/proc/PID/status): a worker that was woken is not in state S any more when the call that woke it returns, and one that has
- * run and sleeps again has gone to sleep once more often.
+ * After each step every worker is asleep in its call (asleep.c) or has answered, before the next step begins: that makes the
+ * order of all events that of the steps, and the wake-up of a sleeper an event of the trace.
  *
  * What two runs on the kernel need not agree on is not asked: see order_is_open().
  */
@@ -30,62 +28,34 @@ static bool readable(int descriptor)
 	return poll(&event, 1, 0) > 0;
 }
 
-/* The state of a process and how often it has gone to sleep. */
-static bool read_status(int pid, char *state, long *switches)
-{
-	char path[64], line[256];
-	FILE *file;
-	int found = 0;
-
-	snprintf(path, sizeof path, "/proc/%d/status", pid);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof line, file)) {
-		found += sscanf(line, "State: %c", state) == 1;
-		found += sscanf(line, "voluntary_ctxt_switches: %ld", switches) == 1;
-	}
-	if (file)
-		fclose(file);
-	return found == 2;
-}
-
-static bool has_answered(int w)
+bool has_answered(int w)
 {
 	return readable(run.workers[w].channel) || readable(run.workers[w].pidfd);
 }
 
-/* Asleep, and nothing that has happened so far will change that. */
-static bool is_asleep(int w)
-{
-	char state;
-	long switches, later;
-
-	if (has_answered(w) || !read_status(run.workers[w].pid, &state, &switches) || state != 'S')
-		return false;
-	if (run.workers[w].asleep && switches == run.workers[w].switches)
-		return true;
-	pause_for(3000000);
-	if (!read_status(run.workers[w].pid, &state, &later) || state != 'S' || switches != later || has_answered(w))
-		return false;
-	run.workers[w].switches = later;
-	return true;
-}
-
 /* Waits until the worker sleeps or has answered; true: it sleeps. */
-static bool falls_asleep(int w)
+static bool falls_asleep(int step, int w)
 {
+	char missed[64];
+
 	for (int tries = 0; tries < ANSWER_WITHIN_MS * 5; tries++) {
-		if (has_answered(w))
-			return false;
-		if (is_asleep(w))
+		switch (stage_of(w)) {
+		case HAS_ANSWERED: return false;
+		case SLEEPS: return true;
+		case MISSES_A_WAKE_UP:
+			snprintf(missed, sizeof missed, "!! w%d SLEEPS ON ALTHOUGH IT WAS WOKEN", w);
+			write_record(step, missed);
 			return true;
-		pause_for(200000);
+		case RUNS: pause_for(200000);
+		}
 	}
 	return false;
 }
 
 /*
- * Divergence: an operation with SEM_UNDO that fails leaves a record on the kernel, which stamps otime when the process ends,
- * and none under the shim. From that end on the otime of such a set is not told.
+ * Divergence: an operation with SEM_UNDO that fails leaves a record on the kernel, and none under the shim. When the process ends,
+ * the kernel stamps otime for it, and has sleepers with several operations look again which of them they wait for. From that end
+ * on neither is told of such a set.
  */
 static uint64_t stain_of(const struct step *step)
 {
@@ -125,7 +95,7 @@ static void let_sleepers_answer(int name)
 	while (again) {
 		again = false;
 		for (int w = 0; w < MAX_WORKERS; w++) {
-			if (!run.workers[w].live || !run.workers[w].asleep || falls_asleep(w))
+			if (!run.workers[w].live || !run.workers[w].asleep || falls_asleep(name, w))
 				continue;
 			snprintf(run.text, sizeof run.text, "s%d then w%d wakes, from s%d", name, w, run.workers[w].sleeps_in.name);
 			hear(name, w);
@@ -141,18 +111,26 @@ static void let_sleepers_answer(int name)
 	}
 }
 
+/*
+ * Divergence: what the dead one is to undo the kernel has done before its parent can know, the shim does when somebody
+ * asks, or a little later of itself. So somebody asks. What is told is how things stand when all who were woken have run:
+ * a sender that finds room tries again by itself.
+ */
+static void look_after_a_death(int name)
+{
+	look(name, NULL);
+	let_sleepers_answer(name);
+	look(name, "after a death,");
+	let_sleepers_answer(name);
+}
+
 void after_a_death(int name, int w)
 {
 	if (run.workers[w].asleep)
 		run.stained |= stain_of(&run.workers[w].sleeps_in);
 	run.workers[w].asleep = false;
 	run.stained |= run.workers[w].will_stain;
-	/*
-	 * Divergence: what the dead one is to undo the kernel has done before its parent can know, the shim does when somebody
-	 * asks, or a little later of itself. So somebody asks.
-	 */
-	look(name, "after a death,");
-	let_sleepers_answer(name);
+	look_after_a_death(name);
 }
 
 static int asleep_in(int op, int64_t id)
@@ -166,14 +144,16 @@ static int asleep_in(int op, int64_t id)
 }
 
 /*
- * Several sleeping senders that one call wakes try again by themselves, whoever is faster; receivers that are woken to look
- * at their rights queue up again in any order.
+ * Several sleeping senders that one call wakes try again by themselves, the faster one first; receivers that are woken to look
+ * at their rights queue up again in any order, and before or after a sender that is woken with them.
  */
 static bool order_is_open(const struct step *step)
 {
 	switch (step->op) {
 	case OP_MSGSND: return asleep_in(OP_MSGSND, step->id.value) > 0 && !(step->n[2] & IPC_NOWAIT);
-	case OP_MSGCTL: return step->n[0] == IPC_SET && asleep_in(OP_MSGRCV, step->id.value) > 1;
+	case OP_MSGCTL:
+		return step->n[0] == IPC_SET && asleep_in(OP_MSGRCV, step->id.value) &&
+		       asleep_in(OP_MSGRCV, step->id.value) + asleep_in(OP_MSGSND, step->id.value) > 1;
 	default: return false;
 	}
 }
@@ -195,7 +175,7 @@ static void ask_who_may_sleep(const struct step *step)
 	struct reply reply;
 
 	send_step(step);
-	if (may_sleep(step) && falls_asleep(w)) {
+	if (may_sleep(step) && falls_asleep(step->name, w)) {
 		run.workers[w].asleep = true;
 		run.workers[w].sleeps_in = *step;
 		strcat(run.text, " sleeps");
@@ -250,49 +230,51 @@ static void find_id(struct step *step)
 		}
 }
 
+/* Whether a process dies by it: the worker, or the child that the worker has call. */
+static bool perform(const struct step *step)
+{
+	int w = step->worker;
+
+	if (step->op == OP_KILL) {
+		kill(run.workers[w].pid, SIGKILL);
+		wait_for_death(w);
+		return true;
+	}
+	if (step->op == OP_SIGNAL && run.workers[w].asleep) {
+		snprintf(run.text + strlen(run.text), 32, " in s%d", run.workers[w].sleeps_in.name);
+		kill(run.workers[w].pid, SIGUSR1);
+		hear(step->name, w);
+	} else if (step->op == OP_SIGNAL || run.workers[w].asleep) {
+		strcat(run.text, step->op == OP_SIGNAL ? " skipped: awake" : " skipped: asleep");
+	} else if (order_is_open(step)) {
+		strcat(run.text, " skipped: the order would be open");
+	} else if (step->op == OP_EXIT) {
+		send(run.workers[w].channel, step, sizeof *step, MSG_NOSIGNAL);
+		wait_for_death(w);
+		return true;
+	} else {
+		ask_who_may_sleep(step);
+		return step->mode == MODE_CHILD;
+	}
+	return false;
+}
+
 void do_step_that_may_sleep(const struct step *planned)
 {
-	struct step step = *planned, told;
-	int w = step.worker = stand_in(planned);
-	bool dies = false;
+	struct step step = *planned;
+	bool dies;
 
-	if (w == OBSERVER)
+	step.worker = stand_in(planned);
+	if (step.worker == OBSERVER)
 		make_harmless(&step);
 	find_id(&step);
 	resolve_id(&step);
-	told = step;
-	told.id.value = told_id(&run.names, kind_of(&step), step.id.value);
-	describe(run.text, sizeof run.text, &told);
-	if (step.op == OP_TICK) {
-		begin_epoch(&run.names);
-	} else if (step.op == OP_NEW) {
-		start_worker(step.name, w, step.n[1]);
-	} else if (!run.workers[w].live) {
-		strcat(run.text, " skipped: no such process");
-	} else if (step.op == OP_KILL) {
-		kill(run.workers[w].pid, SIGKILL);
-		wait_for_death(w);
-		dies = true;
-	} else if (step.op == OP_SIGNAL && run.workers[w].asleep) {
-		snprintf(run.text + strlen(run.text), 32, " in s%d", run.workers[w].sleeps_in.name);
-		kill(run.workers[w].pid, SIGUSR1);
-		hear(step.name, w);
-	} else if (step.op == OP_SIGNAL || run.workers[w].asleep) {
-		strcat(run.text, step.op == OP_SIGNAL ? " skipped: awake" : " skipped: asleep");
-	} else if (order_is_open(&step)) {
-		strcat(run.text, " skipped: the order would be open");
-	} else if (step.op == OP_EXIT) {
-		send(run.workers[w].channel, &step, sizeof step, MSG_NOSIGNAL);
-		wait_for_death(w);
-		dies = true;
-	} else {
-		ask_who_may_sleep(&step);
-		dies = step.mode == MODE_CHILD;
-	}
+	dies = !begin_step(&step) && perform(&step);
 	write_record(step.name, run.text);
 	if (dies && step.mode != MODE_CHILD)
-		after_a_death(step.name, w);
+		after_a_death(step.name, step.worker);
 	else if (dies)
-		look(step.name, "after a death,");
-	let_sleepers_answer(step.name);
+		look_after_a_death(step.name);
+	else
+		let_sleepers_answer(step.name);
 }

@@ -46,9 +46,14 @@ static void install_handler(void)
 
 /* ----------------------------------------------------------- semaphores */
 
+static bool is_stained(const struct step *step, long id)
+{
+	return (id & 32767) < 64 && step->stained >> (id & 32767) & 1;
+}
+
 static void emit_otime(const char *name, const struct step *step, long id, long otime)
 {
-	if ((id & 32767) < 64 && step->stained >> (id & 32767) & 1)
+	if (is_stained(step, id))
 		emit(" %s=?", name);
 	else
 		emit(" %s={t:%ld}", name, otime);
@@ -137,6 +142,8 @@ static void do_semctl(const struct step *step)
 		emit(" = {s:%ld}", ret);
 	else if (ret >= 0 && cmd == GETPID)
 		emit(" = {p:%ld}", ret);
+	else if (ret >= 0 && (cmd == GETNCNT || cmd == GETZCNT) && is_stained(step, id))
+		emit(" = ?");
 	else
 		emit_result(ret, errno);
 	if (ret < 0)
@@ -251,8 +258,10 @@ static void look_at_set(const struct step *step, int index)
 			emit(" values: %s", error_name(errno));
 			break;
 		}
-		emit(" [%d: %d n%d z%d {p:%d}]", k, value + (current_perturb == PERTURB_SEMVAL && value),
-		     semctl(id, k, GETNCNT) + (current_perturb == PERTURB_NCNT && k == 1), semctl(id, k, GETZCNT), semctl(id, k, GETPID));
+		emit(" [%d: %d", k, value + (current_perturb == PERTURB_SEMVAL && value));
+		if (!is_stained(step, id))
+			emit(" n%d z%d", semctl(id, k, GETNCNT) + (current_perturb == PERTURB_NCNT && k == 1), semctl(id, k, GETZCNT));
+		emit(" {p:%d}]", semctl(id, k, GETPID));
 	}
 }
 
