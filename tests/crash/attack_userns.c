@@ -86,7 +86,7 @@ static int job_shmmni(int argument)
 	return shmctl(0, IPC_INFO, (struct shmid_ds *)&info) < 0 ? -1 : (int)info.shmmni;
 }
 
-static void overreaches(int guise)
+static void overreaches(int guise, job *disguise)
 {
 	struct actor attacker;
 	place_of_root();
@@ -94,7 +94,7 @@ static void overreaches(int guise)
 	if (run_as(victim_of(guise), job_make_known, 0600) != 0)
 		fatal("no segment could be made: %s", strerror(refusal));
 	actor_of(&attacker, OWNER);
-	if (ask(&attacker, job_disguise, guise) != 0)
+	if (ask(&attacker, disguise, guise) != 0)
 		fatal("%s cannot be had: %s", guises[guise], strerror(refusal));
 	int value = ask(&attacker, job_overreach, guise != AS_THIRD);
 	if (value > 0)
@@ -110,7 +110,7 @@ static void overreaches(int guise)
 static void no_rights_over_others(void)
 {
 	for (int guise = 0; guise < GUISES; guise++)
-		overreaches(guise);
+		overreaches(guise, job_disguise);
 }
 
 /* A program that attached before it changed its namespace asks by the same uid. */
@@ -121,22 +121,8 @@ static int job_disguise_late(int guise)
 
 static void no_rights_by_entering_late(void)
 {
-	for (int guise = 0; guise < GUISES; guise++) {
-		struct actor attacker;
-		place_of_root();
-		if (run_as(victim_of(guise), job_make_known, 0600) != 0)
-			fatal("no segment could be made: %s", strerror(refusal));
-		actor_of(&attacker, OWNER);
-		if (ask(&attacker, job_disguise_late, guise) != 0)
-			fatal("%s cannot be had: %s", guises[guise], strerror(refusal));
-		int value = ask(&attacker, job_overreach, guise != AS_THIRD);
-		if (value > 0)
-			wrong("%s may do what is the business of uid %d (%d)", guises[guise], (int)victim_of(guise), value);
-		actor_kill(&attacker);
-		if (run_as(victim_of(guise), job_read_known, 0) != 1)
-			wrong("after %s the segment of uid %d is gone", guises[guise], (int)victim_of(guise));
-		place_end();
-	}
+	for (int guise = 0; guise < GUISES; guise++)
+		overreaches(guise, job_disguise_late);
 }
 
 /* The child of a clone is in another namespace without a call that the library sees. */

@@ -8,7 +8,7 @@
  *
  *   actor.c     processes that execute jobs
  *   tracer.c    runs a victim to a point: a system call's beginning or end, a change of the shared table
- *   table.c     the shared table's bytes
+ *   table.c     the shared table's bytes, and how much of the file of sets and queues is in use
  *   world.c     the segments that are there before, and their removal afterwards
  *   ops*.c      the operations
  *   observe.c   what a process sees of the namespace, and whether it can be true
@@ -175,6 +175,7 @@ struct books {
 };
 bool table_books(struct books *);
 pid_t table_lock_owner(void);
+long arena_bytes(void);
 
 /* --- world.c */
 struct world {

@@ -187,6 +187,44 @@ static enum reached run_refused(struct tracee *tracee, const struct attempt *att
 	return reached;
 }
 
+/* Whether the call may fail so, and the trace, whose line is put into `line`, says why; else what is wrong is put into `text`. */
+static bool error_is_right(const struct attempt *attempt, int error, char *line, size_t line_size, char *text, size_t size)
+{
+	const struct op *op = attempt->op;
+
+	if (!may_return(op->call, error)) {
+		snprintf(text, size, "%s must not fail with %s", op->call, strerrorname_np(error));
+		return false;
+	}
+	last_line(op->call, line, line_size);
+	if (strncmp(op->call, "shm", 3) == 0 && !(op->flags & NO_DESCRIPTORS) && !has_reason(line, error, attempt->error)) {
+		snprintf(text, size, "%s, and the trace says: %.600s", strerrorname_np(error), line);
+		return false;
+	}
+	return true;
+}
+
+/* Nobody hinders the next attempt: at the same operation `again`, or at another one. */
+static bool next_attempt_succeeds(const struct op *op, struct actor *victim, bool again, char *text, size_t size)
+{
+	struct answer answer = { -1, 0 };
+
+	actor_send(victim, again ? op->act : job_whole_life, again ? 0 : 0x7004);
+	if (actor_hear(victim, &answer, HANG_MS) == HEARD && answer.value >= 0)
+		return true;
+	snprintf(text, size, "afterwards, unhindered: %.400s", again ? strerror(answer.error) : the->text);
+	return false;
+}
+
+static void tell(const struct attempt *attempt, long call, const char *text)
+{
+	char where[200];
+
+	snprintf(where, sizeof where, "stop %d (%s) with %s%s", attempt->stop, fault_of(call) ? fault_of(call)->name : "?",
+		 strerrorname_np(attempt->error), attempt->ever ? " for ever" : "");
+	failure(attempt->op->name, where, text);
+}
+
 static bool run(const struct attempt *attempt)
 {
 	const struct op *op = attempt->op;
@@ -194,7 +232,7 @@ static bool run(const struct attempt *attempt)
 	struct actor victim;
 	struct tracee tracee;
 	struct answer answer = { -1, 0 };
-	char text[2000] = "", line[1500] = "", where[200];
+	char text[2000] = "", line[1500] = "";
 	bool good = false, ended = false;
 	long call = -1;
 	int refusals;
@@ -231,35 +269,16 @@ static bool run(const struct attempt *attempt)
 		goto out;
 	}
 	int allowed = ended ? 3 : answer.value == 0 ? 2 : 1;
-	if (!ended && answer.value != 0 && op->call) {
-		if (!may_return(op->call, answer.error)) {
-			snprintf(text, sizeof text, "%s must not fail with %s", op->call, strerrorname_np(answer.error));
-			goto out;
-		}
-		last_line(op->call, line, sizeof line);
-		if (strncmp(op->call, "shm", 3) == 0 && !(op->flags & NO_DESCRIPTORS) &&
-		    !has_reason(line, answer.error, attempt->error)) {
-			snprintf(text, sizeof text, "%s, and the trace says: %.600s", strerrorname_np(answer.error),
-				 line);
-			goto out;
-		}
-	}
+	if (!ended && answer.value != 0 && op->call && !error_is_right(attempt, answer.error, line, sizeof line, text, sizeof text))
+		goto out;
 	if (verbose)
 		printf("%s: stop %d %s %s%s: %s  %s\n", op->name, attempt->stop, fault_of(call) ? fault_of(call)->name : "?",
 		       strerrorname_np(attempt->error), attempt->ever ? " for ever" : "",
 		       ended ? "ended" : answer.value == 0 ? "done" : strerrorname_np(answer.error), line);
 	good = look_after(op, &world, (int)pick(20), allowed, text, sizeof text);
-	if (good && !ended && !(op->flags & FORKS)) {
-		/* Nobody hinders the next attempt. */
-		bool again = answer.value != 0;
-		actor_send(&victim, again ? op->act : job_whole_life, again ? 0 : 0x7004);
-		if (actor_hear(&victim, &answer, HANG_MS) != HEARD || answer.value < 0) {
-			snprintf(text, sizeof text, "afterwards, unhindered: %.400s",
-				 again ? strerror(answer.error) : the->text);
-			good = false;
-		}
-		good = good && look_after(op, &world, (int)pick(20), 2, text, sizeof text);
-	}
+	if (good && !ended && !(op->flags & FORKS))
+		good = next_attempt_succeeds(op, &victim, answer.value != 0, text, sizeof text) &&
+		       look_after(op, &world, (int)pick(20), 2, text, sizeof text);
 	if (good) {
 		actor_kill(&victim);
 		world.extra[0] = 0;
@@ -272,10 +291,7 @@ out:
 	tally.tried++;
 	if (!good) {
 		tally.failed++;
-		snprintf(where, sizeof where, "stop %d (%s) with %s%s", attempt->stop,
-			 fault_of(call) ? fault_of(call)->name : "?", strerrorname_np(attempt->error),
-			 attempt->ever ? " for ever" : "");
-		failure(op->name, where, text);
+		tell(attempt, call, text);
 	}
 	return good;
 }

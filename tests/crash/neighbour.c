@@ -198,6 +198,34 @@ static void place_of_root(void)
 	actor_kill(&first);
 }
 
+/* What the owner does after the lie gives away nothing, and brings in nothing. */
+static bool deed_is_harmless(struct actor *owner, enum deed deed, const char *what)
+{
+	int value = 0;
+
+	switch (deed) {
+	case ATTACHES:
+		if (!holds(owner, job_attach, 0, &value, what))
+			return false;
+		if (value > 1) {
+			failed("%s: it is led to %s", what, value == 2 ? "his file" : "something else");
+			return false;
+		}
+		if (!holds(owner, job_make_next, 0, &value, what))
+			return false;
+		if (value > 1) {
+			failed("%s: a new segment is not zeroed", what);
+			return false;
+		}
+		return true;
+	case REMOVES: return holds(owner, job_remove, 0, &value, what);
+	case SETS: return holds(owner, job_set, 0600, &value, what);
+	case DETACHES: return holds(owner, job_detach, 0, &value, what);
+	case OWNERS_DEEDS: break;
+	}
+	return true;
+}
+
 static void one_lie(enum lie which, enum deed then)
 {
 	struct actor owner, stranger, again;
@@ -223,25 +251,7 @@ static void one_lie(enum lie which, enum deed then)
 	fstat(private_file, &before);
 	if (!holds(&stranger, job_lie, (int)which, &value, what))
 		goto out;
-
-	switch (then) {
-	case ATTACHES:
-		good = holds(&owner, job_attach, 0, &value, what);
-		if (good && value > 1) {
-			failed("%s: it is led to %s", what, value == 2 ? "his file" : "something else");
-			good = false;
-		}
-		good = good && holds(&owner, job_make_next, 0, &value, what);
-		if (good && value > 1) {
-			failed("%s: a new segment is not zeroed", what);
-			good = false;
-		}
-		break;
-	case REMOVES: good = holds(&owner, job_remove, 0, &value, what); break;
-	case SETS: good = holds(&owner, job_set, 0600, &value, what); break;
-	case DETACHES: good = holds(&owner, job_detach, 0, &value, what); break;
-	case OWNERS_DEEDS: break;
-	}
+	good = deed_is_harmless(&owner, then, what);
 	/* Others of the owner's look, repair and reap. */
 	good = good && holds(&again, job_reap, 0, &value, what) && holds(&again, job_attach, SHM_RDONLY, &value, what);
 	/* The stranger tries what is his by now, he says. */

@@ -99,6 +99,23 @@ static bool look(const struct world *world, char *text, size_t size)
 	return !what && !observation_differs(text, size) && fits(world, &the->second, text, size);
 }
 
+/* Of a process that has forked when it was not traced any more; 0: there is none. */
+static pid_t only_child_of(pid_t parent)
+{
+	char path[64];
+	int child = 0;
+
+	snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)parent, (int)parent);
+	FILE *children = fopen(path, "re");
+	if (children && fscanf(children, "%d", &child) != 1)
+		child = 0;
+	if (children)
+		fclose(children);
+	return child;
+}
+
+static const char *word_of(const struct answer *answer) { return answer->value ? strerrorname_np(answer->error) : "0"; }
+
 /* Returns whether the first operation has that many stops. */
 static bool pair(const struct op *one, const struct op *two, int stop)
 {
@@ -121,8 +138,7 @@ static bool pair(const struct op *one, const struct op *two, int stop)
 	the->address[0] = address;
 	if (!begin_victim(one, &first, &tracee))
 		fatal("%s does not begin", one->name);
-	bool more = trace_to(&tracee, (struct point){ stop, 0 }) == REACHED;
-	if (!more) {
+	if (trace_to(&tracee, (struct point){ stop, 0 }) != REACHED) {
 		end_victim(&first, &tracee);
 		actor_kill(&second);
 		world_end(&world);
@@ -144,28 +160,16 @@ static bool pair(const struct op *one, const struct op *two, int stop)
 	world.extra[world.extras++] = first.pid;
 	world.extra[world.extras++] = second.pid;
 	if (one->flags & FORKS && answers[0].value == 0) {
-		if (!tracee.other) {
-			/* It has forked when nobody followed it any more: its child is found by its parent. */
-			char path[64];
-			int child = 0;
-			snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)first.pid, (int)first.pid);
-			FILE *children = fopen(path, "re");
-			if (children && fscanf(children, "%d", &child) == 1)
-				world.extra[world.extras++] = child;
-			if (children)
-				fclose(children);
-		} else {
-			world.extra[world.extras++] = tracee.other;
-		}
+		pid_t child = tracee.other ? tracee.other : only_child_of(first.pid);
+		if (child)
+			world.extra[world.extras++] = child;
 		if (!child_spoke()) {
 			snprintf(text, sizeof text, "the child hangs");
 			goto out;
 		}
 	}
 	if (!is_allowed(one->call, &answers[0]) || !is_allowed(two->call, &answers[1])) {
-		snprintf(text, sizeof text, "they say %s and %s",
-			 answers[0].value ? strerrorname_np(answers[0].error) : "0",
-			 answers[1].value ? strerrorname_np(answers[1].error) : "0");
+		snprintf(text, sizeof text, "they say %s and %s", word_of(&answers[0]), word_of(&answers[1]));
 		goto out;
 	}
 	good = look(&world, text, sizeof text);

@@ -1,11 +1,11 @@
-/* table.c - the shared table's bytes, as one sees them from outside: which change, and a few words of the header. */
+/* table.c - the namespace's bytes, as one sees them from outside: which change, and a few words of the headers. */
 #include "crash.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-/* Of layout version 4; another version is not looked into. */
+/* Offsets in a table of layout version 4; another version is not looked into. */
 enum { VERSION = 8, LOCK = 64, PROMISED = 232, DYING = 244, FREE_RECORD = 248, JOURNAL_ARMED = 424 };
 enum { SLOTS_READY = 204, CELLS_READY = 208, RECORDS_READY = 212 };
 enum { CELLS = 16384, CELL_AREA = 264 * 1024, CELL_BYTES = 64, CELL_STATE = 0, CELL_PID = 8 };
@@ -151,4 +151,18 @@ bool table_books(struct books *books)
 	books->lock = word32(LOCK);
 	books->journal_armed = word32(JOURNAL_ARMED);
 	return true;
+}
+
+/* How much of the file of sets and queues has been given out as blocks, in bytes. */
+long arena_bytes(void)
+{
+	char path[400];
+	unsigned long long end = 0;
+	snprintf(path, sizeof path, "%s/ipc", the->directory);
+	FILE *file = fopen(path, "re");
+	if (!file || fseek(file, 64, SEEK_SET) != 0 || fread(&end, sizeof end, 1, file) != 1)
+		end = 0;
+	if (file)
+		fclose(file);
+	return (long)end;
 }

@@ -4,7 +4,7 @@
  *
  *   scale.c    many of everything, and too little of everything
  *   stops.c    a process that is stopped at any moment
- *   soak.c     all operations at once, for as long as one likes: conductor, with member.c and quiet.c
+ *   soak.c     all operations at once, for as long as one likes: conductor, with member*.c and quiet.c
  */
 #ifndef GROUND_H
 #define GROUND_H

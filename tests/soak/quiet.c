@@ -43,7 +43,7 @@ static bool is_there(pid_t pid)
 	for (int i = 0; i < soak->processes; i++)
 		if (soak->process[i] == pid)
 			return true;
-	/* A number that somebody else has got, such as one of the children that have ended but are not buried. */
+	/* A number that another process has got, such as a child that has ended but was not waited for. */
 	return kill(pid, 0) == 0;
 }
 

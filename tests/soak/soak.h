@@ -4,7 +4,7 @@
  *
  *   soak.c     the conductor: starts, kills, stops and continues members, calls them to rest
  *   ledger.c   what is known of the segments
- *   member.c   random operations, each answer held against what may be
+ *   member*.c  random operations, each answer held against what may be: see member.h
  *   quiet.c    while all rest: what there is against what there should be
  */
 #ifndef SOAK_H

@@ -3,7 +3,7 @@
  *
  *   tokens [--seconds N] [--seed N] [--workers N] [--calm] [--doubles]
  *
- * Whoever works is killed at some moment and another takes its place. Meanwhile and at the end:
+ * Each worker is killed at some moment and another takes its place. Meanwhile and at the end:
  *
  *   moved     tokens go from one semaphore of a set to another in one call: their sum never changes
  *   borrowed  tokens are taken and given back with SEM_UNDO, two semaphores in one call: when all have died, all are there
@@ -12,378 +12,23 @@
  *             order, and no more are missing than receivers were killed
  *   brief     a set and a queue that are made, used, slept in and removed all the time
  *
+ * Afterwards thousands change sets of several sizes and are killed: what they leave is used again.
+ *
  * --calm    nobody is killed or stopped
  * --doubles handlers fork in the midst of calls, and the children come back to them: what the library does not stand always
  */
-#include "ground.h"
+#include "tokens.h"
 
 #include <getopt.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <sys/mman.h>
-#include <sys/msg.h>
-#include <sys/sem.h>
-#include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 
-enum { WORKERS = 64, LIVES = 400000, LETTERS = 1 << 11, SETS = 3, QUEUES = 2, PLACES = 6, TOKENS = 4, TEXT = 3000 };
-
-union semun { int val; struct semid_ds *buf; unsigned short *array; };
-
-/* What one process has sent, in one of its lives. */
-struct life {
-	atomic_uint begun[QUEUES], sent[QUEUES]; /* letters that it may have sent, and has */
-	atomic_uchar received[QUEUES][LETTERS / 8];
-};
-
-static struct ledger {
-	int moved[SETS], borrowed[SETS], queue[QUEUES];
-	atomic_uint lives, inside, kills, receiving_killed;
-	atomic_ulong calls, wrong;
-	atomic_bool over;
-	struct worker {
-		atomic_int pid;
-		atomic_uint calls;
-		atomic_bool receives;
-	} worker[WORKERS];
-	char text[400];
-	struct life life[LIVES];
-} *ledger;
-
-static unsigned long long seed = 1;
-static struct worker *me;
+struct ledger *ledger;
+unsigned long long seed = 1;
 static int workers = 10;
-static bool doubles;
-
-static void wrong(const char *format, ...)
-{
-	va_list arguments;
-	if (atomic_fetch_add(&ledger->wrong, 1) != 0)
-		return;
-	va_start(arguments, format);
-	vsnprintf(ledger->text, sizeof ledger->text, format, arguments);
-	va_end(arguments);
-}
-
-static void count(void) { atomic_fetch_add(&me->calls, 1); }
-
-/* A call that may be interrupted by a handler. */
-static int operate(int set, struct sembuf *ops, int number, long millis)
-{
-	struct timespec limit = { millis / 1000, millis % 1000 * 1000000 };
-	int done;
-	while ((done = semtimedop(set, ops, number, millis ? &limit : NULL)) < 0 && errno == EINTR && !atomic_load(&ledger->over))
-		;
-	count();
-	if (done < 0 && errno != EAGAIN && errno != EINTR)
-		wrong("semtimedop: %s", strerror(errno));
-	return done;
-}
-
-/* --- what a worker does */
-
-static void move(unsigned long long *own, short flags)
-{
-	int from = pick(own, PLACES), to = pick(own, PLACES);
-	struct sembuf ops[] = { { from, -1, flags }, { to, 1, flags } };
-	operate(ledger->moved[pick(own, SETS)], ops, 2, 20);
-}
-
-static void sum_up(unsigned long long *own)
-{
-	unsigned short values[PLACES];
-	int sum = 0;
-	if (semctl(ledger->moved[pick(own, SETS)], 0, GETALL, (union semun){ .array = values }) < 0) {
-		wrong("GETALL: %s", strerror(errno));
-		return;
-	}
-	count();
-	for (int i = 0; i < PLACES; i++)
-		sum += values[i];
-	if (sum != PLACES * TOKENS)
-		wrong("%d tokens in place of %d", sum, PLACES * TOKENS);
-}
-
-static void borrow(unsigned long long *own)
-{
-	int set = ledger->borrowed[pick(own, SETS)], one = 1 + pick(own, PLACES - 1), other = 1 + pick(own, PLACES - 1);
-	struct sembuf take[] = { { one, -1, SEM_UNDO }, { other, -1, SEM_UNDO } };
-	struct sembuf give[] = { { other, 1, SEM_UNDO }, { one, 1, SEM_UNDO } };
-	if (operate(set, take, 2, 50) == 0) {
-		if (pick(own, 4) == 0)
-			usleep(pick(own, 300));
-		while (operate(set, give, 2, 0) < 0)
-			if (atomic_load(&ledger->over) && errno == EINTR)
-				_exit(0);
-	}
-}
-
-/* Not one that is in the midst of its end: what it owes is paid then. */
-static bool lives(int pid)
-{
-	enum { EXITING = 4 };
-	char path[40], state = 'X';
-	unsigned flags = 0;
-	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	FILE *file = fopen(path, "re");
-	if (file) {
-		if (fscanf(file, "%*d (%*[^)]) %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
-			state = 'X';
-		fclose(file);
-	}
-	return state != 'X' && state != 'Z' && !(flags & EXITING);
-}
-
-static void enter(unsigned long long *own)
-{
-	struct sembuf in = { 0, -1, SEM_UNDO }, out = { 0, 1, SEM_UNDO };
-	int set = ledger->borrowed[0];
-	if (operate(set, &in, 1, 50) < 0)
-		return;
-	unsigned before = atomic_exchange(&ledger->inside, getpid());
-	if (before && before != (unsigned)getpid() && lives(before))
-		wrong("%d is inside, where %u is", getpid(), before);
-	if (pick(own, 8) == 0)
-		usleep(pick(own, 200));
-	unsigned self = getpid();
-	if (!atomic_compare_exchange_strong(&ledger->inside, &self, 0))
-		wrong("%u has come inside, where %d was", self, getpid());
-	while (operate(set, &out, 1, 0) < 0)
-		if (atomic_load(&ledger->over) && errno == EINTR)
-			_exit(0);
-}
-
-struct letter {
-	long type;
-	struct {
-		unsigned life, number, length, sum;
-		unsigned char text[TEXT];
-	} body;
-};
-enum { LETTER_HEAD = 4 * sizeof(unsigned) };
-
-static unsigned sum_of(const struct letter *letter)
-{
-	unsigned sum = letter->body.life * 31 + letter->body.number * 17 + letter->body.length;
-	for (unsigned at = 0; at < letter->body.length; at++)
-		sum = sum * 33 + letter->body.text[at];
-	return sum;
-}
-
-static void send_letter(unsigned long long *own, unsigned life)
-{
-	static struct letter letter;
-	int which = pick(own, QUEUES);
-	struct life *mine = &ledger->life[life];
-	unsigned number = atomic_load(&mine->begun[which]);
-	if (number == LETTERS)
-		return;
-	letter.type = 1 + pick(own, 3);
-	letter.body.life = life;
-	letter.body.number = number;
-	letter.body.length = pick(own, 4) ? pick(own, 60) : pick(own, TEXT);
-	memset(letter.body.text, (int)(number + life), letter.body.length);
-	letter.body.sum = sum_of(&letter);
-	atomic_store(&mine->begun[which], number + 1);
-	int done, flags = pick(own, 2) ? IPC_NOWAIT : 0;
-	while ((done = msgsnd(ledger->queue[which], &letter, LETTER_HEAD + letter.body.length, flags)) < 0 &&
-	       (errno == EINTR || errno == EAGAIN) && !atomic_load(&ledger->over))
-		if (errno == EAGAIN) {
-			/* It will not be sent: its number is taken again. */
-			atomic_store(&mine->begun[which], number);
-			count();
-			return;
-		}
-	count();
-	if (done == 0)
-		atomic_store(&mine->sent[which], number + 1);
-	else if (atomic_load(&ledger->over))
-		atomic_store(&mine->begun[which], number);
-	else
-		wrong("msgsnd: %s", strerror(errno));
-}
-
-static struct { unsigned life, next[4]; } seen[QUEUES][512];
-
-static void note(int which, const struct letter *letter, long length, bool in_order)
-{
-	const unsigned life = letter->body.life, number = letter->body.number;
-	if (length != (long)(LETTER_HEAD + letter->body.length) || life >= LIVES || number >= LETTERS || sum_of(letter) != letter->body.sum) {
-		wrong("a message of %ld bytes is not one that was sent", length);
-		return;
-	}
-	unsigned char bit = 1 << number % 8;
-	if (atomic_fetch_or(&ledger->life[life].received[which][number / 8], bit) & bit)
-		wrong("message %u of life %u comes twice", number, life);
-	if (!in_order)
-		return;
-	unsigned *next = seen[which][life % 512].next;
-	if (seen[which][life % 512].life != life) {
-		seen[which][life % 512].life = life;
-		memset(next, 0, sizeof seen[0][0].next);
-	}
-	if (number < next[letter->type])
-		wrong("message %u of life %u comes behind %u", number, life, next[letter->type] - 1);
-	next[letter->type] = number + 1;
-}
-
-static bool receive_letter(unsigned long long *own, bool waits)
-{
-	static struct letter letter;
-	int which = pick(own, QUEUES);
-	long type = pick(own, 3) == 0 ? -(long)pick(own, 4) : pick(own, 2) ? 0 : 1 + pick(own, 3), got;
-	atomic_store(&me->receives, true);
-	got = msgrcv(ledger->queue[which], &letter, sizeof letter.body, type, waits ? 0 : IPC_NOWAIT);
-	if (got >= 0)
-		note(which, &letter, got, true);
-	atomic_store(&me->receives, false);
-	count();
-	if (got < 0 && errno != EINTR && errno != ENOMSG)
-		wrong("msgrcv: %s", strerror(errno));
-	return got >= 0;
-}
-
-static void expect(int done, const char *what)
-{
-	if (done < 0 && errno != EAGAIN && errno != EINTR && errno != EIDRM && errno != EINVAL && errno != ENOMSG && errno != ENOENT &&
-	    errno != EEXIST)
-		wrong("%s: %s", what, strerror(errno));
-	count();
-}
-
-static void be_brief(unsigned long long *own)
-{
-	key_t key = 0x7000 + pick(own, 3);
-	struct timespec limit = { 0, 2000000 };
-	struct { long type; char text[100]; } m = { 1, "" };
-	struct sembuf ops[] = { { 0, pick(own, 2) ? 1 : -1, pick(own, 2) ? SEM_UNDO : 0 }, { 1, -1, 0 } };
-	int set = semget(key, 3, IPC_CREAT | 0600), queue = msgget(key, IPC_CREAT | 0600);
-	expect(set, "semget");
-	expect(queue, "msgget");
-	expect(semtimedop(set, ops, 1 + pick(own, 2), &limit), "semtimedop of a brief set");
-	expect(msgsnd(queue, &m, pick(own, 100), IPC_NOWAIT), "msgsnd to a brief queue");
-	expect(msgrcv(queue, &m, 100, 0, pick(own, 4) ? IPC_NOWAIT : 0), "msgrcv from a brief queue");
-	if (pick(own, 3) == 0)
-		expect(semctl(set, 0, IPC_RMID), "IPC_RMID of a set");
-	if (pick(own, 2) == 0)
-		expect(msgctl(queue, IPC_RMID, NULL), "IPC_RMID of a queue");
-	expect(semctl(set, 1, SETVAL, (union semun){ .val = 3 }), "SETVAL");
-}
-
-/* A handler calls in the midst of calls. */
-static unsigned long long storm_seed;
-static void on_alarm(int signal)
-{
-	int kept = errno;
-	(void)signal;
-	move(&storm_seed, IPC_NOWAIT);
-	sum_up(&storm_seed);
-	errno = kept;
-}
-
-/* A handler forks, and both come back to the call that it has interrupted. */
-static volatile bool is_copy;
-static void fork_in_handler(int signal)
-{
-	int kept = errno;
-	(void)signal;
-	if (is_copy)
-		return;
-	pid_t child = fork();
-	if (child == 0)
-		is_copy = true;
-	else if (child > 0 && pick(&storm_seed, 2))
-		waitpid(child, NULL, 0);
-	errno = kept;
-}
-
-static void double_oneself(unsigned long long *own)
-{
-	struct sigaction action = { .sa_handler = fork_in_handler };
-	sigaction(SIGALRM, &action, NULL);
-	setitimer(ITIMER_REAL, &(struct itimerval){ { 0, 2000 }, { 0, 2000 } }, NULL);
-	while (!atomic_load(&ledger->over) && !is_copy) {
-		move(own, 0);
-		sum_up(own);
-		while (!is_copy && waitpid(-1, NULL, WNOHANG) > 0)
-			;
-	}
-	_exit(0);
-}
-
-static atomic_bool thread_over;
-static void *other_thread(void *argument)
-{
-	unsigned long long own = *(unsigned long long *)argument ^ 0x55;
-	while (!atomic_load(&thread_over)) {
-		move(&own, 0);
-		sum_up(&own);
-	}
-	return NULL;
-}
-
-/* Children from the midst of another thread's calls. */
-static void have_children(unsigned long long *own)
-{
-	pthread_t thread;
-	atomic_store(&thread_over, false);
-	if (pthread_create(&thread, NULL, other_thread, own) != 0)
-		return;
-	for (int i = 0; i < 3; i++) {
-		bool by_vfork = i == 2;
-		volatile unsigned long long copy = *own + i;
-		pid_t child = by_vfork ? vfork() : fork();
-		if (child == 0) {
-			struct sembuf ops[] = { { 0, -1, IPC_NOWAIT }, { 1, 1, IPC_NOWAIT } };
-			if (by_vfork) {
-				semop(ledger->moved[0], ops, 2);
-				_exit(0);
-			}
-			unsigned long long mine = copy;
-			for (int n = 0; n < 5; n++) {
-				move(&mine, 0);
-				borrow(&mine);
-			}
-			_exit(0);
-		}
-		if (child > 0)
-			waitpid(child, NULL, 0);
-	}
-	atomic_store(&thread_over, true);
-	pthread_join(thread, NULL);
-}
-
-static void work(int number, unsigned life)
-{
-	unsigned long long own = seed * 1000003 + life * 7919;
-	me = &ledger->worker[number];
-	storm_seed = own ^ 0x1234;
-	unsigned kind = pick(&own, 6);
-	struct sigaction action = { .sa_handler = on_alarm, .sa_flags = pick(&own, 2) ? SA_RESTART : 0 };
-	sigaction(SIGALRM, &action, NULL);
-	if (kind == 2 && doubles)
-		double_oneself(&own);
-	if (kind == 0)
-		setitimer(ITIMER_REAL, &(struct itimerval){ { 0, 700 }, { 0, 700 } }, NULL);
-	while (!atomic_load(&ledger->over)) {
-		switch (pick(&own, kind == 1 ? 14 : 12)) {
-		case 0: case 1: move(&own, 0); break;
-		case 2: sum_up(&own); break;
-		case 3: case 4: borrow(&own); break;
-		case 5: case 6: enter(&own); break;
-		case 7: case 8: send_letter(&own, life); break;
-		case 9: case 10: receive_letter(&own, pick(&own, 2)); break;
-		case 11: be_brief(&own); break;
-		default: have_children(&own);
-		}
-	}
-	_exit(0);
-}
-
-/* --- the conductor */
+bool doubles;
 
 static void begin_worker(int number)
 {
@@ -405,19 +50,6 @@ static void end_worker(int number, int how)
 	/* It may have been at it when it died. */
 	if (atomic_exchange(&ledger->worker[number].receives, false))
 		atomic_fetch_add(&ledger->receiving_killed, 1);
-}
-
-static long arena_bytes(void)
-{
-	char path[400];
-	unsigned long long end = 0;
-	snprintf(path, sizeof path, "%s/ipc", the->directory);
-	FILE *file = fopen(path, "re");
-	if (!file || fseek(file, 64, SEEK_SET) != 0 || fread(&end, sizeof end, 1, file) != 1)
-		end = 0;
-	if (file)
-		fclose(file);
-	return (long)end;
 }
 
 static void must(bool holds, const char *what)
@@ -464,7 +96,7 @@ static void look_for_hangs(unsigned *calls, long *since, long now)
 }
 
 /* The children of workers that were killed; a worker itself ends by nothing but a kill. */
-static void bury(void)
+static void reap_strays(void)
 {
 	int status;
 	pid_t pid;
@@ -487,14 +119,14 @@ static void conduct(long millis, bool calm)
 	while ((now = milliseconds()) - begun < millis && atomic_load(&ledger->wrong) == 0) {
 		int number = pick(&seed, workers);
 		usleep(200 + pick(&seed, 20000));
-		/* Somebody has to take what the others wait for. */
+		/* The conductor takes what the others wait for. */
 		unsigned long long own = seed;
 		struct worker conductor;
 		me = &conductor;
 		while (receive_letter(&own, false))
 			;
 		look_for_hangs(calls, since, now);
-		bury();
+		reap_strays();
 		if (calm)
 			continue;
 		if (pick(&seed, 3) == 0) {
@@ -516,7 +148,7 @@ static void conduct(long millis, bool calm)
 }
 
 /* What is there when all are dead. */
-static void settle(void)
+static void check_totals(void)
 {
 	unsigned long long own = seed;
 	struct worker conductor;
@@ -556,6 +188,54 @@ static void settle(void)
 	       arena_bytes() / 1024);
 }
 
+/* Each of them dies with a block of each size in its hands: 2 KiB. Several look for these at once. */
+static void be_killed(const int *sets, int number)
+{
+	struct sembuf ops[] = { { 0, 1, 0 }, { 0, -1, 0 } };
+	for (int i = 0; i < number; i++)
+		if (semop(sets[i], ops, 2) < 0)
+			wrong("semop of one that is to be killed: %s", strerror(errno));
+	raise(SIGKILL);
+}
+
+static void have_killed(const int *sets, int number, int deaths)
+{
+	for (int n = 0; n < deaths; n++) {
+		int status = 0;
+		pid_t pid = fork();
+		if (pid == 0)
+			be_killed(sets, number);
+		if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status))
+			wrong("one that was to be killed has ended with status %#x", status);
+	}
+	_exit(0);
+}
+
+/* They leave 15 MiB. The living have next to nothing, so there is no need for so many new blocks. */
+static void look_at_deaths(void)
+{
+	enum { SIZES = 4, PARENTS = 8, DEATHS = 1000, MOST = 1 << 20 };
+	static const int semaphores[SIZES] = { 1, 10, 30, 80 };
+	int sets[SIZES];
+	long before = arena_bytes();
+	for (int i = 0; i < SIZES; i++)
+		if ((sets[i] = semget(IPC_PRIVATE, semaphores[i], 0600)) < 0)
+			fatal("semget: %s", strerror(errno));
+	for (int i = 0; i < PARENTS; i++) {
+		pid_t pid = fork();
+		if (pid == 0)
+			have_killed(sets, SIZES, DEATHS);
+		if (pid < 0)
+			fatal("fork: %s", strerror(errno));
+	}
+	while (wait(NULL) > 0)
+		;
+	long more = arena_bytes() - before;
+	if (before == 0 || more > MOST)
+		wrong("%d processes that were killed cost %ld KiB of new blocks", PARENTS * DEATHS, more / 1024);
+	must(true, "what the dead leave is used again");
+}
+
 int main(int argc, char **arguments)
 {
 	static const struct option options[] = {
@@ -581,7 +261,8 @@ int main(int argc, char **arguments)
 	make_objects();
 	conduct(seconds * 1000, calm);
 	must(true, "nothing was wrong meanwhile");
-	settle();
+	check_totals();
+	look_at_deaths();
 	place_end();
 	return count_up();
 }
