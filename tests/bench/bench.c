@@ -92,24 +92,26 @@ void end_children(void)
 }
 
 static volatile int *stop;
-static pid_t other;
+static int others;
 
-void start_other(uint64_t (*run)(long n))
+void start_others(int count, uint64_t (*run)(long n))
 {
 	stop = MUST(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-	other = MUST(fork());
-	if (other == 0) {
-		pid_t parent = getppid();
-		while (!*stop && getppid() == parent)
-			run(200);
-		_exit(0);
+	for (others = 0; others < count; others++) {
+		pid_t parent = getpid();
+		if (MUST(fork()) == 0) {
+			while (!*stop && getppid() == parent)
+				run(200);
+			_exit(0);
+		}
 	}
 }
 
-void end_other(void)
+void end_others(void)
 {
 	*stop = 1;
-	MUST(waitpid(other, NULL, 0));
+	for (; others > 0; others--)
+		MUST(wait(NULL));
 }
 
 static const struct bench *find(const char *name)

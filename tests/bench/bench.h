@@ -86,8 +86,8 @@ int crowd_id(long i);
 /* Other processes. */
 void start_children(long n, void (*child)(void)); /* each calls `child`, then waits for its end */
 void end_children(void);
-void start_other(uint64_t (*run)(long n)); /* another process that does the same all the time */
-void end_other(void);
+void start_others(int count, uint64_t (*run)(long n)); /* so many processes that do the same all the time */
+void end_others(void);
 
 /* A directory as deep as the shim's, for bare system calls. */
 const char *bare_path(void);

@@ -65,18 +65,18 @@ static uint64_t bare_attach(long n)
 static void prepare_two_gets(void)
 {
 	make_crowd(1);
-	start_other(get);
+	start_others(1, get);
 }
 
 static void prepare_two_attaches(void)
 {
 	make_crowd(1);
-	start_other(attach);
+	start_others(1, attach);
 }
 
 static void finish_two(void)
 {
-	end_other();
+	end_others();
 	drop_crowd();
 }
 
@@ -90,12 +90,12 @@ static void make_bare_file(void)
 static void prepare_two_bare(void)
 {
 	make_bare_file();
-	start_other(bare_attach);
+	start_others(1, bare_attach);
 }
 
 static void finish_two_bare(void)
 {
-	end_other();
+	end_others();
 	MUST(unlink(bare_path()));
 }
 

@@ -94,12 +94,12 @@ static void prepare_mutex(void)
 	struct sembuf give = { 0, 1, 0 };
 	prepare_set();
 	MUST(semop(set, &give, 1));
-	start_other(mutex);
+	start_others(argument, mutex);
 }
 
 static void finish_mutex(void)
 {
-	end_other();
+	end_others();
 	finish_set();
 }
 
@@ -247,6 +247,8 @@ static void finish_message_ping_pong(void)
 #define NONE { NULL, NULL, NULL }
 #define ALONE(run) { prepare_set, run, finish_set }
 
+static const long one = 1, fifteen = 15;
+
 const struct bench sem_benches[] = {
 	{ "sem-get", ALONE(find_set), NONE, 0, NULL, 0 },
 	{ "sem-op", ALONE(plain), NONE, 0, NULL, 0 },
@@ -256,7 +258,8 @@ const struct bench sem_benches[] = {
 	{ "sem-value", ALONE(value), NONE, 0, NULL, 0 },
 	{ "sem-array-3", ALONE(php), NONE, 0, NULL, 0 },
 	{ "sem-idiom", ALONE(idiom), NONE, 0, NULL, 0 },
-	{ "two-mutex", { prepare_mutex, mutex, finish_mutex }, NONE, 0, NULL, 0 },
+	{ "two-mutex", { prepare_mutex, mutex, finish_mutex }, NONE, 0, &one, 0 },
+	{ "many-mutex", { prepare_mutex, mutex, finish_mutex }, NONE, 0, &fifteen, 0 },
 	{ "two-sem-turns", { prepare_ping_pong, ping_pong, finish_ping_pong },
 	  { prepare_bare_ping_pong, bare_ping_pong, finish_bare_ping_pong }, 0, NULL, 0 },
 	{ "msg-get", { prepare_queue, find_queue, finish_queue }, NONE, 0, NULL, 0 },
