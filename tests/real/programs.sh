@@ -76,6 +76,12 @@ test_fakeroot() {
     expect "what the package says" 52 "$(dpkg-deb --fsys-tarfile thing.deb | tar -tv --numeric-owner | grep -c ' 7/8 ')"
     cd /
     viewer=as_user_shim
+    # fakeroot tells its daemon to end, and does not wait for it.
+    at_last is_empty
+}
+
+is_empty() {
+    [ -z "$(as_user_shim tail -q -n +2 /proc/sysvipc/sem /proc/sysvipc/msg)" ]
 }
 
 # The namespace as the test's ordinary user sees it.
