@@ -1,5 +1,5 @@
 /*
- * What wakes whoever sleeps in msgsnd or msgrcv: IPC_SET, the end of the queue; and many that sleep at once.
+ * What wakes sleepers in msgsnd or msgrcv: IPC_SET, the end of the queue; and many that sleep at once.
  */
 #include "msgtest.h"
 

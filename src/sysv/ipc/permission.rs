@@ -139,7 +139,7 @@ pub fn owns(perm: &IpcPerm, caller: &impl Caller) -> bool {
     is_owner(caller.euid(), perm.uid, perm.cuid)
 }
 
-/// The same, for a caller of whom only the effective user id is known.
+/// The same, for a caller with only its effective user id known.
 #[inline(always)]
 pub fn is_owner(euid: u32, uid: u32, cuid: u32) -> bool {
     euid == cuid || euid == uid

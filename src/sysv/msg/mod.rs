@@ -12,6 +12,8 @@ mod wake;
 
 #[cfg(test)]
 mod for_tests;
+#[cfg(test)]
+mod msgrcv_tests;
 
 pub use limits::{MsgLimitName, MsgLimits};
 pub use msgctl::{

@@ -79,7 +79,7 @@ pub fn wake_one(word: &AtomicU32) {
     }
 }
 
-/// The same, whoever is dead.
+/// The same, also for a process that is dead.
 pub fn wake_by_kernel(word: &AtomicU32) {
     if BY_ITSELF.get() {
         return;

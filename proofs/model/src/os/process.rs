@@ -42,7 +42,7 @@ pub fn exists(pid: i32) -> bool {
     mortal::holds_its_lock(pid as u32 - mortal::FIRST_PID)
 }
 
-/// Likewise.
+/// Time stands still.
 pub fn now_coarse_nanos() -> u64 {
     0
 }

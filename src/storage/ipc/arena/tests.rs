@@ -93,7 +93,7 @@ fn a_block_that_was_taken_again_is_neither_claimed_nor_given_back() {
         let before = file.holding(block);
         let claimed = file.claim(block, before, DEAD);
         assert_eq!(file.holding(block).owner(), DEAD);
-        // Whoever has claimed it meanwhile.
+        // As another process would that has claimed it meanwhile.
         assert!(file.give_replaced(block, before));
         assert!(!file.give_replaced(block, claimed));
         assert_eq!(file.take(0, owner).unwrap().unit, block.unit);
