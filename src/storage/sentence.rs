@@ -108,7 +108,7 @@ pub fn advice(error: OsError, of_a_path: bool) -> &'static str {
         libc::ENFILE => " (the system has no descriptor left)",
         libc::ESTALE => " (something else has taken its place)",
         libc::EFBIG => {
-            " (RLIMIT_FSIZE, ulimit -f, is {file size}; the table takes {table} bytes, a segment its size: raise it)"
+            " (RLIMIT_FSIZE, ulimit -f, is {file size}; the table takes {table} bytes, a segment its size: raise it; or the file system has no files so large)"
         }
         libc::ENOMEM => {
             " (no memory, or a limit: RLIMIT_AS, ulimit -v, is {address space}, of which the table takes {table} bytes; RLIMIT_DATA, ulimit -d, is {data}, of which this library takes some 100 KiB)"
