@@ -17,6 +17,11 @@ pub use super::status::{
 pub struct Fd(i32);
 
 impl Fd {
+    /// The open descriptor with this number, which is closed by what is returned, and by nothing else.
+    pub(super) fn of_number(number: i32) -> Fd {
+        Fd(number)
+    }
+
     /// The number, for messages and for `/proc/self/fd`.
     pub fn number(&self) -> i32 {
         self.0
@@ -115,6 +120,43 @@ pub fn lock(fd: &Fd, how: Lock) -> OsResult<bool> {
         Err(OsError(libc::EWOULDBLOCK)) => Ok(false),
         answer => answer.map(|_| true),
     }
+}
+
+/// `struct flock`, of 64 bits on every machine.
+#[repr(C)]
+struct Range {
+    kind: i16,
+    whence: i16,
+    start: i64,
+    len: i64,
+    pid: i32,
+}
+
+/// `fcntl` with a lock of this kind on the whole file, as a record lock of the open file: none of `flock`'s.
+fn record_lock(fd: &Fd, command: i32, kind: i32) -> OsResult<bool> {
+    let mut range = Range {
+        kind: kind as i16,
+        whence: libc::SEEK_SET as i16,
+        start: 0,
+        len: 0,
+        pid: 0,
+    };
+    let range_at = &raw mut range as usize;
+    retry(
+        raw::number::FCNTL,
+        [fd.0 as usize, command as usize, range_at],
+    )?;
+    Ok(range.kind != libc::F_UNLCK as i16)
+}
+
+/// Has an open file hold a shared record lock (F_OFD_SETLK), which ends with its last descriptor, and is independent of `flock`.
+pub fn hold(fd: &Fd) -> OsResult<()> {
+    record_lock(fd, libc::F_OFD_SETLK, libc::F_RDLCK).map(drop)
+}
+
+/// Whether another open file of the same file holds that.
+pub fn is_held(fd: &Fd) -> OsResult<bool> {
+    record_lock(fd, libc::F_OFD_GETLK, libc::F_WRLCK)
 }
 
 /// `ftruncate`.

@@ -10,7 +10,7 @@ use super::{OsError, OsResult};
 #[cfg(target_pointer_width = "64")]
 pub mod number {
     pub use libc::{
-        SYS_fchown as FCHOWN, SYS_getegid as GETEGID, SYS_geteuid as GETEUID,
+        SYS_fchown as FCHOWN, SYS_fcntl as FCNTL, SYS_getegid as GETEGID, SYS_geteuid as GETEUID,
         SYS_getgroups as GETGROUPS, SYS_getuid as GETUID, SYS_mmap as MMAP,
         SYS_setfsgid as SETFSGID,
     };
@@ -20,9 +20,9 @@ pub mod number {
 #[cfg(target_pointer_width = "32")]
 pub mod number {
     pub use libc::{
-        SYS_fchown32 as FCHOWN, SYS_getegid32 as GETEGID, SYS_geteuid32 as GETEUID,
-        SYS_getgroups32 as GETGROUPS, SYS_getuid32 as GETUID, SYS_mmap2 as MMAP,
-        SYS_setfsgid32 as SETFSGID,
+        SYS_fchown32 as FCHOWN, SYS_fcntl64 as FCNTL, SYS_getegid32 as GETEGID,
+        SYS_geteuid32 as GETEUID, SYS_getgroups32 as GETGROUPS, SYS_getuid32 as GETUID,
+        SYS_mmap2 as MMAP, SYS_setfsgid32 as SETFSGID,
     };
 }
 

@@ -25,6 +25,8 @@ pub struct Client {
     capabilities: AtomicU64,
     remote: Remote,
     limit: Limit,
+    /// The number of the descriptor by which the client's cell is held, -1 for none.
+    cell: AtomicI32,
 }
 
 static CLIENT: OnceRef<'static, Client> = OnceRef::new();
@@ -39,6 +41,7 @@ impl Client {
             capabilities: AtomicU64::new(0),
             remote,
             limit,
+            cell: AtomicI32::new(-1),
         }
     }
 
@@ -83,6 +86,18 @@ impl Client {
         (self.limit)(self.pid(), which).unwrap_or(0)
     }
 
+    /// Keeps the descriptor by which the client's cell is held while this process works in its name, or closes it.
+    pub fn hold_cell(&self, by: Option<Fd>) {
+        let new = by.map_or(-1, |fd| {
+            let fd = core::mem::ManuallyDrop::new(fd);
+            fd.number()
+        });
+        let old = self.cell.swap(new, Ordering::Relaxed);
+        if old >= 0 {
+            drop(Fd::of_number(old));
+        }
+    }
+
     /// Makes a system call in it.
     pub(super) fn call(
         &self,
@@ -102,6 +117,7 @@ pub fn begin(client: &'static Client) {
 /// The client has ended: from now on calls are this process's own again.
 pub fn end() {
     if let Some(client) = CLIENT.get() {
+        client.hold_cell(None);
         client.become_child(0);
     }
 }

@@ -27,12 +27,20 @@ pub fn register() -> Outcome<()> {
     }
 }
 
-/// Whether the client's mappings are gone though it is there: it executes another program.
-pub fn has_left() -> bool {
+/// Begins to work in the client's name, until [`end_work`]: its cell is not taken for a dead process's meanwhile. `false`: its
+/// mappings are gone, because it has ended or executes another program.
+pub fn begin_work() -> bool {
     let registry = registry_if_open();
     registry
         .and_then(|registry| registry.me().map(|me| (registry, me)))
-        .is_some_and(|(registry, me)| registry.namespace.processes().has_died(me.cell()))
+        .is_none_or(|(registry, me)| registry.namespace.processes().begin_work(me.cell()))
+}
+
+/// The work is done.
+pub fn end_work() {
+    if let Some(client) = served::client() {
+        client.hold_cell(None);
+    }
 }
 
 /// Before the client forks.
@@ -49,6 +57,7 @@ pub fn after_fork(failed: bool) {
 /// In a fork of this process: it serves the client's child with this process id from now on.
 pub fn in_child(pid: i32) {
     if let Some(client) = served::client() {
+        client.hold_cell(None);
         client.become_child(pid);
     }
     fork::after_fork_in_child();

@@ -9,7 +9,7 @@
 use crate::border::{self, Asleep, Served};
 use crate::identity::Identity;
 use crate::link::{self, Link, Step};
-use crate::message::{CHECK_LEFT, Kind, Message, READ_IDS, Socket};
+use crate::message::{Kind, Message, READ_IDS, Socket};
 use crate::sleeper::{self, Sleeper};
 use crate::{filter, proc, sys};
 use nix::errno::Errno;
@@ -45,7 +45,6 @@ pub fn main(link: Socket, pid: Pid) -> ! {
         link: Link::to(link),
         identity: Identity::default(),
         asleep: Vec::new(),
-        may_have_left: false,
     };
     loop {
         let bell = sys::bell(Pid::from_raw(client.pid()));
@@ -64,8 +63,6 @@ struct Agent {
     identity: Identity,
     /// The calls that sleep.
     asleep: Vec<Sleeper>,
-    /// A thread of the client has begun to execute another program while others slept.
-    may_have_left: bool,
 }
 
 impl Agent {
@@ -73,7 +70,6 @@ impl Agent {
         match message.kind {
             Kind::Call => self.call(&message),
             Kind::Fork => self.fork(message),
-            Kind::Leaving => self.may_have_left = true,
             Kind::End => end(),
             _ => {}
         }
@@ -81,7 +77,7 @@ impl Agent {
 
     fn call(&mut self, message: &Message) {
         let [number, a, b, c, d, e, tid, flags, id] = message.words;
-        self.leave_if_stale(flags & CHECK_LEFT != 0);
+        self.begin_work();
         self.link.serve(id);
         let (number, args) = (number as i64, [a, b, c, d, e]);
         let tid = Pid::from_raw(tid as i32);
@@ -103,6 +99,7 @@ impl Agent {
             Served::Again => Step::Again,
             Served::Asleep(asleep) => self.sleep(id, tid, asleep),
         };
+        registry::served::end_work();
         self.link.done(&step);
     }
 
@@ -128,25 +125,25 @@ impl Agent {
 
     /// Looks at the calls that sleep.
     fn look(&mut self) {
-        let mut is_due = false;
+        if self.asleep.is_empty() {
+            return;
+        }
+        self.begin_work();
         let link = &self.link;
         self.asleep.retain_mut(|sleeper| {
             link.serve(sleeper.id);
-            is_due |= sleeper.is_due();
             let answer = sleeper.look(&**link);
             if let Some(answer) = answer {
                 link.say(Kind::Awake, &[sleeper.id, answer as u64]);
             }
             answer.is_none()
         });
-        if is_due {
-            self.leave_if_stale(self.may_have_left);
-        }
+        registry::served::end_work();
     }
 
-    /// Ends this agent if its client runs another program by now.
-    fn leave_if_stale(&self, is_possible: bool) {
-        if is_possible && registry::served::has_left() {
+    /// Begins to work in the client's name. Ends this agent if its client has ended, or runs another program by now.
+    fn begin_work(&self) {
+        if !registry::served::begin_work() {
             // Before another agent takes over what the client owes.
             registry::abandon_sleeps();
             self.link.say(Kind::Stale, &[]);
@@ -155,8 +152,7 @@ impl Agent {
     }
 
     fn fork(&mut self, message: Message) {
-        let [flags, ..] = message.words;
-        self.leave_if_stale(flags & CHECK_LEFT != 0);
+        self.begin_work();
         registry::served::prepare_fork();
         let forked = match message.fd {
             Some(fd) => sys::fork().map(|result| (result, fd)),
@@ -182,10 +178,12 @@ impl Agent {
                     .wait_for(Kind::Forked)
                     .map(|message| message.words);
                 registry::served::after_fork(!matches!(forked, Some([0, ..])));
+                registry::served::end_work();
                 self.link.done(&Step::Value(0));
             }
             Err(error) => {
                 registry::served::after_fork(true);
+                registry::served::end_work();
                 self.link.done(&Step::Value(-(error as i64)));
             }
         }

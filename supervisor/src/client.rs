@@ -61,8 +61,6 @@ pub struct Client {
     pub counted: bool,
     /// It has something attached.
     pub attached: bool,
-    /// Threads of it that have begun to execute another program: one of them may have got there.
-    pub leaving: Vec<Pid>,
     /// Its credentials may change.
     pub changes_ids: bool,
     /// It has ended.
@@ -83,19 +81,10 @@ impl Client {
             waiting: VecDeque::new(),
             counted: false,
             attached: false,
-            leaving: Vec::new(),
             changes_ids: false,
             is_dead: false,
             page: None,
         })
-    }
-
-    /// Whether it may run another program by now, when one of its threads makes a call. A thread that was about to execute one
-    /// and calls again has done so, or has failed to.
-    pub fn may_have_left(&mut self, tid: Pid) -> bool {
-        let is_possible = !self.leaving.is_empty();
-        self.leaving.retain(|&leaving| leaving != tid);
-        is_possible
     }
 
     /// Sends its agent a message that it may be waiting for, and wakes it: it may wait for the end of a sleep, too.
@@ -132,7 +121,6 @@ impl Client {
     pub fn forget(&mut self) {
         self.counted = false;
         self.attached = false;
-        self.leaving.clear();
     }
 }
 

@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum Kind {
-    /// To the agent: serve a call. Number, five arguments, thread id, [`CHECK_LEFT`] and [`READ_IDS`], the notification's id.
+    /// To the agent: serve a call. Number, five arguments, thread id, [`READ_IDS`], the notification's id.
     Call,
     /// To the agent: the answer to [`Kind::Run`], [`Kind::Read`] or [`Kind::Write`]: a value, negative for an errno; and
     /// whether no call could be made, because the client cannot be traced.
@@ -24,8 +24,6 @@ pub enum Kind {
     Forked,
     /// To a new agent: the process id of the child that it serves, or 0: there is none.
     Child,
-    /// To the agent: a thread of the client begins to execute another program, which ends all others.
-    Leaving,
     /// To the agent: the client has ended.
     End,
     /// To the supervisor: make a system call in the client. Number and six arguments; with the descriptor for the fifth.
@@ -43,10 +41,8 @@ pub enum Kind {
     Stale,
 }
 
-/// The client has begun to execute another program, perhaps: see whether it has.
-pub const CHECK_LEFT: u64 = 1;
 /// The calling thread's credentials may be others than the last time.
-pub const READ_IDS: u64 = 2;
+pub const READ_IDS: u64 = 1;
 
 /// The client has a cell.
 pub const COUNTED: u64 = 1;
@@ -59,13 +55,12 @@ pub const AGAIN: u64 = 8;
 /// The call sleeps.
 pub const ASLEEP: u64 = 16;
 
-const ALL: [Kind; 13] = [
+const ALL: [Kind; 12] = [
     Kind::Call,
     Kind::Result,
     Kind::Fork,
     Kind::Forked,
     Kind::Child,
-    Kind::Leaving,
     Kind::End,
     Kind::Run,
     Kind::Read,

@@ -18,8 +18,8 @@ pub use rules::{LimitWords, Rules};
 pub use view::{Member, Reading, View};
 pub use whole::{Builder, Whole};
 
-use super::error::{StorageError, Stored};
-use super::process::Processes;
+use super::error::Stored;
+use super::process::{Processes, has_ended};
 use super::runtime_dir::{RuntimeDir, Scope};
 use super::segment_file::{Files, Homes};
 use super::table::events::{self, About, What};
@@ -28,7 +28,7 @@ use super::table::layout::{
 };
 use super::table::{Held, Identity, Journal, SlotImage, Table, slot_life};
 use crate::os::signal_mask::Blocked;
-use crate::os::{OsError, credentials, served};
+use crate::os::{credentials, served};
 
 /// One runtime directory, opened.
 pub struct Namespace {
@@ -117,10 +117,7 @@ impl Namespace {
     pub fn lock(&self, me: Identity) -> Stored<Held<'_>> {
         let held = self.processes.lock(me)?;
         if served::client().is_some() && !self.is_in_its_cell(me) {
-            return Err(StorageError::Call {
-                doing: "serve a process that has ended",
-                error: OsError(libc::ESRCH),
-            });
+            return Err(has_ended());
         }
         Ok(held)
     }

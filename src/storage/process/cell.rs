@@ -1,8 +1,9 @@
 //! Taking a cell: a liveness file that this process locks, and the cell of that number in the table.
 
-use super::probe::live_path;
+use super::probe::{is_worked_for, live_path};
 use super::processes::Processes;
 use super::reap::reap;
+use super::serving::has_ended;
 use crate::os::file::{self, At, Fd, Lock, Status};
 use crate::os::path::Path;
 use crate::os::{OsError, helper_process, map};
@@ -48,6 +49,10 @@ impl Processes {
     #[inline(never)]
     pub fn register(&self, pid: i32) -> Stored<Identity> {
         let taken = self.take_cell(Keep::ToOneself)?;
+        if !self.begin_work(taken.cell) {
+            taken.let_go();
+            return Err(has_ended());
+        }
         self.occupy(taken, CellState::Live, pid, None)
             .inspect_err(|_| taken.let_go())
     }
@@ -131,7 +136,7 @@ impl Processes {
         let mut take = || {
             doing = "open";
             let fd = open_live(self.directory(), &path)?;
-            if !file::lock(&fd, Lock::TryExclusive)? {
+            if !file::lock(&fd, Lock::TryExclusive)? || is_worked_for(&fd) {
                 return Ok(None);
             }
             // It may have been taken, and its process have died, since it was found free: a dead one's attaches are still

@@ -5,7 +5,9 @@ mod fork_cell;
 mod probe;
 mod processes;
 mod reap;
+mod serving;
 
 pub use fork_cell::Prepared;
 pub use processes::{IsDestroyed, Processes};
 pub use reap::reap;
+pub use serving::has_ended;

@@ -9,7 +9,7 @@
 //! each other. Liveness files are never removed while the namespace exists, so a lock is always on the file that
 //! its name leads to; the next process that needs a cell takes over a dead one's, file and all.
 
-use crate::os::file::{self, Lock};
+use crate::os::file::{self, Fd, Lock};
 use crate::os::path::Path;
 use crate::os::{OsError, helper_process, process};
 use crate::storage::runtime_dir::RuntimeDir;
@@ -35,9 +35,14 @@ pub(super) fn probe(directory: &RuntimeDir, cell: u32) -> Option<bool> {
     let unlocked = helper_process::with_descriptor(|| {
         let dir = directory.open_parent(&path)?;
         let fd = file::open_in(dir.as_ref(), &path, libc::O_RDONLY, 0)?;
-        file::lock(&fd, Lock::TryShared)
+        Ok(file::lock(&fd, Lock::TryShared)? && !is_worked_for(&fd))
     });
     unlocked.ok()
+}
+
+/// Whether another process works in the name of the one whose liveness file this is (`serving.rs`).
+pub(super) fn is_worked_for(fd: &Fd) -> bool {
+    file::is_held(fd).unwrap_or(false)
 }
 
 /// Whether no process can be that of `cell`: it has no liveness file, and no process has its pid. A table that was

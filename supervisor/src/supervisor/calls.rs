@@ -1,9 +1,9 @@
 //! Calls of clients: who makes one, and that its agent begins with it. A client's calls are served one after another.
 
-use super::Supervisor;
+use super::{MOST_FOR_AGENTS, Supervisor};
 use crate::client::{Client, Fork, Work, start_agent};
 use crate::filter::{self, Kind as CallKind};
-use crate::message::{CHECK_LEFT, Kind, READ_IDS, Socket};
+use crate::message::{Kind, READ_IDS, Socket};
 use crate::proc::Status;
 use crate::sys::{self, Notification};
 use crate::thread::Thread;
@@ -12,11 +12,40 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 use std::io::IoSliceMut;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 impl Supervisor {
-    /// Takes a notified call.
+    /// Takes a notified call. One that may see what a process has done that has ended, perhaps waited for by the caller, is held back
+    /// while an agent is still at that.
     pub(super) fn take(&mut self, call: Notification) {
         let kind = filter::kind_of(call.data.arch, call.data.nr);
+        if kind == CallKind::Served {
+            self.note_deaths();
+            if self.is_dead_one_worked_for() {
+                let until = Instant::now() + MOST_FOR_AGENTS;
+                return self.held_back.push((call, until));
+            }
+        }
+        self.begin(call, kind);
+    }
+
+    /// Takes the calls that were held back, if that is over, or takes too long.
+    pub(super) fn take_held_back(&mut self) {
+        let until = self.held_back.first().map(|(_, until)| *until);
+        if self.is_dead_one_worked_for() && until.is_none_or(|until| Instant::now() < until) {
+            return;
+        }
+        for (call, _) in std::mem::take(&mut self.held_back) {
+            self.begin(call, CallKind::Served);
+        }
+    }
+
+    fn is_dead_one_worked_for(&self) -> bool {
+        let mut clients = self.clients.values();
+        clients.any(|client| client.is_dead && client.work.is_some())
+    }
+
+    fn begin(&mut self, call: Notification, kind: CallKind) {
         if kind == CallKind::Foreign {
             self.say(format_args!(
                 "process {} runs a 32-bit program, which is not served: ENOSYS",
@@ -50,13 +79,8 @@ impl Supervisor {
         let is_to_wait = match kind {
             // What shares a client's memory leaves it alone.
             CallKind::Exec if !sys::is_thread_of(client.pid, tid) => false,
-            CallKind::Exec if client.counted => {
-                client.leaving.push(tid);
-                if !client.asleep.is_empty() {
-                    client.tell(Kind::Leaving, &[], None);
-                }
-                false
-            }
+            // Its agent sees by the cell what has come of it.
+            CallKind::Exec if client.counted => false,
             // Another program may have another environment; nothing is lost with this agent.
             CallKind::Exec => {
                 let is_idle = client.work.is_none() && client.waiting.is_empty();
@@ -186,11 +210,10 @@ impl Supervisor {
         };
         let data = &thread.call.data;
         let [first, second, third, fourth, fifth, _] = data.args;
-        let check = u64::from(client.may_have_left(thread.tid())) * CHECK_LEFT;
         let ids = if client.changes_ids { READ_IDS } else { 0 };
         let (number, tid) = (data.nr as u64, thread.tid().as_raw() as u64);
-        let (flags, id) = (check | ids, thread.call.id);
-        let words = [number, first, second, third, fourth, fifth, tid, flags, id];
+        let id = thread.call.id;
+        let words = [number, first, second, third, fourth, fifth, tid, ids, id];
         client.tell(Kind::Call, &words, None);
         client.work = Some(Work::Call(thread));
     }
@@ -199,12 +222,11 @@ impl Supervisor {
         let Some(client) = self.clients.get_mut(&key) else {
             return;
         };
-        let check = u64::from(client.may_have_left(thread.tid())) * CHECK_LEFT;
         let Ok((link, theirs)) = Socket::pair() else {
             thread.answer(&self.listener, None);
             return self.go_on(key);
         };
-        client.tell(Kind::Fork, &[check], Some(theirs.fd().as_fd()));
+        client.tell(Kind::Fork, &[], Some(theirs.fd().as_fd()));
         client.work = Some(Work::Fork(Fork {
             thread,
             link,

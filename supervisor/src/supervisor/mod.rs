@@ -7,7 +7,7 @@ mod calls;
 use crate::client::Client;
 use crate::message::Socket;
 use crate::report::{Event, Report};
-use crate::sys;
+use crate::sys::{self, Notification};
 use crate::thread::Listener;
 use crate::trace;
 use libc::c_int;
@@ -18,7 +18,8 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// How long the end of the program is kept back until its agents have dropped what it had attached.
+/// How long the end of the program is kept back until its agents have dropped what it had attached, and calls until those of
+/// processes that have ended are over.
 const MOST_FOR_AGENTS: Duration = Duration::from_secs(1);
 
 /// The supervisor.
@@ -42,6 +43,8 @@ pub struct Supervisor {
     process_of: HashMap<Pid, Pid>,
     /// Agents that drop what their clients had.
     ending: Vec<Socket>,
+    /// Calls that are held back while an agent works for a process that has ended.
+    held_back: Vec<(Notification, Instant)>,
 }
 
 /// Where a message came from.
@@ -68,6 +71,7 @@ impl Supervisor {
             by_pid: HashMap::new(),
             process_of: HashMap::new(),
             ending: Vec::new(),
+            held_back: Vec::new(),
         }
     }
 
@@ -77,6 +81,7 @@ impl Supervisor {
             while let Some(call) = self.listener.take_early() {
                 self.take(call);
             }
+            self.take_held_back();
             self.report_end();
             let (is_called, is_over, has_children, sources) = self.wait();
             if has_children {
@@ -138,8 +143,10 @@ impl Supervisor {
             polled.push(PollFd::new(agent.fd().as_fd(), PollFlags::empty()));
             sources.push(Source::Ending(at));
         }
-        let timeout = match self.end {
-            Some((_, until)) => {
+        let held_back = self.held_back.first().map(|(_, until)| *until);
+        let end = self.end.map(|(_, until)| until);
+        let timeout = match held_back.into_iter().chain(end).min() {
+            Some(until) => {
                 let left = until.saturating_duration_since(Instant::now());
                 PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)
             }
@@ -208,6 +215,29 @@ impl Supervisor {
         if !is_busy || Instant::now() >= until {
             self.report.say(event);
             self.end = None;
+        }
+    }
+
+    /// Notes which clients have ended by now: one that the caller of a call has waited for has.
+    fn note_deaths(&mut self) {
+        let living: Vec<(&u64, &Client)> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| !client.is_dead)
+            .collect();
+        let mut polled: Vec<PollFd> = living
+            .iter()
+            .map(|(_, client)| PollFd::new(client.pidfd.as_fd(), PollFlags::POLLIN))
+            .collect();
+        let _ = poll(&mut polled, PollTimeout::ZERO);
+        let dead: Vec<u64> = living
+            .iter()
+            .zip(&polled)
+            .filter(|(_, seen)| seen.any() == Some(true))
+            .map(|((key, _), _)| **key)
+            .collect();
+        for key in dead {
+            self.note_death(key);
         }
     }
 
