@@ -9,6 +9,7 @@ mod bytes;
 mod calls;
 mod client;
 mod commands;
+mod destination;
 mod diagnosis;
 mod door;
 mod elf;

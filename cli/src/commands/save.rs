@@ -1,9 +1,9 @@
 //! `shmshim save`.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +15,7 @@ use shmshim_core::sysv::{IdCursor, Limits, ShmId};
 
 use crate::archive::{Description, Objects, Writer};
 use crate::client::{existing, refusal, refusal_of};
+use crate::destination::Destination;
 use crate::error::{ABSENT, Error, Outcome};
 use crate::kernel;
 use crate::output;
@@ -35,12 +36,13 @@ programs may go on writing: end or stop them where that matters. What is still a
 out. Semaphore sets and message queues are saved with their values and messages, each as it is at one moment; who sleeps in
 them and what processes owe them is not. Of the kernel's own queues messages are copied and stay where they are, which takes a
 kernel with CONFIG_CHECKPOINT_RESTORE. The file is readable for its owner alone, and appears under its name when it is
-complete; until then it is FILE.part.")]
+complete; until then it is FILE.part. A link stays, and the file that it leads to is replaced. A device or a FIFO is written
+to as it is; a FIFO waits for its reader.")]
 pub struct Args {
     /// Save the kernel's own segments, semaphore sets and message queues; all must be readable for this user
     #[arg(long)]
     kernel: bool,
-    /// Where to, or - for standard output; a file that is there is replaced
+    /// Where to, or - for standard output; a file that is there is replaced, a device or FIFO written to
     file: PathBuf,
 }
 
@@ -52,48 +54,24 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     };
     if args.file.as_os_str() == "-" {
         if io::stdout().is_terminal() {
-            return Err(Error::usage(
-                "a saved namespace is nothing for a terminal; redirect standard output, or name a file",
-            ));
+            return Err(for_no_terminal());
         }
-        drop(save(&source, io::stdout().lock())?);
+        save(&source, io::stdout().lock())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut part = args.file.clone().into_os_string();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let saved = create(&part)
-        .and_then(|file| save(&source, file))
-        .and_then(|file| {
-            file.sync_all()
-                .and_then(|()| fs::rename(&part, &args.file))
-                .map_err(|error| not_written(&args.file, &error))
-        });
-    if saved.is_err() {
-        let _ = fs::remove_file(&part);
+    let destination = Destination::open(&args.file)?;
+    if destination.is_terminal() {
+        return Err(for_no_terminal());
     }
-    saved?;
+    save(&source, destination.file())?;
+    destination.finish()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the file; what a killed save has left goes first.
-fn create(path: &Path) -> Outcome<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(not_written(path, &error));
-        }
-        _ => {}
-    }
-    File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| not_written(path, &error))
-}
-
-fn not_written(path: &Path, error: &io::Error) -> Error {
-    Error::refused(format!("{} cannot be written: {error}", path.display()))
+fn for_no_terminal() -> Error {
+    Error::usage(
+        "a saved namespace is nothing for a terminal; redirect standard output, or name a file",
+    )
 }
 
 /// What is saved.
@@ -172,8 +150,8 @@ fn now() -> u64 {
     now.map_or(0, |now| now.as_secs())
 }
 
-/// Writes the namespace, and gives the output back.
-fn save<W: Write>(source: &Source, out: W) -> Outcome<W> {
+/// Writes the namespace.
+fn save(source: &Source, out: impl Write) -> Outcome<()> {
     let (mut segments, limits, cursor) = source.read()?;
     let all = segments.len();
     segments.retain(|segment| !segment.stat.is_marked());
@@ -195,5 +173,7 @@ fn save<W: Write>(source: &Source, out: W) -> Outcome<W> {
         }
     }
     let out = writer.finish().map_err(broken)?;
-    out.into_inner().map_err(|error| broken(error.into_error()))
+    out.into_inner()
+        .map(drop)
+        .map_err(|error| broken(error.into_error()))
 }

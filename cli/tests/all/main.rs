@@ -34,6 +34,7 @@ mod run_private;
 mod run_refusals;
 mod run_terminal;
 mod save;
+mod save_destination;
 mod show;
 mod trace;
 mod typed;
