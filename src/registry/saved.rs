@@ -9,13 +9,18 @@ use super::process::registry;
 use super::rules::{cursor_of, cursor_words, for_storage, segment, words_of};
 use super::rules::{msg_words, sem_words};
 use crate::os::{OsError, process};
-use crate::storage::ipc::{ObjectKind, Words};
+use crate::storage::ipc::layout::{MOST_BYTES, SLAB};
+use crate::storage::ipc::{
+    MOST_MESSAGES, MOST_SEMAPHORES, MOST_TEXT_BYTES, ObjectKind, Words, queue_bytes, set_bytes,
+    text_bytes,
+};
 use crate::storage::table::layout::FLAG_NORESERVE;
 use crate::storage::table::{SlotImage, derived, slot_life};
 use crate::storage::{Builder, Namespace, Rules, StorageError};
 use crate::sysv::msg::{MsgLimits, QueueFacts, QueueState};
 use crate::sysv::sem::{SemLimits, SetPerm, SetState};
 use crate::sysv::{self, IdCursor, IpcPerm, Limits, Segment};
+use core::fmt;
 use std::os::fd::OwnedFd;
 
 /// A segment, with what IPC_STAT does not tell.
@@ -138,20 +143,21 @@ impl Restoring<'_> {
         }
     }
 
-    /// Adds a message queue with these messages: type and text.
+    /// Adds a message queue with so many messages, of which `fill` hands over type and text, the oldest first.
     pub fn add_queue<E>(
         &self,
         stat: &QueueFacts,
-        messages: &[(i64, &[u8])],
+        messages: u32,
         cursor: IdCursor,
+        fill: impl FnOnce(&mut Messages<'_, E>) -> Result<(), Stopped<E>>,
     ) -> Result<(), Stopped<E>> {
         let file = self.0.ipc();
         let words = words_of_perm(&stat.perm);
-        let count = messages.len() as u32;
-        let mut queue = file.new_queue_with_room(words, stat.key.0, stat.qbytes, count, 0)?;
-        for (mtype, text) in messages {
-            queue.push_message(file.new_message(*mtype, text, 0)?);
-        }
+        let mut queue = file.new_queue_with_room(words, stat.key.0, stat.qbytes, messages, 0)?;
+        fill(&mut |mtype, text| {
+            queue.push_message(file.new_message(mtype, text, 0)?);
+            Ok(())
+        })?;
         queue.set_facts(*stat);
         let name = (stat.perm.id.raw(), stat.key.0);
         let cursor = (cursor.next, cursor.last, cursor.seq);
@@ -159,6 +165,93 @@ impl Restoring<'_> {
             true => Ok(()),
             false => Err(two_of_one().into()),
         }
+    }
+}
+
+/// Takes type and text of a message.
+pub type Messages<'a, E> = dyn FnMut(i64, &[u8]) -> Result<(), Stopped<E>> + 'a;
+
+/// The room that a namespace has for semaphore sets and message queues. What is saved is asked whether it fits, and what is
+/// restored is asked the same.
+#[derive(Debug)]
+pub struct Room {
+    left_bytes: u64,
+}
+
+/// Why something is in no namespace's room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// A set without semaphores.
+    Empty,
+    /// More than one object can have.
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many it has.
+        has: u32,
+        /// How many it can have.
+        most: u32,
+    },
+    /// More than fits beside what was taken before.
+    Together,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfit::Empty => out.write_str("it has no semaphores"),
+            Unfit::TooMany { what, has, most } => {
+                write!(out, "it has {has} {what}, and there can be {most}")
+            }
+            Unfit::Together => write!(
+                out,
+                "all sets, queues and messages together take more than {} MiB, each rounded up to a power of two",
+                MOST_BYTES >> 20
+            ),
+        }
+    }
+}
+
+impl Room {
+    /// The room of an empty namespace.
+    pub const fn of_a_namespace() -> Room {
+        Room {
+            // The first piece is no block.
+            left_bytes: MOST_BYTES - SLAB as u64,
+        }
+    }
+
+    /// Takes room for a set with so many semaphores.
+    pub fn take_set(&mut self, semaphores: u32) -> Result<(), Unfit> {
+        if semaphores == 0 {
+            return Err(Unfit::Empty);
+        }
+        at_most("semaphores", semaphores, MOST_SEMAPHORES)?;
+        self.take(set_bytes(semaphores))
+    }
+
+    /// Takes room for a queue with so many messages, without their texts.
+    pub fn take_queue(&mut self, messages: u32) -> Result<(), Unfit> {
+        at_most("messages", messages, MOST_MESSAGES)?;
+        self.take(queue_bytes(messages))
+    }
+
+    /// Takes room for the text of a message.
+    pub fn take_text(&mut self, len_bytes: u32) -> Result<(), Unfit> {
+        at_most("bytes in a message", len_bytes, MOST_TEXT_BYTES)?;
+        self.take(text_bytes(len_bytes))
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<(), Unfit> {
+        self.left_bytes = self.left_bytes.checked_sub(bytes).ok_or(Unfit::Together)?;
+        Ok(())
+    }
+}
+
+fn at_most(what: &'static str, has: u32, most: u32) -> Result<(), Unfit> {
+    match has <= most {
+        true => Ok(()),
+        false => Err(Unfit::TooMany { what, has, most }),
     }
 }
 

@@ -7,14 +7,19 @@ use shmshim_core::registry::saved::Saved;
 use shmshim_core::sysv::flags::{MODE_BITS, SHM_LOCKED};
 use shmshim_core::sysv::{IdCursor, Key, Limits, SLOTS, Segment, ShmId};
 
-use super::Objects;
+use super::{LONGEST_DESCRIPTION, Objects};
 
 /// Says that this is a saved namespace.
 const FORMAT: &str = "shmshim namespace";
-/// The version of this description.
-const VERSION: u32 = 2;
-/// The one without semaphore sets and message queues.
-const OLD_VERSION: u32 = 1;
+/// The version of the archive.
+const VERSION: u32 = 3;
+
+/// What every version says.
+#[derive(Debug, Deserialize)]
+struct Heading {
+    format: String,
+    version: u32,
+}
 
 /// A namespace.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,8 +32,7 @@ pub struct Description {
     next_id: NextId,
     /// Its segments.
     pub segments: Vec<Described>,
-    /// Its semaphore sets and message queues, if it has had any.
-    #[serde(default)]
+    /// What holds for its semaphore sets and message queues, if it has had any.
     pub objects: Option<Objects>,
 }
 
@@ -99,17 +103,22 @@ impl Description {
 
     /// What a text describes, or what is wrong with it.
     pub fn parse(text: &[u8]) -> Result<Description, String> {
-        let described: Description = serde_json::from_slice(text)
-            .map_err(|error| format!("its description cannot be understood ({error})"))?;
-        if described.format != FORMAT {
+        if text.len() as u64 > LONGEST_DESCRIPTION {
+            return Err("its description is too long to be true".to_owned());
+        }
+        let not_understood =
+            |error: serde_json::Error| format!("its description cannot be understood ({error})");
+        let heading: Heading = serde_json::from_slice(text).map_err(not_understood)?;
+        if heading.format != FORMAT {
             return Err("it is not a saved namespace".to_owned());
         }
-        if ![OLD_VERSION, VERSION].contains(&described.version) {
+        if heading.version != VERSION {
             return Err(format!(
-                "its description has version {}, and this shmshim knows {VERSION}",
-                described.version
+                "it has version {}, and this shmshim reads version {VERSION} alone",
+                heading.version
             ));
         }
+        let described: Description = serde_json::from_slice(text).map_err(not_understood)?;
         described.check()?;
         Ok(described)
     }

@@ -1,21 +1,18 @@
-//! What a description says of semaphore sets and message queues: they are small, and stand in it with all that is in them.
-
-use std::collections::BTreeSet;
+//! What an archive says of semaphore sets and message queues, but for what is in them.
 
 use serde::{Deserialize, Serialize};
 use shmshim_core::registry::Outcome;
 use shmshim_core::registry::inspect;
-use shmshim_core::registry::saved::{Restoring, Stopped};
+use shmshim_core::registry::saved::Restoring;
 use shmshim_core::sysv::flags::MODE_BITS;
-use shmshim_core::sysv::msg::{MsgLimits, QueueFacts};
+use shmshim_core::sysv::msg::{self, MsgLimits};
 use shmshim_core::sysv::sem::{SemLimits, SetPerm};
 use shmshim_core::sysv::{IdCursor, IpcPerm, Key, Kind, SLOTS, ShmId};
 
-use crate::error::{self, ABSENT};
 use crate::kernel_objects;
 
-/// Semaphore sets and message queues.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// What holds for all of them; a part of the description.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Objects {
     /// semmsl, semmns, semopm, semmni.
     sem: [i32; 4],
@@ -24,37 +21,34 @@ pub struct Objects {
     /// Where ids go on: next, last, sequence.
     next_set: Option<(u32, i32, u32)>,
     next_queue: Option<(u32, i32, u32)>,
-    /// The sets.
-    pub sets: Vec<Set>,
-    /// The queues.
-    pub queues: Vec<Queue>,
 }
 
 /// Whose one is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Perm {
-    id: i32,
-    key: i32,
+    /// Its id.
+    pub id: i32,
+    /// Its key.
+    pub key: i32,
     mode: u32,
     uid: u32,
     gid: u32,
-    /// Its creator.
-    pub cuid: u32,
+    cuid: u32,
     cgid: u32,
 }
 
-/// A set.
+/// A set: the line of JSON in front of its semaphores.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Set {
     /// See there.
     pub perm: Perm,
     otime: i64,
     ctime: i64,
-    /// Value and process id of each.
-    semaphores: Vec<(u16, i32)>,
+    /// How many it has.
+    pub semaphores: u32,
 }
 
-/// A queue.
+/// A queue: the line of JSON in front of its messages.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Queue {
     /// See there.
@@ -65,48 +59,8 @@ pub struct Queue {
     qbytes: u32,
     lspid: i32,
     lrpid: i32,
-    /// Type and text of each, the oldest first; the text in hexadecimal.
-    messages: Vec<(i64, String)>,
-}
-
-impl Set {
-    fn new(stat: &SetPerm, semaphores: Vec<(u16, i32)>) -> Set {
-        Set {
-            perm: Perm::new(&stat.perm, stat.key),
-            otime: stat.otime,
-            ctime: stat.ctime,
-            semaphores,
-        }
-    }
-}
-
-impl Queue {
-    fn new(stat: &QueueFacts, messages: Vec<(i64, String)>) -> Queue {
-        Queue {
-            perm: Perm::new(&stat.perm, stat.key),
-            stime: stat.stime,
-            rtime: stat.rtime,
-            ctime: stat.ctime,
-            qbytes: stat.qbytes,
-            lspid: stat.lspid,
-            lrpid: stat.lrpid,
-            messages,
-        }
-    }
-}
-
-/// A kernel may have been built without them.
-fn if_any<T>(list: error::Outcome<Vec<T>>) -> error::Outcome<Vec<T>> {
-    Ok(if_there(list)?.unwrap_or_default())
-}
-
-/// What is not there, or not any more, is none.
-fn if_there<T>(read: error::Outcome<T>) -> error::Outcome<Option<T>> {
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(error) if error.status == ABSENT => Ok(None),
-        Err(error) => Err(error),
-    }
+    /// How many it has.
+    pub messages: u32,
 }
 
 impl Perm {
@@ -127,10 +81,12 @@ impl Perm {
         (self.uid, self.cuid, self.gid, self.cgid) = (uid, uid, gid, gid);
     }
 
-    fn perm(&self, kind: Kind) -> Option<IpcPerm> {
-        Some(IpcPerm {
+    /// What it says; `None`: that cannot be.
+    pub fn of_kind(&self, kind: Kind) -> Option<IpcPerm> {
+        let id = ShmId::from_raw(self.id).ok()?;
+        (self.mode & !MODE_BITS == 0).then_some(IpcPerm {
             kind,
-            id: ShmId::from_raw(self.id).ok()?,
+            id,
             uid: self.uid,
             gid: self.gid,
             cuid: self.cuid,
@@ -140,19 +96,59 @@ impl Perm {
     }
 }
 
-fn hexadecimal(text: &[u8]) -> String {
-    text.iter().map(|byte| format!("{byte:02x}")).collect()
+impl Set {
+    /// What is told of a set.
+    pub fn new(stat: &SetPerm) -> Set {
+        Set {
+            perm: Perm::new(&stat.perm, stat.key),
+            otime: stat.otime,
+            ctime: stat.ctime,
+            semaphores: stat.count,
+        }
+    }
+
+    /// The same as the rules have it.
+    pub fn stat(&self) -> Option<SetPerm> {
+        Some(SetPerm {
+            perm: self.perm.of_kind(Kind::Set)?,
+            key: Key(self.perm.key),
+            otime: self.otime,
+            ctime: self.ctime,
+            count: self.semaphores,
+        })
+    }
 }
 
-fn bytes(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => Some((digit(high)? * 16 + digit(low)?) as u8),
-            _ => None,
+impl Queue {
+    /// What is told of a queue with so many messages.
+    pub fn new(stat: &msg::QueueFacts, messages: u32) -> Queue {
+        Queue {
+            perm: Perm::new(&stat.perm, stat.key),
+            stime: stat.stime,
+            rtime: stat.rtime,
+            ctime: stat.ctime,
+            qbytes: stat.qbytes,
+            lspid: stat.lspid,
+            lrpid: stat.lrpid,
+            messages,
+        }
+    }
+
+    /// The same as the rules have it, before its messages are in it.
+    pub fn facts(&self) -> Option<msg::QueueFacts> {
+        Some(msg::QueueFacts {
+            perm: self.perm.of_kind(Kind::Queue)?,
+            key: Key(self.perm.key),
+            stime: self.stime,
+            rtime: self.rtime,
+            ctime: self.ctime,
+            cbytes: 0,
+            qnum: 0,
+            qbytes: self.qbytes,
+            lspid: self.lspid,
+            lrpid: self.lrpid,
         })
-        .collect()
+    }
 }
 
 fn numbers(cursor: IdCursor) -> (u32, i32, u32) {
@@ -160,186 +156,71 @@ fn numbers(cursor: IdCursor) -> (u32, i32, u32) {
 }
 
 impl Objects {
-    /// Those of a namespace: each as it is at one moment.
-    pub fn of(found: &inspect::Objects<'_>) -> Outcome<Objects> {
-        let (sem, msg) = found.limits();
-        let [next_set, next_queue] = found.cursors()?.map(|cursor| cursor.map(numbers));
-        let mut objects = Objects {
+    fn new((sem, msg): (SemLimits, MsgLimits), [set, queue]: [Option<IdCursor>; 2]) -> Objects {
+        Objects {
             sem: [sem.semmsl, sem.semmns, sem.semopm, sem.semmni],
             msg: [msg.msgmax, msg.msgmnb, msg.msgmni],
-            next_set,
-            next_queue,
-            ..Objects::default()
-        };
-        found.each_set(&mut |set| {
-            let semaphores = set.semaphores.iter().map(|one| (one.value, one.pid));
-            objects.sets.push(Set::new(&set.stat, semaphores.collect()));
-        })?;
-        found.each_queue_with_texts(&mut |queue| {
-            let mut texts = queue.texts;
-            let messages = queue.messages.iter().map(|message| {
-                let (text, behind) = texts
-                    .split_at_checked(message.len as usize)
-                    .unwrap_or((texts, &[]));
-                texts = behind;
-                (message.mtype, hexadecimal(text))
-            });
-            objects
-                .queues
-                .push(Queue::new(&queue.stat, messages.collect()));
-        })?;
-        Ok(objects)
+            next_set: set.map(numbers),
+            next_queue: queue.map(numbers),
+        }
     }
 
-    /// Those of the kernel: the values of a set are of one moment, and so are the messages of a queue. Ids go on at `cursor`.
-    pub fn of_kernel(cursor: IdCursor) -> error::Outcome<Objects> {
-        let (sem, msg) = kernel_objects::limits();
-        let next = Some(numbers(cursor));
-        let mut objects = Objects {
-            sem: [sem.semmsl, sem.semmns, sem.semopm, sem.semmni],
-            msg: [msg.msgmax, msg.msgmnb, msg.msgmni],
-            next_set: next,
-            next_queue: next,
-            ..Objects::default()
+    /// Those of a namespace.
+    pub fn of(found: &inspect::Objects<'_>) -> Outcome<Objects> {
+        Ok(Objects::new(found.limits(), found.cursors()?))
+    }
+
+    /// Those of the kernel. Ids go on at `cursor`.
+    pub fn of_kernel(cursor: IdCursor) -> Objects {
+        Objects::new(kernel_objects::limits(), [Some(cursor); 2])
+    }
+
+    fn limits(&self) -> (SemLimits, MsgLimits) {
+        let [semmsl, semmns, semopm, semmni] = self.sem;
+        let [msgmax, msgmnb, msgmni] = self.msg;
+        let sem = SemLimits {
+            semmsl,
+            semmns,
+            semopm,
+            semmni,
         };
-        for stat in if_any(kernel_objects::sets())? {
-            if let Some(semaphores) = if_there(kernel_objects::semaphores(&stat))? {
-                objects.sets.push(Set::new(&stat, semaphores));
-            }
-        }
-        for stat in if_any(kernel_objects::queues())? {
-            if let Some((stat, messages)) = if_there(kernel_objects::messages(&stat))? {
-                let texts = messages.iter();
-                let messages = texts.map(|(mtype, text)| (*mtype, hexadecimal(text)));
-                objects.queues.push(Queue::new(&stat, messages.collect()));
-            }
-        }
-        Ok(objects)
+        let msg = MsgLimits {
+            msgmax,
+            msgmnb,
+            msgmni,
+        };
+        (sem, msg)
     }
 
     /// That it describes something that can be.
     pub fn check(&self) -> Result<(), String> {
-        let is_new = |perms: &[&Perm]| {
-            let (mut slots, mut keys) = (BTreeSet::new(), BTreeSet::new());
-            perms.iter().all(|perm| {
-                ShmId::from_raw(perm.id).is_ok_and(|id| slots.insert(id.slot()))
-                    && (perm.key == 0 || keys.insert(perm.key))
-                    && perm.mode & !MODE_BITS == 0
-            })
-        };
-        let sets = is_new(&self.sets.iter().map(|set| &set.perm).collect::<Vec<_>>())
-            && self.sets.iter().all(|set| {
-                let count = set.semaphores.len();
-                (1..=65536).contains(&count)
-                    && set.semaphores.iter().all(|(value, _)| *value <= 32767)
-            });
-        let queues = is_new(
-            &self
-                .queues
-                .iter()
-                .map(|queue| &queue.perm)
-                .collect::<Vec<_>>(),
-        ) && self.queues.iter().all(|queue| {
-            let mut messages = queue.messages.iter();
-            messages.all(|(mtype, text)| *mtype > 0 && bytes(text).is_some())
-        });
         let is_cursor = |cursor: &Option<(u32, i32, u32)>| {
             cursor.is_none_or(|(next, last, _)| {
                 next <= SLOTS && last >= -1 && i64::from(last) < i64::from(SLOTS)
             })
         };
-        match sets && queues && is_cursor(&self.next_set) && is_cursor(&self.next_queue) {
+        match is_cursor(&self.next_set) && is_cursor(&self.next_queue) {
             true => Ok(()),
-            false => {
-                Err("it describes a semaphore set or a message queue that cannot be".to_owned())
-            }
+            false => Err("it describes a next id that cannot be".to_owned()),
         }
     }
 
-    /// All owners and groups.
-    pub fn perms(&mut self) -> impl Iterator<Item = &mut Perm> {
-        let sets = self.sets.iter_mut().map(|set| &mut set.perm);
-        sets.chain(self.queues.iter_mut().map(|queue| &mut queue.perm))
-    }
-
-    /// Adds them to a namespace that is being made.
-    pub fn restore<E>(&self, restoring: &Restoring<'_>) -> Result<(), Stopped<E>> {
-        let [semmsl, semmns, semopm, semmni] = self.sem;
-        let [msgmax, msgmnb, msgmni] = self.msg;
-        restoring.set_object_limits(
-            &SemLimits {
-                semmsl,
-                semmns,
-                semopm,
-                semmni,
-            },
-            &MsgLimits {
-                msgmax,
-                msgmnb,
-                msgmni,
-            },
-        );
-        let cursor = |known: Option<(u32, i32, u32)>| {
-            known.map_or(IdCursor::fresh(0), |(next, last, seq)| IdCursor {
-                next,
-                last,
-                seq,
-            })
+    /// Where the ids of a kind go on.
+    pub fn cursor(&self, kind: Kind) -> IdCursor {
+        let known = match kind {
+            Kind::Queue => self.next_queue,
+            _ => self.next_set,
         };
-        for set in &self.sets {
-            let Some(perm) = set.perm.perm(Kind::Set) else {
-                continue;
-            };
-            let stat = SetPerm {
-                perm,
-                key: Key(set.perm.key),
-                otime: set.otime,
-                ctime: set.ctime,
-                count: set.semaphores.len() as u32,
-            };
-            restoring.add_set(&stat, &set.semaphores, cursor(self.next_set))?;
-        }
-        for queue in &self.queues {
-            let Some(perm) = queue.perm.perm(Kind::Queue) else {
-                continue;
-            };
-            let texts: Vec<_> = queue
-                .messages
-                .iter()
-                .map(|(mtype, text)| (*mtype, bytes(text).unwrap_or_default()))
-                .collect();
-            let messages: Vec<(i64, &[u8])> = texts
-                .iter()
-                .map(|(mtype, text)| (*mtype, text.as_slice()))
-                .collect();
-            let stat = QueueFacts {
-                perm,
-                key: Key(queue.perm.key),
-                stime: queue.stime,
-                rtime: queue.rtime,
-                ctime: queue.ctime,
-                cbytes: 0,
-                qnum: 0,
-                qbytes: queue.qbytes,
-                lspid: queue.lspid,
-                lrpid: queue.lrpid,
-            };
-            restoring.add_queue(&stat, &messages, cursor(self.next_queue))?;
-        }
-        Ok(())
+        known.map_or(IdCursor::fresh(0), |(next, last, seq)| IdCursor {
+            next,
+            last,
+            seq,
+        })
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_come_back() {
-        for text in [&b""[..], b"\0", b"abc\xff\n"] {
-            assert_eq!(bytes(&hexadecimal(text)).as_deref(), Some(text));
-        }
-        assert_eq!(bytes("abc"), None);
-        assert_eq!(bytes("ag"), None);
+    /// Gives the limits to a namespace that is being made.
+    pub fn restore_limits(&self, restoring: &Restoring<'_>) {
+        let (sem, msg) = self.limits();
+        restoring.set_object_limits(&sem, &msg);
     }
 }

@@ -9,10 +9,14 @@ use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
-use tar::{Archive, Entries, Entry};
+use shmshim_core::sysv::Kind;
+use tar::{Archive, Entries, Entry, EntryType};
 
 use super::sparse::read_map;
-use super::{CHECKSUMS, Checksums, DESCRIPTION, Description, LONGEST_TEXT, SEGMENTS, hexadecimal};
+use super::{
+    CHECKSUMS, Checksums, DESCRIPTION, Description, LONGEST_DESCRIPTION, hexadecimal, name_of,
+    named,
+};
 
 /// The archive's bytes, unpacked: read by the archive, and behind its end by us.
 pub struct Source<R>(Rc<RefCell<MultiGzDecoder<R>>>);
@@ -71,7 +75,8 @@ impl<'a, R: Read> Reader<'a, R> {
         behind: Source<R>,
     ) -> Result<(Reader<'a, R>, Description), Wrong> {
         let mut reader = Reader {
-            members: archive.entries()?,
+            // What headers tell of the next member is nothing that is needed here, and is not read into memory.
+            members: archive.entries()?.raw(true),
             behind,
             sums: BTreeMap::new(),
         };
@@ -81,7 +86,7 @@ impl<'a, R: Read> Reader<'a, R> {
                 .to_owned()
                 .into());
         }
-        let text = whole(&mut member)?;
+        let text = whole(&mut member, LONGEST_DESCRIPTION)?;
         let sum = hexadecimal(Sha256::digest(&text));
         reader.sums.insert(name, sum);
         let description = Description::parse(&text)?;
@@ -89,45 +94,53 @@ impl<'a, R: Read> Reader<'a, R> {
     }
 
     fn member(&mut self) -> Result<(String, Entry<'a, Source<R>>), Wrong> {
-        let member = self
-            .members
-            .next()
-            .ok_or_else(|| "it ends in its midst".to_owned())??;
-        let path = String::from_utf8_lossy(&member.path_bytes()).into_owned();
-        let name = path.strip_prefix("GNUSparseFile.0/").unwrap_or(&path);
-        Ok((name.to_owned(), member))
+        loop {
+            let member = self
+                .members
+                .next()
+                .ok_or_else(|| "it ends in its midst".to_owned())??;
+            let path = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+            match member.header().entry_type() {
+                EntryType::Regular => {
+                    let name = path.strip_prefix("GNUSparseFile.0/").unwrap_or(&path);
+                    return Ok((name.to_owned(), member));
+                }
+                EntryType::XHeader => {}
+                _ => return Err(foreign(&path)),
+            }
+        }
     }
 
-    /// The next segment's id and bytes. `None`: that was the last; everything was compared with the checksums, and the archive
+    /// The next object's member. `None`: that was the last; everything was compared with the checksums, and the archive
     /// ends as it should.
-    pub fn next_segment(&mut self, described: &Description) -> Result<Option<Bytes<'a, R>>, Wrong> {
+    pub fn next_member(&mut self, described: &Description) -> Result<Option<Member<'a, R>>, Wrong> {
         let (name, mut member) = self.member()?;
         if name == CHECKSUMS {
-            let sums: Checksums = serde_json::from_slice(&whole(&mut member)?)
+            // A line for each member, and for each segment that has none.
+            let lines = self.sums.len() + described.segments.len() + 8;
+            let text = whole(&mut member, lines as u64 * LONGEST_SUM)?;
+            let sums: Checksums = serde_json::from_slice(&text)
                 .map_err(|error| format!("its checksums cannot be understood ({error})"))?;
             self.check(&sums, described)?;
             self.check_end()?;
             return Ok(None);
         }
-        let id = name
-            .strip_prefix(SEGMENTS)
-            .and_then(|id| id.parse().ok())
-            .filter(|_| !self.sums.contains_key(&name));
-        match id {
-            Some(id) => Ok(Some(Bytes {
+        match named(&name).filter(|_| !self.sums.contains_key(&name)) {
+            Some((kind, id)) => Ok(Some(Member {
+                kind,
                 id,
                 name,
                 member,
                 sum: Sha256::new(),
             })),
-            None => Err(format!("its member {name} is none of a saved namespace's").into()),
+            None => Err(foreign(&name)),
         }
     }
 
-    /// Notes that a segment was read.
-    pub fn note(&mut self, bytes: Bytes<'a, R>) {
-        let sum = hexadecimal(bytes.sum.finalize());
-        self.sums.insert(bytes.name, sum);
+    /// Notes that a member was read.
+    pub fn note(&mut self, member: Member<'a, R>) {
+        let sum = hexadecimal(member.sum.finalize());
+        self.sums.insert(member.name, sum);
     }
 
     fn check(&self, sums: &Checksums, described: &Description) -> Result<(), Wrong> {
@@ -138,7 +151,8 @@ impl<'a, R: Read> Reader<'a, R> {
         }
         let removed: BTreeSet<i32> = sums.removed.iter().copied().collect();
         for segment in &described.segments {
-            let is_there = self.sums.contains_key(&format!("{SEGMENTS}{}", segment.id));
+            let name = name_of(Kind::Segment, segment.id);
+            let is_there = self.sums.contains_key(&name);
             if is_there == removed.contains(&segment.id) {
                 return Err(format!("segment {} is missing in it", segment.id).into());
             }
@@ -162,17 +176,26 @@ impl<'a, R: Read> Reader<'a, R> {
     }
 }
 
-fn whole(member: &mut impl Read) -> Result<Vec<u8>, Wrong> {
+/// No line of the checksums is longer.
+const LONGEST_SUM: u64 = 128;
+
+fn foreign(name: &str) -> Wrong {
+    format!("its member {name} is none of a saved namespace's").into()
+}
+
+fn whole(member: &mut impl Read, longest: u64) -> Result<Vec<u8>, Wrong> {
     let mut text = Vec::new();
-    let len = member.take(LONGEST_TEXT).read_to_end(&mut text)?;
-    if len as u64 == LONGEST_TEXT {
+    let len = member.take(longest + 1).read_to_end(&mut text)?;
+    if len as u64 > longest {
         return Err("a part of it is too long to be true".to_owned().into());
     }
     Ok(text)
 }
 
-/// A segment's bytes.
-pub struct Bytes<'a, R: Read> {
+/// What an archive holds of an object.
+pub struct Member<'a, R: Read> {
+    /// Of which kind it is.
+    pub kind: Kind,
     /// Whose.
     pub id: i32,
     name: String,
@@ -180,7 +203,7 @@ pub struct Bytes<'a, R: Read> {
     sum: Sha256,
 }
 
-impl<R: Read> Read for Bytes<'_, R> {
+impl<R: Read> Read for Member<'_, R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.member.read(out)?;
         self.sum.update(out.get(..count).unwrap_or(&[]));
@@ -188,8 +211,8 @@ impl<R: Read> Read for Bytes<'_, R> {
     }
 }
 
-impl<R: Read> Bytes<'_, R> {
-    /// Writes them to an empty file of `size` bytes. What holds nothing is not written.
+impl<R: Read> Member<'_, R> {
+    /// Writes a segment's bytes to an empty file of `size` bytes. What holds nothing is not written.
     pub fn write_to(&mut self, file: &File, size: u64) -> Result<(), Wrong> {
         let mut chunk = vec![0; 1 << 18];
         for part in read_map(self, size)? {

@@ -8,6 +8,8 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 const BLOCK: u64 = 512;
+/// A file with more parts has some of them joined: a map is read into memory.
+const MOST_PARTS: usize = 1 << 22;
 
 /// A part of a file: where it begins, and how long it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +41,25 @@ pub fn extents(file: &File, size: u64) -> io::Result<Vec<Extent>> {
             offset: start,
             len: end - start,
         });
+        if found.len() > MOST_PARTS {
+            found = joined(&found);
+        }
         at = end;
     }
     Ok(found)
+}
+
+/// Half as many parts: each two with what is between them.
+fn joined(parts: &[Extent]) -> Vec<Extent> {
+    let pairs = parts.chunks(2);
+    let joined = pairs.filter_map(|pair| {
+        let (first, last) = (pair.first()?, pair.last()?);
+        Some(Extent {
+            offset: first.offset,
+            len: last.offset + last.len - first.offset,
+        })
+    });
+    joined.collect()
 }
 
 /// The map of these parts of a file of `size` bytes.
@@ -68,6 +86,10 @@ pub fn read_map(member: &mut impl Read, size: u64) -> io::Result<Vec<Extent>> {
         at: BLOCK as usize,
     };
     let count = reader.number()?;
+    // The file's end is one, too.
+    if count > MOST_PARTS as u64 + 1 {
+        return Err(wrong_map());
+    }
     let mut found: Vec<Extent> = Vec::new();
     let mut end = 0;
     for _ in 0..count {
@@ -134,6 +156,30 @@ mod tests {
             assert_eq!(text.len() % 512, 0);
             let read = read_map(&mut &text[..], 1 << 30).unwrap();
             assert_eq!(read, extents);
+        }
+    }
+
+    #[test]
+    fn parts_are_joined_by_twos() {
+        let part = |offset, len| Extent { offset, len };
+        let parts = [
+            part(0, 4),
+            part(8, 4),
+            part(20, 1),
+            part(30, 2),
+            part(90, 9),
+        ];
+        assert_eq!(joined(&parts), [part(0, 12), part(20, 12), part(90, 9)]);
+    }
+
+    #[test]
+    fn a_map_with_too_many_parts_is_refused() {
+        let lines = "0\n0\n".repeat(MOST_PARTS + 2);
+        for (count, fits) in [(MOST_PARTS + 1, true), (MOST_PARTS + 2, false)] {
+            let text = format!("{count}\n{lines}");
+            let mut blocks = text.into_bytes();
+            blocks.resize(blocks.len().next_multiple_of(512), 0);
+            assert_eq!(read_map(&mut &blocks[..], 4096).is_ok(), fits);
         }
     }
 

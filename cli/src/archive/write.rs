@@ -1,43 +1,99 @@
 //! Writing an archive.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
+use shmshim_core::sysv::Kind;
+use shmshim_core::sysv::msg::QueueFacts;
+use shmshim_core::sysv::sem::SetPerm;
 use tar::{Builder, EntryType, Header};
 
+use super::contents::{Known, QueueBytes, QueueReader, read_set, set_bytes};
 use super::sparse::{Extent, extents, map};
-use super::{CHECKSUMS, Checksums, DESCRIPTION, Described, Description, SEGMENTS, hexadecimal};
+use super::{
+    CHECKSUMS, Checksums, DESCRIPTION, Described, Description, Wrong, hexadecimal, name_of,
+};
+
+/// Why something was not written.
+#[derive(Debug)]
+pub enum Unwritten {
+    /// The output, or what was to be read.
+    Failed(io::Error),
+    /// It would be refused when it is restored.
+    Impossible(String),
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(error: io::Error) -> Unwritten {
+        Unwritten::Failed(error)
+    }
+}
+
+impl From<Wrong> for Unwritten {
+    fn from(wrong: Wrong) -> Unwritten {
+        match wrong {
+            Wrong::Archive(why) => Unwritten::Impossible(why),
+            Wrong::Target(error) => Unwritten::Failed(error),
+        }
+    }
+}
 
 /// An archive that is being written.
 pub struct Writer<W: Write> {
     archive: Builder<GzEncoder<W>>,
     checksums: Checksums,
+    /// The sets and queues that were written.
+    known: Known,
     /// When, for the members' times.
     saved: u64,
 }
 
 impl<W: Write> Writer<W> {
     /// Begins an archive with the description of a namespace.
-    pub fn new(output: W, description: &Description) -> io::Result<Writer<W>> {
+    pub fn new(output: W, description: &Description) -> Result<Writer<W>, Unwritten> {
         let mut writer = Writer {
             archive: Builder::new(GzEncoder::new(output, Compression::fast())),
             checksums: Checksums::default(),
+            known: Known::new(),
             saved: description.saved,
         };
-        let text = serde_json::to_vec_pretty(description)?;
-        writer.append_text(DESCRIPTION, &text)?;
-        let sum = hexadecimal(Sha256::digest(&text));
-        writer.checksums.sha256.insert(DESCRIPTION.to_owned(), sum);
+        let text = serde_json::to_vec_pretty(description).map_err(io::Error::from)?;
+        Description::parse(&text).map_err(Unwritten::Impossible)?;
+        writer.append(DESCRIPTION, text.len() as u64, &mut &text[..])?;
         Ok(writer)
     }
 
+    /// Adds a semaphore set: value and process id of each semaphore.
+    pub fn add_set(&mut self, stat: &SetPerm, semaphores: &[(u16, i32)]) -> Result<(), Unwritten> {
+        let id = stat.perm.id.raw();
+        let bytes = set_bytes(stat, semaphores)?;
+        read_set(&mut &bytes[..], id, &mut self.known)?;
+        let name = name_of(Kind::Set, id);
+        Ok(self.append(&name, bytes.len() as u64, &mut &bytes[..])?)
+    }
+
+    /// Adds a message queue with these messages: type and text, the oldest first.
+    pub fn add_queue(
+        &mut self,
+        stat: &QueueFacts,
+        messages: &[(i64, &[u8])],
+    ) -> Result<(), Unwritten> {
+        let id = stat.perm.id.raw();
+        let bytes = BufReader::new(QueueBytes::new(stat, messages)?);
+        let mut reader = QueueReader::new(bytes, id, &mut self.known)?;
+        let mut text = Vec::new();
+        while reader.next(&mut text)?.is_some() {}
+        let mut bytes = QueueBytes::new(stat, messages)?;
+        Ok(self.append(&name_of(Kind::Queue, id), bytes.len(), &mut bytes)?)
+    }
+
     /// Adds a segment's bytes, as they are while they are read.
-    pub fn add(&mut self, segment: &Described, file: &File) -> io::Result<()> {
-        let name = format!("{SEGMENTS}{}", segment.id);
+    pub fn add_segment(&mut self, segment: &Described, file: &File) -> io::Result<()> {
+        let name = name_of(Kind::Segment, segment.id);
         let extents = extents(file, segment.size)?;
         let map = map(&extents, segment.size);
         self.append_pax_header(&[
@@ -48,19 +104,15 @@ impl<W: Write> Writer<W> {
         ])?;
         let held: u64 = extents.iter().map(|extent| extent.len).sum();
         let mut bytes = Bytes {
-            sum: Sha256::new(),
             map: &map,
             file,
             part: Extent { offset: 0, len: 0 },
             behind: extents.iter(),
         };
-        let mut header = self.header(EntryType::Regular, map.len() as u64 + held);
+        let len = map.len() as u64 + held;
         // As GNU tar names them for programs that know nothing of sparse files.
-        self.archive
-            .append_data(&mut header, format!("GNUSparseFile.0/{name}"), &mut bytes)?;
-        let sum = hexadecimal(bytes.sum.finalize());
-        self.checksums.sha256.insert(name, sum);
-        Ok(())
+        let path = format!("GNUSparseFile.0/{name}");
+        self.append_as(&path, &name, len, &mut bytes)
     }
 
     /// Notes that a segment is gone that the description has.
@@ -71,7 +123,7 @@ impl<W: Write> Writer<W> {
     /// Ends the archive, and gives the output back.
     pub fn finish(mut self) -> io::Result<W> {
         let text = serde_json::to_vec_pretty(&self.checksums)?;
-        self.append_text(CHECKSUMS, &text)?;
+        self.append(CHECKSUMS, text.len() as u64, &mut &text[..])?;
         self.archive.into_inner()?.finish()
     }
 
@@ -84,9 +136,28 @@ impl<W: Write> Writer<W> {
         header
     }
 
-    fn append_text(&mut self, name: &str, text: &[u8]) -> io::Result<()> {
-        let mut header = self.header(EntryType::Regular, text.len() as u64);
-        self.archive.append_data(&mut header, name, text)
+    /// Adds a member, and its checksum to those of the others.
+    fn append(&mut self, name: &str, len: u64, bytes: &mut dyn Read) -> io::Result<()> {
+        self.append_as(name, name, len, bytes)
+    }
+
+    /// The same under another path than it is called by.
+    fn append_as(
+        &mut self,
+        path: &str,
+        name: &str,
+        len: u64,
+        bytes: &mut dyn Read,
+    ) -> io::Result<()> {
+        let mut summed = Summed {
+            sum: Sha256::new(),
+            bytes,
+        };
+        let mut header = self.header(EntryType::Regular, len);
+        self.archive.append_data(&mut header, path, &mut summed)?;
+        let sum = hexadecimal(summed.sum.finalize());
+        self.checksums.sha256.insert(name.to_owned(), sum);
+        Ok(())
     }
 
     /// Adds records about the next member.
@@ -111,9 +182,22 @@ fn pax_record(name: &str, value: &str) -> String {
     format!("{len}{rest}")
 }
 
-/// A member's bytes: the map, and the parts of the file.
-struct Bytes<'a> {
+/// What is read, and its sum.
+struct Summed<'a> {
     sum: Sha256,
+    bytes: &'a mut dyn Read,
+}
+
+impl Read for Summed<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(out)?;
+        self.sum.update(out.get(..count).unwrap_or(&[]));
+        Ok(count)
+    }
+}
+
+/// A segment's member: the map, and the parts of the file.
+struct Bytes<'a> {
     map: &'a [u8],
     file: &'a File,
     /// What is left of the part that is being read.
@@ -123,13 +207,10 @@ struct Bytes<'a> {
 
 impl Read for Bytes<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = if self.map.is_empty() {
-            self.read_part(out)?
-        } else {
-            self.map.read(out)?
-        };
-        self.sum.update(out.get(..count).unwrap_or(&[]));
-        Ok(count)
+        match self.map.is_empty() {
+            true => self.read_part(out),
+            false => self.map.read(out),
+        }
     }
 }
 

@@ -8,8 +8,12 @@ use std::process::ExitCode;
 
 use nix::unistd::{getegid, geteuid};
 use shmshim_core::registry::saved::{self, Restoring, Stopped};
+use shmshim_core::sysv::{IdCursor, Kind};
 
-use crate::archive::{Described, Description, Objects, Reader, Wrong, unpack};
+use crate::archive::{
+    Described, Description, Known, Member, Objects, Perm, QueueReader, Reader, Wrong, read_set,
+    unpack,
+};
 use crate::client::refusal;
 use crate::error::{Error, Outcome};
 use crate::output;
@@ -58,9 +62,9 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     };
     let (mut archive, behind) = unpack(input);
     let (mut reader, mut description) = Reader::new(&mut archive, behind).map_err(damaged)?;
-    choose_owners(&mut description, args.own)?;
+    let owner = choose_owners(&mut description, args.own)?;
     let is_done = saved::restore(&description.limits(), description.cursor(), |restoring| {
-        fill(restoring, &mut reader, &description)
+        fill(restoring, &mut reader, &description, owner)
     });
     match is_done {
         Ok(true) => {
@@ -73,51 +77,116 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     }
 }
 
-/// Adds every segment of the archive.
+/// Adds every object of the archive.
 fn fill<R: Read>(
     restoring: &Restoring<'_>,
     reader: &mut Reader<'_, R>,
     description: &Description,
+    owner: Option<(u32, u32)>,
 ) -> Result<(), Stopped<Wrong>> {
-    let described: BTreeMap<i32, &Described> = description
-        .segments
-        .iter()
-        .map(|segment| (segment.id, segment))
-        .collect();
-    while let Some(mut bytes) = reader
-        .next_segment(description)
-        .map_err(Stopped::ByCaller)?
-    {
-        let id = bytes.id;
-        let segment = described
-            .get(&id)
-            .and_then(|described| described.segment())
-            .ok_or_else(|| {
-                Stopped::ByCaller(Wrong::Archive(format!(
-                    "segment {id} is not described in it"
-                )))
-            })?;
-        let size = segment.stat.segsz;
-        restoring.add(&segment, |file| bytes.write_to(&File::from(file), size))?;
-        reader.note(bytes);
+    if let Some(objects) = &description.objects {
+        objects.restore_limits(restoring);
     }
-    match &description.objects {
-        Some(objects) => objects.restore(restoring),
-        None => Ok(()),
+    let described = description.segments.iter();
+    let filling = Filling {
+        restoring,
+        segments: described.map(|segment| (segment.id, segment)).collect(),
+        objects: description.objects.as_ref(),
+        owner,
+    };
+    let mut known = Known::new();
+    while let Some(mut member) = reader.next_member(description).map_err(Stopped::ByCaller)? {
+        match member.kind {
+            Kind::Segment => filling.add_segment(&mut member)?,
+            Kind::Set => filling.add_set(&mut member, &mut known)?,
+            Kind::Queue => filling.add_queue(&mut member, &mut known)?,
+        }
+        reader.note(member);
+    }
+    Ok(())
+}
+
+/// What is added to, and what is known of what is added.
+struct Filling<'f> {
+    restoring: &'f Restoring<'f>,
+    segments: BTreeMap<i32, &'f Described>,
+    objects: Option<&'f Objects>,
+    /// Who gets sets and queues; `None`: who had them.
+    owner: Option<(u32, u32)>,
+}
+
+fn not_described(kind: Kind, id: i32) -> Stopped<Wrong> {
+    let word = kind.word();
+    Stopped::ByCaller(format!("{word} {id} is not described in it").into())
+}
+
+impl Filling<'_> {
+    fn add_segment(&self, member: &mut Member<'_, impl Read>) -> Result<(), Stopped<Wrong>> {
+        let described = self.segments.get(&member.id);
+        let segment = described
+            .and_then(|described| described.segment())
+            .ok_or_else(|| not_described(member.kind, member.id))?;
+        let size = segment.stat.segsz;
+        self.restoring
+            .add(&segment, |file| member.write_to(&File::from(file), size))
+    }
+
+    fn cursor(&self, kind: Kind, id: i32) -> Result<IdCursor, Stopped<Wrong>> {
+        let objects = self.objects.ok_or_else(|| not_described(kind, id))?;
+        Ok(objects.cursor(kind))
+    }
+
+    fn choose_owner(&self, perm: &mut Perm) {
+        if let Some((uid, gid)) = self.owner {
+            perm.give_to(uid, gid);
+        }
+    }
+
+    fn add_set(
+        &self,
+        member: &mut Member<'_, impl Read>,
+        known: &mut Known,
+    ) -> Result<(), Stopped<Wrong>> {
+        let (kind, id) = (member.kind, member.id);
+        let cursor = self.cursor(kind, id)?;
+        let (mut set, semaphores) =
+            read_set(&mut BufReader::new(member), id, known).map_err(Stopped::ByCaller)?;
+        self.choose_owner(&mut set.perm);
+        let stat = set.stat().ok_or_else(|| not_described(kind, id))?;
+        self.restoring.add_set(&stat, &semaphores, cursor)
+    }
+
+    fn add_queue(
+        &self,
+        member: &mut Member<'_, impl Read>,
+        known: &mut Known,
+    ) -> Result<(), Stopped<Wrong>> {
+        let (kind, id) = (member.kind, member.id);
+        let cursor = self.cursor(kind, id)?;
+        let mut reader =
+            QueueReader::new(BufReader::new(member), id, known).map_err(Stopped::ByCaller)?;
+        self.choose_owner(&mut reader.queue.perm);
+        let facts = reader.queue.facts();
+        let stat = facts.ok_or_else(|| not_described(kind, id))?;
+        let messages = reader.queue.messages;
+        self.restoring.add_queue(&stat, messages, cursor, |add| {
+            let mut text = Vec::new();
+            while let Some(mtype) = reader.next(&mut text).map_err(Stopped::ByCaller)? {
+                add(mtype, &text)?;
+            }
+            Ok(())
+        })
     }
 }
 
-/// Other users' files can be made by root alone.
-fn choose_owners(description: &mut Description, own: bool) -> Outcome<()> {
+/// Other users' files can be made by root alone. Who is to have everything, if that is asked.
+fn choose_owners(description: &mut Description, own: bool) -> Outcome<Option<(u32, u32)>> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     if own {
         for segment in &mut description.segments {
             segment.give_to(uid, gid);
         }
-        for perm in description.objects.iter_mut().flat_map(Objects::perms) {
-            perm.give_to(uid, gid);
-        }
-        return Ok(());
+        return Ok(Some((uid, gid)));
     }
     let others = description
         .segments
@@ -130,7 +199,7 @@ fn choose_owners(description: &mut Description, own: bool) -> Outcome<()> {
             description.segments.len()
         )));
     }
-    Ok(())
+    Ok(None)
 }
 
 fn in_the_way() -> Error {

@@ -8,16 +8,17 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::MemfdFlags;
-use shmshim_core::registry::inspect::Inspection;
+use shmshim_core::registry::inspect::{self, Inspection};
 use shmshim_core::registry::saved::{self, Saved};
 use shmshim_core::sysv::flags::{MODE_BITS, SHM_DEST};
 use shmshim_core::sysv::{IdCursor, Limits, ShmId};
 
-use crate::archive::{Description, Objects, Writer};
+use crate::archive::{Description, Objects, Unwritten, Writer};
 use crate::client::{existing, refusal, refusal_of};
 use crate::destination::Destination;
 use crate::error::{ABSENT, Error, Outcome};
 use crate::kernel;
+use crate::kernel_objects;
 use crate::output;
 use crate::place::Place;
 
@@ -107,15 +108,15 @@ impl Source {
         }
     }
 
-    /// Semaphore sets and message queues.
-    fn objects(&self) -> Outcome<Option<Objects>> {
-        match self {
-            Source::Namespace(inspection) => match inspection.objects()? {
-                Some(found) => Ok(Some(Objects::of(&found)?)),
-                None => Ok(None),
-            },
-            Source::Kernel => Objects::of_kernel(IdCursor::fresh(now())).map(Some),
-        }
+    /// Semaphore sets and message queues, if there have been any.
+    fn objects(&self) -> Outcome<Option<Found<'_>>> {
+        Ok(match self {
+            Source::Namespace(inspection) => {
+                let found = inspection.objects()?.map(Box::new);
+                found.map(Found::InNamespace)
+            }
+            Source::Kernel => Some(Found::InKernel),
+        })
     }
 
     /// A segment's bytes; `None`: it was removed meanwhile.
@@ -150,6 +151,113 @@ fn now() -> u64 {
     now.map_or(0, |now| now.as_secs())
 }
 
+/// Semaphore sets and message queues.
+enum Found<'s> {
+    InNamespace(Box<inspect::Objects<'s>>),
+    InKernel,
+}
+
+impl Found<'_> {
+    /// What holds for all of them.
+    fn describe(&self) -> Outcome<Objects> {
+        match self {
+            Found::InNamespace(found) => Ok(Objects::of(found)?),
+            Found::InKernel => Ok(Objects::of_kernel(IdCursor::fresh(now()))),
+        }
+    }
+
+    /// Writes each with what is in it, as it is at one moment.
+    fn add_to(&self, writer: &mut Writer<impl Write>) -> Outcome<()> {
+        match self {
+            Found::InNamespace(found) => add_objects(found, writer),
+            Found::InKernel => add_kernel_objects(writer),
+        }
+    }
+}
+
+fn add_objects(found: &inspect::Objects<'_>, writer: &mut Writer<impl Write>) -> Outcome<()> {
+    let mut written = Ok(());
+    found.each_set(&mut |set| {
+        if written.is_ok() {
+            let semaphores = set.semaphores.iter().map(|one| (one.value, one.pid));
+            let semaphores: Vec<(u16, i32)> = semaphores.collect();
+            written = writer.add_set(&set.stat, &semaphores);
+        }
+    })?;
+    written.map_err(|why| unwritten(why, DAMAGED))?;
+    let mut written = Ok(());
+    found.each_queue_with_texts(&mut |queue| {
+        if written.is_ok() {
+            let mut texts = queue.texts;
+            let lens = queue.messages.iter().map(|message| message.len as usize);
+            if lens.sum::<usize>() != texts.len() {
+                let why = format!("message queue {} has lost a text", queue.stat.perm.id);
+                written = Err(Unwritten::Impossible(why));
+                return;
+            }
+            let messages = queue.messages.iter().map(|message| {
+                let (text, behind) = texts
+                    .split_at_checked(message.len as usize)
+                    .unwrap_or((texts, &[]));
+                texts = behind;
+                (message.mtype, text)
+            });
+            let messages: Vec<(i64, &[u8])> = messages.collect();
+            written = writer.add_queue(&queue.stat, &messages);
+        }
+    })?;
+    written.map_err(|why| unwritten(why, DAMAGED))
+}
+
+fn add_kernel_objects(writer: &mut Writer<impl Write>) -> Outcome<()> {
+    let too_large = |why| unwritten(why, TOO_LARGE);
+    for stat in if_any(kernel_objects::sets())? {
+        if let Some(semaphores) = if_there(kernel_objects::semaphores(&stat))? {
+            writer.add_set(&stat, &semaphores).map_err(too_large)?;
+        }
+    }
+    for stat in if_any(kernel_objects::queues())? {
+        if let Some((stat, messages)) = if_there(kernel_objects::messages(&stat))? {
+            let messages = messages.iter().map(|(mtype, text)| (*mtype, &text[..]));
+            let messages: Vec<(i64, &[u8])> = messages.collect();
+            writer.add_queue(&stat, &messages).map_err(too_large)?;
+        }
+    }
+    Ok(())
+}
+
+/// A kernel may have been built without them.
+fn if_any<T>(list: Outcome<Vec<T>>) -> Outcome<Vec<T>> {
+    Ok(if_there(list)?.unwrap_or_default())
+}
+
+/// What is not there, or not any more, is none.
+fn if_there<T>(read: Outcome<T>) -> Outcome<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.status == ABSENT => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What to do where a namespace holds what it cannot hold.
+const DAMAGED: &str = "shmshim check says what is damaged";
+/// What to do where the kernel does.
+const TOO_LARGE: &str = "shmshim import takes the others one by one";
+
+fn unwritten(why: Unwritten, advice: &str) -> Error {
+    match why {
+        Unwritten::Failed(error) => broken(error),
+        Unwritten::Impossible(why) => Error::refused(format!(
+            "the namespace was not saved, because it could not be restored: {why}; {advice}"
+        )),
+    }
+}
+
+fn broken(error: io::Error) -> Error {
+    Error::refused(format!("the namespace was not saved: {error}"))
+}
+
 /// Writes the namespace.
 fn save(source: &Source, out: impl Write) -> Outcome<()> {
     let (mut segments, limits, cursor) = source.read()?;
@@ -162,13 +270,17 @@ fn save(source: &Source, out: impl Write) -> Outcome<()> {
         ));
     }
     let mut description = Description::new(&limits, &cursor, &segments, now());
-    description.objects = source.objects()?;
-    let broken = |error: io::Error| Error::refused(format!("the namespace was not saved: {error}"));
-    let mut writer = Writer::new(BufWriter::new(out), &description).map_err(broken)?;
+    let objects = source.objects()?;
+    description.objects = objects.as_ref().map(Found::describe).transpose()?;
+    let mut writer =
+        Writer::new(BufWriter::new(out), &description).map_err(|why| unwritten(why, DAMAGED))?;
+    if let Some(objects) = objects {
+        objects.add_to(&mut writer)?;
+    }
     for segment in &description.segments {
         let id = ShmId::from_raw(segment.id).map_err(|refused| refusal(&refused.into()))?;
         match source.bytes(id, segment.size)? {
-            Some(file) => writer.add(segment, &file).map_err(broken)?,
+            Some(file) => writer.add_segment(segment, &file).map_err(broken)?,
             None => writer.note_removed(segment),
         }
     }

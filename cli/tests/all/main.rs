@@ -35,6 +35,7 @@ mod run_refusals;
 mod run_terminal;
 mod save;
 mod save_destination;
+mod save_objects;
 mod show;
 mod trace;
 mod typed;

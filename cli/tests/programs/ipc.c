@@ -7,6 +7,7 @@
 //   print-value NUMBER       GETVAL
 //   queue KEY MODE           msgget with IPC_CREAT. Prints the id
 //   send TYPE TEXT           msgsnd to the last queue
+//   fill COUNT BYTES         msgsnd of so many messages of so many bytes, each another text
 //   receive TYPE             msgrcv from the last queue. Prints the text
 //   fork-op NUMBER CHANGE    semop in a child, which is not waited for
 //   fork-receive TYPE        msgrcv in a child
@@ -73,6 +74,20 @@ static void send_text(long type, const char *text)
 	memcpy(message.text, text, length);
 	if (msgsnd(queue, &message, length, 0))
 		failed("msgsnd");
+}
+
+static void fill(long count, size_t bytes)
+{
+	struct message *message = malloc(sizeof message->type + bytes);
+	unsigned state = 1;
+
+	for (message->type = 1; message->type <= count; message->type++) {
+		for (size_t at = 0; at < bytes; at++)
+			((char *)message)[sizeof message->type + at] = (char)((state = state * 1664525 + 1013904223) >> 24);
+		if (msgsnd(queue, message, bytes, IPC_NOWAIT))
+			failed("msgsnd");
+	}
+	free(message);
 }
 
 static void receive(long type)
@@ -158,6 +173,10 @@ int main(int argc, char **argv)
 			long type = number(&next);
 
 			send_text(type, argument(&next));
+		} else if (!strcmp(word, "fill")) {
+			long count = number(&next);
+
+			fill(count, (size_t)number(&next));
 		} else if (!strcmp(word, "receive")) {
 			receive(number(&next));
 		} else if (!strcmp(word, "fork-op")) {

@@ -8,7 +8,7 @@
 //! exchange. So what anybody else may take for lost is given back by an exchange of its word.
 
 use super::file::IpcFile;
-use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, Header, SLAB, SLAB_PART, UNIT};
+use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, Header, MOST_BYTES, SLAB, SLAB_PART, UNIT};
 use crate::os::atomic::{Ordering, fence};
 use crate::os::map::Span;
 use crate::os::own_stack;
@@ -33,6 +33,11 @@ impl Block {
     #[inline(always)]
     pub fn class_for(words: usize) -> u32 {
         class_of((words + HEAD_WORDS) * 8)
+    }
+
+    /// The same in bytes.
+    pub(super) fn bytes_for(words: usize) -> u64 {
+        u64::from(UNIT) << Block::class_for(words)
     }
 
     /// Whether both have the same size.
@@ -391,7 +396,7 @@ impl IpcFile<'_> {
             let seen = end.load(Ordering::Acquire);
             let start = seen.next_multiple_of(slab);
             let stop = start + slab;
-            if stop > u64::from(EXTENT) * u64::from(EXTENTS) {
+            if stop > MOST_BYTES {
                 return Err(StorageError::TableFull {
                     what: "bytes of sets, queues and messages",
                     holds: EXTENT.saturating_mul(EXTENTS - 1),

@@ -7,7 +7,7 @@
 use super::arena::Block;
 use super::directory::Entry;
 use super::file::IpcFile;
-use super::layout::{ARENA, CLASSES, EXTENT, EXTENTS, OBJECTS, SLAB, UNIT};
+use super::layout::{ARENA, CLASSES, MOST_BYTES, OBJECTS, SLAB, UNIT};
 use super::root::{Kind, Seen};
 use super::view::IpcView;
 use super::words::high;
@@ -92,8 +92,7 @@ impl IpcView<'_> {
     /// Tells `broken` what is not as it must be.
     pub fn audit(&self, broken: &mut Broken<'_>) -> Stored<()> {
         let end = self.file().arena_end();
-        let most = u64::from(EXTENT) * u64::from(EXTENTS);
-        if !(u64::from(SLAB)..=most).contains(&end) || end % u64::from(UNIT) != 0 {
+        if !(u64::from(SLAB)..=MOST_BYTES).contains(&end) || end % u64::from(UNIT) != 0 {
             broken(
                 Invariant::Ipc,
                 format_args!("its blocks end at byte {end} behind {ARENA}, where none can"),

@@ -42,6 +42,8 @@ pub const SLAB: u32 = real_or_model(16 * 1024, 512);
 pub const EXTENT: u32 = UNIT << (CLASSES - 1);
 /// Pieces that there can be.
 pub const EXTENTS: u32 = 256;
+/// Bytes that all blocks together can have.
+pub const MOST_BYTES: u64 = EXTENT as u64 * EXTENTS as u64;
 
 /// The first bytes of the file.
 #[repr(C, align(8))] // As long where a word has 32 bits.

@@ -30,7 +30,9 @@ pub(in crate::storage) use file::{NAME, write as write_file};
 pub use head::Words;
 pub use owner::Presence;
 pub use place::Sleeping;
-pub use queue::{MoreQueueRoom, QueueBlock};
+pub use queue::{
+    MOST_MESSAGES, MOST_TEXT_BYTES, MoreQueueRoom, QueueBlock, queue_bytes, text_bytes,
+};
 pub use root::{Kind as ObjectKind, Root, Seen};
-pub use set::{MoreRoom, SetBlock};
+pub use set::{MOST_SEMAPHORES, MoreRoom, SetBlock, set_bytes};
 pub use view::IpcView;

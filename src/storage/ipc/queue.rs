@@ -10,9 +10,10 @@
 //!      three a sender: owner | place; length | answer; text
 //! ```
 
-use super::arena::{Block, Holding};
+use super::arena::{Block, HEAD_WORDS, Holding};
 use super::file::IpcFile;
 use super::head::{self, Words};
+use super::layout::EXTENT;
 use super::root::Seen;
 use super::set::errno_of;
 use super::words::{high, low, pair};
@@ -26,6 +27,11 @@ const HEAD: usize = 12;
 const MESSAGE: usize = 2;
 const RECEIVER: usize = 7;
 const SENDER: usize = 3;
+
+/// Messages that a queue can have: those for which a block has words.
+pub const MOST_MESSAGES: u32 = (EXTENT / 8 - (HEAD_WORDS + HEAD) as u32) / MESSAGE as u32;
+/// Bytes that a message can have.
+pub const MOST_TEXT_BYTES: u32 = EXTENT - 8 * HEAD_WORDS as u32;
 
 const WAITS: u32 = 0;
 const GOT: u32 = 1;
@@ -49,6 +55,19 @@ pub struct MoreQueueRoom {
     pub receivers: u32,
     /// Senders.
     pub senders: u32,
+}
+
+/// Bytes of the arena that a queue's list of so many messages takes, in which nobody sleeps.
+pub fn queue_bytes(messages: u32) -> u64 {
+    Block::bytes_for(HEAD + messages as usize * MESSAGE)
+}
+
+/// Bytes of the arena that the text of a message takes.
+pub fn text_bytes(len: u32) -> u64 {
+    match len {
+        0 => 0,
+        len => Block::bytes_for((len as usize).div_ceil(8)),
+    }
 }
 
 impl QueueBlock {

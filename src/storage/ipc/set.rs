@@ -13,6 +13,7 @@
 use super::arena::{Block, HEAD_WORDS};
 use super::file::IpcFile;
 use super::head::{self, Words};
+use super::layout::EXTENT;
 use super::root::Seen;
 use super::words::{high, low, pair};
 use crate::storage::error::Stored;
@@ -22,6 +23,8 @@ use crate::sysv::{Errno, IpcPerm, Key};
 const HEAD: usize = 9;
 const UNDO: usize = 2;
 const SLEEPER: usize = 3;
+/// Semaphores that a set can have: those for which a block has words.
+pub const MOST_SEMAPHORES: u32 = EXTENT / 8 - (HEAD_WORDS + HEAD) as u32;
 /// Of a block that can be a set's.
 const LEAST_BYTES: usize = (HEAD_WORDS + HEAD) * 8;
 /// A set's block: one that was published, to be read; or a copy, to be changed.
@@ -215,6 +218,11 @@ impl SetBlock {
             .block
             .get(self.sleepers_at + index as usize * SLEEPER + 2))
     }
+}
+
+/// Bytes of the arena that a set with so many semaphores takes, to which nobody owes anything.
+pub fn set_bytes(count: u32) -> u64 {
+    Block::bytes_for(HEAD + count as usize)
 }
 
 /// The errno of a sleeper's answer.
