@@ -83,14 +83,14 @@ fn audit(view: &View, broken: &mut Broken<'_>) -> Stored<()> {
         rules::sem_limits_of(ipc.sem_limits()),
         rules::msg_limits_of(ipc.msg_limits()),
     );
-    if sem != sem.mended() {
+    if !sem.are_possible() {
         let semmni = sem.semmni;
         broken(
             Invariant::Ipc,
             format_args!("its semmni is {semmni}, which nobody can have set"),
         );
     }
-    if msg != msg.mended() {
+    if !msg.are_possible() {
         let MsgLimits {
             msgmax,
             msgmnb,

@@ -396,11 +396,11 @@ impl Objects {
     fn mend_limits(&self) {
         let file = &self.file;
         let sem = rules::sem_limits_of(file.sem_limits());
-        if sem != sem.mended() {
+        if !sem.are_possible() {
             file.set_sem_limits(rules::sem_words(&sem.mended()));
         }
         let msg = rules::msg_limits_of(file.msg_limits());
-        if msg != msg.mended() {
+        if !msg.are_possible() {
             file.set_msg_limits(rules::msg_words(&msg.mended()));
         }
     }

@@ -194,6 +194,13 @@ impl Objects {
 
     /// That it describes something that can be.
     pub fn check(&self) -> Result<(), String> {
+        let (sem, msg) = self.limits();
+        if !sem.are_possible() || !msg.are_possible() {
+            return Err(format!(
+                "it describes limits that nobody can have set: semmni {}, msgmax {}, msgmnb {}, msgmni {}",
+                sem.semmni, msg.msgmax, msg.msgmnb, msg.msgmni
+            ));
+        }
         let is_cursor = |cursor: &Option<(u32, i32, u32)>| {
             cursor.is_none_or(|(next, last, _)| {
                 next <= SLOTS && last >= -1 && i64::from(last) < i64::from(SLOTS)

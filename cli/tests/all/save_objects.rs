@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -197,6 +198,50 @@ fn described(members: &[Member], change: impl FnOnce(&mut Value)) -> Vec<Member>
     change(&mut description);
     members[0].bytes = description.to_string().into_bytes();
     members
+}
+
+#[test]
+fn limits_that_nobody_can_have_set_are_not_restored() {
+    let (here, members) = small();
+    let mut wrong: Vec<(&str, usize, i64)> = vec![("sem", 3, 32769), ("sem", 3, -1)];
+    wrong.extend([("msg", 0, 1 << 31), ("msg", 1, 1 << 31), ("msg", 2, 32769)]);
+    for (which, at, value) in wrong {
+        let change = |description: &mut Value| description["objects"][which][at] = json!(value);
+        let words = "limits that nobody can have set";
+        assert_refused(&here, &described(&members, change), words);
+    }
+    // What somebody can have set is.
+    let change = |description: &mut Value| {
+        description["objects"]["sem"] = json!([i32::MIN, -1, -1, 32768]);
+        description["objects"]["msg"] = json!([i32::MAX, i32::MAX, 32768]);
+    };
+    let archive = here.base().join("odd");
+    packed(&archive, &described(&members, change));
+    let there = Namespace::new();
+    said(&there, &["restore", word(&archive)], 0);
+    said(&there, &["check"], 0);
+    assert_eq!(there.json(&["limits"])["semmni"], 32768);
+}
+
+#[test]
+fn what_is_saved_could_be_restored() {
+    let (here, _) = small();
+    // semopm, semmni in the file's header.
+    const LIMITS: u64 = 384 + 8;
+    let file = here.runtime().join("ipc");
+    let file = File::options().read(true).write(true).open(file).unwrap();
+    let mut before = [0; 8];
+    file.read_exact_at(&mut before, LIMITS).unwrap();
+    file.write_all_at(&[0xff; 8], LIMITS).unwrap();
+    let archive = here.base().join("archive");
+    let old = fs::read(&archive).unwrap();
+    let (_, error) = said(&here, &["save", word(&archive)], 4);
+    assert!(error.contains("could not be restored"), "{error}");
+    assert!(error.contains("semmni -1"), "{error}");
+    assert!(fs::read(&archive).unwrap() == old);
+    assert!(!here.base().join("archive.part").exists());
+    said(&here, &["check", "--repair"], 0);
+    said(&here, &["save", word(&archive)], 0);
 }
 
 #[test]

@@ -112,6 +112,11 @@ impl MsgLimits {
         }
     }
 
+    /// Whether writes can have left them so: each has a range of its own.
+    pub fn are_possible(&self) -> bool {
+        *self == self.mended()
+    }
+
     /// What no write can have left so is as in a new namespace.
     pub fn mended(mut self) -> MsgLimits {
         for name in MsgLimitName::ALL {
@@ -184,7 +189,9 @@ mod tests {
         let highest = of(i32::MAX as u32, i32::MAX as u32, SLOTS);
         for possible in [of(0, 0, 0), highest, MsgLimits::KERNEL_DEFAULTS] {
             assert_eq!(possible.mended(), possible);
+            assert!(possible.are_possible());
         }
+        assert!(!of(9, 1 << 31, 7).are_possible());
         assert_eq!(of(1 << 31, 7, u32::MAX).mended(), of(8192, 7, 32000));
         assert_eq!(of(9, u32::MAX, SLOTS + 1).mended(), of(9, 16384, 32000));
     }
