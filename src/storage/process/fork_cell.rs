@@ -16,12 +16,12 @@
 //! meanwhile, which has the mapping too, and keeps it.
 
 use super::cell::{Keep, Taken, open_live};
-use super::probe::live_path;
+use super::probe::{is_worked_for, live_path};
 use super::processes::Processes;
 use super::reap::reap;
 use crate::os::atomic::{Ordering, real_or_model, spin_loop};
 use crate::os::file::{self, Lock};
-use crate::os::{futex, map, process};
+use crate::os::{futex, map, process, served};
 use crate::storage::error::Stored;
 use crate::storage::table::attach_record::move_all;
 use crate::storage::table::layout::{CellState, cell};
@@ -131,6 +131,10 @@ impl Processes {
         // A probe first, which makes no dead process look alive. Locked for good it is only when nothing of the dead one's is
         // counted any more.
         if file::lock(&fd, Lock::TryShared) != Ok(true) {
+            return None;
+        }
+        // The children of a process that serves itself do so, too.
+        if served::client().is_some() && is_worked_for(&fd) {
             return None;
         }
         let held = self.lock(me).ok()?;
