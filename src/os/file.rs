@@ -122,6 +122,10 @@ pub fn lock(fd: &Fd, how: Lock) -> OsResult<bool> {
     }
 }
 
+/// `linux/fcntl.h`; not in the libc crate for Android.
+const F_OFD_GETLK: i32 = 36;
+const F_OFD_SETLK: i32 = 37;
+
 /// `struct flock`, of 64 bits on every machine.
 #[repr(C)]
 struct Range {
@@ -151,12 +155,12 @@ fn record_lock(fd: &Fd, command: i32, kind: i32) -> OsResult<bool> {
 
 /// Has an open file hold a shared record lock (F_OFD_SETLK), which ends with its last descriptor, and is independent of `flock`.
 pub fn hold(fd: &Fd) -> OsResult<()> {
-    record_lock(fd, libc::F_OFD_SETLK, libc::F_RDLCK).map(drop)
+    record_lock(fd, F_OFD_SETLK, libc::F_RDLCK).map(drop)
 }
 
 /// Whether another open file of the same file holds that.
 pub fn is_held(fd: &Fd) -> OsResult<bool> {
-    record_lock(fd, libc::F_OFD_GETLK, libc::F_WRLCK)
+    record_lock(fd, F_OFD_GETLK, libc::F_WRLCK)
 }
 
 /// `ftruncate`.
