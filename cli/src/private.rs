@@ -178,14 +178,11 @@ impl Private {
         })
     }
 
-    /// Has the directory stay.
-    pub fn keep(self) {
+    /// Has the directory stay. Returns its path.
+    pub fn keep(self) -> PathBuf {
         let path = self.directory.keep();
         let _ = std::fs::write(path.join(KEPT), "");
-        output::complain(&format!(
-            "the namespace is kept: shmshim --dir {} ls",
-            path.display()
-        ));
+        path
     }
 
     /// Removes it with all that is in it. It must be the one that the settings of this process name.

@@ -19,6 +19,7 @@
 //! | `symbols` | what libc and the other objects define |
 //! | `futex`, `atomic` | words of shared memory |
 //! | `atfork` | the fork handlers |
+//! | `signal` | signals by number, for the command |
 //!
 //! | mechanisms | |
 //! |---|---|
@@ -62,6 +63,7 @@ pub mod raw;
 pub mod robust;
 pub mod seccomp;
 pub mod served;
+pub mod signal;
 pub mod signal_mask;
 pub mod spin;
 mod status;

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, LEAK, Outcome, RUN_FAILED};
 use crate::launch::Launch;
@@ -29,6 +28,10 @@ Examples:
   shmshim run --guard --report -- ./program  find what it does wrong with its segments
   shmshim run --fail shmget:ENOSPC:3 -- ./program
   timeout 60 shmshim run -- ./program        also under xargs, nohup, sudo, a shell's job control
+
+With --private shmshim waits for the program. Signals that are sent to shmshim are passed on to it, those of real time
+without the value that sigqueue gives them, and of many at once perhaps not each. Not passed on are KILL, STOP and CHLD, those
+that tell a program of an error of its own (BUS, FPE, ILL, SEGV, SYS, TRAP), and what was ignored when shmshim was started.
 
 Exit status: that of the program; by a signal if it ended by one; 70 for a leak; 125 if shmshim fails,
 126 if the program cannot be run or not be served, 127 if it is not there.")]
@@ -133,19 +136,25 @@ pub fn run(args: Args, place: &Place) -> Outcome<ExitCode> {
     set_limits(&args.limits)?;
     let mut parent = Parent::new()?;
     let child = launch.spawn()?;
-    let mut end = parent.wait(Pid::from_raw(child.id() as i32))?;
+    let mut end = parent.wait(Pid::from_child(&child))?;
     let name = args.words.first().map(Path::new);
     let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     if args.wait {
         await_others(&private, &mut parent, &mut end)?;
     }
     let report = private.report()?;
+    let (kept, removed) = match args.keep {
+        true => (Some(private.keep()), Ok(())),
+        false => (None, private.remove()),
+    };
+    // Nothing has to be put away any more, and whoever is to read what is said now may never do so.
+    end = parent.release().map_or(end, End::Killed);
     say(&report, args.leak_format, &name)?;
-    if args.keep {
-        private.keep();
-    } else {
-        private.remove()?;
+    if let Some(path) = kept {
+        let path = path.display();
+        complain(&format!("the namespace is kept: shmshim --dir {path} ls"));
     }
+    removed?;
     if args.fail_on_leak && end == End::Exit(0) && report.has_leaks() {
         return Ok(ExitCode::from(LEAK));
     }
@@ -226,8 +235,7 @@ fn await_end(pid: i32) {
         tv_sec: 1,
         tv_nsec: 0,
     };
-    let fd = rustix::process::Pid::from_raw(pid)
-        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let fd = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     match fd {
         Some(fd) => {
             let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&second));

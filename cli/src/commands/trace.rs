@@ -2,17 +2,18 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use nix::unistd::Pid;
+use rustix::process::Pid;
 
 use crate::calls::{self, Record, chrome, summary};
 use crate::error::{Error, Outcome, RUN_FAILED};
 use crate::launch::Launch;
 use crate::output::complain_raw;
-use crate::parent::{self, Parent};
+use crate::parent::{self, End, Parent};
 use crate::place::Place;
 
 const EXAMPLES: &str = "\
@@ -27,6 +28,7 @@ Examples:
   shmshim trace --chrome timeline.json -- ./server for ui.perfetto.dev: a bar for each attach, a slice for each call
 
 An attach that ends by munmap, or by the death of its process, has a bar up to the last that was seen of the process.
+With --summary and --chrome signals are passed on to the program as by shmshim run --private.
 Exit status: as that of shmshim run.";
 
 /// What `shmshim trace` takes.
@@ -62,28 +64,37 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
         launch.set("SHMSHIM_TRACE_FORMAT", "long");
         return Err(launch.exec());
     }
-    // Found out before the program has run.
-    for path in args.output.iter().chain(&args.chrome) {
-        made(path)?;
+    let (mut drawing, mut table) = (
+        Destination::open(args.chrome.as_deref())?,
+        Destination::open(args.output.as_deref())?,
+    );
+    let (end, records) = traced(&mut launch)?;
+    if let Some(file) = &mut drawing {
+        file.write(&(chrome::timeline(&records).to_string() + "\n"))?;
     }
+    if args.summary {
+        let text = summary::table(&records);
+        match &mut table {
+            Some(file) => file.write(&text)?,
+            None => complain_raw(&text),
+        }
+    }
+    Ok(parent::leave(end))
+}
+
+/// Runs the program to its end. Nothing is left of its trace but what is returned.
+fn traced(launch: &mut Launch) -> Outcome<(End, Vec<Record>)> {
     let trace = Trace::new()?;
     launch.set("SHMSHIM_TRACE", &trace.path);
     launch.set("SHMSHIM_TRACE_FORMAT", "json");
     let mut parent = Parent::new()?;
     let child = launch.spawn()?;
-    let end = parent.wait(Pid::from_raw(child.id() as i32))?;
-    let records = trace.read()?;
-    if let Some(path) = &args.chrome {
-        write(path, &(chrome::timeline(&records).to_string() + "\n"))?;
-    }
-    if args.summary {
-        let table = summary::table(&records);
-        match &args.output {
-            Some(path) => write(path, &table)?,
-            None => complain_raw(&table),
-        }
-    }
-    Ok(parent::leave(end))
+    let end = parent.wait(Pid::from_child(&child))?;
+    let records = trace.read();
+    drop(trace);
+    // Whoever is to read what is written now may never do so.
+    let end = parent.release().map_or(end, End::Killed);
+    Ok((end, records?))
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Error {
@@ -100,8 +111,25 @@ fn made(path: &Path) -> Outcome<OsString> {
     Ok(absolute.into_os_string())
 }
 
-fn write(path: &Path, text: &str) -> Outcome<()> {
-    fs::write(path, text).map_err(|error| failed(path, &error))
+/// A file that is opened before the program runs, so that what is wrong with it is said then, and a fifo's reader sees no end.
+struct Destination<'p> {
+    path: &'p Path,
+    file: File,
+}
+
+impl<'p> Destination<'p> {
+    fn open(path: Option<&'p Path>) -> Outcome<Option<Destination<'p>>> {
+        let open = |path| {
+            let file = File::create(path).map_err(|error| failed(path, &error))?;
+            Ok(Destination { path, file })
+        };
+        path.map(open).transpose()
+    }
+
+    fn write(&mut self, text: &str) -> Outcome<()> {
+        let written = self.file.write_all(text.as_bytes());
+        written.map_err(|error| failed(self.path, &error))
+    }
 }
 
 /// The file that the processes of the run write to; it goes with this.

@@ -5,9 +5,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
-use crate::common::{Namespace, client_path};
+use crate::common::{Namespace, await_readable, client_path, ends};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use shmshim_core::os::signal;
 
 /// Runs the client in a private namespace; the directory for it is that of `here`.
 fn private(here: &Namespace, options: &[&str], operations: &[&str]) -> Output {
@@ -200,7 +202,7 @@ fn names_the_processes_that_stay_and_waits_for_them() {
 #[test]
 fn cleans_up_behind_a_program_that_was_killed() {
     let here = Namespace::new();
-    for signal in ["2", "15", "9"] {
+    for signal in ["2", "15", "9", "35", "64"] {
         let killed = ["make", "7", "1", "600", "attach", "kill", signal];
         let output = private(&here, &[], &killed);
         assert_eq!(output.status.signal().unwrap().to_string(), signal);
@@ -246,12 +248,19 @@ fn the_next_run_cleans_up_behind_one_that_was_killed_itself() {
 fn passes_signals_on() {
     let here = Namespace::new();
     let dir = here.base().to_str().unwrap();
-    for signal in [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGUSR1,
-    ] {
+    let of_real_time = [libc::SIGRTMIN(), libc::SIGRTMIN() + 1, libc::SIGRTMAX()];
+    let others = [
+        libc::SIGTERM,
+        libc::SIGINT,
+        libc::SIGHUP,
+        libc::SIGUSR1,
+        libc::SIGIO,
+        libc::SIGPIPE,
+        libc::SIGPROF,
+        libc::SIGVTALRM,
+        libc::SIGPWR,
+    ];
+    for number in others.into_iter().chain(of_real_time) {
         let mut running = here
             .shmshim_std(["--dir", dir, "run", "--private", client_path(), "pause"])
             .stdout(Stdio::piped())
@@ -259,10 +268,31 @@ fn passes_signals_on() {
             .unwrap();
         let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
         assert_eq!(lines.next().unwrap().unwrap(), "ready");
-        kill(Pid::from_raw(running.id() as i32), signal).unwrap();
-        assert_eq!(running.wait().unwrap().signal(), Some(signal as i32));
+        signal::send(running.id() as i32, number).unwrap();
+        assert_eq!(running.wait().unwrap().signal(), Some(number));
         assert!(entries(&here).is_empty());
     }
+}
+
+#[test]
+fn a_signal_ends_it_when_nobody_reads_its_report() {
+    let here = Namespace::new();
+    let dir = here.base().to_str().unwrap();
+    let (read, write) = nix::unistd::pipe().unwrap();
+    fcntl(&read, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    // More lines than the pipe holds.
+    let leaky = ["make", "0", "1", "600"].repeat(100);
+    let mut running = here
+        .shmshim_std(["--dir", dir, "run", "--private", client_path()])
+        .args(leaky)
+        .stdout(Stdio::null())
+        .stderr(write)
+        .spawn()
+        .unwrap();
+    await_readable(&read);
+    kill(Pid::from_raw(running.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(ends(&mut running).signal(), Some(15));
+    assert!(entries(&here).is_empty());
 }
 
 #[test]

@@ -1,8 +1,17 @@
 //! `shmshim trace`.
 
-use crate::common::{Namespace, client_path, compile};
+use crate::common::{Namespace, await_readable, client_path, compile, ends};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::Stdio;
 
 /// A segment's life, a fork, a call that fails.
 const LIFE: [&str; 11] = [
@@ -152,7 +161,7 @@ fn a_call_that_sleeps_is_told_at_once_and_drawn() {
     let options = ["trace", "--summary", "--chrome", path, "--", program];
     let traced = here
         .shmshim_std(options.iter().chain(&operations))
-        .stderr(std::process::Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     // Until it sleeps.
@@ -186,6 +195,75 @@ fn a_call_that_sleeps_is_told_at_once_and_drawn() {
     assert!(call["ts"].as_f64() <= mark["ts"].as_f64(), "{call} {mark}");
 }
 
+/// A fifo in the namespace's base.
+fn fifo(here: &Namespace) -> PathBuf {
+    let path = here.base().join("fifo");
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    path
+}
+
+#[test]
+fn a_fifo_gets_all_of_it() {
+    let here = Namespace::new();
+    let fifo = fifo(&here);
+    let path = fifo.to_str().unwrap();
+    for (options, expected) in [
+        (&["--chrome", path][..], "\"traceEvents\""),
+        (&["--summary", "-o", path], "shmctl(IPC_RMID)"),
+    ] {
+        let mut traced = here.shmshim_std(words(options, &LIFE)).spawn().unwrap();
+        // To its first end.
+        let text = std::fs::read_to_string(&fifo).unwrap();
+        assert_eq!(ends(&mut traced).code(), Some(7));
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_signal_ends_it_when_nobody_reads() {
+    let here = Namespace::new();
+    let path = fifo(&here);
+    let mut options = File::options();
+    // Without a wait for a writer.
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let reader = options.open(&path).unwrap();
+    fcntl(&reader, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    // More of a timeline than the fifo holds.
+    let many = ["make", "0", "1", "600"].repeat(100);
+    let options = ["--chrome", path.to_str().unwrap()];
+    let mut traced = here
+        .shmshim_std(words(&options, &many))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    await_readable(&reader);
+    kill(Pid::from_raw(traced.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(ends(&mut traced).signal(), Some(15));
+}
+
+#[test]
+fn leaves_nothing_behind_a_program_that_was_killed() {
+    let here = Namespace::new();
+    let aside = tempfile::tempdir().unwrap();
+    for number in ["9", "15", "11", "35", "64"] {
+        for options in [&["--summary"][..], &["--chrome", "/dev/null"]] {
+            let output = here
+                .shmshim_std(words(options, &["make", "0", "1", "600", "kill", number]))
+                .env("TMPDIR", aside.path())
+                .output()
+                .unwrap();
+            assert_eq!(output.status.signal().unwrap().to_string(), number);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(
+                said.contains(" shmget\n"),
+                options == ["--summary"],
+                "{said}"
+            );
+            assert_eq!(std::fs::read_dir(aside.path()).unwrap().count(), 0);
+        }
+    }
+}
+
 #[test]
 fn no_line_of_many_writers_is_torn() {
     let here = Namespace::new();
@@ -203,7 +281,7 @@ fn no_line_of_many_writers_is_torn() {
             here.client(&many)
                 .env("SHMSHIM_TRACE", &file)
                 .env("SHMSHIM_TRACE_FORMAT", "json")
-                .stdout(std::process::Stdio::null())
+                .stdout(Stdio::null())
                 .spawn()
                 .unwrap()
         })

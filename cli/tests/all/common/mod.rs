@@ -6,10 +6,13 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tempfile::TempDir;
 
 /// The library under test.
@@ -138,7 +141,7 @@ impl Namespace {
     ) -> assert_cmd::Command {
         let mut command = assert_cmd::Command::from_std(self.shmshim_std(arguments));
         // A bound for what hangs, not a measurement.
-        command.timeout(std::time::Duration::from_secs(300));
+        command.timeout(Duration::from_secs(300));
         command
     }
 
@@ -296,6 +299,36 @@ pub fn words(text: &[u8]) -> Vec<Vec<String>> {
     lines
         .map(|line| line.split_whitespace().map(str::to_owned).collect())
         .collect()
+}
+
+/// Waits until something can be read there.
+pub fn await_readable(fd: &impl AsFd) {
+    let is_there = || {
+        let mut asked = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+        // A fifo that a writer has left is ready, too.
+        let _ = poll(&mut asked, PollTimeout::from(20u16));
+        asked.iter().any(|one| {
+            one.revents()
+                .is_some_and(|events| events.contains(PollFlags::POLLIN))
+        })
+    };
+    while !is_there() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// How a process ends, which must be about to.
+pub fn ends(child: &mut Child) -> ExitStatus {
+    // A bound for what hangs, not a measurement.
+    for _ in 0..3000 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    panic!("it does not end");
 }
 
 /// A fresh namespace's directory in which all users may have their own.
