@@ -13,13 +13,12 @@ use rustix::fs::FlockOperation;
 use serde::Serialize;
 use shmshim_core::registry::events::{By, Event, Happening};
 use shmshim_core::registry::inspect::{self, Attach, Moment, Segment};
-use shmshim_core::registry::whole;
+use shmshim_core::registry::{self, whole};
 use tempfile::TempDir;
 
 use crate::error::{Error, Outcome, RUN_FAILED};
 use crate::objects;
 use crate::output;
-use crate::place::{Place, Scope};
 use crate::process;
 
 /// What the directory's name begins with.
@@ -111,14 +110,15 @@ fn name_of(by: &By) -> String {
 }
 
 impl Private {
-    /// Makes the directory: in `--dir`, or where the library would make a namespace, or in the user's own directories.
-    pub fn make(place: &Place) -> Outcome<Private> {
+    /// Makes the directory: where the settings of this process say, or where the library would make a namespace, or in the
+    /// user's own directories.
+    pub fn make() -> Outcome<Private> {
+        let mode = match is_for_all() {
+            true => 0o755,
+            false => 0o700,
+        };
         let mut last = None;
-        for base in bases(place) {
-            let mode = match place.scope {
-                Some(Scope::System) => 0o755,
-                _ => 0o700,
-            };
+        for base in bases() {
             let made = tempfile::Builder::new()
                 .prefix(PREFIX)
                 .permissions(PermissionsExt::from_mode(mode))
@@ -228,14 +228,21 @@ fn remove_abandoned(base: &Path) {
     }
 }
 
+/// Whether other users are to find what is in the directory.
+fn is_for_all() -> bool {
+    let setting = std::env::var_os("SHMSHIM_SCOPE").unwrap_or_default();
+    let scope = registry::scope_of_setting(setting.as_bytes());
+    matches!(scope, Some((registry::Scope::System, _)))
+}
+
 /// Where the directory can lie, best first.
-fn bases(place: &Place) -> Vec<PathBuf> {
-    if let Some(chosen) = &place.dir {
-        return vec![chosen.clone()];
+fn bases() -> Vec<PathBuf> {
+    let given = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(chosen) = given("SHMSHIM_DIR") {
+        return vec![chosen.into()];
     }
     let mut bases = Vec::new();
     let of_library: OsString = "/run/shmshim".into();
-    let given = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let all = [
         Some(of_library),
         Some("/dev/shm".into()),
@@ -254,7 +261,7 @@ fn bases(place: &Place) -> Vec<PathBuf> {
 }
 
 /// What is in the namespaces of a base directory.
-fn report_of(base: &Path) -> shmshim_core::registry::Outcome<Report> {
+fn report_of(base: &Path) -> registry::Outcome<Report> {
     let mut report = Report {
         dir: base.to_path_buf(),
         ..Report::default()
@@ -267,7 +274,7 @@ fn report_of(base: &Path) -> shmshim_core::registry::Outcome<Report> {
     Ok(report)
 }
 
-fn look(directory: &[u8], report: &mut Report) -> shmshim_core::registry::Outcome<()> {
+fn look(directory: &[u8], report: &mut Report) -> registry::Outcome<()> {
     let Some(inspection) = inspect::open(directory)? else {
         return Ok(());
     };
@@ -287,11 +294,7 @@ fn look(directory: &[u8], report: &mut Report) -> shmshim_core::registry::Outcom
     Ok(())
 }
 
-fn leaks_of(
-    now: &Moment<'_>,
-    events: &[Event],
-    leaks: &mut Vec<Leak>,
-) -> shmshim_core::registry::Outcome<()> {
+fn leaks_of(now: &Moment<'_>, events: &[Event], leaks: &mut Vec<Leak>) -> registry::Outcome<()> {
     now.each_segment(&mut |segment: &Segment, attaches: &[Attach]| {
         let stat = &segment.stat;
         // One that is marked goes with its last user.

@@ -47,7 +47,7 @@ pub mod whole;
 mod inspect_tests;
 
 /// Where a namespace lies and why there, for what explains it to a person.
-pub use crate::storage::runtime_dir::{Choice, Place, Scope};
+pub use crate::storage::runtime_dir::{Choice, Place, Scope, parse_scope as scope_of_setting};
 pub use attaches::count as count_attaches;
 pub use attaches::each as each_attach;
 pub use blocked::{Blocked, Listener};

@@ -127,7 +127,7 @@ pub fn run(args: Args, place: &Place) -> Outcome<ExitCode> {
         set_limits(&args.limits)?;
         return Err(launch.exec());
     }
-    let private = Private::make(place)?;
+    let private = Private::make()?;
     let chosen = Place {
         dir: Some(private.path().to_path_buf()),
         scope: place.scope,

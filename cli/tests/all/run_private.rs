@@ -296,6 +296,32 @@ fn a_signal_ends_it_when_nobody_reads_its_report() {
 }
 
 #[test]
+fn finds_its_place_in_the_environment_as_well() {
+    let here = Namespace::new();
+    for (scope, mode) in [
+        ("user", "700"),
+        ("user,session", "700"),
+        ("system", "755"),
+        ("system,session", "755"),
+    ] {
+        let told = "echo \"$SHMSHIM_DIR\"; stat -c %a \"$SHMSHIM_DIR\"";
+        let output = here
+            .shmshim_std(["run", "--private", "sh", "-c", told])
+            .env("SHMSHIM_SCOPE", scope)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (directory, rest) = text.split_once('\n').unwrap();
+        assert!(PathBuf::from(directory).starts_with(here.base()), "{text}");
+        assert_eq!(rest.trim(), mode, "{scope}");
+    }
+    here.shmshim(["run", "--private", "true"])
+        .env("SHMSHIM_DIR", "/no/such/directory")
+        .assert()
+        .code(125);
+}
+
+#[test]
 fn leaves_ignored_signals_ignored() {
     let here = Namespace::new();
     let dir = here.base().to_str().unwrap();
