@@ -75,7 +75,20 @@ pub fn refusal_of(id: i32, failure: &Failure) -> Error {
 /// The same of another kind of objects.
 pub fn refusal_of_kind(kind: Kind, id: i32, failure: &Failure) -> Error {
     let Error { status, sentence } = refusal(failure);
-    Error::new(status, format!("{} {id}: {sentence}", kind.word()))
+    let object = format!("{} {id}", kind.word());
+    Error::new(status, with_object(&object, sentence))
+}
+
+/// A sentence with what it is about in front, unless it says so itself.
+fn with_object(object: &str, sentence: String) -> String {
+    let is_named = sentence.match_indices(object).any(|(at, _)| {
+        let behind = sentence.get(at + object.len()..);
+        !behind.is_some_and(|rest| rest.starts_with(|next: char| next.is_ascii_digit()))
+    });
+    match is_named {
+        true => sentence,
+        false => format!("{object}: {sentence}"),
+    }
 }
 
 /// A segment that this process has attached to write to it. Its bytes are written as those of a file are, so that a file
@@ -112,5 +125,22 @@ impl Attach {
 impl Drop for Attach {
     fn drop(&mut self) {
         let _ = registry::shmdt(self.address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_named_once() {
+        let said = |sentence: &str| with_object("segment 12", sentence.to_owned());
+        assert_eq!(said("no right"), "segment 12: no right");
+        assert_eq!(said("segment 12 has none"), "segment 12 has none");
+        assert_eq!(said("what segment 12"), "what segment 12");
+        assert_eq!(
+            said("segment 123 has none"),
+            "segment 12: segment 123 has none"
+        );
     }
 }

@@ -23,7 +23,7 @@ Examples:
   shmshim set -q --key 0x162e --bytes 64K           how many bytes the message queue may hold
 
 What is not named stays as it is. Only its owner, its creator or root may. A value is set as by SETVAL: what processes owe the
-semaphore is forgotten.")]
+semaphore is forgotten. All that is asked is checked before the first change.")]
 pub struct Args {
     #[command(flatten)]
     which: Which,
@@ -112,15 +112,17 @@ fn set_set(args: &Args) -> Outcome<()> {
     let names: Vec<_> = sets.iter().map(|set| (set.id, set.raw_key)).collect();
     let id = find_of(&args.which, Kind::Set, &names)?;
     let refused = |failure| refusal_of_kind(Kind::Set, id, &failure);
-    for (number, value) in &args.change.values {
+    let set = sets.iter().find(|set| set.id == id);
+    let rights = set
+        .filter(|_| args.change.has_rights())
+        .map(|set| args.change.perm(&set.perm));
+    let values = &args.change.values;
+    // All of it or none.
+    sem::sem_may_change(id, values, rights).map_err(refused)?;
+    for (number, value) in values {
         sem::sem_set_value(id, *number, *value).map_err(refused)?;
     }
-    match sets.iter().find(|set| set.id == id) {
-        Some(set) if args.change.has_rights() => {
-            sem::sem_set(id, args.change.perm(&set.perm)).map_err(refused)
-        }
-        _ => Ok(()),
-    }
+    rights.map_or(Ok(()), |new| sem::sem_set(id, new).map_err(refused))
 }
 
 fn set_queue(args: &Args) -> Outcome<()> {

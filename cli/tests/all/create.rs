@@ -79,6 +79,47 @@ fn a_segment_is_set_by_those_who_may() {
 }
 
 #[test]
+fn a_set_is_changed_wholly_or_not_at_all() {
+    let here = Namespace::new();
+    let id = here.out(["create", "-s", "2", "--key", "6"], 0);
+    let id = id.trim();
+    let before = here.json(&["show", "-s", id]);
+    for (wrong, why) in [
+        (
+            &["--value", "9=9"][..],
+            format!("there is no semaphore 9, semaphore set {id} has 2"),
+        ),
+        (
+            &["--value=-1=9"],
+            format!("there is no semaphore -1, semaphore set {id} has 2"),
+        ),
+        (
+            &["--value", "1=32768"],
+            format!("semaphore set {id}: 32768 asked, a value is 0 to 32767"),
+        ),
+        (
+            &["--owner", "4294967295"],
+            format!(
+                "semaphore set {id}: uid -1 and gid {} asked, nobody has the id -1",
+                before["gid"]
+            ),
+        ),
+        (
+            &["--group", "4294967295"],
+            format!(
+                "semaphore set {id}: uid {} and gid -1 asked, nobody has the id -1",
+                before["uid"]
+            ),
+        ),
+    ] {
+        let start = ["set", "-s", id, "--value", "0=3"];
+        let said = here.error(start.iter().chain(wrong), 4);
+        assert_eq!(said, format!("shmshim: {why}\n"));
+        assert_eq!(here.json(&["show", "-s", id]), before);
+    }
+}
+
+#[test]
 fn without_a_namespace_nothing_is_set_loaded_or_made() {
     let namespace = Namespace::new();
     namespace.error(["set", "17", "--mode", "600"], 3);

@@ -19,8 +19,8 @@ use crate::sysv::{self, Kind, ShmId};
 pub use at_once::{sem_value_at_once, semget_at_once, semop_at_once};
 pub use by_steps::Operating;
 pub use semctl::{
-    SemUsage, sem_ask, sem_count_to_set, sem_list, sem_remove, sem_set, sem_set_value,
-    sem_set_values, sem_stat, sem_usage, sem_values, set_sem_limits,
+    SemUsage, sem_ask, sem_count_to_set, sem_list, sem_may_change, sem_remove, sem_set,
+    sem_set_value, sem_set_values, sem_stat, sem_usage, sem_values, set_sem_limits,
 };
 pub use semget::semget;
 pub use semop::semop;

@@ -160,6 +160,29 @@ pub fn sem_set_value(id: i32, number: i32, value: i32) -> Outcome<()> {
     .map(drop)
 }
 
+/// Whether each SETVAL of these, a number and a value, and IPC_SET would be granted as the set is now: for who does several
+/// and wants none half done.
+pub fn sem_may_change(id: i32, values: &[(i32, i32)], new: Option<NewPerm>) -> Outcome<()> {
+    let objects = objects()?;
+    let id = ShmId::from_raw(id)?;
+    loop {
+        let found = objects.set_of_the_living(id, false)?;
+        let facts = found.facts();
+        if !found.is_still() {
+            continue;
+        }
+        for (number, value) in values {
+            sem::check_value(*value)?;
+            sem::check_number(&facts, *number)?;
+            sem::may_alter_set(&facts, &Thread)?;
+        }
+        if let Some(new) = new {
+            sem::may_set_set(&facts, &new, &Thread)?;
+        }
+        return Ok(());
+    }
+}
+
 /// GETALL.
 pub fn sem_values(id: i32) -> Outcome<PageVec<u16>> {
     let objects = objects()?;
