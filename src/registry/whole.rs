@@ -24,8 +24,8 @@ impl Found {
         Ok(self.0.count_living()?)
     }
 
-    /// Removes it with all that is in it. What living processes have attached they keep, and each further call of theirs is
-    /// refused.
+    /// Removes it with all that is in it. Living processes keep what they have attached, and go on with sets and queues while
+    /// the file of these need not grow; new segments and attaches are refused to them.
     pub fn remove(&self) -> Outcome<()> {
         Ok(self.0.remove()?)
     }

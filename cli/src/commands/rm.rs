@@ -28,7 +28,8 @@ Examples:
 
 A segment that is still attached loses its key at once and goes with its last attach. Who sleeps in a semaphore set or a
 message queue that is removed gets the error EIDRM. All that are named are looked up
-before the first is removed.")]
+before the first is removed. Processes that live in a namespace that is removed keep what they have attached, and go on with sets
+and queues as long as the file of these need not grow; a program that is started later makes a namespace of its own.")]
 pub struct Args {
     #[command(flatten)]
     what: What,
@@ -37,7 +38,7 @@ pub struct Args {
     /// With --orphaned: only what nobody has made, attached or detached for so long (90s, 15m, 1h, 7d)
     #[arg(long, value_name = "TIME", value_parser = number::duration)]
     older_than: Option<Duration>,
-    /// With --namespace: also while processes live in it; each further call of theirs is refused
+    /// With --namespace: also while processes live in it; new segments and attaches are refused to them from then on
     #[arg(long)]
     force: bool,
     /// Say what would be removed, and remove nothing
@@ -339,7 +340,7 @@ fn remove_namespace(args: &Args) -> Outcome<ExitCode> {
     let directory = found.directory().to_string();
     if living > 0 && !args.force {
         return Err(Error::refused(format!(
-            "{} in {directory}{}; end them, or use --force, after which each further call of theirs is refused",
+            "{} in {directory}{}; end them, or use --force, after which new segments and attaches are refused to them",
             match living {
                 1 => "a process lives".to_owned(),
                 many => format!("{many} processes live"),

@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use crate::common::Namespace;
+use crate::ipc;
 use serde_json::Value;
 
 fn ids(namespace: &Namespace) -> Vec<i64> {
@@ -118,10 +119,24 @@ fn a_namespace_in_use_is_removed_by_force_alone() {
     let mut holder = namespace.hold(&["make", "1", "4096", "600", "attach", "hold"]);
     let (_, error) = namespace.texts(["rm", "--namespace"], 4);
     assert!(error.contains(&holder.pid().to_string()), "{error}");
+    assert!(
+        error.ends_with("after which new segments and attaches are refused to them\n"),
+        "{error}"
+    );
+    // What is said of those that live in it: a set serves them on, and there is no new segment.
+    let set = [
+        "set", "3", "1", "600", "op", "0", "3", "hold", "op", "0", "-3",
+    ];
+    let mut user = ipc::hold(&namespace, &set);
+    let mut maker = namespace.hold(&["make", "2", "4096", "600", "hold", "make", "3", "1", "600"]);
     namespace.texts(["rm", "--namespace", "--force"], 0);
     assert_eq!(std::fs::read_dir(namespace.base()).unwrap().count(), 0);
+    assert!(user.release().success());
+    assert_eq!(maker.release().code(), Some(9));
     holder.release();
     namespace.texts(["rm", "--namespace"], 3);
+    // One that is started later has a namespace of its own.
+    namespace.make("1", "4096");
 }
 
 #[test]
