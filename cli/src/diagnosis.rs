@@ -12,7 +12,7 @@ use shmshim_core::registry::{Choice, Place, Scope};
 
 use crate::library;
 use crate::logind;
-use crate::output::size;
+use crate::output::{escaped, size};
 
 /// How good it is.
 #[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,7 +99,7 @@ fn of_libraries() -> Vec<Finding> {
     findings.extend(found.libraries.iter().map(|library| {
         let text = format!(
             "{} for {} programs",
-            library.path.display(),
+            escaped(&library.path),
             library.abi.name()
         );
         Finding::ok("library", text)
@@ -112,7 +112,7 @@ fn of_libraries() -> Vec<Finding> {
     findings.push(match library::supervisor() {
         Some(path) => Finding::ok(
             "static",
-            format!("{} serves static programs", path.display()),
+            format!("{} serves static programs", escaped(&path)),
         ),
         None => Finding::note(
             "static",
@@ -133,7 +133,7 @@ fn of_preload() -> Option<Finding> {
         return Some(Finding::note("preload", text, None));
     }
     let value = std::env::var_os("LD_PRELOAD")?;
-    let text = format!("LD_PRELOAD={}", value.to_string_lossy());
+    let text = format!("LD_PRELOAD={}", escaped(&value));
     Some(match names_us(value.as_bytes()) {
         true => Finding::ok("preload", text),
         false => Finding::note("preload", text, Some("shmshim run adds the library to it")),
@@ -164,7 +164,7 @@ fn of_namespace(findings: &mut Vec<Finding>) -> Option<PathBuf> {
         Scope::User => "of this user",
         Scope::System => "of all users",
     };
-    let text = format!("{} {whose}: {why}", directory.display());
+    let text = format!("{} {whose}: {why}", escaped(&directory));
     findings.push(Finding::ok("namespace", text));
     match inspect::here() {
         Ok(None) => findings.push(Finding::ok(
@@ -227,7 +227,7 @@ fn of_file_system(base: &Path) -> Vec<Finding> {
             let free = status.f_bavail.saturating_mul(status.f_frsize);
             let text = format!(
                 "{kind} at {}: {} free of {}, {} files can be made",
-                base.display(),
+                escaped(&base),
                 size(free),
                 size(total),
                 status.f_favail
@@ -245,7 +245,7 @@ fn of_file_system(base: &Path) -> Vec<Finding> {
             );
         }
         Err(error) => {
-            let text = format!("{}: {error}", base.display());
+            let text = format!("{}: {error}", escaped(&base));
             findings.push(Finding::problem(TOPIC, text, None));
         }
     }
@@ -278,7 +278,7 @@ fn of_logout(base: &Path) -> Finding {
     if !base.starts_with("/dev/shm") {
         return Finding::ok(
             TOPIC,
-            format!("logind removes nothing below {}", base.display()),
+            format!("logind removes nothing below {}", escaped(&base)),
         );
     }
     // systemd's own border between users of the system and people.
@@ -288,7 +288,7 @@ fn of_logout(base: &Path) -> Finding {
     let setting = logind::remove_ipc(Path::new("/"));
     let said_by = setting.file.map_or_else(
         || "systemd's default".to_owned(),
-        |file| file.display().to_string(),
+        |file| escaped(&file).to_string(),
     );
     if !setting.is_on {
         Finding::ok(TOPIC, format!("RemoveIPC=no ({said_by})"))
@@ -327,7 +327,7 @@ fn of_huge_pages() -> Finding {
             TOPIC,
             format!(
                 "{}: {} pages free",
-                mount.mount_point.display(),
+                escaped(&mount.mount_point),
                 free.unwrap_or(0)
             ),
         ),

@@ -10,6 +10,7 @@ use nix::unistd::{Uid, getegid, getuid};
 use crate::elf::{self, Binary};
 use crate::error::Outcome;
 use crate::library::{self, Found, Library, Refused};
+use crate::output::escaped;
 use crate::program::{self, Chain};
 
 /// How a program is reached.
@@ -66,7 +67,7 @@ pub fn find(program: &std::ffi::OsStr, arguments: &[OsString]) -> Outcome<Route>
 
 fn choose(chain: &Chain, binary: &std::io::Result<Option<Binary>>) -> Door {
     let path = chain.last();
-    let shown = path.display();
+    let shown = escaped(&path);
     let kernel = |why: String| Door::Kernel { why };
     if let Some(cleaner) = &chain.cleaner {
         return kernel(format!(
@@ -82,7 +83,7 @@ fn choose(chain: &Chain, binary: &std::io::Result<Option<Binary>>) -> Door {
     if let Some(other) = other_libc(chain, binary) {
         return kernel(format!(
             "{shown} has another C library than {}, and neither starts with the other's in LD_PRELOAD: put `shmshim run` behind that",
-            other.display()
+            escaped(&other)
         ));
     }
     match binary {
@@ -129,7 +130,7 @@ fn no_library(found: &Found) -> String {
 }
 
 fn choose_library(path: &Path, binary: &Binary, found: &Found) -> Door {
-    let shown = path.display();
+    let shown = escaped(&path);
     if binary.linker.is_none() {
         let why = format!("{shown} is statically linked, so no library can be loaded into it");
         let is_for_it = cfg!(target_arch = "x86_64") && binary.abi.is_64;
@@ -172,7 +173,7 @@ fn preload(library: &Library, name: OsString, first: Vec<String>, note: Option<S
         return Door::Kernel {
             why: format!(
                 "LD_PRELOAD cannot name {}: move the library to a path without spaces and colons",
-                library.path.display()
+                escaped(&library.path)
             ),
         };
     }
@@ -202,7 +203,7 @@ fn more_rights(path: &Path) -> Option<String> {
     if ignored || is_script(path) {
         return None;
     }
-    let shown = path.display();
+    let shown = escaped(&path);
     let mode = status.mode();
     let advice = "the loader drops LD_PRELOAD then: run `shmshim run` inside of it, as that user";
     if mode & 0o4000 != 0 && status.uid() != getuid().as_raw() {

@@ -10,7 +10,7 @@ use std::process::{Child, Command};
 use crate::door::{self, Door};
 use crate::error::{Error, NO_PROGRAM, NOT_SERVED, Outcome, RUN_FAILED};
 use crate::library;
-use crate::output::complain;
+use crate::output::{complain, escaped};
 
 /// A program that is about to be started.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Launch {
         };
         Error::new(
             status,
-            format!("{} cannot be run: {error}", self.file.display()),
+            format!("{} cannot be run: {error}", escaped(&self.file)),
         )
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::elf::{self, Abi};
+use crate::output::escaped;
 
 /// The library's file name, everywhere.
 pub const NAME: &str = "libshmshim.so";
@@ -41,7 +42,7 @@ pub struct Refused {
 
 impl Refused {
     fn new(path: &Path, read: io::Result<Option<elf::Binary>>) -> Refused {
-        let shown = path.display();
+        let shown = escaped(&path);
         let wrong = "correct SHMSHIM_LIB, or unset it";
         let (why, cure) = match read {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (

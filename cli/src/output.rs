@@ -1,11 +1,20 @@
 //! What is printed: lines, tables, JSON, and colours only where they are welcome.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 
 use anstyle::Style;
 use serde::Serialize;
+use shmshim_core::os::path::OnOneLine;
 
 use crate::error::{Error, Outcome};
+
+/// A path, or another text of others', as everything here prints it: on one line, and without what could write elsewhere on
+/// a terminal.
+pub fn escaped<N: AsRef<OsStr> + ?Sized>(name: &N) -> OnOneLine<'_> {
+    OnOneLine(name.as_ref().as_bytes())
+}
 
 /// Says one sentence on standard error. The number of an error says nothing that its words do not.
 pub fn complain(sentence: &str) {
@@ -15,7 +24,8 @@ pub fn complain(sentence: &str) {
         said.push_str(words);
         rest = behind.split_once(')').map_or("", |(_, behind)| behind);
     }
-    let _ = writeln!(io::stderr(), "shmshim: {said}{rest}");
+    said.push_str(rest);
+    let _ = writeln!(io::stderr(), "shmshim: {}", escaped(&said));
 }
 
 /// Puts text on standard error as it is.

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::error::{Error, Outcome, RUN_FAILED};
 use crate::objects;
-use crate::output;
+use crate::output::{self, escaped};
 use crate::process;
 
 /// What the directory's name begins with.
@@ -129,7 +129,7 @@ impl Private {
                     remove_abandoned(&base);
                     return Ok(private);
                 }
-                Err(error) => last = Some(format!("{}: {error}", base.display())),
+                Err(error) => last = Some(format!("{}: {error}", escaped(&base))),
             }
         }
         Err(Error::new(
@@ -195,7 +195,7 @@ impl Private {
         self.directory.close().map_err(|error| {
             Error::new(
                 RUN_FAILED,
-                format!("{} cannot be removed: {error}", path.display()),
+                format!("{} cannot be removed: {error}", escaped(&path)),
             )
         })
     }

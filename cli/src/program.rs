@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, eaccess};
 
 use crate::error::{Error, NO_PROGRAM, NOT_SERVED, Outcome};
+use crate::output::escaped;
 
 /// How many interpreters may stand behind each other; the kernel follows five.
 const DEPTH: usize = 8;
@@ -34,7 +35,7 @@ impl Chain {
 
 /// The file that is executed for this name, as `execvp` finds it.
 pub fn find(name: &OsStr) -> Outcome<PathBuf> {
-    let shown = Path::new(name).display();
+    let shown = escaped(name);
     if name.as_bytes().contains(&b'/') {
         let path = PathBuf::from(name);
         return match may_execute(&path) {
@@ -56,7 +57,7 @@ pub fn find(name: &OsStr) -> Outcome<PathBuf> {
             Ok(()) => return Ok(path),
             Err(Reason::Absent) => {}
             Err(Reason::Closed(why)) => {
-                closed.get_or_insert(format!("{} cannot be run: {why}", path.display()));
+                closed.get_or_insert(format!("{} cannot be run: {why}", escaped(&path)));
             }
         }
     }
@@ -127,7 +128,7 @@ pub fn follow(program: &Path, arguments: &[OsString]) -> Outcome<Chain> {
                 return Ok(chain);
             };
             if let Some(option) = behind.cleaner {
-                chain.cleaner = Some(format!("{} {option}", path.display()));
+                chain.cleaner = Some(format!("{} {option}", escaped(&path)));
             }
             arguments = behind.arguments;
             match find(&behind.program) {
@@ -145,7 +146,7 @@ pub fn follow(program: &Path, arguments: &[OsString]) -> Outcome<Chain> {
         NOT_SERVED,
         format!(
             "{} leads from script to script without an end",
-            program.display()
+            escaped(&program)
         ),
     ))
 }
@@ -157,16 +158,16 @@ fn find_interpreter(interpreter: &Path, script: &Path) -> Outcome<PathBuf> {
             NO_PROGRAM,
             format!(
                 "the script {} asks for {}, which is not there",
-                script.display(),
-                interpreter.display()
+                escaped(&script),
+                escaped(&interpreter)
             ),
         )),
         Err(Reason::Closed(why)) => Err(Error::new(
             NOT_SERVED,
             format!(
                 "the script {} asks for {}, which cannot be run: {why}",
-                script.display(),
-                interpreter.display()
+                escaped(&script),
+                escaped(&interpreter)
             ),
         )),
     }
@@ -202,13 +203,13 @@ fn shebang(path: &Path) -> Option<(PathBuf, Option<OsString>)> {
 
 /// Commands that run others for another user, in an environment of their own: how, if this is one of them.
 fn starts_clean(path: &Path, arguments: &[OsString]) -> Option<String> {
-    let shown = path.display();
+    let shown = escaped(&path);
     match path.file_name()?.to_str()? {
         "sudo" | "doas" | "pkexec" => Some(shown.to_string()),
         "su" | "runuser" => {
             let is_login = |word: &&OsString| *word == "-" || *word == "-l" || *word == "--login";
             let option = arguments.iter().find(is_login)?;
-            Some(format!("{shown} {}", option.to_string_lossy()))
+            Some(format!("{shown} {}", escaped(option)))
         }
         _ => None,
     }

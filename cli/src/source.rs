@@ -14,6 +14,7 @@ use crate::bytes::Bytes;
 use crate::error::{Error, Outcome};
 use crate::kernel;
 use crate::kinds;
+use crate::output::escaped;
 use crate::process;
 use crate::rights::Rights;
 use crate::segment::Which;
@@ -43,7 +44,7 @@ impl Look {
             None => inspect::here()?,
             Some(directory) => {
                 let absolute = std::path::absolute(directory).map_err(|error| {
-                    Error::refused(format!("{} cannot be found: {error}", directory.display()))
+                    Error::refused(format!("{} cannot be found: {error}", escaped(&directory)))
                 })?;
                 // Without a slash at its end.
                 let absolute: PathBuf = absolute.components().collect();
@@ -51,7 +52,7 @@ impl Look {
                 Some(found.ok_or_else(|| {
                     Error::absent(format!(
                         "there is no {}; shmshim ls --all lists the namespaces that there are",
-                        directory.display()
+                        escaped(&directory)
                     ))
                 })?)
             }

@@ -142,7 +142,17 @@ impl Default for Path {
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.as_bytes().utf8_chunks() {
+        OnOneLine(self.as_bytes()).fmt(f)
+    }
+}
+
+/// Text of others' as it is shown: on one line, and without what could write elsewhere on a terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct OnOneLine<'t>(pub &'t [u8]);
+
+impl fmt::Display for OnOneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
             for char in chunk.valid().chars() {
                 match char.is_control() {
                     // As the kernel shows it in its own lists: a line of the trace stays one.

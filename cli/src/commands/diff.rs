@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::bytes::{Bytes, Range};
 use crate::error::{Error, FOUND, Outcome};
 use crate::hexdump;
-use crate::output::{has_colour, print, print_json};
+use crate::output::{escaped, has_colour, print, print_json};
 use crate::place::Place;
 use crate::segment::{Which, number};
 use crate::source::{Look, Source};
@@ -147,7 +147,7 @@ fn other(source: &Source, name: &PathBuf) -> Outcome<Bytes> {
         return of_segment(source, text);
     }
     let file = File::open(name).map_err(|error| {
-        let sentence = format!("{} cannot be opened: {error}", name.display());
+        let sentence = format!("{} cannot be opened: {error}", escaped(&name));
         match error.kind() {
             std::io::ErrorKind::NotFound => Error::absent(sentence),
             _ => Error::refused(sentence),
@@ -155,11 +155,11 @@ fn other(source: &Source, name: &PathBuf) -> Outcome<Bytes> {
     })?;
     let facts = file
         .metadata()
-        .map_err(|error| Error::refused(format!("{} cannot be read: {error}", name.display())))?;
+        .map_err(|error| Error::refused(format!("{} cannot be read: {error}", escaped(&name))))?;
     if !facts.is_file() {
         return Err(Error::refused(format!(
             "{} is not a regular file; write what is to be compared into one",
-            name.display()
+            escaped(&name)
         )));
     }
     Ok(Bytes::of_file(file, facts.len()))

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -9,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 use crate::diagnosis::{self, Finding, Level};
 use crate::door::{self, Door, Route};
 use crate::error::{FOUND, Outcome};
-use crate::output;
+use crate::output::{self, escaped};
 use crate::place::Place;
 
 /// What `shmshim doctor` takes.
@@ -26,13 +27,18 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// A program, with its arguments if it is env
+    /// A program, with its arguments if it is env; options of doctor come before it
     #[arg(trailing_var_arg = true, value_name = "PROGRAM")]
     words: Vec<OsString>,
 }
 
 /// Tell which namespace would be used and whether a program can be served.
 pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
+    if let Some(option) = taken_for_an_argument(&args.words) {
+        output::complain(&format!(
+            "{option} behind the program is an argument of the program; write it before the program if it is for doctor"
+        ));
+    }
     let mut findings = diagnosis::of_surroundings();
     if let Some((program, arguments)) = args.words.split_first() {
         match door::find(program, arguments) {
@@ -54,20 +60,35 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     })
 }
 
+/// An option of this command that stands among the words of the program, unless `--` says that it belongs there.
+fn taken_for_an_argument(words: &[OsString]) -> Option<&'static str> {
+    const OPTIONS: [&str; 3] = ["--json", "--dir", "--scope"];
+    if std::env::args_os().any(|word| word == "--") {
+        return None;
+    }
+    OPTIONS.into_iter().find(|option| {
+        let is_it = |word: &OsString| {
+            let rest = word.as_bytes().strip_prefix(option.as_bytes());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"="))
+        };
+        words.iter().skip(1).any(is_it)
+    })
+}
+
 /// What stands between a command line and the program that is loaded for it.
 fn of_route(route: &Route) -> Vec<Finding> {
     const TOPIC: &str = "program";
     let mut findings = Vec::new();
     for pair in route.chain.files.windows(2) {
         if let [file, next] = pair {
-            let text = format!("{} is run by {}", file.display(), next.display());
+            let text = format!("{} is run by {}", escaped(&file), escaped(&next));
             findings.push(Finding::ok(TOPIC, text));
         }
     }
-    let shown = route.chain.last().display();
+    let shown = escaped(route.chain.last());
     if let Some(binary) = &route.binary {
         let linker = match &binary.linker {
-            Some(linker) => format!("loaded by {linker}"),
+            Some(linker) => format!("loaded by {}", escaped(linker)),
             None => "statically linked".to_owned(),
         };
         let text = format!("{shown}: {}, {linker}", binary.abi.name());
@@ -86,7 +107,7 @@ fn of_route(route: &Route) -> Vec<Finding> {
             }
             findings.push(Finding::ok(
                 TOPIC,
-                format!("served: {} is loaded into it", library.path.display()),
+                format!("served: {} is loaded into it", escaped(&library.path)),
             ));
             if let Some(note) = note {
                 findings.push(Finding::note(TOPIC, note, None));
@@ -94,7 +115,7 @@ fn of_route(route: &Route) -> Vec<Finding> {
         }
         Door::Supervisor { command, why } => findings.push(Finding::note(
             TOPIC,
-            format!("served by {}: {why}", command.display()),
+            format!("served by {}: {why}", escaped(&command)),
             None,
         )),
         Door::Kernel { why } => findings.push(Finding::problem(

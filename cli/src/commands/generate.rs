@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use crate::error::{Error, Outcome};
+use crate::output::escaped;
 
 /// What the main page says beyond the subcommands.
 const MAIN: &str = include_str!("generate.roff");
@@ -27,7 +28,7 @@ pub fn run(args: Args, whole: clap::Command) -> Outcome<ExitCode> {
     pages(&args.directory, whole.clone())
         .and_then(|()| completions(&args.directory, whole))
         .map_err(|error| {
-            let shown = args.directory.display();
+            let shown = escaped(&args.directory);
             Error::refused(format!("{shown} cannot be written: {error}"))
         })?;
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use crate::client::{Attach, find};
 use crate::error::{Error, Outcome};
 use crate::number;
+use crate::output::escaped;
 use crate::place::Place;
 use crate::segment::Which;
 
@@ -56,7 +57,7 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     let mut at = 0;
     loop {
         let count = input.reader.read(&mut chunk).map_err(|error| {
-            Error::refused(format!("{} cannot be read: {error}", args.file.display()))
+            Error::refused(format!("{} cannot be read: {error}", escaped(&args.file)))
         })?;
         let bytes = chunk.get(..count).unwrap_or(&[]);
         let fits = usize::try_from(room - at).unwrap_or(usize::MAX);
@@ -84,7 +85,7 @@ fn open(path: &Path) -> Outcome<Input> {
         return Ok(Input { reader, len: None });
     }
     let file = File::open(path).map_err(|error| {
-        let sentence = format!("{} cannot be opened: {error}", path.display());
+        let sentence = format!("{} cannot be opened: {error}", escaped(&path));
         match error.kind() {
             io::ErrorKind::NotFound => Error::absent(sentence),
             _ => Error::refused(sentence),

@@ -1,7 +1,6 @@
 //! `shmshim run`.
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::error::{Error, LEAK, Outcome, RUN_FAILED};
 use crate::launch::Launch;
 use crate::limits::{self, Setting};
-use crate::output::{complain, complain_raw};
+use crate::output::{complain, complain_raw, escaped};
 use crate::parent::{self, End, Parent};
 use crate::place::Place;
 use crate::private::{Private, Report};
@@ -137,8 +136,8 @@ pub fn run(args: Args, place: &Place) -> Outcome<ExitCode> {
     let mut parent = Parent::new()?;
     let child = launch.spawn()?;
     let mut end = parent.wait(Pid::from_child(&child))?;
-    let name = args.words.first().map(Path::new);
-    let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let name = args.words.first();
+    let name = name.map_or_else(String::new, |name| escaped(name).to_string());
     if args.wait {
         await_others(&private, &mut parent, &mut end)?;
     }
@@ -151,7 +150,7 @@ pub fn run(args: Args, place: &Place) -> Outcome<ExitCode> {
     end = parent.release().map_or(end, End::Killed);
     say(&report, args.leak_format, &name)?;
     if let Some(path) = kept {
-        let path = path.display();
+        let path = escaped(&path);
         complain(&format!("the namespace is kept: shmshim --dir {path} ls"));
     }
     removed?;
@@ -169,7 +168,7 @@ fn destination(given: &OsString) -> Outcome<OsString> {
     let path = std::path::absolute(given).map_err(|error| {
         Error::new(
             RUN_FAILED,
-            format!("{} cannot be made a path: {error}", given.to_string_lossy()),
+            format!("{} cannot be made a path: {error}", escaped(given)),
         )
     })?;
     Ok(path.into_os_string())

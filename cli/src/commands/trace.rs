@@ -12,7 +12,7 @@ use rustix::process::Pid;
 use crate::calls::{self, Record, chrome, summary};
 use crate::error::{Error, Outcome, RUN_FAILED};
 use crate::launch::Launch;
-use crate::output::complain_raw;
+use crate::output::{complain_raw, escaped};
 use crate::parent::{self, End, Parent};
 use crate::place::Place;
 
@@ -100,7 +100,7 @@ fn traced(launch: &mut Launch) -> Outcome<(End, Vec<Record>)> {
 fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::new(
         RUN_FAILED,
-        format!("{} cannot be written: {error}", path.display()),
+        format!("{} cannot be written: {error}", escaped(&path)),
     )
 }
 
@@ -153,7 +153,7 @@ impl Trace {
 
     fn read(&self) -> Outcome<Vec<Record>> {
         let bytes = fs::read(&self.path).map_err(|error| {
-            let path = self.path.display();
+            let path = escaped(&self.path);
             Error::new(RUN_FAILED, format!("{path} cannot be read: {error}"))
         })?;
         Ok(calls::read(&String::from_utf8_lossy(&bytes)))

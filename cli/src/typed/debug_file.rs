@@ -9,6 +9,7 @@ use object::{Object, ObjectKind, ObjectSection, ReadCache};
 
 use super::symbols::Symbols;
 use crate::error::{Error, Outcome};
+use crate::output::escaped;
 
 /// A section's bytes.
 pub type Bytes = EndianRcSlice<LittleEndian>;
@@ -31,13 +32,13 @@ pub fn open(path: &Path) -> Outcome<DebugFile> {
     if !file.is_little_endian() {
         return Err(Error::refused(format!(
             "{} is for a machine with the other byte order: name a program of this machine",
-            path.display()
+            escaped(&path)
         )));
     }
     if file.kind() == ObjectKind::Relocatable {
         return Err(Error::refused(format!(
             "{} is not linked yet: name the program or library that it becomes",
-            path.display()
+            escaped(&path)
         )));
     }
     let mut symbols = Symbols::default();
@@ -67,18 +68,18 @@ pub fn open(path: &Path) -> Outcome<DebugFile> {
 
 fn nothing_found(path: &Path, places: &[Place]) -> Error {
     let looked = places.first().map_or(String::new(), |place| {
-        format!(", nor has {}", place.path.display())
+        format!(", nor has {}", escaped(&place.path))
     });
     Error::absent(format!(
         "{} has no debug information{looked}: compile it with -g, install its package of debug symbols, or name another \
          build of it with --from",
-        path.display()
+        escaped(&path)
     ))
 }
 
 fn opened(path: &Path) -> Outcome<File> {
     File::open(path).map_err(|error| {
-        let sentence = format!("{} cannot be read: {error}", path.display());
+        let sentence = format!("{} cannot be read: {error}", escaped(&path));
         match error.kind() {
             std::io::ErrorKind::NotFound => Error::absent(sentence),
             _ => Error::refused(sentence),
@@ -93,7 +94,7 @@ fn parsed<'a>(
     object::File::parse(cache).map_err(|_| {
         Error::refused(format!(
             "{} is no ELF file: name with --from a compiled program or library (of a script, what its interpreter loads)",
-            path.display()
+            escaped(&path)
         ))
     })
 }
@@ -190,7 +191,7 @@ fn section<'data>(path: &Path, file: &impl Object<'data>, id: SectionId) -> Outc
             Error::refused(format!(
                 "section {} of {} cannot be read: {error}",
                 id.name(),
-                path.display()
+                escaped(&path)
             ))
         })?,
     };

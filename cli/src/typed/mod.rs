@@ -25,6 +25,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::error::{Error, Outcome};
+use crate::output::escaped;
 
 pub use difference::Difference;
 pub use options::{TypeOptions, View, offset, processes};
@@ -50,7 +51,7 @@ pub struct Type {
 impl Types {
     /// Reads the debug information of the program at `path`.
     pub fn load(path: &Path) -> Outcome<Types> {
-        Types::load_shown(path, path.display().to_string())
+        Types::load_shown(path, escaped(&path).to_string())
     }
 
     /// Reads it, and calls the program `shown` in messages.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Type, Types};
 use crate::error::{Error, Outcome};
+use crate::output::escaped;
 
 /// Where a type comes from.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ pub fn choose(
         let found = Types::load(path)?.find(name)?;
         let runs = |pid: &&i32| is_same_file(&executable(**pid), path);
         let source = Origin {
-            program: path.display().to_string(),
+            program: escaped(&path).to_string(),
             reason: String::new(),
             load_offset: pids.iter().find(runs).and_then(|pid| load_offset(*pid)),
         };
@@ -63,7 +64,7 @@ fn of_process(name: &str, pid: i32, is_creator: bool) -> Outcome<(Type, Origin)>
             "the program of process {pid} cannot be found out ({error}): name it with --from"
         ))
     })?;
-    let program = program.display().to_string();
+    let program = escaped(&program).to_string();
     let found = Types::load_shown(&path, program.clone())?.find(name)?;
     let doing = match is_creator {
         true => "made the segment",

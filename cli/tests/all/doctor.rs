@@ -1,5 +1,7 @@
 //! `shmshim doctor`.
 
+use std::ffi::OsStr;
+
 use crate::common::{self, Namespace, client_path, copy, library, write_script};
 
 /// Runs doctor and returns its exit status and the findings.
@@ -158,4 +160,50 @@ fn tells_of_a_program_that_the_loader_does_not_load_into() {
         last.contains("is statically linked, so no library can be loaded into it"),
         "{last}"
     );
+}
+
+#[test]
+fn a_path_cannot_write_elsewhere_on_the_terminal() {
+    let here = Namespace::new();
+    let base = here.base().join("a\nb\x1b[31mc");
+    std::fs::create_dir(&base).unwrap();
+    let program = base.join("program");
+    write_script(&program, "#!/bin/sh\n");
+    let arguments: [&OsStr; 4] = [
+        "--dir".as_ref(),
+        base.as_ref(),
+        "doctor".as_ref(),
+        program.as_ref(),
+    ];
+    let text = here.out(arguments, 0);
+    assert!(!text.contains('\x1b'), "{text}");
+    let shown = format!("{}/a\\012b\\033[31mc", here.base().display());
+    for rest in ["/.shmshim-uid", "/program is run by /bin/sh"] {
+        assert!(text.contains(&format!("{shown}{rest}")), "{text}");
+    }
+    // Nor in the sentences of the other commands.
+    here.make("7", "4096");
+    let absent = base.join("absent");
+    let said = here.error(["load".as_ref(), OsStr::new("0x7"), absent.as_ref()], 3);
+    assert_eq!(
+        said,
+        format!("shmshim: {shown}/absent cannot be opened: No such file or directory\n")
+    );
+}
+
+#[test]
+fn an_option_behind_the_program_is_told_to_be_none() {
+    let here = Namespace::new();
+    let (text, said) = here.texts(["doctor", client_path(), "--json"], 0);
+    assert!(text.starts_with("ok "), "{text}");
+    assert_eq!(
+        said,
+        "shmshim: --json behind the program is an argument of the program; write it before the program if it is for doctor\n"
+    );
+    let (_, said) = here.texts(["doctor", client_path(), "--dir=/tmp"], 0);
+    assert!(said.starts_with("shmshim: --dir behind"), "{said}");
+    for fine in [&["--", client_path(), "--json"][..], &[client_path(), "-j"]] {
+        let (_, said) = here.texts(["doctor"].iter().chain(fine), 0);
+        assert_eq!(said, "");
+    }
 }
