@@ -63,7 +63,7 @@ pub enum Command {
     Save(commands::save::Args),
     /// Make a namespace again from a saved file
     Restore(commands::restore::Args),
-    /// Copy the kernel's segments into a namespace
+    /// Copy the kernel's segments, semaphore sets and message queues into a namespace
     Import(commands::import::Args),
     /// Check every invariant of a namespace
     Check(commands::check::Args),

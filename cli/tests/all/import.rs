@@ -322,3 +322,13 @@ fn a_kernel_that_copies_no_message_loses_none() {
     );
     assert!(text.ends_with("hello\n"), "{text}");
 }
+
+#[test]
+fn the_help_names_all_three_kinds() {
+    let text = Namespace::new().out(["import", "--help"], 0);
+    let first = text.lines().next().unwrap();
+    assert_eq!(
+        first,
+        "Copy the kernel's segments, semaphore sets and message queues into a namespace"
+    );
+}
