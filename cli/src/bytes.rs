@@ -9,6 +9,7 @@ use shmshim_core::os::kernel_shm::KernelAttach;
 
 use crate::error::{Error, Outcome};
 use crate::kernel;
+use crate::output;
 
 /// Bytes that can be read from any place.
 pub struct Bytes {
@@ -144,14 +145,8 @@ pub fn for_each_piece(
             Piece::Bytes(piece)
         };
         at += piece.len();
-        match each(piece) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(false),
-            Err(error) => {
-                return Err(Error::refused(format!(
-                    "standard output cannot be written: {error}"
-                )));
-            }
+        if !output::written(each(piece))? {
+            return Ok(false);
         }
     }
     Ok(true)

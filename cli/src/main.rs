@@ -36,6 +36,7 @@ mod rights;
 mod segment;
 mod semaphore;
 mod source;
+mod startup;
 mod time;
 mod typed;
 mod users;
@@ -47,6 +48,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    startup::close_again();
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

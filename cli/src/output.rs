@@ -9,6 +9,7 @@ use serde::Serialize;
 use shmshim_core::os::path::OnOneLine;
 
 use crate::error::{Error, Outcome};
+use crate::startup;
 
 /// A path, or another text of others', as everything here prints it: on one line, and without what could write elsewhere on
 /// a terminal.
@@ -33,18 +34,23 @@ pub fn complain_raw(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Prints to standard output. A closed pipe is an end, not an error.
+/// Prints to standard output.
 pub fn print(text: &str) -> Outcome<()> {
-    match io::stdout()
-        .write_all(text.as_bytes())
-        .and_then(|()| io::stdout().flush())
-    {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Error::refused(format!(
-            "standard output cannot be written: {error}"
-        ))),
-        Ok(()) => Ok(()),
-    }
+    let mut out = io::stdout();
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush())).map(drop)
+}
+
+/// What has become of text for standard output. `false`: nobody reads on. A closed pipe is an end, not an error.
+pub fn written(result: io::Result<()>) -> Outcome<bool> {
+    let why = match result {
+        Ok(()) => return Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
+        Err(_) if !startup::has_output() => "it is closed".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(Error::refused(format!(
+        "standard output cannot be written: {why}"
+    )))
 }
 
 /// Prints a value as JSON, indented, with a newline.

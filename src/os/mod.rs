@@ -19,7 +19,7 @@
 //! | `symbols` | what libc and the other objects define |
 //! | `futex`, `atomic` | words of shared memory |
 //! | `atfork` | the fork handlers |
-//! | `signal` | signals by number, for the command |
+//! | `signal`, `startup` | signals by number, what comes before `main`: for the command |
 //!
 //! | mechanisms | |
 //! |---|---|
@@ -66,6 +66,7 @@ pub mod served;
 pub mod signal;
 pub mod signal_mask;
 pub mod spin;
+pub mod startup;
 mod status;
 #[cfg(target_env = "gnu")]
 pub mod symbols;

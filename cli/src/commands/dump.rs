@@ -4,8 +4,9 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use crate::bytes::{Bytes, Piece, Range, for_each_piece};
-use crate::error::{Error, Outcome};
+use crate::error::Outcome;
 use crate::hexdump::Hexdump;
+use crate::output;
 use crate::place::Place;
 use crate::segment::Which;
 use crate::source::Look;
@@ -67,7 +68,7 @@ fn write_raw(bytes: &Bytes, part: (u64, u64)) -> Outcome<()> {
             Ok(())
         }
     })?;
-    finished(out.flush())
+    output::written(out.flush()).map(drop)
 }
 
 fn write_hex(bytes: &Bytes, part: (u64, u64)) -> Outcome<()> {
@@ -77,17 +78,7 @@ fn write_hex(bytes: &Bytes, part: (u64, u64)) -> Outcome<()> {
         Piece::Zeros(count) => dump.zeros(count),
     })?;
     match is_read {
-        true => finished(dump.finish()),
+        true => output::written(dump.finish()).map(drop),
         false => Ok(()),
-    }
-}
-
-/// A closed pipe is an end, not an error.
-fn finished(written: io::Result<()>) -> Outcome<()> {
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::refused(format!(
-            "standard output cannot be written: {error}"
-        ))),
-        _ => Ok(()),
     }
 }

@@ -313,3 +313,59 @@ fn has_the_library_look_for_bugs() {
     assert!(!output.status.success(), "{said}");
     assert!(said.contains("0x00000008"), "{said}");
 }
+
+/// A shell's command line, with the command and the client as `$SHMSHIM` and `$CLIENT`. Its standard output and exit status.
+fn shell(here: &Namespace, line: &str) -> (String, i32) {
+    let mut command = std::process::Command::new("sh");
+    here.surround(&mut command);
+    let output = command
+        .args(["-c", line])
+        .env("SHMSHIM", env!("CARGO_BIN_EXE_shmshim"))
+        .env("CLIENT", client_path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    (text, output.status.code().unwrap())
+}
+
+#[test]
+fn closed_descriptors_stay_closed() {
+    let here = Namespace::new();
+    for run in [
+        "run",
+        "run --private",
+        "trace --summary",
+        "trace -o /dev/null",
+    ] {
+        for (closed, fd) in [("<&-", 0), (">&-", 1), ("2>&-", 2)] {
+            let other = if fd == 1 { 2 } else { 1 };
+            let inner = format!("[ -e /proc/self/fd/{fd} ] || echo it is closed >&{other}");
+            // What `trace` says itself goes elsewhere.
+            let whole = format!("exec 3>&1; $SHMSHIM {run} sh -c '{inner}' {other}>&3 {closed}");
+            let (text, status) = shell(&here, &whole);
+            assert!(text.contains("it is closed\n"), "{whole}: {text}");
+            assert_eq!(status, 0, "{whole}");
+            let open = format!("$SHMSHIM {run} sh -c '{inner}' </dev/null 2>&1");
+            assert!(!shell(&here, &open).0.contains("it is closed"), "{open}");
+        }
+    }
+    assert_eq!(shell(&here, "$SHMSHIM run /bin/echo x >&-").1, 1);
+}
+
+#[test]
+fn a_closed_standard_output_is_an_error() {
+    let here = Namespace::new();
+    here.run(&["make", "7", "4096", "600"]);
+    for line in ["dump 0x7", "dump --raw 0x7", "ls", "ls --json", "show 0x7"] {
+        let (said, status) = shell(&here, &format!("$SHMSHIM {line} 2>&1 >&-"));
+        assert_eq!(
+            said, "shmshim: standard output cannot be written: it is closed\n",
+            "{line}"
+        );
+        assert_eq!(status, 4, "{line}");
+    }
+    assert_eq!(shell(&here, "$SHMSHIM save - >&- 2>/dev/null").1, 4);
+    // What prints nothing needs none.
+    assert_eq!(shell(&here, "$SHMSHIM set 0x7 --mode 640 >&-").1, 0);
+    assert_eq!(shell(&here, "$SHMSHIM load 0x7 - <&- 2>/dev/null").1, 4);
+}
