@@ -25,8 +25,9 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{
-    ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, execvp, geteuid, getpgrp, setpgid,
+    ForkResult, Pid, close, dup2_stderr, dup2_stdin, dup2_stdout, execvp, geteuid, getpgrp, setpgid,
 };
+use shmshim_core::os::{signal, startup};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -159,11 +160,24 @@ fn start(program: &[CString], report: &Report, link: &Socket, mask: SigSet, grou
     }
     drop(listener);
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
+    as_it_was();
     if let Some(name) = program.first() {
         let Err(error) = execvp(name, program);
         report.say(Event::NoProgram(error as i32));
     }
     sys::leave(NOT_FOUND)
+}
+
+/// Takes back what the runtime has changed before `main`.
+fn as_it_was() {
+    if !startup::ignored_pipe() {
+        signal::restore_default(libc::SIGPIPE);
+    }
+    for number in 0..=2 {
+        if startup::was_closed(number) {
+            let _ = close(number as i32);
+        }
+    }
 }
 
 // ---- the command's own process

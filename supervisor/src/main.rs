@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+shmshim_core::look_before_main!();
+
 const USAGE: &str = "usage: shmshim-static [--] PROGRAM [ARGUMENT...]
 Runs a program whose System V shared memory, semaphores and message queues are served without the kernel's, though no library
 can be preloaded into it: a statically linked one, or one that makes system calls by itself. SHMSHIM_DIR, SHMSHIM_SCOPE and SHMSHIM_TRACE are as for

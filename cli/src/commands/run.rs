@@ -32,8 +32,7 @@ With --private shmshim waits for the program. Signals that are sent to shmshim a
 without the value that sigqueue gives them, and of many at once perhaps not each. Not passed on are KILL, STOP and CHLD, those
 that tell a program of an error of its own (BUS, FPE, ILL, SEGV, SYS, TRAP), and what was ignored when shmshim was started.
 
-Descriptors that are closed are closed in the program, too; a static one finds /dev/null in place of 0, 1 and 2. SIGPIPE is at its
-default in the program, also where it was ignored.
+Descriptors that are closed are closed in the program, too. SIGPIPE is at its default in the program, also where it was ignored.
 
 Exit status: that of the program; by a signal if it ended by one; 70 for a leak; 125 if shmshim fails,
 126 if the program cannot be run or not be served, 127 if it is not there.")]

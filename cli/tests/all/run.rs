@@ -369,3 +369,21 @@ fn a_closed_standard_output_is_an_error() {
     assert_eq!(shell(&here, "$SHMSHIM set 0x7 --mode 640 >&-").1, 0);
     assert_eq!(shell(&here, "$SHMSHIM load 0x7 - <&- 2>/dev/null").1, 4);
 }
+
+#[test]
+fn a_static_program_is_started_with_the_same() {
+    let here = Namespace::new();
+    let program = common::compile("started.c", "started-static", &["-static"]);
+    let ran = |run: &str| shell(&here, &format!("$SHMSHIM {run} {}", program.display()));
+    let (_, status) = ran("run --");
+    // A sandbox may let nobody supervise.
+    if status == 125 || status == 126 {
+        println!("skipped: static programs cannot be served here");
+        return;
+    }
+    assert_eq!(status, 0);
+    for (closed, expected) in [("<&-", 1), (">&-", 2), ("2>&-", 4), (">&- 2>&-", 6)] {
+        let line = format!("$SHMSHIM run -- {} {closed}", program.display());
+        assert_eq!(shell(&here, &line).1, expected, "{closed}");
+    }
+}
