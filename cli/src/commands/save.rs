@@ -21,6 +21,7 @@ use crate::kernel;
 use crate::kernel_objects;
 use crate::output;
 use crate::place::Place;
+use crate::startup;
 
 /// What `shmshim save` takes.
 #[derive(clap::Args, Debug)]
@@ -56,6 +57,11 @@ pub fn run(args: Args, _place: &Place) -> Outcome<ExitCode> {
     if args.file.as_os_str() == "-" {
         if io::stdout().is_terminal() {
             return Err(for_no_terminal());
+        }
+        if !startup::has_output() {
+            return Err(Error::refused(
+                "standard output cannot be written: it is closed",
+            ));
         }
         save(&source, io::stdout().lock())?;
         return Ok(ExitCode::SUCCESS);

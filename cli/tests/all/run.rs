@@ -356,7 +356,14 @@ fn closed_descriptors_stay_closed() {
 fn a_closed_standard_output_is_an_error() {
     let here = Namespace::new();
     here.run(&["make", "7", "4096", "600"]);
-    for line in ["dump 0x7", "dump --raw 0x7", "ls", "ls --json", "show 0x7"] {
+    for line in [
+        "dump 0x7",
+        "dump --raw 0x7",
+        "ls",
+        "ls --json",
+        "show 0x7",
+        "save -",
+    ] {
         let (said, status) = shell(&here, &format!("$SHMSHIM {line} 2>&1 >&-"));
         assert_eq!(
             said, "shmshim: standard output cannot be written: it is closed\n",
@@ -364,7 +371,14 @@ fn a_closed_standard_output_is_an_error() {
         );
         assert_eq!(status, 4, "{line}");
     }
-    assert_eq!(shell(&here, "$SHMSHIM save - >&- 2>/dev/null").1, 4);
+    let (said, status) = shell(&here, "$SHMSHIM save - 3>&1 2>&3 >&-");
+    assert_eq!(
+        (said.as_str(), status),
+        (
+            "shmshim: standard output cannot be written: it is closed\n",
+            4
+        )
+    );
     // What prints nothing needs none.
     assert_eq!(shell(&here, "$SHMSHIM set 0x7 --mode 640 >&-").1, 0);
     assert_eq!(shell(&here, "$SHMSHIM load 0x7 - <&- 2>/dev/null").1, 4);
