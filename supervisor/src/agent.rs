@@ -6,7 +6,7 @@
 //! It serves one call after another. A call that sleeps does not keep others waiting: its thread waits for the answer, and the
 //! agent, beside its messages, for the words of shared memory by which sleepers are woken (`sleeper`).
 
-use crate::border::{self, Asleep, Served};
+use crate::border::{self, Asleep, End, Served};
 use crate::identity::Identity;
 use crate::link::{self, Link, Step};
 use crate::message::{Kind, Message, READ_IDS, Socket};
@@ -16,7 +16,6 @@ use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid};
 use shmshim_core::os::served::{self, Client};
 use shmshim_core::registry;
-use shmshim_core::registry::msg::Woken;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -115,11 +114,10 @@ impl Agent {
     fn sleep(&mut self, id: u64, tid: Pid, mut asleep: Box<Asleep>) -> Step {
         if self.link.has_run() {
             // Out of its call, the thread would notice no signal.
-            let answer = asleep.step(&*self.link, Woken::BySignal);
+            let answer = asleep.step(&*self.link, Some(&End::Signal));
             return answer.map_or(Step::Again, Step::Value);
         }
-        let process = Pid::from_raw(self.client.pid());
-        self.asleep.push(Sleeper::new(id, process, tid, asleep));
+        self.asleep.push(Sleeper::new(id, tid, asleep));
         Step::Asleep
     }
 

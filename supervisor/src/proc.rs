@@ -1,8 +1,10 @@
 //! What `/proc` tells of a thread.
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Ids and rights of a thread, as this process's user namespace names them.
@@ -65,6 +67,21 @@ impl Status {
         }
         (status.tgid != 0).then_some(status)
     }
+}
+
+/// The letter of a thread's state. The process that it belongs to need not be known.
+pub fn state(tid: Pid) -> nix::Result<Option<u8>> {
+    // Number, name in brackets, which may hold any bytes, and state.
+    let mut text = [0; 128];
+    let read = File::open(format!("/proc/{tid}/task/{tid}/stat"))
+        .and_then(|mut file| file.read(&mut text))
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()));
+    Ok(parse_state(text.get(..read?).unwrap_or(&[])))
+}
+
+fn parse_state(text: &[u8]) -> Option<u8> {
+    let behind = text.rsplit(|&byte| byte == b')').next()?;
+    behind.get(1).copied()
 }
 
 /// A soft limit of a process, by its `RLIMIT_` number; `u64::MAX` for none.
@@ -145,6 +162,15 @@ mod tests {
         };
         assert_eq!(Status::parse(text), Some(expected));
         assert_eq!(Status::parse(b"Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn a_state_is_found_behind_any_name() {
+        assert_eq!(parse_state(b"7 (sh) S 3 7"), Some(b'S'));
+        assert_eq!(parse_state(b"7 () S (\xff) D 3 7"), Some(b'D'));
+        assert_eq!(parse_state(b""), None);
+        assert!(matches!(state(Pid::this()), Ok(Some(b'S' | b'R'))));
+        assert!(state(Pid::from_raw(i32::MAX)).is_err());
     }
 
     #[test]

@@ -2,14 +2,13 @@
 //!
 //! A thread that waits so is woken by a signal, and waits on unless it is killed (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV); only
 //! the answer lets the handler run. Nothing tells others of that but the thread's state in `/proc`: it is asleep until a signal
-//! is there for it, and uninterruptible from then on. So that is looked at from time to time.
+//! is there for it, and uninterruptible from then on. So that is looked at from time to time. No descriptor is kept for it: more
+//! threads may sleep than there may be descriptors.
 
-use crate::border::{Asleep, Memory};
-use crate::sys;
+use crate::border::{Asleep, End, Memory};
+use crate::{proc, sys};
+use nix::errno::Errno;
 use nix::unistd::Pid;
-use shmshim_core::registry::msg::Woken;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
@@ -24,8 +23,7 @@ pub struct Sleeper {
     /// The notification's id.
     pub id: u64,
     asleep: Box<Asleep>,
-    /// The thread's state.
-    state: Option<File>,
+    tid: Pid,
     since: Instant,
     /// When to look at that.
     look: Instant,
@@ -33,12 +31,12 @@ pub struct Sleeper {
 
 impl Sleeper {
     /// A call of this notification, which sleeps from now on.
-    pub fn new(id: u64, process: Pid, tid: Pid, asleep: Box<Asleep>) -> Sleeper {
+    pub fn new(id: u64, tid: Pid, asleep: Box<Asleep>) -> Sleeper {
         let now = Instant::now();
         Sleeper {
             id,
             asleep,
-            state: File::open(format!("/proc/{process}/task/{tid}/stat")).ok(),
+            tid,
             since: now,
             look: now,
         }
@@ -51,31 +49,33 @@ impl Sleeper {
 
     /// Looks whether it is over. Its answer, then.
     pub fn look(&mut self, memory: &dyn Memory) -> Option<i64> {
-        let mut woken = Woken::Other;
+        let mut end = None;
         if self.is_due() {
-            if self.is_signalled() {
-                woken = Woken::BySignal;
-            }
+            end = self.why_to_end();
             let now = Instant::now();
             let part = (now - self.since) / PART;
             self.look = now + part.clamp(SOONEST, LATEST);
         }
-        let answer = self.asleep.step(memory, woken);
-        if answer.is_some() {
-            // Nobody is to take it for asleep any more.
-            self.state = None;
-        }
-        answer
+        self.asleep.step(memory, end.as_ref())
     }
 
-    /// Whether a signal is there for the thread.
-    fn is_signalled(&self) -> bool {
-        // Number, name in brackets, which may hold any bytes, and state.
-        let mut text = [0; 128];
-        let read = self.state.as_ref().map(|file| file.read_at(&mut text, 0));
-        let text = text.get(..read.and_then(Result::ok).unwrap_or(0));
-        let mut words = text.unwrap_or(&[]).rsplit(|&byte| byte == b')');
-        words.next().is_some_and(|behind| behind.starts_with(b" D"))
+    /// A signal that is there for the thread; or that none could be noticed: the call is not to sleep on deaf.
+    fn why_to_end(&self) -> Option<End> {
+        let error = match proc::state(self.tid) {
+            Ok(state) => return (state == Some(b'D')).then_some(End::Signal),
+            // Killed, it takes no answer.
+            Err(_) if !sys::is_thread(self.tid) => return None,
+            Err(error) => error,
+        };
+        let errno = match error {
+            Errno::ENOENT | Errno::EACCES | Errno::EPERM => libc::EACCES,
+            _ => libc::ENOMEM,
+        };
+        let (tid, error) = (self.tid, error.desc());
+        let why = format!(
+            "it may not sleep, for no signal would be noticed: /proc/{tid}/task/{tid}/stat cannot be read ({error})"
+        );
+        Some(End::Refused(errno, why))
     }
 }
 

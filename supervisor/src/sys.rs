@@ -79,6 +79,13 @@ pub fn is_thread_of(tgid: Pid, tid: Pid) -> bool {
     checked(asked) != Err(Errno::ESRCH)
 }
 
+/// Whether there is a thread with this id.
+pub fn is_thread(tid: Pid) -> bool {
+    // SAFETY: takes numbers; signal 0 is none.
+    let asked = unsafe { libc::syscall(libc::SYS_tkill, tid.as_raw(), 0) };
+    checked(asked) != Err(Errno::ESRCH)
+}
+
 /// Whether two processes share their memory. Where the kernel cannot tell, they do not.
 pub fn share_memory(one: Pid, other: Pid) -> bool {
     const KCMP_VM: c_int = 1;

@@ -1,5 +1,6 @@
 //! A call on its way: the client's memory, what is told of the call, and its answer.
 
+use super::asleep::End;
 use crate::abi::Plain;
 use crate::trace::{self, Answer, Call, Told, Took};
 use shmshim_core::os::process;
@@ -33,6 +34,8 @@ pub struct Asked<'a> {
     pub begun: u64,
     /// When it began to sleep, if it does and the trace is on.
     pub asleep: Cell<u64>,
+    /// Why its sleep is to end, if it is.
+    pub end: Option<&'a End>,
 }
 
 impl Asked<'_> {
@@ -44,6 +47,7 @@ impl Asked<'_> {
             told: Told::Nothing,
             begun: trace::begin(),
             asleep: Cell::new(0),
+            end: None,
         }
     }
 
@@ -87,7 +91,12 @@ impl Asked<'_> {
                 }
                 Ok(value)
             }
-            Err(error) => Err(self.refuse(error.errno, &error.why)),
+            Err(error) => Err(match self.end {
+                Some(End::Refused(errno, why)) if error.errno == libc::EINTR => {
+                    self.refuse(*errno, why)
+                }
+                _ => self.refuse(error.errno, &error.why),
+            }),
         }
     }
 

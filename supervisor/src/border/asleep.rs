@@ -51,6 +51,14 @@ pub struct Asleep {
     sleep: Option<Sleep>,
 }
 
+/// Why a sleep is to end that is not over.
+pub enum End {
+    /// A signal is there.
+    Signal,
+    /// It cannot go on: the errno, and why.
+    Refused(i32, String),
+}
+
 /// The kernel's own number: a call that a handler interrupts fails with `EINTR`, and is made again where none runs.
 const ERESTARTNOHAND: i64 = 514;
 
@@ -63,6 +71,7 @@ impl Asleep {
             told,
             begun,
             asleep: since,
+            ..
         } = asked;
         let mut asleep = Asleep {
             call,
@@ -72,7 +81,7 @@ impl Asleep {
             what,
             sleep: None,
         };
-        match asleep.step(memory, Woken::Other) {
+        match asleep.step(memory, None) {
             Some(value) => Served::Value(value),
             None => Served::Asleep(Box::new(asleep)),
         }
@@ -83,8 +92,10 @@ impl Asleep {
         self.sleep
     }
 
-    /// Makes the next step. What the call returns; `None`: it sleeps still.
-    pub fn step(&mut self, memory: &dyn Memory, woken: Woken) -> Option<i64> {
+    /// Makes the next step, or the last one: unless it is over by now, it ends for this reason. What the call returns; `None`:
+    /// it sleeps still.
+    pub fn step(&mut self, memory: &dyn Memory, end: Option<&End>) -> Option<i64> {
+        let woken = end.map_or(Woken::Other, |_| Woken::BySignal);
         self.sleep = None;
         let mut asked = Asked {
             memory,
@@ -92,6 +103,7 @@ impl Asleep {
             told: self.told,
             begun: self.begun,
             asleep: Cell::new(self.since),
+            end,
         };
         let listener = |why: &Blocked| asked.falls_asleep(why);
         let listener = wanted(&listener);

@@ -1,0 +1,146 @@
+/*
+ * sleepers STEP: programs whose calls sleep, linked statically, which shmshim-static serves. Each says what went otherwise than
+ * on the kernel and exits with 1; with 42 when all was right.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/msg.h>
+#include <sys/prctl.h>
+#include <sys/sem.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int wrong, queue, set;
+
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			printf("sleepers.c:%d: not so: %s (errno %d)\n", __LINE__, #condition, errno); \
+			wrong = 1;                                                                 \
+		}                                                                                  \
+	} while (0)
+
+static long receive(void)
+{
+	struct { long type; char text[4]; } got;
+	return msgrcv(queue, &got, sizeof got.text, 1, 0);
+}
+
+static long take(void)
+{
+	struct sembuf op = { 0, -1, 0 };
+	return semop(set, &op, 1);
+}
+
+static long send(void)
+{
+	struct { long type; char text[4]; } sent = { 1, "abc" };
+	return msgsnd(queue, &sent, sizeof sent.text, 0);
+}
+
+static void make_both(void)
+{
+	queue = msgget(IPC_PRIVATE, 0600);
+	set = semget(IPC_PRIVATE, 1, 0600);
+}
+
+static void remove_both(void)
+{
+	CHECK(msgctl(queue, IPC_RMID, NULL) == 0);
+	CHECK(semctl(set, 0, IPC_RMID) == 0);
+}
+
+static void handle(int unused) { (void)unused; }
+
+static void handle_with_restart(int signal)
+{
+	struct sigaction action = { .sa_handler = handle, .sa_flags = SA_RESTART };
+	sigaction(signal, &action, NULL);
+}
+
+/* Each thread of many is interrupted, however few descriptors there are. */
+enum { MANY = 60 };
+static int interrupted;
+
+static void *sleep_until_interrupted(void *number)
+{
+	CHECK(((long)number % 2 ? take() : receive()) == -1 && errno == EINTR);
+	__sync_fetch_and_add(&interrupted, 1);
+	return NULL;
+}
+
+static void many(void)
+{
+	pthread_t started[MANY];
+	make_both();
+	handle_with_restart(SIGUSR1);
+	for (long i = 0; i < MANY; i++)
+		CHECK(pthread_create(&started[i], NULL, sleep_until_interrupted, (void *)i) == 0);
+	/* A signal that comes before a thread sleeps is lost. */
+	for (int round = 0; interrupted < MANY && round < 200; round++) {
+		usleep(100000);
+		for (int i = 0; i < MANY; i++)
+			pthread_kill(started[i], SIGUSR1);
+	}
+	CHECK(interrupted == MANY);
+	remove_both();
+	for (int i = 0; i < MANY; i++)
+		pthread_join(started[i], NULL);
+}
+
+/* A process that no other may look at: its sleep would be deaf. On the kernel it is interrupted. */
+static void unseen(void)
+{
+	make_both();
+	handle_with_restart(SIGALRM);
+	CHECK(send() == 0 && receive() == 4);
+	CHECK(prctl(PR_SET_DUMPABLE, 0) == 0);
+	alarm(10);
+	long got = receive();
+	CHECK(got == -1 && (errno == EINTR || errno == EACCES));
+	remove_both();
+}
+
+/* A child that shares its parent's memory is interrupted. */
+static int sleep_borrowing(void *unused)
+{
+	(void)unused;
+	return take() == -1 && errno == EINTR ? 0 : 1;
+}
+
+static void borrowed(void)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	int status = -1;
+	make_both();
+	handle_with_restart(SIGUSR1);
+	pid_t pid = clone(sleep_borrowing, stack + sizeof stack, CLONE_VM | SIGCHLD, NULL);
+	for (int round = 0; round < 200 && waitpid(pid, &status, WNOHANG) == 0; round++) {
+		usleep(100000);
+		kill(pid, SIGUSR1);
+	}
+	CHECK(status == 0);
+	kill(pid, SIGKILL);
+	remove_both();
+}
+
+int main(int argc, char **argv)
+{
+	const char *step = argc > 1 ? argv[1] : "";
+	setvbuf(stdout, NULL, _IONBF, 0);
+	if (!strcmp(step, "many"))
+		many();
+	else if (!strcmp(step, "unseen"))
+		unseen();
+	else if (!strcmp(step, "borrowed"))
+		borrowed();
+	else
+		return 2;
+	return wrong ? 1 : 42;
+}
