@@ -114,8 +114,9 @@ impl Agent {
     fn sleep(&mut self, id: u64, tid: Pid, mut asleep: Box<Asleep>) -> Step {
         if self.link.has_run() {
             // Out of its call, the thread would notice no signal.
-            let answer = asleep.step(&*self.link, Some(&End::Signal));
-            return answer.map_or(Step::Again, Step::Value);
+            let answer = asleep.step(&*self.link, Some(&End::Again));
+            let is_over = |answer: &i64| *answer != -i64::from(libc::EINTR);
+            return answer.filter(is_over).map_or(Step::Again, Step::Value);
         }
         self.asleep.push(Sleeper::new(id, tid, asleep));
         Step::Asleep

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/msg.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/sem.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -94,6 +95,66 @@ static void many(void)
 		pthread_join(started[i], NULL);
 }
 
+/*
+ * Processes that have a free descriptor at one moment and none at the next: what a process needs for its first sleep is refused
+ * or not, at any time. Where it sleeps, it does so until it is served.
+ */
+enum { PROCESSES = 40, DESCRIPTORS = 8 };
+
+static void *take_and_give_descriptor(void *unused)
+{
+	for (;;) {
+		int last = dup(0);
+		for (volatile int i = 0; i < 20000; i++)
+			;
+		close(last);
+		for (volatile int i = 0; i < 20000; i++)
+			;
+	}
+	return unused;
+}
+
+static int sleep_short_of_descriptors(int operates)
+{
+	struct rlimit few = { DESCRIPTORS, DESCRIPTORS };
+	pthread_t started;
+	CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+	while (dup(0) != -1)
+		;
+	close(DESCRIPTORS - 1);
+	CHECK(pthread_create(&started, NULL, take_and_give_descriptor, NULL) == 0);
+	for (;;) {
+		errno = 0;
+		if ((operates ? take() : receive()) >= 0)
+			return wrong;
+		if (errno == EINTR || errno > 133) {
+			CHECK(errno == 0);
+			return 1;
+		}
+	}
+}
+
+static void refused(void)
+{
+	pid_t pids[PROCESSES];
+	make_both();
+	for (int i = 0; i < PROCESSES; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0)
+			_exit(sleep_short_of_descriptors(i % 2));
+	}
+	usleep(500000);
+	struct sembuf all = { 0, PROCESSES / 2, 0 };
+	CHECK(semop(set, &all, 1) == 0);
+	for (int i = 0; i < PROCESSES / 2; i++)
+		CHECK(send() == 0);
+	for (int i = 0; i < PROCESSES; i++) {
+		int status = -1;
+		CHECK(waitpid(pids[i], &status, 0) == pids[i] && status == 0);
+	}
+	remove_both();
+}
+
 /* A process that no other may look at: its sleep would be deaf. On the kernel it is interrupted. */
 static void unseen(void)
 {
@@ -136,6 +197,8 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IONBF, 0);
 	if (!strcmp(step, "many"))
 		many();
+	else if (!strcmp(step, "refused"))
+		refused();
 	else if (!strcmp(step, "unseen"))
 		unseen();
 	else if (!strcmp(step, "borrowed"))

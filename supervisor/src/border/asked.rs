@@ -92,6 +92,7 @@ impl Asked<'_> {
                 Ok(value)
             }
             Err(error) => Err(match self.end {
+                Some(End::Again) if error.errno == libc::EINTR => error.errno,
                 Some(End::Refused(errno, why)) if error.errno == libc::EINTR => {
                     self.refuse(*errno, why)
                 }

@@ -55,6 +55,8 @@ pub struct Asleep {
 pub enum End {
     /// A signal is there.
     Signal,
+    /// The call is made again: it fails with `EINTR`, of which nobody is told.
+    Again,
     /// It cannot go on: the errno, and why.
     Refused(i32, String),
 }
@@ -130,7 +132,9 @@ impl Asleep {
         Some(match outcome {
             Ok(value) => value as i64,
             // What is stopped and continued goes on to send or to receive.
-            Err(libc::EINTR) if woken == Woken::BySignal && !is_operating => -ERESTARTNOHAND,
+            Err(libc::EINTR) if matches!(end, Some(End::Signal)) && !is_operating => {
+                -ERESTARTNOHAND
+            }
             Err(errno) => -i64::from(errno),
         })
     }
