@@ -22,8 +22,10 @@ pub struct Link {
     early: RefCell<VecDeque<Message>>,
     /// The notification of the call that is served.
     call: Cell<u64>,
-    /// A system call could not be made in the client during its present call: it cannot be traced.
+    /// A system call could not be made in the client during its present call, or its memory not be reached: it cannot be traced.
     is_out_of_reach: Cell<bool>,
+    /// So it was before.
+    may_be_out_of_reach: Cell<bool>,
     /// One was made: the thread has left its call.
     has_run: Cell<bool>,
 }
@@ -48,6 +50,7 @@ impl Link {
             early: RefCell::default(),
             call: Cell::new(0),
             is_out_of_reach: Cell::new(false),
+            may_be_out_of_reach: Cell::new(false),
             has_run: Cell::new(false),
         });
         LINK.with(|link| *link.borrow_mut() = Some(Rc::clone(&ours)));
@@ -135,15 +138,25 @@ impl Link {
         self.is_out_of_reach.set(false);
     }
 
+    fn note_out_of_reach(&self) {
+        self.is_out_of_reach.set(true);
+        self.may_be_out_of_reach.set(true);
+    }
+
     fn read_part(&self, addr: u64, bytes: &mut [u8]) -> bool {
         self.say(Kind::Read, &[addr, bytes.len() as u64, self.call.get()]);
-        match self.wait_for(Kind::Result) {
-            Some(answer) if answer.data.len() == bytes.len() => {
-                bytes.copy_from_slice(&answer.data);
-                true
-            }
-            _ => false,
+        let Some(answer) = self.wait_for(Kind::Result) else {
+            return false;
+        };
+        let [_, untraced, ..] = answer.words;
+        if untraced != 0 {
+            self.note_out_of_reach();
         }
+        let is_whole = answer.data.len() == bytes.len();
+        if is_whole {
+            bytes.copy_from_slice(&answer.data);
+        }
+        is_whole
     }
 
     fn write_part(&self, addr: u64, bytes: &[u8]) -> bool {
@@ -155,8 +168,14 @@ impl Link {
         {
             sys::leave(0);
         }
-        let written = self.wait_for(Kind::Result).map(|answer| answer.words);
-        matches!(written, Some([written, ..]) if written == bytes.len() as u64)
+        let Some(answer) = self.wait_for(Kind::Result) else {
+            return false;
+        };
+        let [written, untraced, ..] = answer.words;
+        if untraced != 0 {
+            self.note_out_of_reach();
+        }
+        written == bytes.len() as u64
     }
 
     fn run(&self, number: usize, args: [usize; 6], fd: Option<&Fd>) -> OsResult<usize> {
@@ -171,7 +190,7 @@ impl Link {
         };
         let [value, untraced, ..] = answer.words;
         if untraced != 0 {
-            self.is_out_of_reach.set(true);
+            self.note_out_of_reach();
         } else {
             self.has_run.set(true);
         }
@@ -200,6 +219,13 @@ impl Memory for Link {
 
     fn is_out_of_reach(&self) -> bool {
         self.is_out_of_reach.get()
+    }
+
+    fn will_be_out_of_reach(&self, addr: u64) -> bool {
+        if self.may_be_out_of_reach.replace(false) {
+            self.read_part(addr, &mut [0]);
+        }
+        self.may_be_out_of_reach.get()
     }
 }
 

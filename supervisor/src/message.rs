@@ -15,8 +15,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 pub enum Kind {
     /// To the agent: serve a call. Number, five arguments, thread id, [`READ_IDS`], the notification's id.
     Call,
-    /// To the agent: the answer to [`Kind::Run`], [`Kind::Read`] or [`Kind::Write`]: a value, negative for an errno; and
-    /// whether no call could be made, because the client cannot be traced.
+    /// To the agent: the answer to [`Kind::Run`], [`Kind::Read`] or [`Kind::Write`]: a value, negative for an errno, or a
+    /// number of bytes; and whether nothing could be done, because the client cannot be traced.
     Result,
     /// To the agent: the client is about to fork. With the socket of the agent that will serve the child.
     Fork,

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
@@ -86,6 +87,26 @@ static void messages(void)
 	CHECK(msgrcv(id, (void *)8, 4, 0, 0) == -1 && errno == EFAULT);
 	CHECK(msgrcv(id, &got, 4, 0, IPC_NOWAIT) == -1 && errno == ENOMSG);
 	CHECK(msgctl(id, IPC_RMID, NULL) == 0);
+}
+
+/* Its memory is out of other programs' reach, and good buffers are not taken for bad ones. On the kernel all succeeds. */
+static void undumpable(void)
+{
+	struct { long type; char text[4]; } m = { 1, "abc" };
+	struct sembuf add = { 0, 1, 0 };
+	unsigned short value;
+	int set = semget(IPC_PRIVATE, 1, 0600), queue = msgget(IPC_PRIVATE, 0600);
+	CHECK(msgsnd(queue, &m, sizeof m.text, 0) == 0);
+	CHECK(prctl(PR_SET_DUMPABLE, 0) == 0);
+	CHECK(semop(set, &add, 1) == 0 || errno == EPERM);
+	CHECK(semctl(set, 0, GETALL, &value) == 0 || errno == EPERM);
+	CHECK(msgsnd(queue, &m, sizeof m.text, 0) == 0 || errno == EPERM);
+	if (msgrcv(queue, &m, sizeof m.text, 0, 0) != sizeof m.text) {
+		CHECK(errno == EPERM);
+		CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
+		CHECK(msgrcv(queue, &m, sizeof m.text, 0, IPC_NOWAIT) == sizeof m.text);
+	}
+	CHECK(msgctl(queue, IPC_RMID, NULL) == 0 && semctl(set, 0, IPC_RMID) == 0);
 }
 
 static void errors(void)
@@ -412,6 +433,8 @@ int main(int argc, char **argv)
 		obey();
 	else if (!strcmp(step, "messages"))
 		messages();
+	else if (!strcmp(step, "undumpable"))
+		undumpable();
 	else if (!strcmp(step, "hold-mutex"))
 		hold_mutex();
 	else if (!strcmp(step, "wait-for-mutex"))

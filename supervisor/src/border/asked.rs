@@ -15,12 +15,14 @@ pub trait Memory {
     fn read(&self, addr: u64, bytes: &mut [u8]) -> bool;
     /// Copies to there. Whether all of it could be written.
     fn write(&self, addr: u64, bytes: &[u8]) -> bool;
-    /// Whether nothing could be mapped there or unmapped in this call, because the client cannot be traced.
+    /// Whether nothing could be copied, mapped or unmapped there in this call, because the client cannot be traced.
     fn is_out_of_reach(&self) -> bool;
+    /// Whether nothing can be copied there for that reason. Asked of the kernel only if it was so before.
+    fn will_be_out_of_reach(&self, addr: u64) -> bool;
 }
 
-/// Why a client's mappings cannot be changed.
-const OUT_OF_REACH: &str = "nothing can be mapped into the caller or unmapped: another process traces it (a debugger, strace), or it has rights that the supervisor lacks";
+/// Why a client's mappings cannot be changed, nor its memory read or written.
+const OUT_OF_REACH: &str = "nothing can be mapped into the caller, unmapped or copied: another process traces it (a debugger, strace), it has rights that the supervisor lacks, is not dumpable, or its file may not be read";
 
 /// A call on its way, and what is told of it.
 pub struct Asked<'a> {
@@ -144,7 +146,18 @@ impl Asked<'_> {
         outcome.map_err(|error| self.refuse(error.errno, &error.why))
     }
 
+    /// Before what is to be copied to `buf` is taken away from elsewhere.
+    pub fn may_copy_to(&self, buf: u64) -> Result<(), i32> {
+        match self.memory.will_be_out_of_reach(buf) {
+            true => Err(self.refuse(libc::EPERM, &OUT_OF_REACH)),
+            false => Ok(()),
+        }
+    }
+
     fn bad_buffer(&self, buf: u64, len: usize) -> i32 {
+        if self.memory.is_out_of_reach() {
+            return self.refuse(libc::EPERM, &OUT_OF_REACH);
+        }
         let why = format!("the {len} bytes at {buf:#x} cannot all be accessed");
         self.refuse(libc::EFAULT, &why)
     }

@@ -62,6 +62,7 @@ fn begin_to_receive(asked: &mut Asked<'_>) -> Result<(Receiving, Vec<u8>), i32> 
         return Err(libc::ENOSYS);
     };
     asked.ruling(msg::check_receive(msqid, size, flags))?;
+    asked.may_copy_to(message)?;
     if flags & msg::flags::MSG_COPY != 0 {
         // The kernel reads what it is to overwrite, from the type on.
         let limits = asked.outcome(registry::msg_limits())?;

@@ -80,12 +80,12 @@ impl Supervisor {
             len: bytes.len(),
         }];
         let read = match self.thread_in(key, id) {
-            Some(tid) => {
-                process_vm_readv(tid, &mut [IoSliceMut::new(&mut bytes)], &place).unwrap_or(0)
-            }
-            None => 0,
+            Some(tid) => process_vm_readv(tid, &mut [IoSliceMut::new(&mut bytes)], &place),
+            None => Ok(0),
         };
-        self.reply(key, &[read as u64], bytes.get(..read).unwrap_or(&[]));
+        let [read, is_untraced] = copied(read);
+        let bytes = bytes.get(..read as usize).unwrap_or(&[]);
+        self.reply(key, &[read, is_untraced], bytes);
     }
 
     fn write_client(&mut self, key: u64, message: &Message) {
@@ -95,12 +95,10 @@ impl Supervisor {
             len: message.data.len(),
         }];
         let written = match self.thread_in(key, id) {
-            Some(tid) => {
-                process_vm_writev(tid, &[IoSlice::new(&message.data)], &place).unwrap_or(0)
-            }
-            None => 0,
+            Some(tid) => process_vm_writev(tid, &[IoSlice::new(&message.data)], &place),
+            None => Ok(0),
         };
-        self.reply(key, &[written as u64], &[]);
+        self.reply(key, &copied(written), &[]);
     }
 
     /// The thread that is in the call of this notification. One that has been killed there may have another's id by now.
@@ -273,4 +271,10 @@ impl Supervisor {
         }
         sys::ring(bell);
     }
+}
+
+/// How many bytes were copied, and whether none were because the client may not be traced.
+fn copied(answer: nix::Result<usize>) -> [u64; 2] {
+    let is_untraced = answer == Err(Errno::EPERM);
+    [answer.unwrap_or(0) as u64, is_untraced.into()]
 }
