@@ -19,6 +19,7 @@ use crate::report::{self, Event, Report, Reports};
 use crate::supervisor::Supervisor;
 use crate::sys;
 use crate::thread::Listener;
+use libc::rlimit;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
@@ -36,6 +37,9 @@ use std::os::fd::AsFd;
 const FAILED: i32 = 125;
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
+
+/// What the supervisor has open by itself, and enough for some processes.
+const LEAST_DESCRIPTORS: u64 = 32;
 
 /// Why a program was not run, and the command's exit code for that.
 #[derive(PartialEq, Eq, Debug)]
@@ -60,6 +64,7 @@ pub fn run(program: &[CString]) -> Result<i32, Refused> {
         return Err(refused("no program is named"));
     };
     may_trace()?;
+    let limit = raise_descriptor_limit()?;
     let fail = |error: Errno| refused(format!("cannot start a supervisor: {}", error.desc()));
     let (reports, report) = report::channel().map_err(fail)?;
     let mask = SigSet::thread_get_mask().map_err(fail)?;
@@ -70,7 +75,7 @@ pub fn run(program: &[CString]) -> Result<i32, Refused> {
     match sys::fork().map_err(fail)? {
         ForkResult::Child => {
             drop(reports);
-            supervise(program, report, mask, group);
+            supervise(program, report, (mask, limit), group);
             sys::leave(0)
         }
         ForkResult::Parent { child } => {
@@ -94,9 +99,29 @@ fn may_trace() -> Result<(), Refused> {
     }
 }
 
+/// Raises the number of descriptors that this process may have, and so the supervisor, as far as it may. Returns what the
+/// program is to have.
+fn raise_descriptor_limit() -> Result<rlimit, Refused> {
+    let own = sys::descriptor_limit();
+    let most = fs::read_to_string("/proc/sys/fs/nr_open").unwrap_or_default();
+    let most = most.trim().parse().unwrap_or(0).max(own.rlim_max);
+    for (rlim_cur, rlim_max) in [(most, most), (own.rlim_max, own.rlim_max)] {
+        // Root may raise what is the most for others.
+        if sys::set_descriptor_limit(&rlimit { rlim_cur, rlim_max }).is_ok() {
+            break;
+        }
+    }
+    match sys::descriptor_limit().rlim_cur {
+        few @ ..LEAST_DESCRIPTORS => Err(refused(format!(
+            "the supervisor may open {few} files at most, and needs {LEAST_DESCRIPTORS}: raise the hard limit (ulimit -Hn)"
+        ))),
+        _ => Ok(own),
+    }
+}
+
 // ---- the supervisor's process
 
-fn supervise(program: &[CString], report: Report, mask: SigSet, group: Pid) {
+fn supervise(program: &[CString], report: Report, own: (SigSet, rlimit), group: Pid) {
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
     let _ = prctl::set_child_subreaper(true);
     let _ = SigSet::all().thread_block();
@@ -111,7 +136,7 @@ fn supervise(program: &[CString], report: Report, mask: SigSet, group: Pid) {
     let child = match sys::fork() {
         Ok(ForkResult::Child) => {
             drop(ours);
-            start(program, &report, &theirs, mask, group)
+            start(program, &report, &theirs, own, group)
         }
         Ok(ForkResult::Parent { child }) => child,
         Err(_) => return,
@@ -130,14 +155,19 @@ fn supervise(program: &[CString], report: Report, mask: SigSet, group: Pid) {
             let _ = dup2_stderr(&null);
         }
     }
-    sys::raise_descriptor_limit();
     sys::make_bells();
     report.say(Event::Started(child.as_raw()));
     Supervisor::new(Listener::new(listener), children, report, child).run();
 }
 
-/// In the child: becomes the program.
-fn start(program: &[CString], report: &Report, link: &Socket, mask: SigSet, group: Pid) -> ! {
+/// In the child: becomes the program, with the signal mask and the limit of descriptors that are its own.
+fn start(
+    program: &[CString],
+    report: &Report,
+    link: &Socket,
+    (mask, limit): (SigSet, rlimit),
+    group: Pid,
+) -> ! {
     let _ = setpgid(Pid::from_raw(0), group);
     let code = filter::program();
     // Without CAP_SYS_ADMIN a filter takes the promise that no program here gains rights.
@@ -159,6 +189,7 @@ fn start(program: &[CString], report: &Report, link: &Socket, mask: SigSet, grou
         sys::leave(FAILED);
     }
     drop(listener);
+    let _ = sys::set_descriptor_limit(&limit);
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
     as_it_was();
     if let Some(name) = program.first() {

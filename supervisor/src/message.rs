@@ -115,11 +115,10 @@ impl Socket {
 
     /// In a fresh child: closes all other descriptors but the standard ones.
     pub fn alone(self) -> nix::Result<Socket> {
+        // First, for no other may be left.
+        crate::sys::close_but(self.0.as_raw_fd());
         // Behind those that a helper of the library's closes (`os/helper_process.rs`).
-        let placed = crate::sys::place_at(&self.0, KEPT)?;
-        drop(self);
-        crate::sys::close_but(placed.as_raw_fd());
-        Ok(Socket(placed))
+        crate::sys::place_at(&self.0, KEPT).map(Socket)
     }
 
     /// Its descriptor.

@@ -2,7 +2,7 @@
 //!
 //! Callers may rely on it that the program has one thread in each of its processes.
 
-use libc::{c_int, c_long, c_void, sock_filter};
+use libc::{c_int, c_long, c_void, rlimit, sock_filter};
 use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid};
 use shmshim_core::os::file::Fd;
@@ -93,16 +93,22 @@ pub fn share_memory(one: Pid, other: Pid) -> bool {
     unsafe { libc::syscall(libc::SYS_kcmp, one.as_raw(), other.as_raw(), KCMP_VM, 0, 0) == 0 }
 }
 
-/// Raises the number of descriptors that this process may have as far as it may.
-pub fn raise_descriptor_limit() {
+/// How many descriptors this process may have, and how far that may be raised.
+pub fn descriptor_limit() -> rlimit {
+    let mut limit = rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: the structure is live.
-    unsafe {
-        let mut limit: libc::rlimit = zeroed();
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-        }
-    }
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    limit
+}
+
+/// Sets that.
+pub fn set_descriptor_limit(limit: &rlimit) -> nix::Result<()> {
+    // SAFETY: the structure is live.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) };
+    checked(set.into()).map(|_| ())
 }
 
 /// Makes those of this process's capabilities effective that are in `wanted`, and no other.
@@ -123,7 +129,7 @@ pub fn set_effective_capabilities(wanted: u64) -> nix::Result<()> {
 
 /// Has this process make no core dump.
 pub fn forbid_core_dump() {
-    let none = libc::rlimit {
+    let none = rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };

@@ -155,6 +155,26 @@ static void refused(void)
 	remove_both();
 }
 
+/* Many processes sleep; how many are refused for want of the supervisor's descriptors? The kernel refuses none. */
+static void processes(void)
+{
+	int received = 0, refused = 0, status;
+	make_both();
+	for (int i = 0; i < MANY; i++)
+		if (fork() == 0)
+			_exit(receive() == 4 ? 0 : errno);
+	for (int i = 0; i < MANY; i++)
+		CHECK(send() == 0);
+	for (int i = 0; i < MANY; i++) {
+		CHECK(wait(&status) > 0 && (status == 0 || status == ENOMEM << 8));
+		received += status == 0;
+		refused += status != 0;
+	}
+	CHECK(received > 0);
+	printf("%d refused\n", refused);
+	remove_both();
+}
+
 /* A process that no other may look at: its sleep would be deaf. On the kernel it is interrupted. */
 static void unseen(void)
 {
@@ -199,6 +219,8 @@ int main(int argc, char **argv)
 		many();
 	else if (!strcmp(step, "refused"))
 		refused();
+	else if (!strcmp(step, "processes"))
+		processes();
 	else if (!strcmp(step, "unseen"))
 		unseen();
 	else if (!strcmp(step, "borrowed"))

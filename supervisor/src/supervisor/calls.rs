@@ -64,10 +64,7 @@ impl Supervisor {
             Ok(Some(key)) => key,
             Ok(None) => return self.listener.answer(call.id, None),
             Err(error) => {
-                self.say(format_args!(
-                    "process {} cannot be served ({error})",
-                    call.pid
-                ));
+                self.say_unserved(call.pid, error);
                 return self
                     .listener
                     .answer(call.id, Some(-i64::from(libc::ENOMEM)));
@@ -169,10 +166,7 @@ impl Supervisor {
         };
         let mut thread = Thread::new(call);
         if let Err(error) = self.find_agent(key, &mut thread) {
-            self.say(format_args!(
-                "process {} cannot be served ({error})",
-                call.pid
-            ));
+            self.say_unserved(call.pid, error);
             thread.answer(&self.listener, Some(-i64::from(libc::ENOMEM)));
             return self.go_on(key);
         }
@@ -202,6 +196,16 @@ impl Supervisor {
         }
         client.agent = Some(start_agent(client.pid)?);
         Ok(())
+    }
+
+    fn say_unserved(&self, pid: u32, error: Errno) {
+        let why = match error {
+            Errno::EMFILE => {
+                "the supervisor needs two descriptors for each process, and has none left: raise the hard limit, ulimit -Hn"
+            }
+            error => error.desc(),
+        };
+        self.say(format_args!("process {pid} cannot be served ({why})"));
     }
 
     fn begin_call(&mut self, key: u64, thread: Thread) {
