@@ -10,7 +10,7 @@ use crate::border::{self, Asleep, End, Served};
 use crate::identity::Identity;
 use crate::link::{self, Link, Step};
 use crate::message::{Kind, Message, READ_IDS, Socket};
-use crate::sleeper::{self, Sleeper};
+use crate::sleeper::Sleepers;
 use crate::{filter, proc, sys};
 use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid};
@@ -43,14 +43,14 @@ pub fn main(link: Socket, pid: Pid) -> ! {
         client,
         link: Link::to(link),
         identity: Identity::default(),
-        asleep: Vec::new(),
+        asleep: Sleepers::new(),
     };
     loop {
         let bell = sys::bell(Pid::from_raw(client.pid()));
         let rung = bell.load(Ordering::Acquire);
         match agent.link.next(agent.asleep.is_empty()) {
             Some(message) => agent.hear(message),
-            None => sleeper::wait((bell, rung), &agent.asleep),
+            None => agent.asleep.wait((bell, rung)),
         }
         agent.look();
     }
@@ -61,7 +61,7 @@ struct Agent {
     link: Rc<Link>,
     identity: Identity,
     /// The calls that sleep.
-    asleep: Vec<Sleeper>,
+    asleep: Sleepers,
 }
 
 impl Agent {
@@ -118,8 +118,12 @@ impl Agent {
             let is_over = |answer: &i64| *answer != -i64::from(libc::EINTR);
             return answer.filter(is_over).map_or(Step::Again, Step::Value);
         }
-        self.asleep.push(Sleeper::new(id, tid, asleep));
+        self.asleep.push(id, self.process(), tid, asleep);
         Step::Asleep
+    }
+
+    fn process(&self) -> Pid {
+        Pid::from_raw(self.client.pid())
     }
 
     /// Looks at the calls that sleep.
@@ -128,12 +132,12 @@ impl Agent {
             return;
         }
         self.begin_work();
-        let link = &self.link;
-        self.asleep.retain_mut(|sleeper| {
-            link.serve(sleeper.id);
-            let answer = sleeper.look(&**link);
+        let (link, process) = (&self.link, self.process());
+        self.asleep.look(process, |id, asleep, end| {
+            link.serve(id);
+            let answer = asleep.step(&**link, end);
             if let Some(answer) = answer {
-                link.say(Kind::Awake, &[sleeper.id, answer as u64]);
+                link.say(Kind::Awake, &[id, answer as u64]);
             }
             answer.is_none()
         });

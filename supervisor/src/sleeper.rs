@@ -3,60 +3,181 @@
 //! A thread that waits so is woken by a signal, and waits on unless it is killed (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV); only
 //! the answer lets the handler run. Nothing tells others of that but the thread's state in `/proc`: it is asleep until a signal
 //! is there for it, and uninterruptible from then on. So that is looked at from time to time. No descriptor is kept for it: more
-//! threads may sleep than there may be descriptors.
+//! threads may sleep than there may be descriptors. As long as no thread of the process has run, none has got a signal, and there
+//! is nothing to look at.
 
-use crate::border::{Asleep, End, Memory};
+use crate::border::{Asleep, End};
 use crate::{proc, sys};
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use std::sync::atomic::AtomicU32;
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How soon, and how late, a signal is noticed.
+/// How soon, and how late, is looked for signals.
 const SOONEST: Duration = Duration::from_millis(2);
 const LATEST: Duration = Duration::from_millis(20);
-/// In between it is noticed after this part of the sleep.
+/// In between this part of the youngest sleep lies between two looks.
 const PART: u32 = 16;
+/// So much of the time one thread's state may take: it is read in a tenth of that.
+const EACH: Duration = Duration::from_micros(150);
+/// A thread's state is read after this time at the latest. The kernel may not count a run at all that was very short.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// A call that sleeps.
-pub struct Sleeper {
+struct Sleeper {
     /// The notification's id.
-    pub id: u64,
+    id: u64,
     asleep: Box<Asleep>,
     tid: Pid,
-    since: Instant,
-    /// When to look at that.
-    look: Instant,
+    /// A thread of the client's process, not of one that shares its memory.
+    is_own: bool,
+    /// How long the process had run, and when, when the thread's state was last read.
+    had_run: Option<Duration>,
+    read: Instant,
+    /// The next step is made then at the latest.
+    step: Instant,
+}
+
+/// The calls of a client that sleep.
+pub struct Sleepers {
+    /// Those whose state was read last are the last.
+    all: VecDeque<Sleeper>,
+    youngest: Instant,
+    last_look: Instant,
+    next_look: Instant,
+}
+
+impl Sleepers {
+    /// None.
+    pub fn new() -> Sleepers {
+        let now = Instant::now();
+        Sleepers {
+            all: VecDeque::new(),
+            youngest: now,
+            last_look: now,
+            next_look: now,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// They are another's.
+    pub fn clear(&mut self) {
+        self.all.clear();
+    }
+
+    /// Adds the call of this notification, made by a thread on behalf of a process.
+    pub fn push(&mut self, id: u64, process: Pid, tid: Pid, asleep: Box<Asleep>) {
+        let now = Instant::now();
+        let soon = now + SOONEST;
+        self.next_look = match self.all.is_empty() {
+            true => soon,
+            false => self.next_look.min(soon),
+        };
+        self.youngest = now;
+        self.all.push_back(Sleeper {
+            id,
+            step: now + longest(&asleep),
+            asleep,
+            tid,
+            is_own: sys::is_thread_of(process, tid),
+            had_run: None,
+            read: now,
+        });
+    }
+
+    /// Looks which are to make a step, by `step`, which says whether the call sleeps on: those that were woken, or whose time has
+    /// come; now and then those that a signal is there for, and one of each set, which looks after processes that have ended.
+    pub fn look(
+        &mut self,
+        process: Pid,
+        mut step: impl FnMut(u64, &mut Asleep, Option<&End>) -> bool,
+    ) {
+        let now = Instant::now();
+        let mut sets = None;
+        if self.next_look <= now {
+            self.look_for_signals(process, now, &mut step);
+            self.last_look = now;
+            self.next_look = now + ((now - self.youngest) / PART).clamp(SOONEST, LATEST);
+            sets = Some(HashSet::new());
+        }
+        self.all.retain_mut(|sleeper| {
+            let set = sleeper.asleep.set();
+            let is_first =
+                set.is_some_and(|set| sets.as_mut().is_some_and(|sets| sets.insert(set)));
+            if !is_first && !sleeper.is_woken() && now < sleeper.step {
+                return true;
+            }
+            let sleeps = step(sleeper.id, &mut sleeper.asleep, None);
+            sleeper.step = now + longest(&sleeper.asleep);
+            sleeps
+        });
+    }
+
+    /// Reads the states of threads that may have changed, those first that were not read for longest. What is left for the next
+    /// look, where many have: this is not to take all the time.
+    fn look_for_signals(
+        &mut self,
+        process: Pid,
+        now: Instant,
+        step: &mut impl FnMut(u64, &mut Asleep, Option<&End>) -> bool,
+    ) {
+        let has_run = sys::time_run(process);
+        let most = ((now - self.last_look).min(LATEST).as_micros() / EACH.as_micros()).max(1);
+        let mut read = 0;
+        for _ in 0..self.all.len() {
+            let Some(mut sleeper) = self.all.pop_front() else {
+                return;
+            };
+            if sleeper.may_be_signalled(has_run, now) {
+                if read >= most {
+                    return self.all.push_front(sleeper);
+                }
+                read += 1;
+                sleeper.had_run = has_run;
+                sleeper.read = now;
+                let end = sleeper.why_to_end();
+                if end.is_some() && !step(sleeper.id, &mut sleeper.asleep, end.as_ref()) {
+                    continue;
+                }
+            }
+            self.all.push_back(sleeper);
+        }
+    }
+
+    /// Waits until one of them is to be looked at, or the bell rings that has rung so often.
+    pub fn wait(&self, bell: (&AtomicU32, u32)) {
+        let mut words = vec![bell];
+        let mut until = self.next_look;
+        for sleeper in &self.all {
+            let sleep = sleeper.asleep.sleep();
+            words.extend(sleep.map(|sleep| (sleep.word, sleep.seen)));
+            until = until.min(sleeper.step);
+        }
+        sys::wait_for_words(&words, until.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// How long a call may sleep until its next step.
+fn longest(asleep: &Asleep) -> Duration {
+    let sleep = asleep.sleep();
+    sleep.map_or(Duration::ZERO, |sleep| Duration::from_nanos(sleep.nanos))
 }
 
 impl Sleeper {
-    /// A call of this notification, which sleeps from now on.
-    pub fn new(id: u64, tid: Pid, asleep: Box<Asleep>) -> Sleeper {
-        let now = Instant::now();
-        Sleeper {
-            id,
-            asleep,
-            tid,
-            since: now,
-            look: now,
-        }
+    fn is_woken(&self) -> bool {
+        let sleep = self.asleep.sleep();
+        sleep.is_none_or(|sleep| sleep.word.load(Ordering::Acquire) != sleep.seen)
     }
 
-    /// Whether it is time to look for a signal.
-    pub fn is_due(&self) -> bool {
-        self.look <= Instant::now()
-    }
-
-    /// Looks whether it is over. Its answer, then.
-    pub fn look(&mut self, memory: &dyn Memory) -> Option<i64> {
-        let mut end = None;
-        if self.is_due() {
-            end = self.why_to_end();
-            let now = Instant::now();
-            let part = (now - self.since) / PART;
-            self.look = now + part.clamp(SOONEST, LATEST);
-        }
-        self.asleep.step(memory, end.as_ref())
+    /// Whether its thread may have got a signal since its state was read.
+    fn may_be_signalled(&self, has_run: Option<Duration>, now: Instant) -> bool {
+        let has_not_run = self.is_own && has_run.is_some() && self.had_run == has_run;
+        !has_not_run || now - self.read >= LONGEST
     }
 
     /// A signal that is there for the thread; or that none could be noticed: the call is not to sleep on deaf.
@@ -77,18 +198,4 @@ impl Sleeper {
         );
         Some(End::Refused(errno, why))
     }
-}
-
-/// Waits until one of the sleepers is to be looked at, or the bell rings that has rung so often.
-pub fn wait(bell: (&AtomicU32, u32), asleep: &[Sleeper]) {
-    let now = Instant::now();
-    let sleeps = asleep.iter().filter_map(|sleeper| sleeper.asleep.sleep());
-    let mut words = vec![bell];
-    let mut most = LATEST;
-    for (sleeper, sleep) in asleep.iter().zip(sleeps) {
-        words.push((sleep.word, sleep.seen));
-        let until_look = sleeper.look.saturating_duration_since(now);
-        most = most.min(until_look).min(Duration::from_nanos(sleep.nanos));
-    }
-    sys::wait_for_words(&words, most);
 }

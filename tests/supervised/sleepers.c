@@ -188,6 +188,51 @@ static void unseen(void)
 	remove_both();
 }
 
+/* More threads than words that can be waited for at once: each gets its message or its signal, while another thread runs. */
+enum { CROWD = 300 };
+static volatile int served, is_over;
+
+static void *sleep_in_crowd(void *number)
+{
+	long is_odd = (long)number % 2, got = is_odd ? take() : receive();
+	CHECK(is_odd ? got == -1 && errno == EINTR : got == 4);
+	__sync_fetch_and_add(is_odd ? &interrupted : (int *)&served, 1);
+	return NULL;
+}
+
+static void *run_on(void *unused)
+{
+	while (!is_over)
+		;
+	return unused;
+}
+
+static void crowd(void)
+{
+	pthread_t started[CROWD], running;
+	pthread_attr_t small;
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, 65536);
+	make_both();
+	handle_with_restart(SIGUSR1);
+	CHECK(pthread_create(&running, NULL, run_on, NULL) == 0);
+	for (long i = 0; i < CROWD; i++)
+		CHECK(pthread_create(&started[i], &small, sleep_in_crowd, (void *)i) == 0);
+	for (int i = 0; i < CROWD; i += 2)
+		CHECK(send() == 0);
+	for (int round = 0; served + interrupted < CROWD && round < 200; round++) {
+		usleep(100000);
+		for (int i = 1; i < CROWD; i += 2)
+			pthread_kill(started[i], SIGUSR1);
+	}
+	CHECK(served == CROWD / 2 && interrupted == CROWD / 2);
+	is_over = 1;
+	remove_both();
+	for (int i = 0; i < CROWD; i++)
+		pthread_join(started[i], NULL);
+	pthread_join(running, NULL);
+}
+
 /* A child that shares its parent's memory is interrupted. */
 static int sleep_borrowing(void *unused)
 {
@@ -223,6 +268,8 @@ int main(int argc, char **argv)
 		processes();
 	else if (!strcmp(step, "unseen"))
 		unseen();
+	else if (!strcmp(step, "crowd"))
+		crowd();
 	else if (!strcmp(step, "borrowed"))
 		borrowed();
 	else

@@ -94,6 +94,14 @@ impl Asleep {
         self.sleep
     }
 
+    /// The set that it sleeps in.
+    pub fn set(&self) -> Option<i32> {
+        match self.call {
+            Call::Semop { semid, .. } | Call::Semtimedop { semid, .. } => Some(semid),
+            _ => None,
+        }
+    }
+
     /// Makes the next step, or the last one: unless it is over by now, it ends for this reason. What the call returns; `None`:
     /// it sleeps still.
     pub fn step(&mut self, memory: &dyn Memory, end: Option<&End>) -> Option<i64> {
