@@ -1,6 +1,5 @@
 //! A call on its way: the client's memory, what is told of the call, and its answer.
 
-use super::asleep::End;
 use crate::abi::Plain;
 use crate::trace::{self, Answer, Call, Told, Took};
 use shmshim_core::os::process;
@@ -23,6 +22,16 @@ pub trait Memory {
 
 /// Why a client's mappings cannot be changed, nor its memory read or written.
 const OUT_OF_REACH: &str = "nothing can be mapped into the caller, unmapped or copied: another process traces it (a debugger, strace), it has rights that the supervisor lacks, is not dumpable, or its file may not be read";
+
+/// Why a sleep is to end that is not over.
+pub enum End {
+    /// A signal is there.
+    Signal,
+    /// The call is made again: it fails with `EINTR`, of which nobody is told.
+    Again,
+    /// It cannot go on: the errno, and why.
+    Refused(i32, String),
+}
 
 /// A call on its way, and what is told of it.
 pub struct Asked<'a> {

@@ -1,6 +1,6 @@
 //! A call that goes by steps: it may sleep, and the agent serves others meanwhile.
 
-use super::asked::{Asked, Memory};
+use super::asked::{Asked, End, Memory};
 use super::text;
 use crate::trace::{self, Call, Told};
 use shmshim_core::registry::msg::{Receiving, Sending, Sleep, Step, Woken};
@@ -49,16 +49,6 @@ pub struct Asleep {
     since: u64,
     what: What,
     sleep: Option<Sleep>,
-}
-
-/// Why a sleep is to end that is not over.
-pub enum End {
-    /// A signal is there.
-    Signal,
-    /// The call is made again: it fails with `EINTR`, of which nobody is told.
-    Again,
-    /// It cannot go on: the errno, and why.
-    Refused(i32, String),
 }
 
 /// The kernel's own number: a call that a handler interrupts fails with `EINTR`, and is made again where none runs.

@@ -12,8 +12,8 @@ use crate::trace::Call;
 use asked::Asked;
 use shmshim_core::registry;
 
-pub use asked::Memory;
-pub use asleep::{Asleep, End, Served};
+pub use asked::{End, Memory};
+pub use asleep::{Asleep, Served};
 
 /// A call by its number and arguments. `None`: it is none of those that are served.
 fn call_of(number: i64, args: [u64; 5]) -> Option<Call> {
