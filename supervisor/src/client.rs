@@ -7,7 +7,7 @@ use crate::thread::{Listener, Thread};
 use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid};
 use std::collections::VecDeque;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// What a client's agent is busy with. Others of the client's calls wait.
 #[allow(clippy::large_enum_variant, reason = "one per client")]
@@ -44,9 +44,6 @@ pub struct Fork {
     pub page: Option<u64>,
 }
 
-/// Descriptors that are left for those that come with messages.
-const SPARE_DESCRIPTORS: u64 = 8;
-
 /// A client.
 pub struct Client {
     /// Its process id.
@@ -77,9 +74,7 @@ impl Client {
     /// A client and its agent's connection.
     pub fn new(pid: Pid, agent: Socket) -> nix::Result<Client> {
         let pidfd = sys::pidfd(pid)?;
-        // All numbers below its own are taken.
-        let taken = pidfd.as_raw_fd() as u64;
-        if taken + SPARE_DESCRIPTORS > sys::descriptor_limit().rlim_cur {
+        if !sys::leaves_some(&pidfd) {
             return Err(Errno::EMFILE);
         }
         Ok(Client {

@@ -4,8 +4,9 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
 
 /// Ids and rights of a thread, as this process's user namespace names them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -69,14 +70,21 @@ impl Status {
     }
 }
 
-/// The letter of a thread's state. The process that it belongs to need not be known.
-pub fn state(tid: Pid) -> nix::Result<Option<u8>> {
+/// A file that tells a thread's state. The process that it belongs to need not be known.
+pub fn open_state(tid: Pid) -> nix::Result<File> {
+    File::open(format!("/proc/{tid}/task/{tid}/stat")).map_err(errno)
+}
+
+/// The letter of the state that it tells.
+pub fn state(file: &File) -> nix::Result<Option<u8>> {
     // Number, name in brackets, which may hold any bytes, and state.
     let mut text = [0; 128];
-    let read = File::open(format!("/proc/{tid}/task/{tid}/stat"))
-        .and_then(|mut file| file.read(&mut text))
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()));
-    Ok(parse_state(text.get(..read?).unwrap_or(&[])))
+    let len = file.read_at(&mut text, 0).map_err(errno)?;
+    Ok(parse_state(text.get(..len).unwrap_or(&[])))
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }
 
 fn parse_state(text: &[u8]) -> Option<u8> {
@@ -169,8 +177,9 @@ mod tests {
         assert_eq!(parse_state(b"7 (sh) S 3 7"), Some(b'S'));
         assert_eq!(parse_state(b"7 () S (\xff) D 3 7"), Some(b'D'));
         assert_eq!(parse_state(b""), None);
-        assert!(matches!(state(Pid::this()), Ok(Some(b'S' | b'R'))));
-        assert!(state(Pid::from_raw(i32::MAX)).is_err());
+        let own = open_state(Pid::this()).unwrap();
+        assert!(matches!(state(&own), Ok(Some(b'S' | b'R'))));
+        assert!(open_state(Pid::from_raw(i32::MAX)).is_err());
     }
 
     #[test]

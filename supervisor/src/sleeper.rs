@@ -2,8 +2,8 @@
 //!
 //! A thread that waits so is woken by a signal, and waits on unless it is killed (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV); only
 //! the answer lets the handler run. Nothing tells others of that but the thread's state in `/proc`: it is asleep until a signal
-//! is there for it, and uninterruptible from then on. So that is looked at from time to time. No descriptor is kept for it: more
-//! threads may sleep than there may be descriptors. As long as no thread of the process has run, none has got a signal, and there
+//! is there for it, and uninterruptible from then on. So that is looked at from time to time. More
+//! threads may sleep than there may be descriptors: then it is opened at each look. As long as no thread of the process has run, none has got a signal, and there
 //! is nothing to look at.
 
 use crate::border::{Asleep, End};
@@ -11,6 +11,7 @@ use crate::{proc, sys};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::collections::{HashSet, VecDeque};
+use std::fs::File;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ struct Sleeper {
     id: u64,
     asleep: Box<Asleep>,
     tid: Pid,
+    /// Tells the thread's state. `None`: there was no descriptor to spare.
+    state: Option<File>,
     /// A thread of the client's process, not of one that shares its memory.
     is_own: bool,
     /// How long the process had run, and when, when the thread's state was last read.
@@ -79,11 +82,13 @@ impl Sleepers {
             false => self.next_look.min(soon),
         };
         self.youngest = now;
+        let state = proc::open_state(tid).ok();
         self.all.push_back(Sleeper {
             id,
             step: now + longest(&asleep),
             asleep,
             tid,
+            state: state.filter(sys::leaves_some),
             is_own: sys::is_thread_of(process, tid),
             had_run: None,
             read: now,
@@ -182,7 +187,11 @@ impl Sleeper {
 
     /// A signal that is there for the thread; or that none could be noticed: the call is not to sleep on deaf.
     fn why_to_end(&self) -> Option<End> {
-        let error = match proc::state(self.tid) {
+        let state = match &self.state {
+            Some(file) => proc::state(file),
+            None => proc::open_state(self.tid).and_then(|file| proc::state(&file)),
+        };
+        let error = match state {
             Ok(state) => return (state == Some(b'D')).then_some(End::Signal),
             // Killed, it takes no answer.
             Err(_) if !sys::is_thread(self.tid) => return None,

@@ -118,6 +118,12 @@ pub fn descriptor_limit() -> rlimit {
     limit
 }
 
+/// Whether this newest descriptor, below which all numbers are taken, leaves some for those that are needed for a moment.
+pub fn leaves_some(newest: &impl AsRawFd) -> bool {
+    const SPARE: u64 = 8;
+    newest.as_raw_fd() as u64 + SPARE <= descriptor_limit().rlim_cur
+}
+
 /// Sets that.
 pub fn set_descriptor_limit(limit: &rlimit) -> nix::Result<()> {
     // SAFETY: the structure is live.
